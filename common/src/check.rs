@@ -1,0 +1,513 @@
+//! What the lines of a cell must satisfy: a closed set of checks, each of which is a sentence.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::replay::Observed;
+use crate::transcript::{Event, Transcript};
+
+/// One statement on the lines of a run. Lines go by their names in the table (`*` is every line),
+/// what stands in their holes by `line.hole`.
+#[derive(Clone, Copy, Debug)]
+pub enum Check {
+    /// It is the first line of its source: of the cell's output, of its errors, of its companion.
+    First(&'static str),
+    /// It is the last line of its source.
+    Last(&'static str),
+    /// Every line of the first name comes before every line of the second.
+    Before(&'static str, &'static str),
+    /// `Before`, for each name and the next.
+    Order(&'static [&'static str]),
+    /// Each `first` comes before the `then` with the same value in the hole `on`.
+    BeforeEach {
+        /// The line that comes first.
+        first: &'static str,
+        /// The line that comes later.
+        then: &'static str,
+        /// The hole that joins them.
+        on: &'static str,
+    },
+    /// The values are these, in any order.
+    Set(&'static str, &'static [&'static str]),
+    /// The values are these, in this order.
+    Sequence(&'static str, &'static [&'static str]),
+    /// The values of two holes are the same, in the same order.
+    SameSequence(&'static str, &'static str),
+    /// Every value is this one.
+    Every(&'static str, &'static str),
+    /// The values of two holes of a line go together in these pairs, in any order.
+    Pairs(
+        &'static str,
+        &'static str,
+        &'static str,
+        &'static [(&'static str, &'static str)],
+    ),
+    /// All values of all these holes are one and the same.
+    Same(&'static [&'static str]),
+    /// No value of the first hole is a value of the second.
+    Differ(&'static str, &'static str),
+    /// There are so many different values, from the one to the other.
+    Distinct(&'static str, usize, usize),
+    /// Every value is a number from the one to the other.
+    Range(&'static str, f64, f64),
+    /// Every value is a time from the one to the other in seconds, at the notebook's pace.
+    Seconds(&'static str, f64, f64),
+    /// The first number is less than the second, line by line.
+    Less(&'static str, &'static str),
+    /// The first number times the second is the third, line by line.
+    Product(&'static str, &'static str, &'static str),
+    /// At most so many are open at any moment.
+    AtMostOpen {
+        /// The line that opens.
+        open: &'static str,
+        /// The line that closes.
+        close: &'static str,
+        /// The hole that joins them.
+        on: &'static str,
+        /// How many may be open.
+        limit: usize,
+    },
+    /// Who has opened one opens the next only after closing it.
+    OneAtATime {
+        /// The line that opens.
+        open: &'static str,
+        /// The line that closes.
+        close: &'static str,
+        /// The hole that joins them.
+        on: &'static str,
+        /// The hole of `open` that says who.
+        by: &'static str,
+    },
+    /// The printed seconds are those that passed between the arrivals of two lines.
+    Lasts {
+        /// The line with which it starts.
+        from: &'static str,
+        /// The line with which it ends.
+        to: &'static str,
+        /// The hole that joins them.
+        on: &'static str,
+        /// The hole of `to` with the seconds.
+        printed: &'static str,
+    },
+    /// Lines of this name arrive so many seconds apart, at the notebook's pace.
+    Gaps(&'static str, f64),
+    /// The second line arrives so many seconds after the first, at the notebook's pace.
+    After(&'static str, &'static str, f64),
+    /// The printed process number is that of the process that the replay started.
+    Started(&'static str),
+    /// The printed parent is the process that the replay started.
+    Parent(&'static str),
+    /// The processes with the printed numbers are gone when the cell has ended.
+    Gone(&'static str),
+    /// The port that the cell served is free when it has ended.
+    PortFree,
+}
+
+/// By how many seconds something may seem to have come too late: a busy machine may take as long
+/// to let a process print and the replay read.
+const LATE: f64 = 1.0;
+
+/// By how many seconds something may seem to have come too early, because what it is measured from
+/// arrived late.
+const EARLY: f64 = 0.2;
+
+/// What a check found: `Ok` with the evidence, `Err` with the line, if there is one, and what is
+/// wrong.
+pub type Finding = Result<String, (Option<usize>, String)>;
+
+fn wrong(line: Option<&Event>, why: String) -> Finding {
+    Err((line.map(|event| event.line), why))
+}
+
+impl Check {
+    /// The check as a sentence for a reader, with the lines quoted as the table has them.
+    pub fn sentence(&self) -> String {
+        match self {
+            Check::First(line) => format!("`{line}` is the first line"),
+            Check::Last(line) => format!("`{line}` is the last line"),
+            Check::Before(first, then) => format!("`{first}` comes before `{then}`"),
+            Check::Order(names) => format!("the order is {}", names.join(", ")),
+            Check::BeforeEach { first, then, on } => {
+                format!("each `{first}` comes before the `{then}` of the same {on}")
+            }
+            Check::Set(hole, values) => format!("{hole} is {}, in any order", values.join(", ")),
+            Check::Sequence(hole, values) => {
+                format!("{hole} is {}, in this order", values.join(", "))
+            }
+            Check::SameSequence(one, other) => format!("{other} is {one}, in the same order"),
+            Check::Every(hole, value) => format!("every {hole} is {value}"),
+            Check::Pairs(line, one, other, pairs) => {
+                let pairs: Vec<String> =
+                    pairs.iter().map(|(a, b)| format!("{a} with {b}")).collect();
+                format!(
+                    "{line} has {one} and {other} in pairs: {}",
+                    pairs.join(", ")
+                )
+            }
+            Check::Same(holes) => format!("one value: {}", holes.join(" = ")),
+            Check::Differ(one, other) => format!("no {other} is a {one}"),
+            Check::Distinct(hole, least, most) if least == most => {
+                format!("{most} different {hole}")
+            }
+            Check::Distinct(hole, least, most) => format!("{least} to {most} different {hole}"),
+            Check::Range(hole, low, high) => format!("{hole} is from {low} to {high}"),
+            Check::Seconds(hole, low, high) => {
+                format!("{hole} is from {low} to {high} s, times the pace")
+            }
+            Check::Less(one, other) => format!("{one} is less than {other}"),
+            Check::Product(a, b, product) => format!("{product} is {a} times {b}"),
+            Check::AtMostOpen { open, limit, .. } => format!("at most {limit} `{open}` at once"),
+            Check::OneAtATime { open, by, .. } => format!("one `{open}` at a time for each {by}"),
+            Check::Lasts {
+                from, to, printed, ..
+            } => {
+                format!("{to}.{printed} is the time that passed from `{from}` to `{to}`")
+            }
+            Check::Gaps(line, seconds) => format!("`{line}` arrives every {seconds} s"),
+            Check::After(first, then, seconds) => {
+                format!("`{then}` arrives {seconds} s after `{first}`")
+            }
+            Check::Started(hole) => format!("{hole} is the process that was started"),
+            Check::Parent(hole) => format!("the parent, {hole}, is the process that was started"),
+            Check::Gone(hole) => format!("the process {hole} is gone afterwards"),
+            Check::PortFree => "the port is free afterwards".to_string(),
+        }
+    }
+
+    /// Judges the lines of one run. `observed` is what the operating system showed of it: checks
+    /// that are about time or about the system are `None` without it, as for a recording.
+    pub fn judge(&self, lines: &Transcript, observed: Option<&Observed>) -> Option<Finding> {
+        let finding = match *self {
+            Check::First(name) => edge(lines, name, |lines| lines.next()),
+            Check::Last(name) => edge(lines, name, |lines| lines.last()),
+            Check::Before(first, then) => before(lines, first, then),
+            Check::Order(names) => names
+                .windows(2)
+                .find_map(|pair| before(lines, pair[0], pair[1]).err())
+                .map_or(Ok("in order".to_string()), Err),
+            Check::BeforeEach { first, then, on } => before_each(lines, first, then, on),
+            Check::Set(hole, want) => {
+                let (mut want, mut found) = (want.to_vec(), Vec::from_iter(lines.values(hole)));
+                want.sort_unstable();
+                found.sort_unstable();
+                same(&want, &found)
+            }
+            Check::Sequence(hole, want) => same(want, &Vec::from_iter(lines.values(hole))),
+            Check::SameSequence(one, other) => same(
+                &Vec::from_iter(lines.values(one)),
+                &Vec::from_iter(lines.values(other)),
+            ),
+            Check::Every(hole, want) => every(lines, hole, |value| value == want),
+            Check::Pairs(line, one, other, want) => pairs(lines, line, one, other, want),
+            Check::Same(holes) => {
+                let values = BTreeSet::from_iter(holes.iter().flat_map(|hole| lines.values(hole)));
+                match values.len() {
+                    0 | 1 => Ok(list(&Vec::from_iter(values))),
+                    _ => wrong(
+                        None,
+                        format!("different values: {}", list(&Vec::from_iter(values))),
+                    ),
+                }
+            }
+            Check::Differ(one, other) => {
+                let ones = BTreeSet::from_iter(lines.values(one));
+                every(lines, other, |value| !ones.contains(value))
+            }
+            Check::Distinct(hole, least, most) => {
+                let values = Vec::from_iter(BTreeSet::from_iter(lines.values(hole)));
+                match (least..=most).contains(&values.len()) {
+                    true => Ok(list(&values)),
+                    false => wrong(
+                        None,
+                        format!("{} different: {}", values.len(), list(&values)),
+                    ),
+                }
+            }
+            Check::Range(hole, low, high) => range(lines, hole, low, high),
+            Check::Seconds(hole, low, high) => {
+                // A recording ran at the notebook's pace, and was measured to the hundredth.
+                let (pace, slack) = observed.map_or((1.0, 0.0), |seen| (seen.pace, LATE));
+                range(lines, hole, low * pace, high * pace + slack)
+            }
+            Check::Less(one, other) => numbers(lines, [one, other, other], |a, b, _| a < b),
+            Check::Product(a, b, product) => numbers(lines, [a, b, product], |a, b, p| a * b == p),
+            Check::AtMostOpen {
+                open,
+                close,
+                on,
+                limit,
+            } => at_most_open(lines, open, close, on, limit),
+            Check::OneAtATime {
+                open,
+                close,
+                on,
+                by,
+            } => one_at_a_time(lines, open, close, on, by),
+            Check::Lasts {
+                from,
+                to,
+                on,
+                printed,
+            } => {
+                observed?;
+                lasts(lines, from, to, on, printed)
+            }
+            Check::Gaps(name, seconds) => gaps(lines, name, seconds * observed?.pace),
+            Check::After(first, then, seconds) => {
+                after(lines, first, then, seconds * observed?.pace)
+            }
+            Check::Started(hole) | Check::Parent(hole) => {
+                let pid = observed?.pid.to_string();
+                every(lines, hole, |value| value == pid)
+            }
+            Check::Gone(hole) => {
+                observed?;
+                every(lines, hole, is_gone)
+            }
+            Check::PortFree => match observed?.port_free {
+                Some(false) => wrong(None, "it is still taken".to_string()),
+                _ => Ok("it could be bound again".to_string()),
+            },
+        };
+        Some(finding)
+    }
+}
+
+fn list<T: AsRef<str>>(values: &[T]) -> String {
+    let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
+    if values.is_empty() {
+        "nothing".to_string()
+    } else {
+        values.join(", ")
+    }
+}
+
+fn same(want: &[&str], found: &[&str]) -> Finding {
+    match want == found {
+        true => Ok(list(found)),
+        false => wrong(
+            None,
+            format!("expected {}, got {}", list(want), list(found)),
+        ),
+    }
+}
+
+fn every(lines: &Transcript, hole: &str, right: impl Fn(&str) -> bool) -> Finding {
+    let (name, capture) = hole.split_once('.').expect("a hole is named line.hole");
+    match lines.named(name).find(|event| !right(event.value(capture))) {
+        Some(event) => wrong(Some(event), format!("{hole} is {}", event.value(capture))),
+        None => Ok(list(&Vec::from_iter(BTreeSet::from_iter(
+            lines.values(hole),
+        )))),
+    }
+}
+
+/// Whether the line that `pick` takes among those of the same source has this name.
+fn edge<'a>(
+    lines: &'a Transcript,
+    name: &'a str,
+    pick: fn(&mut dyn Iterator<Item = &'a Event>) -> Option<&'a Event>,
+) -> Finding {
+    let Some(named) = lines.named(name).next() else {
+        return wrong(
+            None,
+            format!("there is no `{name}` among {} lines", lines.events.len()),
+        );
+    };
+    match pick(
+        &mut lines
+            .named("*")
+            .filter(|event| event.source == named.source),
+    ) {
+        Some(event) if event.name != name => {
+            wrong(Some(event), format!("`{}` is there", event.name))
+        }
+        found => Ok(format!("line {}", found.map_or(0, |event| event.line))),
+    }
+}
+
+fn before(lines: &Transcript, first: &str, then: &str) -> Finding {
+    let last_first = lines.named(first).last();
+    let first_then = lines.named(then).next();
+    match (last_first, first_then) {
+        (Some(a), Some(b)) if a.line > b.line => wrong(
+            Some(a),
+            format!("`{first}` comes after the `{then}` of line {}", b.line),
+        ),
+        _ => Ok("in order".to_string()),
+    }
+}
+
+/// The line `then` that goes with `opened`: the one of the same value in the hole `on`.
+fn partner<'a>(
+    lines: &'a Transcript,
+    opened: &Event,
+    then: &'a str,
+    on: &str,
+) -> Option<&'a Event> {
+    lines
+        .named(then)
+        .find(|event| event.value(on) == opened.value(on))
+}
+
+fn before_each(lines: &Transcript, first: &str, then: &str, on: &str) -> Finding {
+    let mut pairs = 0;
+    for later in lines.named(then) {
+        match partner(lines, later, first, on) {
+            Some(earlier) if earlier.line < later.line => pairs += 1,
+            Some(earlier) => {
+                return wrong(
+                    Some(later),
+                    format!(
+                        "the `{first}` of {on} {} is line {}",
+                        later.value(on),
+                        earlier.line
+                    ),
+                );
+            }
+            None => {
+                return wrong(
+                    Some(later),
+                    format!("there is no `{first}` of {on} {}", later.value(on)),
+                );
+            }
+        }
+    }
+    Ok(format!("{pairs} pairs"))
+}
+
+fn pairs(lines: &Transcript, line: &str, one: &str, other: &str, want: &[(&str, &str)]) -> Finding {
+    let mut want = want.to_vec();
+    let mut found: Vec<(&str, &str)> = lines
+        .named(line)
+        .map(|event| (event.value(one), event.value(other)))
+        .collect();
+    want.sort_unstable();
+    found.sort_unstable();
+    match want == found {
+        true => Ok(format!("{} pairs", found.len())),
+        false => wrong(None, format!("expected {want:?}, got {found:?}")),
+    }
+}
+
+fn range(lines: &Transcript, hole: &str, low: f64, high: f64) -> Finding {
+    let number = |value: &str| value.parse::<f64>().unwrap_or(f64::NAN);
+    every(lines, hole, |value| (low..=high).contains(&number(value)))
+}
+
+fn numbers(lines: &Transcript, holes: [&str; 3], right: impl Fn(f64, f64, f64) -> bool) -> Finding {
+    let [a, b, c] = holes.map(|hole| Vec::from_iter(lines.values(hole)));
+    let number = |value: &str| value.parse::<f64>().unwrap_or(f64::NAN);
+    for ((a, b), c) in a.iter().zip(&b).zip(&c) {
+        if !right(number(a), number(b), number(c)) {
+            return wrong(None, format!("not so for {a}, {b}, {c}"));
+        }
+    }
+    Ok(format!("{} lines", a.len()))
+}
+
+fn at_most_open(lines: &Transcript, open: &str, close: &str, on: &str, limit: usize) -> Finding {
+    let mut most = 0;
+    for opened in lines.named(open) {
+        let now_open = |event: &&Event| {
+            let closed = partner(lines, event, close, on).map_or(usize::MAX, |closed| closed.line);
+            (event.line..closed).contains(&opened.line)
+        };
+        let count = lines.named(open).filter(now_open).count();
+        if count > limit {
+            return wrong(Some(opened), format!("{count} are open"));
+        }
+        most = most.max(count);
+    }
+    Ok(format!("at most {most} were"))
+}
+
+fn one_at_a_time(lines: &Transcript, open: &str, close: &str, on: &str, by: &str) -> Finding {
+    let mut again = 0;
+    for opened in lines.named(open) {
+        let same = |event: &&Event| event.value(by) == opened.value(by) && event.line < opened.line;
+        for earlier in lines.named(open).filter(same) {
+            again += 1;
+            let closed = partner(lines, earlier, close, on);
+            if closed.is_none_or(|closed| closed.line > opened.line) {
+                let who = opened.value(by);
+                return wrong(
+                    Some(opened),
+                    format!("{who} had not closed {on} {}", earlier.value(on)),
+                );
+            }
+        }
+    }
+    Ok(format!("opened again {again} times"))
+}
+
+fn seconds_between(one: &Event, other: &Event) -> f64 {
+    let at = |event: &Event| event.at.unwrap_or(Duration::ZERO).as_secs_f64();
+    at(other) - at(one)
+}
+
+fn lasts(lines: &Transcript, from: &str, to: &str, on: &str, printed: &str) -> Finding {
+    let mut most: f64 = 0.0;
+    for end in lines.named(to) {
+        let Some(start) = partner(lines, end, from, on) else {
+            continue;
+        };
+        let claimed: f64 = end.value(printed).parse().unwrap_or(f64::NAN);
+        let seen = seconds_between(start, end);
+        let off = seen - claimed;
+        if !(-EARLY..=LATE).contains(&off) {
+            return wrong(
+                Some(end),
+                format!("{claimed:.2} s printed, {seen:.2} s seen"),
+            );
+        }
+        most = most.max(off.abs());
+    }
+    Ok(format!("off by at most {most:.2} s"))
+}
+
+fn gaps(lines: &Transcript, name: &str, seconds: f64) -> Finding {
+    let events: Vec<&Event> = lines.named(name).collect();
+    let mut found = Vec::new();
+    for pair in events.windows(2) {
+        let gap = seconds_between(pair[0], pair[1]);
+        if gap > seconds + LATE {
+            return wrong(
+                Some(pair[1]),
+                format!("{gap:.2} s passed, not {seconds:.2} s"),
+            );
+        }
+        found.push(format!("{gap:.2}"));
+    }
+    // One late arrival shortens the gap behind it, so that only the whole cannot be too short.
+    let least = 0.75 * seconds * found.len() as f64;
+    match (events.first(), events.last()) {
+        (Some(first), Some(last)) if seconds_between(first, last) < least => wrong(
+            Some(last),
+            format!("the gaps are {} s, not {seconds:.2} s", list(&found)),
+        ),
+        _ => Ok(format!("{} s", list(&found))),
+    }
+}
+
+fn after(lines: &Transcript, first: &str, then: &str, seconds: f64) -> Finding {
+    match (lines.named(first).last(), lines.named(then).next()) {
+        (Some(a), Some(b)) => {
+            let gap = seconds_between(a, b);
+            match (seconds - EARLY..=seconds + LATE).contains(&gap) {
+                true => Ok(format!("{gap:.2} s")),
+                false => wrong(Some(b), format!("{gap:.2} s passed, not {seconds:.2} s")),
+            }
+        }
+        _ => wrong(None, format!("there is no `{first}` with a `{then}`")),
+    }
+}
+
+fn is_gone(pid: &str) -> bool {
+    let pid = pid.parse().map(Pid::from_raw);
+    pid.is_ok_and(|pid| kill(pid, None) == Err(Errno::ESRCH))
+}

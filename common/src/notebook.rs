@@ -1,0 +1,247 @@
+//! The table of the notebook's cells: what each is, what it may print, and what that must satisfy.
+//!
+//! The recorded outputs are the notebook's own printed lines. Everything else that knows the cells
+//! (their tests, the replay, the README's list) comes from [`CELLS`].
+
+use crate::check::Check;
+
+mod chapter1;
+mod chapter5;
+mod chapters2to4;
+
+/// One cell of the notebook, rebuilt as one program.
+#[derive(Debug)]
+pub struct Cell {
+    /// Its number, as in `In [14]`. Chapter 4 has a heading in the notebook, and no cell.
+    pub number: Option<u8>,
+    /// The chapter, from 1.
+    pub chapter: u8,
+    /// The package that holds the program.
+    pub package: &'static str,
+    /// The program.
+    pub bin: &'static str,
+    /// Other programs of the same package that the cell's replay starts.
+    pub companions: &'static [&'static str],
+    /// The idea, in a few English words.
+    pub idea: &'static str,
+    /// The idea, in a few Chinese words.
+    pub idea_zh: &'static str,
+    /// What Python calls it.
+    pub python: &'static str,
+    /// What of the outside world it wants.
+    pub needs: &'static [Need],
+    /// How it is replayed: most cells in one way.
+    pub variants: &'static [Variant],
+}
+
+/// One way to replay a cell.
+#[derive(Debug)]
+pub struct Variant {
+    /// Its name, where a cell has several.
+    pub name: &'static str,
+    /// The program's arguments. `{address}` and `{timeout}` are filled in by the replay.
+    pub args: &'static [&'static str],
+    /// The lines that it may print.
+    pub prints: &'static [Line],
+    /// The lines that it may print on standard error.
+    pub errors: &'static [Line],
+    /// How it must end.
+    pub end: End,
+    /// A second program that takes part.
+    pub companion: Option<Companion>,
+    /// What the lines must satisfy, beyond the count that each line states.
+    pub checks: &'static [Check],
+    /// Pairs of lines whose order is free: either may come first, and both are right.
+    pub free: &'static [(&'static str, &'static str)],
+    /// How often it is run, and what the runs together must show; once, and nothing, if `None`.
+    pub trials: Option<Trials>,
+    /// What the notebook printed.
+    pub recorded: &'static str,
+    /// What the notebook printed as an error.
+    pub recorded_error: &'static str,
+}
+
+impl Variant {
+    /// A variant that prints nothing and exits with 0: the rest of a variant is said with
+    /// `..Variant::PLAIN`.
+    pub const PLAIN: Variant = Variant {
+        name: "",
+        args: &[],
+        prints: &[],
+        errors: &[],
+        end: End::Code(0),
+        companion: None,
+        checks: &[],
+        free: &[],
+        trials: None,
+        recorded: "",
+        recorded_error: "",
+    };
+}
+
+/// A line that a cell may print.
+#[derive(Debug)]
+pub struct Line {
+    /// Its name in the checks.
+    pub event: &'static str,
+    /// How often it is printed: at least, and at most.
+    pub times: (usize, usize),
+    /// The pattern, see [`Pattern::new`](crate::pattern::Pattern::new).
+    pub text: &'static str,
+}
+
+/// A line that is printed exactly so many times.
+const fn line(event: &'static str, times: usize, text: &'static str) -> Line {
+    Line {
+        event,
+        times: (times, times),
+        text,
+    }
+}
+
+/// A line that is printed any number of times, also never.
+const fn any(event: &'static str, text: &'static str) -> Line {
+    Line {
+        event,
+        times: (0, usize::MAX),
+        text,
+    }
+}
+
+/// How a program must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With this exit code.
+    Code(i32),
+    /// With any exit code but 0: a failure, as recorded.
+    Failure,
+    /// By this signal.
+    Signal(i32),
+}
+
+/// A second program that takes part in a cell, and must exit with 0.
+#[derive(Debug)]
+pub struct Companion {
+    /// The program, of the cell's package.
+    pub bin: &'static str,
+    /// Its arguments, filled in as the cell's.
+    pub args: &'static [&'static str],
+    /// The line of the cell after which it is started.
+    pub after: &'static str,
+    /// The lines that it may print.
+    pub prints: &'static [Line],
+}
+
+/// What several runs of a cell together must show.
+#[derive(Debug)]
+pub struct Trials {
+    /// How many runs.
+    pub runs: usize,
+    /// The hole that holds each run's outcome.
+    pub outcome: &'static str,
+    /// What the outcomes must be.
+    pub statistic: Statistic,
+    /// A companion with the same race held open longer, to be run only where the natural one
+    /// shows nothing, as it does on one processor.
+    pub widened: Option<&'static str>,
+}
+
+/// A statement on the outcomes of all runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistic {
+    /// At least one is not 0.
+    AnyNonZero,
+    /// All are 0.
+    AllZero,
+}
+
+/// Something of the outside world that a cell wants, and how to mend its absence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What happens without it, and how to mend that.
+    pub without: &'static str,
+}
+
+/// The program `nslookup`.
+pub const NSLOOKUP: Need = Need {
+    name: "nslookup",
+    without: "In [7] and In [9] run with a stand-in; install nslookup (Debian: apt install dnsutils)",
+};
+
+/// A name server that answers.
+pub const DNS: Need = Need {
+    name: "dns",
+    without: "In [7] and In [9] run with a stand-in; connect this machine to a network with a name server",
+};
+
+/// The notebook's TCP port, free on the loopback address.
+pub const PORT: Need = Need {
+    name: "port-5000",
+    without: "In [16] takes another port; end the program that listens on 127.0.0.1:5000",
+};
+
+/// At least two processors.
+pub const CPUS: Need = Need {
+    name: "two-cpus",
+    without: "In [13] shows its race only in the widened form; run on two processors or more",
+};
+
+/// All needs, in the order in which the notebook meets them.
+pub const NEEDS: [Need; 4] = [NSLOOKUP, DNS, CPUS, PORT];
+
+/// The cells, in the notebook's order. Chapter 4 stands where its heading is.
+pub static CELLS: [&Cell; 12] = [
+    &chapter1::FORK,
+    &chapter1::PROCESS,
+    &chapter1::POOL,
+    &chapter1::CALL,
+    &chapter1::COMMUNICATE,
+    &chapter1::QUEUE,
+    &chapters2to4::THREAD,
+    &chapters2to4::RACE,
+    &chapters2to4::LOCK,
+    &chapters2to4::LOCAL,
+    &chapters2to4::PROCESS_VS_THREAD,
+    &chapter5::MASTER,
+];
+
+/// The chapters: number, English and Chinese title.
+pub const CHAPTERS: [(u8, &str, &str); 5] = [
+    (1, "processes", "多进程"),
+    (2, "threads", "多线程"),
+    (3, "thread-local values", "ThreadLocal"),
+    (4, "processes and threads compared", "进程 VS. 线程"),
+    (5, "distributed processes", "分布式进程"),
+];
+
+impl Cell {
+    /// How a reader names it: `In [14]`, or the chapter where there is no cell.
+    pub fn label(&self) -> String {
+        match self.number {
+            Some(number) => format!("In [{number}]"),
+            None => format!("ch. {}", self.chapter),
+        }
+    }
+
+    /// Whether `name` names this cell: by program (`lock`), number (`14`, `in14`, `In[14]`) or
+    /// chapter (`ch2`).
+    pub fn is_named(&self, name: &str) -> bool {
+        let plain: String = name.to_lowercase().replace(['[', ']', ' '], "");
+        let number = self.number.map(|number| number.to_string());
+        plain == self.bin
+            || plain == format!("ch{}", self.chapter)
+            || number.is_some_and(|number| plain.trim_start_matches("in") == number)
+    }
+
+    /// All programs of the cell, its own first.
+    pub fn bins(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.bin).chain(self.companions.iter().copied())
+    }
+}
+
+/// The cell with this program.
+pub fn cell(bin: &str) -> Option<&'static Cell> {
+    CELLS.iter().copied().find(|cell| cell.bin == bin)
+}

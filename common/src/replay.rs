@@ -1,0 +1,289 @@
+//! Runs one cell: stamps each line with its arrival, ends it at a deadline, and finds what it
+//! left behind.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::{env, io, iter};
+
+use crate::notebook::{self, Cell, NSLOOKUP, Statistic, Variant};
+use crate::pattern::Pattern;
+use crate::stand_in;
+use crate::transcript::{Printed, Source};
+
+mod leftovers;
+mod stage;
+mod verdict;
+
+use stage::{Environment, Stage};
+pub use verdict::{Outcome, Verdict, judge_recording};
+
+/// The port of `In [16]`.
+pub const NOTEBOOK_PORT: u16 = 5000;
+
+/// How long processes that the cell has already ended may take to be gone, and how long output
+/// that is already written may take to arrive.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It was still running at the deadline, and was killed.
+    Hung,
+    /// The replay was told to stop, and killed it.
+    Interrupted,
+}
+
+/// What the operating system showed of one run.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The number of the process that was started.
+    pub pid: i32,
+    /// How it ended.
+    pub ended: Ended,
+    /// How its companion ended, if it has one: the line after which it starts may never come.
+    pub companion: Option<Ended>,
+    /// The processes that were left behind, running or unreaped, each in a few words.
+    pub left: Vec<String>,
+    /// Whether the port that was handed out is free again.
+    pub port_free: Option<bool>,
+    /// The port that was handed out.
+    pub port: Option<u16>,
+    /// The factor on all pauses.
+    pub pace: f64,
+    /// From start to end.
+    pub took: Duration,
+}
+
+/// One run of a cell: the lines in order of arrival, and what the system showed.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The program that ran: the cell's, or the widened one of its trials.
+    pub bin: &'static str,
+    /// Its lines and those of its companion.
+    pub printed: Vec<Printed>,
+    /// What the system showed.
+    pub observed: Observed,
+}
+
+/// How cells are run.
+pub struct Replay<'a> {
+    /// The folder with the programs.
+    pub bins: PathBuf,
+    /// The factor on all pauses, see [`pace`](crate::pace).
+    pub pace: f64,
+    /// The seed of all draws, see [`draw`](crate::draw); none for the system's randomness.
+    pub seed: Option<u64>,
+    /// How long one run may take.
+    pub timeout: Duration,
+    /// Run the real programs of the outside world, not their stand-ins.
+    pub online: bool,
+    /// Set from outside when everything is to stop.
+    pub stop: &'a AtomicBool,
+    /// Told of each line as it arrives.
+    pub on_line: &'a mut dyn FnMut(&Printed),
+}
+
+/// One replay at a time in a process: arrival times are evidence, so nothing of ours may run
+/// beside the cell, and orphans that come to us must be that cell's.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+impl Replay<'_> {
+    /// Replays a variant of a cell, as often as its trials want, and judges it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a program of the cell cannot be started, or when no port is to be had.
+    pub fn variant(
+        &mut self,
+        cell: &'static Cell,
+        variant: &'static Variant,
+    ) -> io::Result<Outcome> {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
+        let mut runs = Vec::new();
+        let natural = variant.trials.as_ref().map_or(1, |trials| trials.runs);
+        for _ in 0..natural {
+            runs.push(self.run(cell, cell.bin, variant)?);
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        if let Some(trials) = &variant.trials
+            && trials.statistic == Statistic::AnyNonZero
+            && let Some(widened) = trials.widened
+        {
+            // The natural race shows nothing on one processor; the widened one shows it there too.
+            // Sixty tries that each fail less than half of the time do not all fail.
+            let mut tries = 0;
+            while runs.iter().all(|run| verdict::is_zero(variant, run))
+                && tries < 60
+                && !self.stop.load(Ordering::Relaxed)
+            {
+                runs.push(self.run(cell, widened, variant)?);
+                tries += 1;
+            }
+        }
+        Ok(Outcome::new(
+            cell,
+            variant,
+            runs,
+            self.uses_stand_in(cell),
+            begun.elapsed(),
+        ))
+    }
+
+    /// Whether a program of the outside world is played by its stand-in.
+    fn uses_stand_in(&self, cell: &Cell) -> bool {
+        cell.needs.contains(&NSLOOKUP) && !self.online
+    }
+
+    fn run(&mut self, cell: &Cell, bin: &'static str, variant: &Variant) -> io::Result<Run> {
+        let port = variant
+            .args
+            .contains(&"{address}")
+            .then(free_port)
+            .transpose()?;
+        leftovers::adopt_orphans();
+        let start = Instant::now();
+        let mut stage = Stage::new(start, self.environment(cell, port));
+        let main = stage.start(
+            &self.bins.join(bin),
+            variant.args,
+            [Source::Out, Source::Err],
+        )?;
+        self.watch(&mut stage, variant)?;
+        // Before what was left behind is ended: that may be what holds the port.
+        let port_free = port.map(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+        let left = stage.clear(GRACE);
+        let ended = |who: usize| stage.programs.get(who).and_then(|program| program.ended);
+        Ok(Run {
+            bin,
+            observed: Observed {
+                pid: main,
+                ended: ended(0).unwrap_or(Ended::Hung),
+                companion: ended(1),
+                left,
+                port_free,
+                port,
+                pace: self.pace,
+                took: start.elapsed(),
+            },
+            printed: stage.printed,
+        })
+    }
+
+    /// What the programs of a run find in their environment and in their arguments.
+    fn environment(&self, cell: &Cell, port: Option<u16>) -> Environment {
+        let mut variables = vec![("PACE", self.pace.to_string().into())];
+        variables.extend(self.seed.map(|seed| ("SEED", seed.to_string().into())));
+        if self.uses_stand_in(cell) {
+            let path = env::var_os("PATH").unwrap_or_default();
+            let dirs = iter::once(stand_in::dir().to_path_buf()).chain(env::split_paths(&path));
+            variables.extend(env::join_paths(dirs).map(|path| ("PATH", path)));
+        }
+        let address = port.map_or(String::new(), |port| format!("127.0.0.1:{port}"));
+        let timeout = 10.0 * self.pace;
+        Environment {
+            variables,
+            address,
+            timeout: timeout.to_string(),
+        }
+    }
+
+    /// Follows the run until all of its programs have ended and all that they said has arrived,
+    /// or until it is over for another reason.
+    fn watch(&mut self, stage: &mut Stage, variant: &Variant) -> io::Result<()> {
+        let after = variant.companion.as_ref().map(|companion| {
+            let line = variant
+                .prints
+                .iter()
+                .find(|line| line.event == companion.after);
+            (
+                companion,
+                Pattern::new(line.expect("the table names a line that exists").text),
+            )
+        });
+        let mut grace_ends = None;
+        loop {
+            match stage.next(Duration::from_millis(20)) {
+                Some(printed) => {
+                    (self.on_line)(&printed);
+                    if let Some((companion, pattern)) = &after
+                        && stage.programs.len() == 1
+                        && pattern.captures(&printed.text).is_some()
+                    {
+                        let program = self.bins.join(companion.bin);
+                        stage.start(&program, companion.args, [Source::Companion, Source::Err])?;
+                    }
+                    stage.printed.push(printed);
+                }
+                None if stage.is_over() => return Ok(()),
+                // Whoever holds a pipe open behind the end of the programs was left behind.
+                None if stage.programs.iter().all(|program| program.ended.is_some()) => {
+                    let end = *grace_ends.get_or_insert_with(|| Instant::now() + GRACE);
+                    if Instant::now() > end {
+                        return Ok(());
+                    }
+                }
+                None => {}
+            }
+            let why = match () {
+                () if self.stop.load(Ordering::Relaxed) => Ended::Interrupted,
+                () if stage.start.elapsed() > self.timeout => Ended::Hung,
+                () => continue,
+            };
+            stage.end(why);
+            return Ok(());
+        }
+    }
+}
+
+/// The notebook's port where it is free, else one that the system chooses.
+fn free_port() -> io::Result<u16> {
+    let bound = TcpListener::bind(("127.0.0.1", NOTEBOOK_PORT))
+        .or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
+    Ok(bound.local_addr()?.port())
+}
+
+/// Replays the cell of a program in all its variants, as fast as it can go: there a sleep that did
+/// a lock's work would show. It is what the test of each cell calls.
+///
+/// # Panics
+///
+/// Panics when a check does not hold, and with all that was found; also when the program is none of
+/// the table's or cannot be started.
+#[track_caller]
+pub fn assert_holds(program: &Path) {
+    let name = program.file_name().and_then(|name| name.to_str());
+    let cell = name
+        .and_then(notebook::cell)
+        .expect("the table has the program");
+    for variant in cell.variants {
+        let mut replay = Replay {
+            bins: program
+                .parent()
+                .expect("a program is in a folder")
+                .to_path_buf(),
+            pace: 0.0,
+            seed: None,
+            timeout: Duration::from_secs(60),
+            online: false,
+            stop: &AtomicBool::new(false),
+            on_line: &mut |_| {},
+        };
+        let outcome = replay.variant(cell, variant).expect("the cell starts");
+        assert!(
+            outcome.held(),
+            "{:#?}\n{:#?}",
+            outcome.verdicts,
+            outcome.runs
+        );
+    }
+}

@@ -1,0 +1,197 @@
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::{Ended, leftovers};
+use crate::transcript::{Printed, Source};
+
+/// What the programs of a run are told.
+pub(super) struct Environment {
+    pub(super) variables: Vec<(&'static str, OsString)>,
+    pub(super) address: String,
+    pub(super) timeout: String,
+}
+
+/// One run under way: its programs, and what arrives from them.
+pub(super) struct Stage {
+    pub(super) start: Instant,
+    pub(super) programs: Vec<Program>,
+    pub(super) printed: Vec<Printed>,
+    environment: Environment,
+    mark: String,
+    open_streams: usize,
+    sender: Sender<Message>,
+    messages: Receiver<Message>,
+}
+
+/// A program under way, the leader of a process group of its own.
+pub(super) struct Program {
+    pid: i32,
+    pub(super) ended: Option<Ended>,
+}
+
+enum Message {
+    Printed(Printed),
+    Closed,
+    Ended(i32, io::Result<ExitStatus>),
+}
+
+impl Stage {
+    pub(super) fn new(start: Instant, environment: Environment) -> Stage {
+        let (sender, messages) = mpsc::channel();
+        Stage {
+            start,
+            programs: Vec::new(),
+            printed: Vec::new(),
+            environment,
+            mark: leftovers::next_mark(),
+            open_streams: 0,
+            sender,
+            messages,
+        }
+    }
+
+    /// Starts a program, and threads that wait for its lines and for its end. They are never
+    /// joined: one that reads from a pipe which a process left behind holds open would keep us.
+    pub(super) fn start(
+        &mut self,
+        program: &Path,
+        args: &[&str],
+        sources: [Source; 2],
+    ) -> io::Result<i32> {
+        let fill = |arg: &&str| {
+            arg.replace("{address}", &self.environment.address)
+                .replace("{timeout}", &self.environment.timeout)
+        };
+        let mut child = Command::new(program)
+            .args(args.iter().map(fill))
+            .envs(self.environment.variables.iter().cloned())
+            .env(leftovers::MARK, &self.mark)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("start {}: {error}", program.display()),
+                )
+            })?;
+        let pid = child.id().cast_signed();
+        self.listen(child.stdout.take().expect("stdout is piped"), sources[0]);
+        self.listen(child.stderr.take().expect("stderr is piped"), sources[1]);
+        self.await_end(child);
+        self.programs.push(Program { pid, ended: None });
+        Ok(pid)
+    }
+
+    fn listen(&mut self, stream: impl Read + Send + 'static, source: Source) {
+        self.open_streams += 1;
+        let (start, sender) = (self.start, self.sender.clone());
+        thread::spawn(move || {
+            let mut stream = BufReader::new(stream);
+            let mut line = Vec::new();
+            while stream
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|length| length > 0)
+            {
+                let at = Some(start.elapsed());
+                let whole = line.pop_if(|byte| *byte == b'\n').is_some();
+                let text = String::from_utf8_lossy(&line).into_owned();
+                let _ = sender.send(Message::Printed(Printed {
+                    source,
+                    at,
+                    text,
+                    whole,
+                }));
+                line.clear();
+            }
+            let _ = sender.send(Message::Closed);
+        });
+    }
+
+    fn await_end(&self, mut child: Child) {
+        let sender = self.sender.clone();
+        let pid = child.id().cast_signed();
+        thread::spawn(move || {
+            let _ = sender.send(Message::Ended(pid, child.wait()));
+        });
+    }
+
+    /// The next line, if one arrives in time.
+    pub(super) fn next(&mut self, time: Duration) -> Option<Printed> {
+        let deadline = Instant::now() + time;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.messages.recv_timeout(left).ok()? {
+                Message::Printed(printed) => return Some(printed),
+                Message::Closed => self.open_streams -= 1,
+                Message::Ended(pid, status) => {
+                    let program = self.programs.iter_mut().find(|program| program.pid == pid);
+                    program
+                        .expect("it was started here")
+                        .ended
+                        .get_or_insert(how(status));
+                }
+            }
+            if self.is_over() {
+                return None;
+            }
+        }
+    }
+
+    /// All programs have ended, and all that they said has arrived.
+    pub(super) fn is_over(&self) -> bool {
+        self.open_streams == 0 && self.programs.iter().all(|program| program.ended.is_some())
+    }
+
+    /// Kills what still runs, and notes why it ended.
+    pub(super) fn end(&mut self, why: Ended) {
+        let mut under_way = 0;
+        for program in &mut self.programs {
+            if program.ended.is_none() {
+                program.ended = Some(why);
+                under_way += 1;
+                // The group is there as long as its leader, whom our thread waits for, is.
+                let _ = killpg(Pid::from_raw(program.pid), Signal::SIGKILL);
+            }
+        }
+        // Its end is waited for as well: it is no orphan, and must not be taken for one.
+        while self.open_streams > 0 || under_way > 0 {
+            let Ok(message) = self.messages.recv_timeout(super::GRACE) else {
+                return;
+            };
+            match message {
+                Message::Printed(printed) => self.printed.push(printed),
+                Message::Closed => self.open_streams -= 1,
+                Message::Ended(..) => under_way -= 1,
+            }
+        }
+    }
+
+    /// Ends what the programs left behind, and says what that was.
+    pub(super) fn clear(&self, grace: Duration) -> Vec<String> {
+        let groups: Vec<i32> = self.programs.iter().map(|program| program.pid).collect();
+        leftovers::clear(&self.mark, &groups, grace)
+    }
+}
+
+fn how(status: io::Result<ExitStatus>) -> Ended {
+    match status {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => Ended::Code(code),
+            (None, signal) => Ended::Signal(signal.unwrap_or(0)),
+        },
+        // Only a program that reaps children which are not its own gets here.
+        Err(_) => Ended::Hung,
+    }
+}

@@ -1,0 +1,282 @@
+use std::time::Duration;
+
+use super::{Ended, Observed, Run};
+use crate::check::Finding;
+use crate::notebook::{Cell, End, Statistic, Trials, Variant};
+use crate::transcript::{Printed, Source, Transcript};
+
+/// What a replay found of one variant of a cell.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The cell.
+    pub cell: &'static Cell,
+    /// The variant.
+    pub variant: &'static Variant,
+    /// All runs, the widened ones last.
+    pub runs: Vec<Run>,
+    /// Each check with what it found, over all runs.
+    pub verdicts: Vec<Verdict>,
+    /// How this run made use of the freedoms that the cell leaves, in words.
+    pub freedoms: Vec<String>,
+    /// A stand-in played a program of the outside world.
+    pub stand_in: bool,
+    /// From start to end, all runs together.
+    pub took: Duration,
+}
+
+/// One check, and what it found.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Verdict {
+    /// The check, as a sentence.
+    pub sentence: String,
+    /// Whether it held.
+    pub held: bool,
+    /// What shows it; where it did not hold, what is wrong.
+    pub evidence: String,
+    /// The line that is wrong, from 1, where it is one line.
+    pub line: Option<usize>,
+    /// The run that the evidence is from, from 1.
+    pub run: usize,
+}
+
+impl Verdict {
+    fn new(sentence: String, finding: Finding) -> Verdict {
+        let (held, line, evidence) = match finding {
+            Ok(evidence) => (true, None, evidence),
+            Err((line, why)) => (false, line, why),
+        };
+        Verdict {
+            sentence,
+            held,
+            evidence,
+            line,
+            run: 1,
+        }
+    }
+}
+
+impl Outcome {
+    pub(super) fn new(
+        cell: &'static Cell,
+        variant: &'static Variant,
+        runs: Vec<Run>,
+        stand_in: bool,
+        took: Duration,
+    ) -> Outcome {
+        let mut verdicts: Vec<Verdict> = Vec::new();
+        for (number, run) in runs.iter().enumerate() {
+            let transcript = Transcript::read(variant, &run.printed);
+            for (at, mut verdict) in judge(variant, &transcript, Some(&run.observed))
+                .into_iter()
+                .enumerate()
+            {
+                verdict.run = number + 1;
+                match verdicts.get_mut(at) {
+                    // The first run in which a check did not hold is the one to show.
+                    Some(known) if known.held => *known = verdict,
+                    Some(_) => {}
+                    None => verdicts.push(verdict),
+                }
+            }
+        }
+        verdicts.extend(
+            variant
+                .trials
+                .as_ref()
+                .map(|trials| statistic(cell, variant, trials, &runs)),
+        );
+        let freedoms = runs
+            .first()
+            .map_or(Vec::new(), |run| freedoms(variant, run));
+        Outcome {
+            cell,
+            variant,
+            runs,
+            verdicts,
+            freedoms,
+            stand_in,
+            took,
+        }
+    }
+
+    /// Whether every check held.
+    pub fn held(&self) -> bool {
+        self.verdicts.iter().all(|verdict| verdict.held)
+    }
+
+    /// Whether the replay was told to stop before the cell had ended.
+    pub fn interrupted(&self) -> bool {
+        self.runs
+            .iter()
+            .any(|run| run.observed.ended == Ended::Interrupted)
+    }
+}
+
+/// Judges a recording: the text that was printed, and the text of the error. Checks of time and of
+/// the operating system have nothing to go by and are left out.
+pub fn judge_recording(variant: &Variant, out: &str, error: &str) -> Vec<Verdict> {
+    let mut printed = recorded_lines(out, Source::Out);
+    printed.extend(recorded_lines(error, Source::Err));
+    judge(variant, &Transcript::read(variant, &printed), None)
+}
+
+fn judge(variant: &Variant, transcript: &Transcript, observed: Option<&Observed>) -> Vec<Verdict> {
+    let mut verdicts = vec![Verdict::new(
+        "every line is one of the cell's, and whole".to_string(),
+        match transcript.misfits.first() {
+            Some(misfit) => Err((Some(misfit.line), misfit.why.clone())),
+            None => Ok(format!("{} lines", transcript.events.len())),
+        },
+    )];
+    for line in transcript.lines() {
+        let count = transcript.named(line.event).count();
+        let (least, most) = line.times;
+        let times = match (least, most) {
+            (0, usize::MAX) => continue,
+            (1, 1) => "once".to_string(),
+            _ if least == most => format!("{least} times"),
+            _ => format!("{least} to {most} times"),
+        };
+        let finding = match (least..=most).contains(&count) {
+            true => Ok(format!("{count}")),
+            false => Err((None, format!("{count} times"))),
+        };
+        verdicts.push(Verdict::new(
+            format!("`{}` is printed {times}", line.event),
+            finding,
+        ));
+    }
+    for check in variant.checks {
+        let finding = check.judge(transcript, observed);
+        verdicts.extend(finding.map(|finding| Verdict::new(check.sentence(), finding)));
+    }
+    if let Some(observed) = observed {
+        verdicts.extend(endings(variant, observed));
+    }
+    verdicts
+}
+
+fn endings(variant: &Variant, observed: &Observed) -> Vec<Verdict> {
+    let (want, right) = match (variant.end, observed.ended) {
+        (End::Code(want), ended) => (format!("exits with {want}"), ended == Ended::Code(want)),
+        (End::Failure, ended) => (
+            "fails, as recorded".to_string(),
+            matches!(ended, Ended::Code(code) if code != 0),
+        ),
+        (End::Signal(want), ended) => (
+            format!("is ended by signal {want}"),
+            ended == Ended::Signal(want),
+        ),
+    };
+    let took = observed.took.as_secs_f64();
+    let finding = |right: bool, ended: Ended| {
+        let how = match ended {
+            Ended::Code(code) => format!("exit code {code}"),
+            Ended::Signal(signal) => format!("ended by signal {signal}"),
+            Ended::Hung => format!("still running after {took:.1} s, and killed"),
+            Ended::Interrupted => "interrupted".to_string(),
+        };
+        if right { Ok(how) } else { Err((None, how)) }
+    };
+    let mut verdicts = vec![Verdict::new(
+        format!("it {want}"),
+        finding(right, observed.ended),
+    )];
+    if let Some(companion) = &variant.companion {
+        let sentence = format!("{} exits with 0", companion.bin);
+        verdicts.push(Verdict::new(
+            sentence,
+            match observed.companion {
+                Some(ended) => finding(ended == Ended::Code(0), ended),
+                None => Err((None, "it was never started".to_string())),
+            },
+        ));
+    }
+    verdicts.push(Verdict::new(
+        "no process is left behind, running or unreaped".to_string(),
+        match observed.left.first() {
+            Some(_) => Err((None, observed.left.join(", "))),
+            None => Ok("none".to_string()),
+        },
+    ));
+    verdicts
+}
+
+/// What a run of a trial came to.
+fn outcome(variant: &Variant, run: &Run) -> Option<String> {
+    let transcript = Transcript::read(variant, &run.printed);
+    let hole = variant.trials.as_ref()?.outcome;
+    transcript.values(hole).next().map(str::to_string)
+}
+
+/// Whether a run of a trial came to 0.
+pub(super) fn is_zero(variant: &Variant, run: &Run) -> bool {
+    outcome(variant, run).is_none_or(|value| value == "0")
+}
+
+fn statistic(cell: &Cell, variant: &Variant, trials: &Trials, runs: &[Run]) -> Verdict {
+    let not_zero = |bin: &str| {
+        let runs: Vec<&Run> = runs.iter().filter(|run| run.bin == bin).collect();
+        let count = runs.iter().filter(|run| !is_zero(variant, run)).count();
+        (count, runs.len())
+    };
+    let (natural, runs_of_it) = not_zero(cell.bin);
+    let mut evidence = match trials.statistic {
+        Statistic::AnyNonZero => format!("{natural} of {runs_of_it} are not 0"),
+        Statistic::AllZero => format!("{} of {runs_of_it} are 0", runs_of_it - natural),
+    };
+    let mut any = natural > 0;
+    if let Some(bin) = trials.widened {
+        let (widened, tries) = not_zero(bin);
+        any |= widened > 0;
+        evidence += &match tries {
+            0 => ", widened race not needed".to_string(),
+            _ => format!(", widened race {widened} of {tries}"),
+        };
+    }
+    let (sentence, held) = match trials.statistic {
+        Statistic::AnyNonZero => (
+            format!("of {} runs, at least one is not 0", trials.runs),
+            any,
+        ),
+        Statistic::AllZero => (
+            format!("of {} runs, all are 0", trials.runs),
+            !any && runs.len() == trials.runs,
+        ),
+    };
+    Verdict::new(
+        sentence,
+        if held {
+            Ok(evidence)
+        } else {
+            Err((None, evidence))
+        },
+    )
+}
+
+/// Where a free order came out otherwise than in the notebook, in words.
+fn freedoms(variant: &Variant, run: &Run) -> Vec<String> {
+    let recorded = Transcript::read(variant, &recorded_lines(variant.recorded, Source::Out));
+    let now = Transcript::read(variant, &run.printed);
+    let first = |lines: &Transcript, one: &str, other: &str| {
+        let line = |name| lines.named(name).next().map(|event| event.line);
+        Some(line(one)? <= line(other)?)
+    };
+    let note = |(one, other): &(&str, &str)| {
+        let (then, now) = (first(&recorded, one, other)?, first(&now, one, other)?);
+        let (early, late) = if now { (one, other) } else { (other, one) };
+        (then != now)
+            .then(|| format!("`{early}` before `{late}`, in the notebook after it: either may be"))
+    };
+    variant.free.iter().filter_map(note).collect()
+}
+
+fn recorded_lines(text: &str, source: Source) -> Vec<Printed> {
+    let line = |text: &str| Printed {
+        source,
+        at: None,
+        whole: text.ends_with('\n'),
+        text: text.trim_end_matches('\n').to_string(),
+    };
+    text.split_inclusive('\n').map(line).collect()
+}

@@ -1,0 +1,164 @@
+//! What a cell printed, read against the lines that it may print.
+
+use std::time::Duration;
+
+use crate::notebook::{Line, Variant};
+use crate::pattern::{Captures, Pattern};
+
+/// Where a line came from.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The cell's standard output.
+    Out,
+    /// The cell's standard error.
+    Err,
+    /// Standard output of the cell's companion.
+    Companion,
+}
+
+/// One line as it arrived.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Printed {
+    /// Where it came from.
+    pub source: Source,
+    /// When it arrived, after the start of the cell. A recorded line has no time.
+    pub at: Option<Duration>,
+    /// The line, without its end.
+    pub text: String,
+    /// It ended with a line break. A line that did not is torn.
+    pub whole: bool,
+}
+
+/// A line that fitted one of the lines that the cell may print.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its place among all lines, from 1.
+    pub line: usize,
+    /// Where it came from. Between two sources the order of arrival is only nearly that of print.
+    pub source: Source,
+    /// When it arrived.
+    pub at: Option<Duration>,
+    /// The name of the line in the table.
+    pub name: &'static str,
+    /// What stood in the holes.
+    pub captures: Captures,
+}
+
+impl Event {
+    /// What stood in the hole of this name; empty for a hole that the line does not have.
+    pub fn value(&self, hole: &str) -> &str {
+        let found = self.captures.iter().find(|(name, _)| *name == hole);
+        found.map_or("", |(_, value)| value)
+    }
+}
+
+/// A line that the cell may not print.
+#[derive(Clone, Debug)]
+pub struct Misfit {
+    /// Its place among all lines, from 1.
+    pub line: usize,
+    /// What is wrong with it, in words.
+    pub why: String,
+}
+
+/// The lines of one run, named.
+#[derive(Debug)]
+pub struct Transcript {
+    /// The lines that fitted, in order of arrival.
+    pub events: Vec<Event>,
+    /// The lines that did not.
+    pub misfits: Vec<Misfit>,
+    /// The lines that the variant may print, with their sources.
+    lines: Vec<(Source, &'static Line)>,
+}
+
+impl Transcript {
+    /// Names each printed line by the one line of the variant that it fits.
+    pub fn read(variant: &Variant, printed: &[Printed]) -> Transcript {
+        let mut lines: Vec<(Source, &Line)> = Vec::new();
+        lines.extend(variant.prints.iter().map(|line| (Source::Out, line)));
+        lines.extend(variant.errors.iter().map(|line| (Source::Err, line)));
+        if let Some(companion) = &variant.companion {
+            lines.extend(
+                companion
+                    .prints
+                    .iter()
+                    .map(|line| (Source::Companion, line)),
+            );
+        }
+        let patterns: Vec<Pattern> = lines
+            .iter()
+            .map(|(_, line)| Pattern::new(line.text))
+            .collect();
+        let mut transcript = Transcript {
+            events: Vec::new(),
+            misfits: Vec::new(),
+            lines,
+        };
+        for (at, printed) in printed.iter().enumerate() {
+            transcript.name(at + 1, printed, &patterns);
+        }
+        transcript
+    }
+
+    fn name(&mut self, number: usize, printed: &Printed, patterns: &[Pattern]) {
+        let mut fits = Vec::new();
+        for ((source, line), pattern) in self.lines.iter().zip(patterns) {
+            if *source == printed.source
+                && let Some(captures) = pattern.captures(&printed.text)
+            {
+                fits.push((line.event, captures));
+            }
+        }
+        let text = &printed.text;
+        let why = match fits.len() {
+            _ if !printed.whole => format!("torn, it has no end: {text:?}"),
+            0 if printed.source == Source::Err => format!("said on standard error: {text:?}"),
+            0 => format!("not a line of this cell: {text:?}"),
+            1 => {
+                let (name, captures) = fits.remove(0);
+                self.events.push(Event {
+                    line: number,
+                    source: printed.source,
+                    at: printed.at,
+                    name,
+                    captures,
+                });
+                return;
+            }
+            _ => {
+                let names: Vec<&str> = fits.iter().map(|(name, _)| *name).collect();
+                format!(
+                    "fits more than one line of the table ({}): {text:?}",
+                    names.join(", ")
+                )
+            }
+        };
+        self.misfits.push(Misfit { line: number, why });
+    }
+
+    /// The lines of this name, in order of arrival; `*` names all lines.
+    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Event> {
+        self.events
+            .iter()
+            .filter(move |event| name == "*" || event.name == name)
+    }
+
+    /// What stood in a hole, written `line.hole`, line by line.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the name has no dot: the names are part of the program.
+    pub fn values<'a>(&'a self, hole: &'a str) -> impl Iterator<Item = &'a str> {
+        let (line, hole) = hole.split_once('.').expect("a hole is named line.hole");
+        self.named(line).map(move |event| event.value(hole))
+    }
+
+    /// The lines that the variant may print.
+    pub fn lines(&self) -> impl Iterator<Item = &'static Line> {
+        self.lines.iter().map(|(_, line)| *line)
+    }
+}

@@ -1,0 +1,40 @@
+//! `In [16]`: a master puts tasks in one queue on the network and reads results from another.
+
+use anyhow::Context;
+use clap::Parser;
+use common::draw;
+use distributed::{Manager, options::Master};
+use rand::RngExt;
+
+fn main() {
+    if let Err(error) = run(&Master::parse()) {
+        eprintln!("{error:#}");
+        std::process::exit(1);
+    }
+}
+
+fn run(options: &Master) -> anyhow::Result<()> {
+    let key = options.authkey.read()?;
+    let server = Manager::builder()
+        .queue("get_task_queue")
+        .queue("get_result_queue")
+        .serve(&options.bind, &key)
+        .context("cannot serve (--bind takes another address)")?;
+    let manager = Manager::connect(server.address(), &key)?;
+    let tasks = manager.queue("get_task_queue")?;
+    let results = manager.queue::<String>("get_result_queue")?;
+    let mut draws = draw::stream(0);
+    for _ in 0..options.count {
+        let n = draws.random_range(0..=10_000i32);
+        println!("Put task {n}...");
+        tasks.put(&n)?;
+    }
+    println!("Try get results...");
+    for _ in 0..options.count {
+        let result = results.get_timeout(options.timeout);
+        println!("Result: {}", result.map_err(|e| options.explain(e))?);
+    }
+    server.shutdown();
+    println!("master exit.");
+    Ok(())
+}

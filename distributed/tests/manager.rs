@@ -1,0 +1,306 @@
+//! Servers and clients, through the public surface and through the programs.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command as Program, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use assert_cmd::Command;
+use assert_cmd::cargo::cargo_bin;
+use distributed::{Client, Error, Manager, Result, Server};
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn server() -> (Server, Client) {
+    let queues = Manager::builder()
+        .queue("get_task_queue")
+        .queue("get_result_queue");
+    let server = queues.serve("127.0.0.1:0", b"abc").expect("a port is free");
+    let client = Manager::connect(server.address(), b"abc").expect("it listens");
+    (server, client)
+}
+
+fn program(name: &str) -> Command {
+    let mut program = Command::new(cargo_bin(name));
+    program.env("PACE", "0").timeout(3 * LONG);
+    program
+}
+
+/// What a failing program says, which must be one line.
+fn failure(program: &mut Command) -> String {
+    let output = program.assert().code(1).get_output().clone();
+    let said = String::from_utf8(output.stderr).expect("it says text");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+#[test]
+fn items_come_out_in_the_order_in_which_they_went_in() -> Result<()> {
+    let (_server, client) = server();
+    let [writer, reader] = [
+        client.queue("get_task_queue")?,
+        client.queue("get_task_queue")?,
+    ];
+    for n in 0..100u64 {
+        writer.put(&(n, "é\n\"".repeat(n as usize)))?;
+    }
+    assert_eq!(reader.len()?, 100);
+    for n in 0..100 {
+        assert_eq!(reader.get()?, (n, "é\n\"".repeat(n as usize)));
+    }
+    assert!(reader.is_empty()?);
+    Ok(())
+}
+
+#[test]
+fn many_clients_get_every_item_once() -> Result<()> {
+    let (_server, client) = server();
+    let mut found: Vec<u32> = thread::scope(|s| {
+        let readers: Vec<_> = (0..4)
+            .map(|_| {
+                s.spawn(|| -> Result<Vec<u32>> {
+                    let queue = client.queue("get_task_queue")?;
+                    (0..250).map(|_| queue.get_timeout(LONG)).collect()
+                })
+            })
+            .collect();
+        for writer in 0..4 {
+            let client = &client;
+            s.spawn(move || -> Result<()> {
+                let queue = client.queue("get_task_queue")?;
+                (0..250).try_for_each(|n| queue.put(&(250 * writer + n)))
+            });
+        }
+        let found = readers
+            .into_iter()
+            .map(|reader| reader.join().expect("no panic"));
+        found.collect::<Result<Vec<_>>>()
+    })?
+    .concat();
+    found.sort_unstable();
+    assert!(found.into_iter().eq(0..1000));
+    Ok(())
+}
+
+#[test]
+fn an_item_of_many_megabytes_passes_and_one_over_the_limit_is_refused() -> Result<()> {
+    let (_server, client) = server();
+    let queue = client.queue::<String>("get_task_queue")?;
+    queue.put(&"x".repeat(20 << 20))?;
+    assert_eq!(queue.get()?.len(), 20 << 20);
+    assert!(matches!(
+        queue.put(&"x".repeat(65 << 20)),
+        Err(Error::Protocol(_))
+    ));
+    // The longest that can be put can also be got: one byte more is over the limit.
+    let most = (64 << 20) - r#"{"PutItem":"\"\""}"#.len();
+    assert!(queue.put(&"x".repeat(most + 1)).is_err());
+    queue.put(&"x".repeat(most))?;
+    assert_eq!(queue.get()?.len(), most);
+    queue.put(&"small".to_string())?;
+    assert_eq!(queue.get()?, "small");
+    Ok(())
+}
+
+#[test]
+fn an_item_of_another_type_is_an_error_and_stays_in_the_queue() -> Result<()> {
+    let (_server, client) = server();
+    client.queue("get_task_queue")?.put(&"text".to_string())?;
+    let numbers = client.queue::<u32>("get_task_queue")?;
+    assert!(matches!(numbers.try_get(), Err(Error::Item { .. })));
+    assert_eq!(client.queue::<String>("get_task_queue")?.try_get()?, "text");
+    Ok(())
+}
+
+#[test]
+fn nothing_in_time_is_empty() -> Result<()> {
+    let (_server, client) = server();
+    let queue = client.queue::<u32>("get_task_queue")?;
+    let start = Instant::now();
+    let wait = Duration::from_millis(120);
+    assert!(matches!(queue.get_timeout(wait), Err(Error::Empty)));
+    assert!(start.elapsed() >= wait);
+    assert!(matches!(queue.try_get(), Err(Error::Empty)));
+    queue.put(&7)?;
+    assert_eq!(queue.get_timeout(Duration::MAX)?, 7);
+    Ok(())
+}
+
+#[test]
+fn a_wrong_key_an_empty_key_and_an_unknown_queue_are_refused() {
+    let (server, client) = server();
+    let wrong = Manager::connect(server.address(), b"abd").err();
+    assert!(matches!(wrong, Some(Error::Auth)), "{wrong:?}");
+    let empty = Manager::connect(server.address(), b"").err();
+    assert!(matches!(empty, Some(Error::EmptyKey)), "{empty:?}");
+    let empty = Manager::builder().serve("127.0.0.1:0", b"").err();
+    assert!(matches!(empty, Some(Error::EmptyKey)), "{empty:?}");
+    let unknown = client
+        .queue::<u32>("tasks")
+        .err()
+        .expect("there is none")
+        .to_string();
+    assert!(
+        unknown.contains("get_result_queue, get_task_queue"),
+        "{unknown}"
+    );
+}
+
+#[test]
+fn garbage_does_not_hurt_the_server() -> Result<()> {
+    let (server, client) = server();
+    for garbage in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0xff; 4096],
+        &[0, 0, 0, 64, 1, 2, 3],
+        &[0; 4],
+        &[0, 0, 1, 1],
+        b"",
+    ] {
+        let mut stream = TcpStream::connect(server.address()).expect("it listens");
+        stream.set_read_timeout(Some(LONG)).expect("20 s is a time");
+        // The server may close before it has read everything.
+        let _ = stream.write_all(garbage);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let end = stream.read_to_end(&mut Vec::new());
+        let hung = end.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        assert!(!hung, "{garbage:?}");
+        let queue = client.queue::<u32>("get_task_queue")?;
+        queue.put(&1)?;
+        assert_eq!(queue.get()?, 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_shutdown_ends_a_waiting_get_and_frees_the_port() -> Result<()> {
+    let (server, client) = server();
+    let address = server.address();
+    let queue = client.queue::<u32>("get_task_queue")?;
+    // One that has not even begun its handshake must not hold up the end.
+    let silent = TcpStream::connect(address).expect("it listens");
+    let waiting = thread::spawn(move || queue.get());
+    server.shutdown();
+    drop(TcpListener::bind(address).expect("the port is free"));
+    let end = waiting.join().expect("no panic");
+    assert!(matches!(end, Err(Error::Closed)), "{end:?}");
+    let late = client.queue::<u32>("get_task_queue").err();
+    assert!(matches!(late, Some(Error::Closed)), "{late:?}");
+    drop(silent);
+    Ok(())
+}
+
+#[test]
+fn a_client_killed_in_get_takes_nothing_with_it() -> Result<()> {
+    let (server, client) = server();
+    let tasks = client.queue::<i32>("get_task_queue")?;
+    let results = client.queue::<String>("get_result_queue")?;
+    for _ in 0..10 {
+        let mut worker = Program::new(cargo_bin("task_worker"))
+            .args([&server.address().to_string(), "--idle", "60"])
+            .env("PACE", "0")
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the worker starts");
+        let result = tasks.put(&34).and_then(|()| results.get_timeout(LONG));
+        worker.kill().expect("it runs");
+        worker.wait().expect("it is ours");
+        assert_eq!(result?, "34 * 34 = 1156");
+        tasks.put(&1)?;
+        tasks.put(&2)?;
+        assert_eq!([tasks.get_timeout(LONG)?, tasks.get_timeout(LONG)?], [1, 2]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_worker_may_be_started_before_its_master() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = free.local_addr().expect("it is bound").to_string();
+    drop(free);
+    let mut worker = Program::new(cargo_bin("task_worker"))
+        .arg(&address)
+        .env("PACE", "0")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the worker starts");
+    let mut said = BufReader::new(worker.stdout.take().expect("stdout is piped")).lines();
+    let first = said.next().expect("a line").expect("it is text");
+    assert_eq!(first, "Connect to server 127.0.0.1...");
+    let master = program("task_master")
+        .args(["--bind", &address])
+        .assert()
+        .success();
+    let printed = String::from_utf8_lossy(&master.get_output().stdout).into_owned();
+    assert_eq!(printed.matches("Result: ").count(), 10, "{printed}");
+    assert_eq!(
+        said.last().expect("a line").expect("it is text"),
+        "worker exit."
+    );
+    assert!(worker.wait().expect("it is ours").success());
+}
+
+#[test]
+fn a_worker_leaves_when_no_task_comes() {
+    let (server, _client) = server();
+    let address = server.address().to_string();
+    let worker = program("task_worker")
+        .args([&address, "--idle", "0"])
+        .assert();
+    worker
+        .success()
+        .stdout("Connect to server 127.0.0.1...\nworker exit.\n");
+}
+
+#[test]
+fn a_worker_with_another_key_fails_and_says_why() {
+    let (server, _client) = server();
+    let key = std::env::temp_dir().join(format!("authkey-{}", std::process::id()));
+    std::fs::write(&key, "other\n").expect("the folder is writable");
+    let mut worker = program("task_worker");
+    let said = failure(
+        worker
+            .arg(server.address().to_string())
+            .arg("--authkey-file")
+            .arg(&key),
+    );
+    assert!(said.contains("the other side has another key"), "{said}");
+    std::fs::write(&key, "\n").expect("the folder is writable");
+    let said = failure(program("task_master").arg("--authkey-file").arg(&key));
+    assert!(said.contains("the key is empty"), "{said}");
+    std::fs::remove_file(&key).expect("it is ours");
+}
+
+#[test]
+fn a_master_without_workers_names_the_command_that_starts_one() {
+    let mut master = program("task_master");
+    let said = failure(master.args(["--bind", "127.0.0.1:0", "--timeout", "0.25"]));
+    let want = "Empty: no result within 0.25 s: start a worker with cargo run -p distributed --bin task_worker\n";
+    assert_eq!(said, want);
+}
+
+#[test]
+fn a_taken_port_is_named_with_the_option_that_mends_it() {
+    let (server, _client) = server();
+    let address = server.address().to_string();
+    let said = failure(program("task_master").args(["--bind", &address]));
+    assert!(said.contains(&address) && said.contains("--bind"), "{said}");
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    for args in [
+        ["--timeout", "-1"],
+        ["--timeout", "soon"],
+        ["--count", "x"],
+        ["--what", "x"],
+    ] {
+        program("task_master").args(args).assert().code(2);
+    }
+    program("task_worker").args(["a:1", "b:2"]).assert().code(2);
+    program("task_worker")
+        .args(["--idle", "NaN"])
+        .assert()
+        .code(2);
+}

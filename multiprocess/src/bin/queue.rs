@@ -1,0 +1,37 @@
+//! `In [10]`: a writer and a reader share a queue.
+
+use std::process;
+
+use common::{draw, pace};
+use multiprocess::{Process, Queue, Result};
+use rand::RngExt;
+
+fn main() -> Result<()> {
+    let queue = Queue::new()?;
+    let writer = Process::spawn(|| write(&queue).map_err(|error| error.to_string()))?;
+    let reader = Process::spawn(|| read(&queue).map_err(|error| error.to_string()))?;
+    let _ = writer.join()?;
+    // The reader never ends by itself. It is ended when it has worked on the last item.
+    queue.join()?;
+    reader.terminate()?;
+    let _ = reader.join();
+    Ok(())
+}
+
+fn write(queue: &Queue<String>) -> Result<()> {
+    println!("Process to write: {}", process::id());
+    for value in ["A", "B", "C"] {
+        println!("Put {value} to queue...");
+        queue.put(&value.to_string())?;
+        pace::pause(draw::stream(0).random::<f64>());
+    }
+    Ok(())
+}
+
+fn read(queue: &Queue<String>) -> Result<()> {
+    println!("Process to read {}", process::id());
+    loop {
+        println!("Get {} from queue.", queue.get()?);
+        queue.task_done()?;
+    }
+}

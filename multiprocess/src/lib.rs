@@ -1,0 +1,48 @@
+//! Chapter 1: processes, pools and queues, as Python's `multiprocessing` and `subprocess` have them.
+//!
+//! | Python | here |
+//! |---|---|
+//! | `Process(target=f).start()`, `join`, `terminate`, `kill` | [`Process`] |
+//! | `Pool(4)`, `apply_async`, `map`, `close`, `join` | [`Pool`], [`AsyncResult`] |
+//! | `Queue()`, `put`, `get`, `task_done`, `join` | [`Queue`] |
+//! | `subprocess.call`, `Popen.communicate` | [`subprocess`] |
+//!
+//! A child is forked, so it starts with the memory of its parent; a program that has threads cannot
+//! be forked and gets [`Error::Threaded`]. What comes back from a child is serialised.
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+compile_error!(
+    "multiprocess needs Linux with glibc: fork, pidfd, parent-death signals, robust process-shared mutexes, futexes and memfd; it has not been run elsewhere"
+);
+
+mod child;
+mod codec;
+mod error;
+#[doc(hidden)]
+pub mod handover;
+mod pipe;
+pub mod pool;
+pub mod process;
+mod queue;
+pub mod subprocess;
+#[expect(
+    unsafe_code,
+    reason = "the system's calls and shared memory need it; nothing else does"
+)]
+mod sys;
+
+pub use error::{Error, Result};
+pub use pipe::{Connection, pipe};
+pub use pool::{AsyncResult, Pool};
+pub use process::Process;
+pub use queue::{Iter, Queue};
+
+#[doc(hidden)]
+pub use sys::fork_for_tests::fork_for_tests;
+
+/// Calls `hook` at each step between the stores of a queue's operations in this thread.
+#[cfg(feature = "kill-points")]
+#[doc(hidden)]
+pub fn on_step(hook: impl FnMut(&'static str) + 'static) {
+    queue::step::on_step(hook);
+}

@@ -1,0 +1,377 @@
+//! `pipe`: Python's `multiprocessing.Pipe`, typed, with a death notice.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::codec::{self, Buffer};
+use crate::sys::identity::Identity;
+use crate::sys::shm::Shared;
+use crate::{Error, Result, handover};
+
+/// How often one who waits asks whether the peer still lives, in milliseconds.
+const RECHECK_MS: u8 = 20;
+
+/// A message starts with its length.
+const HEADER: usize = size_of::<u64>();
+
+/// The most that is read at once, so that a message takes memory only as it arrives.
+const CHUNK_MAX: usize = 1 << 20;
+
+/// Two connected ends, each to send and to receive: `Pipe()`.
+///
+/// What one end sends, the other receives: one sends `A` and receives `B`, the other the reverse.
+/// Move the end that is another process's into its closure.
+///
+/// # Errors
+/// [`Error::Os`] if the system refuses: the pair takes three descriptors.
+///
+/// # Examples
+/// ```
+/// let (ours, theirs) = multiprocess::pipe::<String, usize>()?;
+/// ours.send(&"how long".to_string())?;
+/// theirs.send(&theirs.recv()?.len())?;
+/// assert_eq!(ours.recv()?, 8);
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
+pub fn pipe<A, B>() -> Result<(Connection<A, B>, Connection<B, A>)> {
+    let create = || -> io::Result<_> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (left, right) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
+        let users = Shared::<Users>::create("multiprocess-pipe", 0)?;
+        let pair = Arc::new(Pair::new([Some(left), Some(right)], users));
+        Ok((
+            Connection::new(Arc::clone(&pair), 0),
+            Connection::new(pair, 1),
+        ))
+    };
+    create().map_err(|source| Error::Os {
+        attempt: "create a pipe".into(),
+        source,
+    })
+}
+
+/// Who used each end last: an [`Identity`]'s word, 0 for nobody, or [`GONE`]. A socket reads as ended
+/// only when no process has the peer's end any more, and a sibling may have inherited it unawares.
+#[repr(C)]
+pub(crate) struct Users([AtomicU64; 2]);
+
+/// Its user has dropped the end.
+const GONE: u64 = u64::MAX;
+
+/// What this process has of a pipe.
+struct Pair {
+    /// The ends that are here, and not dropped.
+    sockets: [RwLock<Option<OwnedFd>>; 2],
+    users: Shared<Users>,
+    /// The process that may use both ends: the one that made them.
+    maker: Identity,
+}
+
+impl Pair {
+    fn new(sockets: [Option<OwnedFd>; 2], users: Shared<Users>) -> Self {
+        Self {
+            sockets: sockets.map(RwLock::new),
+            users,
+            maker: Identity::mine(),
+        }
+    }
+}
+
+/// One end of a [`pipe`], which sends `S` and receives `R`.
+///
+/// An end is used by one process at a time; its threads may share it, and take turns. Messages may
+/// be of any size; like Python's, a send waits when the socket's buffer is full.
+///
+/// # When the other process ends
+/// The peer gets [`Closed`](Error::Closed), after the messages that were sent whole, when the
+/// process that used the end last was killed, exited or dropped it, within some 20 ms even if
+/// others have inherited the end. So make a pipe for each pair of processes.
+///
+/// A forked process has copies of all ends that its parent had. When it uses one end, it gives up
+/// its copy of the other; in Python it must do so itself, or the end of file never comes.
+pub struct Connection<S, R> {
+    pair: Arc<Pair>,
+    side: usize,
+    sending: Mutex<()>,
+    arriving: Mutex<Vec<u8>>,
+    messages: PhantomData<fn(S) -> R>,
+}
+
+impl<S: Serialize, R> Connection<S, R> {
+    /// Sends a message: `send(obj)`.
+    ///
+    /// # Errors
+    /// [`Closed`](Error::Closed) if the peer is gone, [`Serial`](Error::Serial) if the message
+    /// cannot be serialised; nothing was sent then.
+    ///
+    /// # Examples
+    /// ```
+    /// let (ours, theirs) = multiprocess::pipe::<u32, ()>()?;
+    /// ours.send(&1)?;
+    /// drop(theirs);
+    /// assert!(ours.send(&2).is_err());
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn send(&self, message: &S) -> Result<()> {
+        let mut buffer = Buffer::take();
+        let frame = codec::encode_behind(HEADER, message, buffer.bytes())?;
+        let len = (frame.len() - HEADER) as u64;
+        frame[..HEADER].copy_from_slice(&len.to_le_bytes());
+        let _turn = self.sending.lock().unwrap();
+        self.with_socket(|socket| self.write(socket, frame))
+    }
+}
+
+impl<S, R: DeserializeOwned> Connection<S, R> {
+    /// Waits for a message and receives it: `recv()`.
+    ///
+    /// # Errors
+    /// [`Closed`](Error::Closed) if the peer is gone, for which Python raises `EOFError`;
+    /// [`Serial`](Error::Serial) if the message does not read as an `R`.
+    ///
+    /// # Examples
+    /// ```
+    /// let (ours, theirs) = multiprocess::pipe::<u32, ()>()?;
+    /// ours.send(&1)?;
+    /// drop(ours);
+    /// assert_eq!(theirs.recv()?, 1);
+    /// assert!(matches!(theirs.recv(), Err(multiprocess::Error::Closed)));
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn recv(&self) -> Result<R> {
+        self.receive(None)
+    }
+
+    /// Waits for a message so long and receives it.
+    ///
+    /// # Errors
+    /// [`TimedOut`](Error::TimedOut) when the time is over, and those of [`recv`](Self::recv).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiprocess::{Error, pipe};
+    /// use std::time::Duration;
+    ///
+    /// let (ours, _theirs) = pipe::<(), u32>()?;
+    /// let nothing = ours.recv_timeout(Duration::from_millis(10));
+    /// assert!(matches!(nothing, Err(Error::TimedOut)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<R> {
+        self.receive(Instant::now().checked_add(timeout))
+    }
+
+    fn receive(&self, deadline: Option<Instant>) -> Result<R> {
+        let mut arriving = self.arriving.lock().unwrap();
+        self.with_socket(|socket| self.arrive(socket, &mut arriving, deadline))?;
+        let message = codec::decode(&arriving[HEADER..]);
+        arriving.clear();
+        arriving.shrink_to(CHUNK_MAX);
+        message
+    }
+}
+
+impl<S, R> Connection<S, R> {
+    fn new(pair: Arc<Pair>, side: usize) -> Self {
+        let (sending, arriving) = (Mutex::new(()), Mutex::new(Vec::new()));
+        Self {
+            pair,
+            side,
+            sending,
+            arriving,
+            messages: PhantomData,
+        }
+    }
+
+    /// Waits so long until a message is there to be received: `poll(timeout)`.
+    ///
+    /// # Errors
+    /// [`Closed`](Error::Closed) if the peer is gone and no message is left; Python's `poll` says
+    /// `True` then.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (ours, theirs) = multiprocess::pipe::<(), u32>()?;
+    /// assert!(!ours.poll(Duration::ZERO)?);
+    /// theirs.send(&1)?;
+    /// assert!(ours.poll(Duration::ZERO)?);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn poll(&self, timeout: Duration) -> Result<bool> {
+        let mut arriving = self.arriving.lock().unwrap();
+        let deadline = Instant::now().checked_add(timeout);
+        match self.with_socket(|socket| self.arrive(socket, &mut arriving, deadline)) {
+            Ok(()) => Ok(true),
+            Err(Error::TimedOut) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs `work` with this end's socket, as the end's user from now on.
+    fn with_socket<T>(&self, work: impl FnOnce(BorrowedFd<'_>) -> Result<T>) -> Result<T> {
+        let me = Identity::mine();
+        let user = &self.pair.users.0[self.side];
+        if user.load(SeqCst) != me.word() {
+            user.store(me.word(), SeqCst);
+            if me != self.pair.maker {
+                self.pair.sockets[1 - self.side].write().unwrap().take();
+            }
+        }
+        let socket = self.pair.sockets[self.side].read().unwrap();
+        work(socket.as_ref().ok_or(Error::Closed)?.as_fd())
+    }
+
+    /// Reads until `message` holds a whole one, header and all. What has come so far stays there
+    /// when the time is over.
+    fn arrive(
+        &self,
+        socket: BorrowedFd<'_>,
+        message: &mut Vec<u8>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        loop {
+            let missing = match message.first_chunk::<HEADER>() {
+                None => HEADER - message.len(),
+                Some(header) => {
+                    (u64::from_le_bytes(*header) as usize).saturating_add(HEADER) - message.len()
+                }
+            };
+            if missing == 0 && message.len() >= HEADER {
+                return Ok(());
+            }
+            let start = message.len();
+            message.resize(start + missing.min(CHUNK_MAX), 0);
+            let received = recv(
+                socket.as_raw_fd(),
+                &mut message[start..],
+                MsgFlags::MSG_DONTWAIT,
+            );
+            message.truncate(start + received.unwrap_or(0));
+            match received {
+                Ok(0) | Err(Errno::ECONNRESET) => return Err(Error::Closed),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => self.wait(socket, PollFlags::POLLIN, deadline)?,
+                Err(errno) => return Err(refused("receive from a pipe", errno)),
+            }
+        }
+    }
+
+    fn write(&self, socket: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        while !bytes.is_empty() {
+            match send(socket.as_raw_fd(), bytes, flags) {
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(Errno::EPIPE | Errno::ECONNRESET) => return Err(Error::Closed),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => self.wait(socket, PollFlags::POLLOUT, None)?,
+                Err(errno) => return Err(refused("send to a pipe", errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the socket is ready, asking now and then whether the peer still lives.
+    fn wait(
+        &self,
+        socket: BorrowedFd<'_>,
+        ready: PollFlags,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let recheck = Duration::from_millis(RECHECK_MS.into());
+        let mut is_dead = false;
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let patience = if is_dead {
+                Duration::ZERO
+            } else {
+                left.unwrap_or(recheck)
+            };
+            // In whole milliseconds, and rounded up: a wait that is too short would spin.
+            let patience = patience.min(recheck).as_micros().div_ceil(1000) as u8;
+            let mut sockets = [PollFd::new(socket, ready)];
+            match poll(&mut sockets, PollTimeout::from(patience)) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(()),
+                Err(errno) => return Err(refused("wait for a pipe", errno)),
+            }
+            // The dead had one more look, since they may have sent something to the last.
+            if is_dead {
+                return Err(Error::Closed);
+            }
+            is_dead = match self.pair.users.0[1 - self.side].load(SeqCst) {
+                GONE => true,
+                peer => Identity::from_word(peer).is_some_and(|peer| !peer.is_alive()),
+            };
+            if !is_dead && left == Some(Duration::ZERO) {
+                return Err(Error::TimedOut);
+            }
+        }
+    }
+}
+
+fn refused(attempt: &str, errno: Errno) -> Error {
+    Error::Os {
+        attempt: attempt.into(),
+        source: errno.into(),
+    }
+}
+
+impl<S, R> Drop for Connection<S, R> {
+    fn drop(&mut self) {
+        // An end that this process did not use was perhaps moved to another, which will use it.
+        let mine = Identity::mine().word();
+        let user = &self.pair.users.0[self.side];
+        let _ = user.compare_exchange(mine, GONE, SeqCst, SeqCst);
+        self.pair.sockets[self.side].write().unwrap().take();
+    }
+}
+
+impl<S, R> fmt::Debug for Connection<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let socket = &self.pair.sockets[self.side];
+        f.debug_struct("Connection")
+            .field("socket", socket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// To hand an end to a process at its start; at any other time it fails.
+impl<S, R> Serialize for Connection<S, R> {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let socket = self.pair.sockets[self.side].read().unwrap();
+        let socket = socket
+            .as_ref()
+            .ok_or_else(|| Z::Error::custom("the connection was given up"));
+        let socket = handover::give(socket?.as_fd()).map_err(Z::Error::custom)?;
+        let users = handover::give(self.pair.users.as_fd()).map_err(Z::Error::custom)?;
+        (socket, users, self.side as u8).serialize(serializer)
+    }
+}
+
+impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (socket, users, side) = <(u32, u32, u8)>::deserialize(deserializer)?;
+        let absent = || D::Error::custom("the connection was not handed over with these bytes");
+        let socket = handover::take(socket).ok_or_else(absent)?;
+        let users = handover::take(users).ok_or_else(absent)?;
+        let users = Shared::map(users).map_err(D::Error::custom)?;
+        let side = usize::from(side & 1);
+        let mut sockets = [None, None];
+        sockets[side] = Some(socket);
+        Ok(Self::new(Arc::new(Pair::new(sockets, users)), side))
+    }
+}

@@ -1,0 +1,669 @@
+//! [`Pool`]: worker processes that share tasks, under a supervisor.
+//!
+//! A pool is two queues in shared memory and a supervisor. The application puts tasks into one
+//! queue, the workers put results into the other. The supervisor, a process of its own, forks the
+//! workers and replaces those that die; into the results it puts which task died with them.
+//!
+//! | who is killed | what follows |
+//! |---|---|
+//! | a worker with a task | the task is tried again or gives [`Error::Killed`]; no other task notices |
+//! | a worker without one | nothing but its successor |
+//! | the supervisor | the workers end; every handle says [`Error::PoolBroken`] |
+//! | the application | supervisor, workers and all that they started end |
+
+use std::{
+    collections::VecDeque,
+    ffi::CString,
+    fmt,
+    io::{self, Write},
+    num::NonZeroUsize,
+    os::unix::net::UnixStream,
+    process,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU32,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::{
+    prctl,
+    signal::{Signal, kill},
+    wait::waitpid,
+};
+use nix::unistd::Pid;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    Error, Result, codec,
+    queue::raw::RawQueue,
+    sys::{
+        call::{Function, conjure},
+        fork::{self, Forked},
+        pidfd,
+        shm::Shared,
+    },
+};
+use control::{CANCELLED_WORDS, Control, WORKERS_MAX};
+use office::Office;
+
+pub use imap::Imap;
+pub use office::Progress;
+pub use result::AsyncResult;
+
+pub(crate) mod control;
+mod imap;
+mod message;
+mod office;
+mod result;
+mod supervisor;
+mod worker;
+
+/// How many chunks of a map each worker gets, so that all end at about the same time.
+const CHUNKS_PER_WORKER: usize = 4;
+
+/// The most items of a chunk whose size is chosen here.
+const CHUNK_MAX: usize = 1 << 14;
+
+/// How many chunks of a map may be under way.
+const CHUNKS_AHEAD: usize = 1 << 12;
+
+/// What application, supervisor and workers have in common, each in its own copy.
+pub(crate) struct Shop {
+    tasks: RawQueue,
+    results: RawQueue,
+    control: Shared<Control>,
+    workers: usize,
+    initializer: Option<fn()>,
+    max_tasks_per_child: Option<u64>,
+    task_timeout: Option<Duration>,
+    retries: u32,
+    name: String,
+    /// The zero of the pool's clock.
+    opened: Instant,
+}
+
+impl Shop {
+    /// Nanoseconds on the pool's clock; it stands still if nobody needs it.
+    fn now(&self) -> u64 {
+        match self.task_timeout {
+            Some(_) => self.opened.elapsed().as_nanos() as u64,
+            None => 0,
+        }
+    }
+
+    fn instant(&self, nanos: u64) -> Instant {
+        self.opened + Duration::from_nanos(nanos)
+    }
+
+    /// Names this process for `ps` and `top`, which show 15 bytes.
+    fn name_process(&self, suffix: &str) {
+        if let Ok(name) = CString::new(format!("{}-{suffix}", self.name)) {
+            let _ = prctl::set_name(&name);
+        }
+    }
+}
+
+/// Worker processes that share tasks, each taking the next as it gets free: Python's
+/// `multiprocessing.Pool`.
+///
+/// A task is a function and its argument. The function is a `fn` item or a closure that captures
+/// nothing, which is checked when the program is compiled; argument and result are serialised.
+/// The handle may be shared by threads. It has no thread of its own.
+///
+/// # When a process is killed
+///
+/// Every task that was handed in has exactly one outcome, and a task that is told to have died has
+/// died: it was in the hand of a worker that was killed. See the [module](self) for who else may
+/// die. A worker is replaced within milliseconds, and its children are killed with it, since each
+/// worker leads a process group.
+///
+/// # Dropping the handle
+///
+/// As Python's `with` block, it terminates the pool: tasks that are not done are
+/// [`Cancelled`](Error::Cancelled). A forked child's copy of the handle does nothing.
+///
+/// # Different from Python
+///
+/// A pool may be used within a task of another pool. A worker that cannot get through its
+/// initializer is not started for ever. A killed worker is no reason to hang.
+///
+/// # Examples
+///
+/// ```
+/// use multiprocess::Pool;
+///
+/// let pool = Pool::new(4)?;
+/// let square = pool.apply_async(|n: u64| n * n, 9)?;
+/// assert_eq!(square.get()?, 81);
+/// assert_eq!(pool.map(|n: u64| n + 1, [1, 2, 3])?, [2, 3, 4]);
+/// pool.join()?;
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
+pub struct Pool {
+    office: Arc<Office>,
+}
+
+/// What a [`Pool`] is to be like; made by [`Pool::builder`].
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder starts nothing until `build`"]
+pub struct Builder {
+    workers: Option<usize>,
+    initializer: Option<fn()>,
+    max_tasks_per_child: Option<u64>,
+    task_timeout: Option<Duration>,
+    retries: u32,
+    name: Option<String>,
+}
+
+impl Builder {
+    /// How many workers: Python's `processes`. At least 1, at most 1024; otherwise as many as the
+    /// machine has CPUs for this program.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// What each worker does first: Python's `initializer`.
+    ///
+    /// When it panics or dies three times in a row, the pool fails with
+    /// [`Error::InitializerFailed`]; Python would start workers for ever.
+    pub fn initializer(mut self, initializer: fn()) -> Self {
+        self.initializer = Some(initializer);
+        self
+    }
+
+    /// After how many tasks a worker is replaced by a fresh one: Python's `maxtasksperchild`. A
+    /// chunk of a map counts as one. 0 counts as 1.
+    pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
+        self.max_tasks_per_child = Some(tasks.max(1));
+        self
+    }
+
+    /// How long a task, or a chunk of a map, may run. After that it is killed with its worker's
+    /// process group and gives [`Error::TaskTimedOut`]; it is not tried again. Python has no such
+    /// limit.
+    pub fn task_timeout(mut self, timeout: Duration) -> Self {
+        self.task_timeout = Some(timeout);
+        self
+    }
+
+    /// How often a task is tried again whose worker died with it; otherwise never. A task that
+    /// panics has an answer and is not tried again. The tries happen while somebody waits for a
+    /// result, since the application keeps the task.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// Names the pool, in errors and in `ps`; otherwise it is `Pool-1`, `Pool-2`, ….
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Starts the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Threaded`] when the program has another thread. [`Error::Os`] if the system is out
+    /// of processes, memory or descriptors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::Pool;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::builder()
+    ///     .workers(2)
+    ///     .task_timeout(Duration::from_secs(60))
+    ///     .retries(1)
+    ///     .name("squares")
+    ///     .build()?;
+    /// assert_eq!(pool.apply(|n: u64| n * n, 5)?, 25);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn build(self) -> Result<Pool> {
+        static NAMES: AtomicU32 = AtomicU32::new(1);
+        let count = || NAMES.fetch_add(1, Relaxed);
+        let name = self.name.unwrap_or_else(|| format!("Pool-{}", count()));
+        let cpus = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let os = |what| move |error: io::Error| Error::os(what, error);
+        let shop = Shop {
+            tasks: RawQueue::new(0)?,
+            results: RawQueue::new(0)?,
+            control: Shared::create("multiprocess-pool", CANCELLED_WORDS)
+                .map_err(os("create the shared memory of a pool"))?,
+            workers: self.workers.unwrap_or_else(cpus).clamp(1, WORKERS_MAX),
+            initializer: self.initializer,
+            max_tasks_per_child: self.max_tasks_per_child,
+            task_timeout: self.task_timeout,
+            retries: self.retries,
+            name,
+            opened: Instant::now(),
+        };
+        let (bell, theirs) = UnixStream::pair().map_err(os("open a pipe to a supervisor"))?;
+        bell.set_nonblocking(true)
+            .map_err(os("set up the pipe to a supervisor"))?;
+        // Else a child has a copy of what is still in the buffer, and prints it again.
+        let _ = io::stdout().flush();
+        let me = process::id().cast_signed();
+        let pid = match fork::fork(&format!("the supervisor of {}", shop.name))? {
+            Forked::Child => {
+                drop(bell);
+                supervisor::run(&shop, theirs, me)
+            }
+            Forked::Parent(pid) => pid,
+        };
+        let pidfd = pidfd::open(pid).map_err(|error| {
+            // A supervisor without a handle would be nobody's.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            let _ = waitpid(Pid::from_raw(pid), None);
+            Error::os(
+                format!("open a pidfd of the supervisor of {}", shop.name),
+                error,
+            )
+        })?;
+        let office = Arc::new(Office::new(shop, pid, pidfd, bell));
+        Ok(Pool { office })
+    }
+}
+
+impl Pool {
+    /// Starts so many workers: Python's `Pool(workers)`. For as many as there are CPUs, and for
+    /// all else, there is [`builder`](Self::builder).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::build`].
+    pub fn new(workers: usize) -> Result<Self> {
+        Self::builder().workers(workers).build()
+    }
+
+    /// Starts a pool with an initializer, a limit of time, retries, …
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::builder().build()?;
+    /// assert_eq!(pool.workers(), std::thread::available_parallelism().unwrap().get());
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Runs a function in a worker and waits for its result: `apply(f, (arg,))`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`apply_async`](Self::apply_async) and [`AsyncResult::get`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(1)?;
+    /// assert_eq!(pool.apply(|(a, b): (u64, u64)| a * b, (6, 7))?, 42);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn apply<F, A, R>(&self, function: F, argument: A) -> Result<R>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.apply_async(function, argument)?.get()
+    }
+
+    /// Hands a task to the pool, and does not wait for it: `apply_async(f, (arg,))`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Serial`] or [`Error::TooLarge`] for the argument, [`Error::Closed`] after
+    /// [`close`](Self::close). If the pool is known to have failed, why.
+    ///
+    /// # Examples
+    ///
+    /// A function that captures something does not compile:
+    ///
+    /// ```compile_fail
+    /// let pool = multiprocess::Pool::new(1)?;
+    /// let factor = std::hint::black_box(3);
+    /// pool.apply_async(move |n: u64| n * factor, 9)?;
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn apply_async<F, A, R>(&self, function: F, argument: A) -> Result<AsyncResult<R>>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let _ = function;
+        let function = Function::of(one::<F, A, R>).to_bytes();
+        let mut buffer = codec::Buffer::take();
+        let task = codec::encode_behind(function.len(), &argument, buffer.bytes())?;
+        task[..function.len()].copy_from_slice(&function);
+        let ticket = self.office.submit(task, 1, None)?;
+        Ok(AsyncResult::new(Arc::clone(&self.office), ticket))
+    }
+
+    /// Runs a function on all items and returns the results in their order: `map(f, items)`.
+    ///
+    /// The items travel in chunks, whose size is chosen as Python does: four for each worker.
+    ///
+    /// # Errors
+    ///
+    /// The first error, by the order of items; the results of the other items are lost with it.
+    /// For a result or an error of each item, there is [`imap`](Self::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// assert_eq!(pool.map(|n: u64| n * n, 0..4)?, [0, 1, 4, 9]);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn map<F, A, R>(&self, function: F, items: impl IntoIterator<Item = A>) -> Result<Vec<R>>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let items = items.into_iter();
+        if let (known, Some(most)) = items.size_hint()
+            && known == most
+        {
+            return self.map_chunked(function, items, self.chunk_size(known));
+        }
+        let items: Vec<A> = items.collect();
+        let size = self.chunk_size(items.len());
+        self.map_chunked(function, items, size)
+    }
+
+    fn chunk_size(&self, items: usize) -> usize {
+        let chunks = CHUNKS_PER_WORKER * self.workers();
+        items.div_ceil(chunks).min(CHUNK_MAX)
+    }
+
+    /// As [`map`](Self::map), with so many items in a chunk: `map(f, items, chunksize)`. 0 counts
+    /// as 1.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`map`](Self::map).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// let lengths = pool.map_chunked(|s: String| s.len(), ["a", "bc"].map(String::from), 1)?;
+    /// assert_eq!(lengths, [1, 2]);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn map_chunked<F, A, R>(
+        &self,
+        function: F,
+        items: impl IntoIterator<Item = A>,
+        chunk_size: usize,
+    ) -> Result<Vec<R>>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let _ = function;
+        let head = Function::of(many::<F, A, R>).to_bytes();
+        let mut items = items.into_iter().fuse();
+        let mut chunks = VecDeque::<AsyncResult<()>>::new();
+        let mut results = Vec::with_capacity(items.size_hint().0);
+        let mut task = Vec::new();
+        let mut more = true;
+        while more || !chunks.is_empty() {
+            while more && chunks.len() < CHUNKS_AHEAD {
+                let count = write_chunk(head, &mut items, chunk_size.max(1), &mut task)?;
+                more = count == chunk_size.max(1);
+                if count > 0 {
+                    let ticket = self.office.submit(&task, count as u64, None)?;
+                    chunks.push_back(AsyncResult::new(Arc::clone(&self.office), ticket));
+                }
+            }
+            if let Some(chunk) = chunks.pop_front() {
+                chunk.get_many(&mut results)?;
+            }
+        }
+        Ok(results)
+    }
+
+    /// As [`map`](Self::map), for a function of two arguments: `starmap(f, pairs)`. For more, let
+    /// `map` run a closure that takes a tuple.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`map`](Self::map).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// assert_eq!(pool.starmap(u64::pow, [(2, 3), (3, 2)])?, [8, 9]);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn starmap<F, A, B, R>(
+        &self,
+        function: F,
+        pairs: impl IntoIterator<Item = (A, B)>,
+    ) -> Result<Vec<R>>
+    where
+        F: Fn(A, B) -> R + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+        B: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.map(move |(a, b)| function(a, b), pairs)
+    }
+
+    /// Runs a function on items, one by one, and gives the results in their order as they come:
+    /// `imap(f, items)`.
+    ///
+    /// The iterator may be endless: items are taken from it only as far ahead as the workers need,
+    /// four for each, and none before the first result is asked for. Python takes all that there
+    /// are.
+    ///
+    /// # Errors
+    ///
+    /// Each item of the iterator is a result of its own, with the errors of
+    /// [`apply`](Self::apply).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// let mut squares = pool.imap(|n: u64| n * n, 1..);
+    /// assert_eq!(squares.next().unwrap()?, 1);
+    /// assert_eq!(squares.next().unwrap()?, 4);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn imap<F, I, R>(&self, function: F, items: I) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Serialize + DeserializeOwned>,
+        F: Fn(I::Item) -> R + Copy + 'static,
+        R: Serialize + DeserializeOwned,
+    {
+        let _ = function;
+        let function = Function::of(one::<F, I::Item, R>);
+        Imap::new(&self.office, function, items.into_iter(), true)
+    }
+
+    /// As [`imap`](Self::imap), with the results in the order in which they are done:
+    /// `imap_unordered(f, items)`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`imap`](Self::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// let sum: u64 = pool.imap_unordered(|n: u64| n * n, 1..=3).map(Result::unwrap).sum();
+    /// assert_eq!(sum, 14);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn imap_unordered<F, I, R>(&self, function: F, items: I) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Serialize + DeserializeOwned>,
+        F: Fn(I::Item) -> R + Copy + 'static,
+        R: Serialize + DeserializeOwned,
+    {
+        let _ = function;
+        let function = Function::of(one::<F, I::Item, R>);
+        Imap::new(&self.office, function, items.into_iter(), false)
+    }
+
+    /// How many items are done, of how many that were handed in. A look at the results that have
+    /// come, which asks no worker; a chunk of a map counts when it is done.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// pool.map(|n: u64| n, 0..10)?;
+    /// let progress = pool.progress();
+    /// assert_eq!((progress.done, progress.total), (10, 10));
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn progress(&self) -> Progress {
+        self.office.progress()
+    }
+
+    /// How many workers the pool has.
+    pub fn workers(&self) -> usize {
+        self.office.shop.workers
+    }
+
+    /// The process ids of the workers at this moment, for a look at them with `ps`. A worker that
+    /// was just replaced may still be among them.
+    pub fn worker_pids(&self) -> Vec<i32> {
+        let slots = &self.office.shop.control.slots[..self.workers()];
+        slots
+            .iter()
+            .map(|slot| slot.pid.load(SeqCst).cast_signed())
+            .filter(|&pid| pid != 0)
+            .collect()
+    }
+
+    /// The process id of the supervisor.
+    pub fn supervisor_pid(&self) -> i32 {
+        self.office.supervisor()
+    }
+
+    /// Takes no more tasks: `close()`. Those that were handed in are done.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool};
+    ///
+    /// let pool = Pool::new(1)?;
+    /// pool.close();
+    /// assert!(matches!(pool.apply(|n: u64| n, 1), Err(Error::Closed)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn close(&self) {
+        self.office.close();
+    }
+
+    /// Waits until all tasks are done and the workers have ended: `close()` and `join()`. Handles
+    /// of results stay good.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PoolBroken`] or [`Error::InitializerFailed`], if tasks were not done for that
+    /// reason. That a task failed is told by its own handle.
+    pub fn join(self) -> Result<()> {
+        self.office.close();
+        self.office.wait_for_all()?;
+        self.office.dismiss();
+        Ok(())
+    }
+
+    /// Ends the workers and what they started at once: `terminate()`. Tasks that are not done are
+    /// [`Cancelled`](Error::Cancelled). Dropping the pool does the same.
+    pub fn terminate(self) {}
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.office.terminate();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("name", &self.office.shop.name)
+            .field("workers", &self.workers())
+            .field("supervisor", &self.office.supervisor())
+            .finish()
+    }
+}
+
+/// Writes a task with up to `size` items, and returns how many.
+fn write_chunk<A: Serialize>(
+    head: [u8; Function::LEN],
+    items: &mut impl Iterator<Item = A>,
+    size: usize,
+    task: &mut Vec<u8>,
+) -> Result<usize> {
+    task.clear();
+    task.extend_from_slice(&head);
+    task.extend_from_slice(&[0; 8]);
+    let mut count = 0;
+    for item in items.take(size) {
+        codec::append(&item, task)?;
+        count += 1;
+    }
+    // Items may take no bytes, so their end does not say how many they were.
+    task[Function::LEN..][..8].copy_from_slice(&(count as u64).to_le_bytes());
+    Ok(count)
+}
+
+/// A task of one item, as its worker runs it.
+fn one<F, A, R>(argument: &[u8], result: &mut Vec<u8>) -> Result<()>
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    codec::append(&conjure::<F>()(codec::decode(argument)?), result)
+}
+
+/// A task of many items, as its worker runs it.
+fn many<F, A, R>(chunk: &[u8], results: &mut Vec<u8>) -> Result<()>
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    let (count, mut items) = split_count(chunk);
+    results.extend_from_slice(&count.to_le_bytes());
+    for _ in 0..count {
+        let item;
+        (item, items) = codec::decode_first(items)?;
+        codec::append(&conjure::<F>()(item), results)?;
+    }
+    Ok(())
+}
+
+/// The number of items at the start of a chunk, and the items.
+fn split_count(chunk: &[u8]) -> (u64, &[u8]) {
+    match chunk.split_first_chunk() {
+        Some((count, items)) => (u64::from_le_bytes(*count), items),
+        None => (0, chunk),
+    }
+}

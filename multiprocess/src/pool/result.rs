@@ -1,0 +1,162 @@
+//! [`AsyncResult`]: the handle of one task.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::de::DeserializeOwned;
+
+use super::{office::Office, split_count};
+use crate::{Error, Result, codec};
+
+/// The result of a task, to come: Python's `AsyncResult`.
+///
+/// It outlives the pool's handle. Dropping it lets the task run on, and throws its result away.
+///
+/// # Examples
+///
+/// ```
+/// let pool = multiprocess::Pool::new(2)?;
+/// let result = pool.apply_async(|n: u64| n * n, 9)?;
+/// assert_eq!(result.get()?, 81);
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
+pub struct AsyncResult<R> {
+    office: Arc<Office>,
+    ticket: u64,
+    value: PhantomData<fn() -> R>,
+}
+
+impl<R: DeserializeOwned> AsyncResult<R> {
+    /// Waits for the task, and gives its result: `get()`. Asked again, it says the same again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Panicked`] if the function panicked; [`Error::Killed`] or [`Error::Exited`] if its
+    /// worker died with it, and no retry was left; [`Error::TaskTimedOut`]; [`Error::Cancelled`];
+    /// [`Error::Serial`] or [`Error::TooLarge`] for the result. If the pool is the reason,
+    /// [`Error::PoolBroken`] or [`Error::InitializerFailed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool};
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let result = pool.apply_async(|code: i32| std::process::exit(code), 3)?;
+    /// assert!(matches!(result.get(), Err::<(), _>(Error::Exited { code: 3 })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn get(&self) -> Result<R> {
+        let value = self.office.outcome(self.ticket, None, codec::decode)?;
+        value.ok_or(Error::TimedOut)
+    }
+
+    /// As [`get`](Self::get), for at most `timeout`: `get(timeout)`. The task goes on after it; to
+    /// limit its time, see [`Builder::task_timeout`](super::Builder::task_timeout).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if the task is not done; otherwise those of [`get`](Self::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool};
+    /// use std::{thread, time::Duration};
+    ///
+    /// let pool = Pool::new(1)?;
+    /// let result = pool.apply_async(thread::sleep, Duration::from_secs(600))?;
+    /// let early = result.get_timeout(Duration::from_millis(10));
+    /// assert!(matches!(early, Err(Error::TimedOut)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn get_timeout(&self, timeout: Duration) -> Result<R> {
+        // A deadline beyond what the clock can count is none.
+        let deadline = Instant::now().checked_add(timeout);
+        let value = self.office.outcome(self.ticket, deadline, codec::decode)?;
+        value.ok_or(Error::TimedOut)
+    }
+}
+
+impl<R> AsyncResult<R> {
+    pub(super) fn new(office: Arc<Office>, ticket: u64) -> Self {
+        Self {
+            office,
+            ticket,
+            value: PhantomData,
+        }
+    }
+
+    /// Whether there is a result or an error: `ready()`. Does not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(1)?;
+    /// let result = pool.apply_async(|n: i32| -n, 1)?;
+    /// result.get()?;
+    /// assert!(result.ready());
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn ready(&self) -> bool {
+        self.office.is_ready(self.ticket)
+    }
+
+    /// Gives the task up: one that waits is not begun, and one that runs is killed with its
+    /// process group. False if there was a result or an error already. Does not wait.
+    ///
+    /// Python's pools cannot; its `Future.cancel` is for tasks that wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool};
+    /// use std::{thread, time::Duration};
+    ///
+    /// let pool = Pool::new(1)?;
+    /// let result = pool.apply_async(thread::sleep, Duration::from_secs(600))?;
+    /// assert!(result.cancel());
+    /// assert!(matches!(result.get(), Err(Error::Cancelled)));
+    /// assert_eq!(pool.apply(|n: i32| n + 1, 1)?, 2);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn cancel(&self) -> bool {
+        self.office.cancel(self.ticket)
+    }
+}
+
+impl AsyncResult<()> {
+    /// Waits for a chunk of a map, and appends its results.
+    pub(super) fn get_many<R: DeserializeOwned>(&self, results: &mut Vec<R>) -> Result<()> {
+        let read = |chunk: &[u8]| {
+            let (count, mut items) = split_count(chunk);
+            for _ in 0..count {
+                let item;
+                (item, items) = codec::decode_first(items)?;
+                results.push(item);
+            }
+            Ok(())
+        };
+        let done = self.office.outcome(self.ticket, None, read)?;
+        done.ok_or(Error::TimedOut)
+    }
+}
+
+impl<R> Drop for AsyncResult<R> {
+    fn drop(&mut self) {
+        self.office.forget(self.ticket);
+    }
+}
+
+impl<R> fmt::Debug for AsyncResult<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncResult")
+            .field("task", &self.ticket)
+            .field("ready", &self.ready())
+            .finish()
+    }
+}

@@ -1,0 +1,301 @@
+//! The supervisor: a process with one thread between the application and the workers.
+//!
+//! It forks the workers, replaces the dead and says which task died with them; it kills who was
+//! condemned, and everybody when the application is gone. It sleeps until something happens: a
+//! child ends, the application ends or rings, a task's time is over.
+
+use std::{
+    io::{self, Read},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    panic::{self, AssertUnwindSafe},
+    process,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags},
+    sys::{
+        prctl,
+        signal::{SigSet, Signal, kill, killpg},
+        signalfd::{SfdFlags, SignalFd},
+    },
+    unistd::{self, Pid},
+};
+
+use super::{
+    SeqCst, Shop,
+    control::{Phase, Verdict},
+    message::{self, Ending},
+    worker,
+};
+use crate::{
+    Error, Result,
+    queue::raw::Patience,
+    sys::{
+        children::{self, Ended},
+        fork::{self, Forked, exit_now},
+        pidfd,
+        poll::poll,
+        private::Private,
+        signals,
+    },
+};
+
+/// How many initializers may fail, with none in between that does not, before the pool gives up.
+const TRIES: u32 = 3;
+
+/// How long to wait before another try to fork, when the system is out of processes.
+const FORK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long the end of all descendants may take.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
+
+/// The exit code of a supervisor that had reason to give up.
+const GAVE_UP: i32 = 1;
+
+struct Supervisor<'a> {
+    shop: &'a Shop,
+    /// The application rings here, and its end closes it.
+    bell: Private<UnixStream>,
+    /// The application, whose end is seen here even if another process holds the bell.
+    application: Private<OwnedFd>,
+    deaths: Private<SignalFd>,
+    /// The process of each slot, if it has one.
+    workers: Vec<Option<i32>>,
+    /// Failed initializers since one came through.
+    failures: u32,
+    started: u32,
+}
+
+/// The life of the supervisor, in a process just forked from the application.
+pub(crate) fn run(shop: &Shop, bell: UnixStream, application: i32) -> ! {
+    let life = panic::catch_unwind(AssertUnwindSafe(|| {
+        let code = match Supervisor::new(shop, bell, application) {
+            Ok(mut supervisor) => supervisor.serve().unwrap_or(GAVE_UP),
+            Err(_) => GAVE_UP,
+        };
+        end_all_descendants();
+        code
+    }));
+    exit_now(life.unwrap_or(101))
+}
+
+impl<'a> Supervisor<'a> {
+    fn new(shop: &'a Shop, bell: UnixStream, application: i32) -> io::Result<Self> {
+        signals::block_all();
+        prctl::set_child_subreaper(true)?;
+        shop.name_process("s");
+        bell.set_nonblocking(true)?;
+        let parent = pidfd::open(application)?;
+        // The number might be another's already.
+        if unistd::getppid().as_raw() != application {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let mut child_ended = SigSet::empty();
+        child_ended.add(Signal::SIGCHLD);
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        Ok(Self {
+            shop,
+            bell: Private::new(bell),
+            application: Private::new(parent),
+            deaths: Private::new(SignalFd::with_flags(&child_ended, flags)?),
+            workers: vec![None; shop.workers],
+            failures: 0,
+            started: 0,
+        })
+    }
+
+    /// Works until there is nothing more to do, and returns the exit code.
+    fn serve(&mut self) -> Result<i32> {
+        let listen = |error| Error::os("listen for the end of workers", error);
+        loop {
+            let hired = self.hire();
+            if self.failures >= TRIES {
+                return Ok(GAVE_UP);
+            }
+            if self.workers.iter().all(Option::is_none) && hired {
+                return Ok(0);
+            }
+            self.condemn_the_overdue();
+            self.kill_the_condemned();
+            if !self.wait(hired).map_err(listen)? {
+                return Ok(0);
+            }
+            self.bury();
+        }
+    }
+
+    /// Sleeps until something happens; false if all is to end.
+    fn wait(&mut self, hired: bool) -> io::Result<bool> {
+        let again = (!hired).then(|| Instant::now() + FORK_AGAIN);
+        let deadline = [again, self.next_deadline()].into_iter().flatten().min();
+        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut bell = self.bell.get()?;
+        let deaths = self.deaths.get()?;
+        let mut fds = [
+            readable(bell.as_fd()),
+            readable(self.application.get()?.as_fd()),
+            readable(deaths.as_fd()),
+        ];
+        poll(&mut fds, deadline)?;
+        let application_ended = fds[1].any() == Some(true);
+        let bell_is_gone = matches!(bell.read(&mut [0; 64]), Ok(0));
+        // Signals merge, so their number says nothing.
+        while let Ok(Some(_)) = deaths.read_signal() {}
+        let stop = self.shop.control.stop.load(SeqCst) != 0;
+        Ok(!(application_ended || bell_is_gone || stop))
+    }
+
+    /// When the first task in hand will be overdue. One that is taken after this look has its
+    /// whole time before it.
+    fn next_deadline(&self) -> Option<Instant> {
+        let timeout = self.shop.task_timeout?;
+        let slots = &self.shop.control.slots[..self.shop.workers];
+        let since = slots
+            .iter()
+            .filter(|slot| slot.in_hand().is_some_and(|hand| !hand.condemned))
+            .map(|slot| slot.since.load(SeqCst))
+            .min();
+        let first = since.map_or_else(Instant::now, |since| self.shop.instant(since));
+        first.checked_add(timeout)
+    }
+
+    fn condemn_the_overdue(&self) {
+        let Some(timeout) = self.shop.task_timeout else {
+            return;
+        };
+        for slot in &self.shop.control.slots[..self.shop.workers] {
+            let Some(hand) = slot.in_hand() else {
+                continue;
+            };
+            let since = self.shop.instant(slot.since.load(SeqCst));
+            // The time may be a later task's: then the verdict does not find the task any more.
+            if since.elapsed() >= timeout {
+                slot.condemn(hand.task, Verdict::Overdue);
+            }
+        }
+    }
+
+    fn kill_the_condemned(&self) {
+        for (slot, worker) in self.shop.control.slots.iter().zip(&self.workers) {
+            if let Some(pid) = worker
+                && slot.in_hand().is_some_and(|hand| hand.condemned)
+            {
+                kill_group(*pid);
+            }
+        }
+    }
+
+    /// Fills the empty slots; false if the system had no process for one.
+    fn hire(&mut self) -> bool {
+        let phase = match self.shop.initializer {
+            Some(_) => Phase::Starting,
+            None => Phase::Working,
+        };
+        let me = process::id().cast_signed();
+        for index in 0..self.workers.len() {
+            let slot = &self.shop.control.slots[index];
+            if self.workers[index].is_some() || slot.phase() == Some(Phase::Drained) {
+                continue;
+            }
+            slot.vacate(phase);
+            match fork::fork("a worker") {
+                Ok(Forked::Child) => worker::run(self.shop, index, me),
+                Ok(Forked::Parent(pid)) => {
+                    // The worker does so too; whoever comes second finds it done.
+                    let _ = unistd::setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
+                    slot.pid.store(pid.cast_unsigned(), SeqCst);
+                    self.workers[index] = Some(pid);
+                }
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Buries all children that have ended: workers, and their orphans.
+    fn bury(&mut self) {
+        while let Ok(Some(ended)) = children::peek() {
+            let slot = self.workers.iter().position(|&w| w == Some(ended.pid));
+            if let Some(index) = slot {
+                // Not buried yet, it still owns its number, which is its group's.
+                kill_group(ended.pid);
+                self.workers[index] = None;
+                self.report(index, ended);
+            }
+            children::reap(ended.pid);
+        }
+    }
+
+    /// Says which task died with a worker, if one did.
+    fn report(&mut self, index: usize, Ended { pid, code }: Ended) {
+        let slot = &self.shop.control.slots[index];
+        let started = self.shop.control.started.load(SeqCst);
+        if started != self.started {
+            self.started = started;
+            self.failures = 0;
+        }
+        if slot.phase() == Some(Phase::Starting) {
+            self.failures += 1;
+            if self.failures == TRIES {
+                let (tries, reason) = (TRIES, Ending::of_process(pid, code).into_error());
+                let reason = reason.to_string();
+                self.say(message::POOL, &Ending::InitializerFailed { tries, reason });
+            }
+        }
+        let Some(hand) = slot.in_hand() else {
+            return;
+        };
+        // If the take was not committed, the task is another's or will be. He who takes it clears
+        // the slot before he commits.
+        if self.shop.tasks.taken() <= hand.task || slot.in_hand().is_none() {
+            return;
+        }
+        let ending = match self.shop.task_timeout {
+            Some(timeout) if hand.overdue => Ending::Overdue { timeout },
+            _ => Ending::of_process(pid, code),
+        };
+        self.say(hand.task, &ending);
+    }
+
+    fn say(&self, task: u64, ending: &Ending) {
+        let mut message = Vec::new();
+        message::write_ending(task, ending, &mut message);
+        // The queue is never closed, and refuses no short message.
+        let _ = self.shop.results.put(&message, Patience::Endless);
+    }
+}
+
+/// Kills a worker, which is a child that is not buried yet, and its group.
+fn kill_group(pid: i32) {
+    let pid = Pid::from_raw(pid);
+    let _ = killpg(pid, Signal::SIGKILL);
+    // It may have left its group.
+    let _ = kill(pid, Signal::SIGKILL);
+}
+
+/// Kills the children, and theirs, which become children of this process when their parents die.
+fn end_all_descendants() {
+    let deadline = Instant::now() + LAST_MOMENTS;
+    while Instant::now() < deadline {
+        for pid in children::all().unwrap_or_default() {
+            let group = unistd::getpgid(Some(Pid::from_raw(pid)));
+            if group == Ok(Pid::from_raw(pid)) {
+                kill_group(pid);
+            }
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        loop {
+            match children::peek() {
+                Ok(Some(ended)) => children::reap(ended.pid),
+                Ok(None) => break,
+                // There is no child left.
+                Err(_) => return,
+            }
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,151 @@
+//! A worker: takes tasks, runs them, puts results, until the task queue is closed and empty.
+
+use std::{
+    any::Any,
+    io::{self, Write},
+    mem,
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use super::{
+    Shop,
+    control::{Phase, Slot},
+    message::{self, Ending},
+};
+use crate::{
+    Result,
+    queue::raw::Patience,
+    sys::{call::Function, fork::exit_now, group},
+};
+
+/// The life of the worker in slot `index`, in a process just forked from the supervisor.
+pub(crate) fn run(shop: &Shop, index: usize, supervisor: i32) -> ! {
+    group::lead_and_die_with(supervisor);
+    shop.name_process(&index.to_string());
+    let mut worker = Worker {
+        shop,
+        index,
+        slot: &shop.control.slots[index],
+        location: watch_panics(),
+        message: Vec::new(),
+    };
+    let code = worker.work();
+    let _ = io::stdout().flush();
+    exit_now(code)
+}
+
+struct Worker<'a> {
+    shop: &'a Shop,
+    index: usize,
+    slot: &'a Slot,
+    /// Where the latest panic was.
+    location: Arc<Mutex<String>>,
+    message: Vec<u8>,
+}
+
+impl Worker<'_> {
+    fn work(&mut self) -> i32 {
+        if let Some(initializer) = self.shop.initializer
+            && let Err(ending) = self.guarded(|_| {
+                initializer();
+                Ok(())
+            })
+        {
+            self.end(message::INITIALIZER, &ending);
+            return 1;
+        }
+        self.slot.set_phase(Phase::Working);
+        self.shop.control.started.fetch_add(1, super::SeqCst);
+        let mut task = Vec::new();
+        let mut done = 0;
+        while self.shop.max_tasks_per_child.is_none_or(|max| done < max) {
+            let claim = |number, _: &[u8]| {
+                let control = &self.shop.control;
+                control.claim(self.index, number, self.shop.now());
+            };
+            match self.shop.tasks.get(&mut task, Patience::Endless, claim) {
+                Ok((number, len)) => self.perform(number, &task[..len]),
+                Err(_) => {
+                    self.slot.set_phase(Phase::Drained);
+                    break;
+                }
+            }
+            done += 1;
+        }
+        0
+    }
+
+    /// Runs a task, unless it was cancelled, and reports.
+    fn perform(&mut self, number: u64, task: &[u8]) {
+        let control = &self.shop.control;
+        if !control.is_cancelled(control.words(), number) {
+            let outcome = self.guarded(|result| {
+                message::begin_result(number, result);
+                Function::call(task, result).expect("a task starts with its function")
+            });
+            // The output first: whoever has the result may rely on it.
+            let _ = io::stdout().flush();
+            let sent = outcome.and_then(|()| {
+                let put = self.shop.results.put(&self.message, Patience::Endless);
+                put.map_err(Ending::of_error)
+            });
+            if let Err(ending) = sent {
+                self.end(number, &ending);
+            }
+        }
+        if !self.slot.release(number) {
+            // Condemned: another task would be killed in the place of this one.
+            loop {
+                thread::sleep(Duration::from_secs(1));
+            }
+        }
+    }
+
+    /// Puts a message that there is no result.
+    fn end(&mut self, number: u64, ending: &Ending) {
+        message::write_ending(number, ending, &mut self.message);
+        // The queue is never closed, and refuses no short message.
+        let _ = self.shop.results.put(&self.message, Patience::Endless);
+    }
+
+    /// Does `work` with the message's buffer, and catches its panic.
+    fn guarded(&mut self, work: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<(), Ending> {
+        let message = &mut self.message;
+        match panic::catch_unwind(AssertUnwindSafe(|| work(message))) {
+            Ok(done) => done.map_err(Ending::of_error),
+            Err(payload) => {
+                let message = text(&*payload).to_string();
+                // Its destructor could panic again.
+                mem::forget(payload);
+                let location = self.location.lock().unwrap().clone();
+                Err(Ending::Panicked { message, location })
+            }
+        }
+    }
+}
+
+fn text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or(payload.downcast_ref::<&str>().copied())
+        .unwrap_or("a value that is not text")
+}
+
+/// Notes where a panic was, beside what the program's own hook does with it.
+fn watch_panics() -> Arc<Mutex<String>> {
+    let place = Arc::new(Mutex::new("an unknown place".to_string()));
+    let latest = Arc::clone(&place);
+    // The hook cannot be changed during a panic, that is if a destructor made the pool.
+    if !thread::panicking() {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if let Some(location) = info.location() {
+                *latest.lock().unwrap() = location.to_string();
+            }
+            print(info);
+        }));
+    }
+    place
+}

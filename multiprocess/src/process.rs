@@ -1,0 +1,436 @@
+//! [`Process`]: a function in a child process of its own, and its value, panic or death.
+
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    marker::PhantomData,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags},
+    sys::{
+        signal::{Signal, kill},
+        wait::waitpid,
+    },
+    unistd::Pid,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    Error, Result,
+    child::{self, Outcome},
+    codec,
+    sys::{
+        fork::{self, Forked},
+        pidfd,
+        poll::poll,
+        private::Private,
+    },
+};
+
+/// A handle to a child process that runs one function, Python's `multiprocessing.Process`.
+///
+/// The process starts at [`spawn`](Self::spawn); there is no separate `start`. What the function
+/// returns comes back through [`join`](Self::join), and so does its panic, or how the process died.
+///
+/// # Dropping the handle
+///
+/// A handle that goes out of scope does for its process what Python does for all of them when the
+/// program ends: a daemon is killed, any other process is waited for. So no process is forgotten
+/// and none stays in the process table as a zombie. Two cases differ: a thread that drops the
+/// handle because it panics does not wait, since the child could be waiting for that very thread;
+/// and `std::process::exit` drops nothing, so a process that is not a daemon then lives on.
+///
+/// # Examples
+///
+/// ```
+/// use multiprocess::Process;
+///
+/// let numbers = vec![1, 2, 3];
+/// let process = Process::spawn(|| numbers.iter().sum::<i32>())?;
+/// assert_eq!(process.join()?, 6);
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
+#[must_use = "dropping the handle waits for the process, or kills it if it is a daemon"]
+pub struct Process<T> {
+    name: String,
+    daemon: bool,
+    pid: i32,
+    pidfd: Private<OwnedFd>,
+    /// What the child reports, until its end has been read.
+    stream: Option<Private<UnixStream>>,
+    /// What has been read of it.
+    report: Vec<u8>,
+    /// Known once the process has been reaped.
+    exitcode: Option<i32>,
+    value: PhantomData<fn() -> T>,
+}
+
+/// What a [`Process`] is to be called and how it is to end; made by [`Process::builder`].
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder starts nothing until `spawn`"]
+pub struct Builder {
+    name: Option<String>,
+    daemon: bool,
+}
+
+impl Process<()> {
+    /// Starts a process with a name, or as a daemon: Python's `Process(name=…, daemon=…)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::Process;
+    ///
+    /// let writer = Process::builder().name("writer").daemon(true).spawn(|| 7)?;
+    /// assert_eq!(writer.name(), "writer");
+    /// assert_eq!(writer.join()?, 7);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
+impl Builder {
+    /// Names the process, for errors and `Debug`; otherwise it is `Process-1`, `Process-2`, … as
+    /// in Python.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Has the process end with this program, however this program ends, also by SIGKILL.
+    ///
+    /// Python's daemons survive a killed parent. Here the kernel kills them (`PR_SET_PDEATHSIG`,
+    /// see prctl(2)). That covers the process, not the children that it may have itself.
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.daemon = daemon;
+        self
+    }
+
+    /// As [`Process::spawn`], with this name and kind.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Process::spawn`].
+    pub fn spawn<T, F>(self, function: F) -> Result<Process<T>>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnOnce() -> T,
+    {
+        let name = self.name.unwrap_or_else(next_name);
+        let (ours, theirs) = UnixStream::pair()
+            .map_err(|error| Error::os(format!("open a pipe to process {name}"), error))?;
+        // Else the child has a copy of what is still in the buffer, and prints it again.
+        let _ = io::stdout().flush();
+        let parent = std::process::id() as i32;
+        match fork::fork(&format!("process {name}"))? {
+            Forked::Child => {
+                drop(ours);
+                if self.daemon {
+                    fork::die_with(parent);
+                }
+                child::run(theirs, || codec::to_vec(&Outcome::Value(function())))
+            }
+            Forked::Parent(pid) => Process::adopt(name, self.daemon, pid, ours),
+        }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Process<T> {
+    /// Runs `function` in a child process: Python's `Process(target=function)` and `start()`.
+    ///
+    /// The child is a copy of this process (see fork(2)), so the function may use whatever is in
+    /// reach, borrowed or moved. It works on its own copy: of what it changes, nothing is seen
+    /// here, but for the value that it returns. What was moved into the function is dropped in
+    /// both processes, here when `spawn` returns.
+    ///
+    /// The child starts with the default signal handlers and no signal blocked. Its standard
+    /// output is flushed when the function has returned or panicked; when it is killed or exits
+    /// by `std::process::exit`, a line that was not finished may be lost. No destructor and no
+    /// `atexit` handler of this program runs when the function is done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Threaded`] if the program has another thread: that could hold a lock, of the
+    /// allocator for example, that nobody in the child would ever open. [`Error::Os`] if the
+    /// system is out of processes, memory or descriptors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::Process;
+    ///
+    /// let here = std::process::id();
+    /// let there = Process::spawn(std::process::id)?.join()?;
+    /// assert_ne!(here, there);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn spawn<F: FnOnce() -> T>(function: F) -> Result<Self> {
+        Process::builder().spawn(function)
+    }
+
+    /// Waits until the process has ended and returns what its function returned: Python's
+    /// `join()`, and what Python needs a queue for.
+    ///
+    /// A value of any size comes back. It is not waited for anything but the process itself: a
+    /// child of its own that lives on does not matter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Panicked`] if the function panicked, [`Error::Killed`] if a signal ended the
+    /// process, [`Error::Exited`] if it exited before the function had returned, whatever the
+    /// code. [`Error::Serial`] if the value has no binary form. [`Error::Os`] if this is not the
+    /// process that spawned it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Process};
+    ///
+    /// let process = Process::spawn(|| -> u32 { std::process::exit(3) })?;
+    /// assert!(matches!(process.join(), Err(Error::Exited { code: 3 })));
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn join(mut self) -> Result<T> {
+        self.wait(None)?;
+        self.outcome()
+    }
+
+    /// As [`join`](Self::join), for at most `timeout`: Python's `join(timeout)`.
+    ///
+    /// The process goes on after a timeout, and can be joined again. So it can after its end, with
+    /// the same outcome.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if the process still runs; otherwise those of [`join`](Self::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Process};
+    /// use std::{thread, time::Duration};
+    ///
+    /// let mut process = Process::spawn(|| thread::sleep(Duration::from_secs(600)))?;
+    /// let early = process.join_timeout(Duration::from_millis(10));
+    /// assert!(matches!(early, Err(Error::TimedOut)));
+    /// process.kill()?;
+    /// assert!(matches!(process.join(), Err(Error::Killed { signal: 9, .. })));
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn join_timeout(&mut self, timeout: Duration) -> Result<T> {
+        // A deadline beyond what the clock can count is none.
+        match self.wait(Instant::now().checked_add(timeout))? {
+            true => self.outcome(),
+            false => Err(Error::TimedOut),
+        }
+    }
+
+    fn outcome(&self) -> Result<T> {
+        let code = self.exitcode.expect("asked after the process was reaped");
+        // The child writes its report in one piece, as its last act, so a report is whole if the
+        // child came to its end. A panic in a program built to abort ends it by a signal.
+        match (code, codec::decode(&self.report)) {
+            (_, Ok(Outcome::Panicked { message, location })) => {
+                Err(Error::Panicked { message, location })
+            }
+            (0 | 1, Ok(Outcome::Unserialisable { attempt, source })) => {
+                Err(Error::Serial { attempt, source })
+            }
+            (0, Ok(Outcome::Value(value))) => Ok(value),
+            (0, Err(error)) if !self.report.is_empty() => Err(error),
+            (code, _) if code < 0 => Err(Error::Killed {
+                signal: -code,
+                pid: self.pid,
+            }),
+            (code, _) => Err(Error::Exited { code }),
+        }
+    }
+}
+
+impl<T> Process<T> {
+    /// A handle to the child `pid` of this process, which reports over the other end of `stream`.
+    fn adopt(name: String, daemon: bool, pid: i32, stream: UnixStream) -> Result<Self> {
+        let prepare = || {
+            stream.set_nonblocking(true)?;
+            pidfd::open(pid)
+        };
+        let pidfd = prepare().map(Private::new).map_err(|error| {
+            // A child without a handle would be nobody's.
+            let child = Pid::from_raw(pid);
+            let _ = kill(child, Signal::SIGKILL);
+            let _ = waitpid(child, None);
+            Error::os(format!("open a pidfd of process {name}"), error)
+        })?;
+        let stream = Some(Private::new(stream));
+        let (report, exitcode, value) = (Vec::new(), None, PhantomData);
+        Ok(Self {
+            name,
+            daemon,
+            pid,
+            pidfd,
+            stream,
+            report,
+            exitcode,
+            value,
+        })
+    }
+
+    /// The process id: Python's `pid`.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The name: Python's `name`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the process still runs: Python's `is_alive()`. Does not wait.
+    pub fn is_alive(&self) -> bool {
+        self.pidfd.get().is_ok() && self.exitcode().is_none()
+    }
+
+    /// How the process ended, or `None` while it runs: Python's `exitcode`. Does not wait.
+    ///
+    /// 0 if the function returned, 101 if it panicked, -9 if signal 9 ended the process, and the
+    /// code of `std::process::exit`, if that was called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::Process;
+    /// use std::{thread, time::Duration};
+    ///
+    /// let mut process = Process::spawn(|| thread::sleep(Duration::from_secs(600)))?;
+    /// assert_eq!(process.exitcode(), None);
+    /// process.terminate()?;
+    /// let _ = process.join_timeout(Duration::from_secs(60));
+    /// assert_eq!(process.exitcode(), Some(-15));
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn exitcode(&self) -> Option<i32> {
+        // It is left in the process table: a handle that is only looked at does not change.
+        self.exitcode
+            .or_else(|| pidfd::peek(self.pidfd.get().ok()?.as_fd()).ok()?)
+    }
+
+    /// Asks the process to end, by SIGTERM: Python's `terminate()`. Does not wait.
+    ///
+    /// A process that has ended already is no error, and no other process is ever hit, though the
+    /// system may have given the number away: the signal goes to a pidfd.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if the process has become another user's, or this is not the process that
+    /// spawned it.
+    pub fn terminate(&self) -> Result<()> {
+        self.signal(libc::SIGTERM)
+    }
+
+    /// Ends the process, by SIGKILL: Python's `kill()`. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`terminate`](Self::terminate).
+    pub fn kill(&self) -> Result<()> {
+        self.signal(libc::SIGKILL)
+    }
+
+    fn signal(&self, signal: i32) -> Result<()> {
+        if self.exitcode.is_some() {
+            return Ok(());
+        }
+        let send = || pidfd::signal(self.pidfd.get()?.as_fd(), signal);
+        send().map_err(|error| Error::os(format!("send signal {signal} to {self:?}"), error))
+    }
+
+    /// Reads the report until the process ends, and reaps it; false if the deadline came first.
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<bool> {
+        if self.exitcode.is_some() {
+            return Ok(true);
+        }
+        let ended = self.read_until_exit(deadline);
+        ended.map_err(|error| Error::os(format!("wait for process {}", self.name), error))
+    }
+
+    fn read_until_exit(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+        loop {
+            let pidfd = self.pidfd.get()?.as_fd();
+            let mut fds = vec![PollFd::new(pidfd, PollFlags::POLLIN)];
+            if let Some(stream) = &self.stream {
+                fds.push(PollFd::new(stream.get()?.as_fd(), PollFlags::POLLIN));
+            }
+            if !poll(&mut fds, deadline)? {
+                return Ok(false);
+            }
+            // Asked before the last read: what the process wrote before its end is then in.
+            let ended = fds[0].any() == Some(true);
+            // A child of the process may hold the other end for ever, so EOF is not waited for.
+            if self
+                .stream
+                .as_ref()
+                .is_some_and(|stream| read(stream, &mut self.report))
+            {
+                self.stream = None;
+            }
+            if ended {
+                self.exitcode = Some(pidfd::reap(self.pidfd.get()?.as_fd())?);
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// Reads what there is; true if nothing more can come.
+fn read(stream: &Private<UnixStream>, report: &mut Vec<u8>) -> bool {
+    let Ok(mut stream) = stream.get() else {
+        return true;
+    };
+    match stream.read_to_end(report) {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
+}
+
+impl<T> Drop for Process<T> {
+    fn drop(&mut self) {
+        if self.exitcode.is_some() || self.pidfd.get().is_err() {
+            return;
+        }
+        if self.daemon {
+            let _ = self.kill();
+        } else if thread::panicking() {
+            return;
+        }
+        // Nobody asks for the value any more: closing the stream, the child need not wait for a
+        // reader to write all of it.
+        self.stream = None;
+        let _ = self.wait(None);
+    }
+}
+
+impl<T> fmt::Debug for Process<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name)
+            .field("pid", &self.pid)
+            .field("daemon", &self.daemon)
+            .field("exitcode", &self.exitcode())
+            .finish()
+    }
+}
+
+fn next_name() -> String {
+    static NAMES: AtomicU32 = AtomicU32::new(1);
+    format!("Process-{}", NAMES.fetch_add(1, Ordering::Relaxed))
+}

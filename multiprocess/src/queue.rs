@@ -1,0 +1,470 @@
+//! `Queue`: Python's `multiprocessing.Queue`, kill-proof.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::codec::{self, Buffer};
+use crate::{Result, handover};
+use raw::{Patience, RawQueue};
+
+mod accounts;
+mod event;
+pub(crate) mod layout;
+mod memory;
+#[cfg(test)]
+mod model;
+pub(crate) mod raw;
+mod ring;
+pub(crate) mod step;
+
+/// A queue between processes that no `kill -9` can break: Python's `multiprocessing.Queue` and
+/// `JoinableQueue`.
+///
+/// Any number of processes and threads may put and get. A clone is another handle of the same
+/// queue; a forked child has its parent's handles. Items come out in the order they went in, each
+/// to one reader. A process that is started otherwise gets a queue as an argument: a queue is
+/// itself serialisable, but only into the arguments of a new process. Items travel through shared memory in serialised form, so an item may be any serde
+/// type that holds no live resource, up to 1 GiB; what the queue has held it gives back to the
+/// system, but for a few MiB.
+///
+/// # When a process is killed
+/// A process may be killed at any instruction. A put or a get that it was in has then either
+/// happened or not; no one else waits for it, loses an item or sees half of one. What a killed
+/// reader had taken is gone with it, exactly that, and [`join`](Self::join) says so. A process that
+/// is *stopped* (SIGSTOP) in the middle of a call holds up the others until it continues; of theirs
+/// only the calls with a timeout return meanwhile.
+///
+/// # Different from Python
+/// There is no feeder thread: `put` returns when the item is in the queue, so it can be neither
+/// lost at exit nor reordered, and an item that cannot be serialised fails in `put`. The memory has
+/// no name and cannot be left behind.
+///
+/// # Examples
+/// ```
+/// let queue = multiprocess::Queue::new()?;
+/// queue.put(&"A".to_string())?;
+/// queue.put(&"B".to_string())?;
+/// assert_eq!(queue.get()?, "A");
+/// assert_eq!(queue.get()?, "B");
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
+pub struct Queue<T> {
+    raw: Arc<RawQueue>,
+    items: PhantomData<fn(T) -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned> Queue<T> {
+    /// A queue without a limit of items: `Queue()`.
+    ///
+    /// `put` never waits, until 16 GiB of items are outstanding.
+    ///
+    /// # Errors
+    /// [`Error::Os`](crate::Error::Os) if the system refuses the shared memory: 32 GiB of address
+    /// space, which `ulimit -v` may limit, and one file descriptor.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiprocess::Queue::new()?;
+    /// queue.put(&7)?;
+    /// assert_eq!((queue.get()?, queue.maxsize()), (7, None));
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn new() -> Result<Self> {
+        Self::bounded(0)
+    }
+
+    /// A queue that holds at most `maxsize` items: `Queue(maxsize)`. As in Python, 0 is no limit.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiprocess::{Error, Queue};
+    ///
+    /// let queue = Queue::bounded(1)?;
+    /// queue.put(&"first".to_string())?;
+    /// assert!(matches!(queue.try_put(&"second".to_string()), Err(Error::Full)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn bounded(maxsize: usize) -> Result<Self> {
+        Ok(Self {
+            raw: Arc::new(RawQueue::new(maxsize)?),
+            items: PhantomData,
+        })
+    }
+
+    /// Puts an item at the end, and waits for room if the queue is full: `put(item)`.
+    ///
+    /// The item is only borrowed, so one that is refused is still the caller's.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Error::Closed) after [`close`](Self::close),
+    /// [`TooLarge`](crate::Error::TooLarge) over 1 GiB, [`Serial`](crate::Error::Serial) if the
+    /// item cannot be serialised. The queue is then as it was.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiprocess::Queue::new()?;
+    /// queue.put(&(1, "one".to_string()))?;
+    /// assert_eq!(queue.len(), 1);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn put(&self, item: &T) -> Result<()> {
+        self.put_within(item, Patience::Endless)
+    }
+
+    /// Puts an item at the end if there is room now: `put(item, block=False)`.
+    ///
+    /// # Errors
+    /// [`Full`](crate::Error::Full), and those of [`put`](Self::put).
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiprocess::Queue::bounded(1)?;
+    /// assert!(queue.try_put(&1).is_ok());
+    /// assert!(queue.try_put(&2).is_err());
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn try_put(&self, item: &T) -> Result<()> {
+        self.put_within(item, Patience::None)
+    }
+
+    /// Puts an item at the end, and waits for room so long: `put(item, timeout=…)`.
+    ///
+    /// # Errors
+    /// [`Full`](crate::Error::Full) when the time is over, and those of [`put`](Self::put).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiprocess::{Error, Queue};
+    /// use std::time::Duration;
+    ///
+    /// let queue = Queue::bounded(1)?;
+    /// queue.put(&1)?;
+    /// let refused = queue.put_timeout(&2, Duration::from_millis(10));
+    /// assert!(matches!(refused, Err(Error::Full)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn put_timeout(&self, item: &T, timeout: Duration) -> Result<()> {
+        self.put_within(item, Patience::lasting(timeout))
+    }
+
+    #[inline]
+    fn put_within(&self, item: &T, patience: Patience) -> Result<()> {
+        let mut buffer = Buffer::take();
+        let bytes = codec::encode(item, buffer.bytes())?;
+        self.raw.put(bytes, patience)?;
+        Ok(())
+    }
+
+    /// Takes the first item, and waits for one if there is none: `get()`.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::Error::Closed) when the queue is closed and drained;
+    /// [`Serial`](crate::Error::Serial) if the item does not read as a `T`, which happens with
+    /// types that serialise to less than they need, such as untagged enums.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiprocess::Queue::new()?;
+    /// let other_end = queue.clone();
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(move || other_end.put(&42));
+    ///     assert_eq!(queue.get().unwrap(), 42);
+    /// });
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn get(&self) -> Result<T> {
+        self.get_within(Patience::Endless)
+    }
+
+    /// Takes the first item if there is one now: `get(block=False)`.
+    ///
+    /// # Errors
+    /// [`Empty`](crate::Error::Empty), and those of [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiprocess::Queue::<u32>::new()?;
+    /// assert!(matches!(queue.try_get(), Err(multiprocess::Error::Empty)));
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn try_get(&self) -> Result<T> {
+        self.get_within(Patience::None)
+    }
+
+    /// Takes the first item, and waits for one so long: `get(timeout=…)`.
+    ///
+    /// # Errors
+    /// [`Empty`](crate::Error::Empty) when the time is over, and those of [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let queue = multiprocess::Queue::<u32>::new()?;
+    /// let nothing = queue.get_timeout(Duration::from_millis(10));
+    /// assert!(matches!(nothing, Err(multiprocess::Error::Empty)));
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T> {
+        self.get_within(Patience::lasting(timeout))
+    }
+
+    #[inline]
+    fn get_within(&self, patience: Patience) -> Result<T> {
+        let mut buffer = Buffer::take();
+        let (_ordinal, len) = self.raw.get(buffer.bytes(), patience, |_, _| ())?;
+        codec::decode(&buffer.bytes()[..len])
+    }
+
+    /// Gets items, waiting for each, until the queue is closed and drained.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiprocess::Queue::new()?;
+    /// queue.put(&1)?;
+    /// queue.put(&2)?;
+    /// queue.close();
+    /// let items: Vec<i32> = queue.iter().collect::<Result<_, _>>()?;
+    /// assert_eq!(items, [1, 2]);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { queue: self }
+    }
+}
+
+impl<T> Queue<T> {
+    /// How many items are in the queue at this moment: `qsize()`.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiprocess::Queue::new()?;
+    /// queue.put(&'x')?;
+    /// assert_eq!(queue.len(), 1);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Whether there is no item at this moment: `empty()`.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(multiprocess::Queue::<u32>::new()?.is_empty());
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the limit of items is reached at this moment: `full()`.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiprocess::Queue::bounded(1)?;
+    /// queue.put(&'x')?;
+    /// assert!(queue.is_full());
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn is_full(&self) -> bool {
+        self.maxsize().is_some_and(|maxsize| self.len() >= maxsize)
+    }
+
+    /// The limit of items, if there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiprocess::Queue::<u32>::bounded(8)?.maxsize(), Some(8));
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn maxsize(&self) -> Option<usize> {
+        Some(self.raw.maxsize()).filter(|&maxsize| maxsize > 0)
+    }
+
+    /// Says that an item which was taken is dealt with: `task_done()` of `JoinableQueue`.
+    ///
+    /// The process that took the item should say so. From another process it counts as well, but
+    /// then [`join`](Self::join) may notice a loss only when both have ended.
+    ///
+    /// # Errors
+    /// [`NothingInHand`](crate::Error::NothingInHand) if it was called for every item taken so far;
+    /// Python raises `ValueError`.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiprocess::Queue::new()?;
+    /// queue.put(&1)?;
+    /// queue.get()?;
+    /// queue.task_done()?;
+    /// assert!(queue.task_done().is_err());
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn task_done(&self) -> Result<()> {
+        self.raw.task_done()
+    }
+
+    /// Waits until every item put was taken and reported by [`task_done`](Self::task_done):
+    /// `join()` of `JoinableQueue`.
+    ///
+    /// # Errors
+    /// [`ItemsLost`](crate::Error::ItemsLost) when the queue is empty and everything that is missing
+    /// had been taken by processes that ended without saying `task_done`; Python waits for ever.
+    /// Whoever has made good for the lost items calls `task_done` for each; until then `join` goes
+    /// on saying so.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiprocess::Queue::new()?;
+    /// queue.put(&1)?;
+    /// queue.get()?;
+    /// queue.task_done()?;
+    /// queue.join()?;
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn join(&self) -> Result<()> {
+        self.raw.join(Patience::Endless)
+    }
+
+    /// [`join`](Self::join) with a limit of time, which Python does not have.
+    ///
+    /// # Errors
+    /// [`TimedOut`](crate::Error::TimedOut), and that of [`join`](Self::join).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiprocess::{Error, Queue};
+    /// use std::time::Duration;
+    ///
+    /// let queue = Queue::new()?;
+    /// queue.put(&1)?;
+    /// let waited = queue.join_timeout(Duration::from_millis(10));
+    /// assert!(matches!(waited, Err(Error::TimedOut)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn join_timeout(&self, timeout: Duration) -> Result<()> {
+        self.raw.join(Patience::lasting(timeout))
+    }
+
+    /// Closes the queue in all processes: puts fail from now on, gets drain what is there and then
+    /// fail; whoever waits is woken. What Python 3.13 calls `shutdown()`, for threads only; its
+    /// `multiprocessing.Queue.close()` concerns one process.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiprocess::{Error, Queue};
+    ///
+    /// let queue = Queue::new()?;
+    /// queue.put(&1)?;
+    /// queue.close();
+    /// assert!(matches!(queue.put(&2), Err(Error::Closed)));
+    /// assert_eq!(queue.get()?, 1);
+    /// assert!(matches!(queue.get(), Err(Error::Closed)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn close(&self) {
+        self.raw.close();
+    }
+
+    /// Whether the queue was closed. Items may still be in it.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiprocess::Queue::<u32>::new()?;
+    /// queue.close();
+    /// assert!(queue.is_closed());
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        self.raw.is_closed()
+    }
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self {
+            raw: Arc::clone(&self.raw),
+            items: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("maxsize", &self.maxsize())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}
+
+/// To hand the queue to a process at its start; at any other time it fails.
+impl<T> Serialize for Queue<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let place = handover::give(self.raw.descriptor()).map_err(S::Error::custom)?;
+        serializer.serialize_u32(place)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Queue<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let memory = handover::take(u32::deserialize(deserializer)?);
+        let memory = memory
+            .ok_or_else(|| D::Error::custom("the queue was not handed over with these bytes"))?;
+        let raw = Arc::new(RawQueue::open(memory).map_err(D::Error::custom)?);
+        Ok(Self {
+            raw,
+            items: PhantomData,
+        })
+    }
+}
+
+/// The items of a queue, each waited for: made by [`Queue::iter`], or by a `for` over `&queue`.
+///
+/// It ends when the queue is closed and drained. An item that does not read as a `T` is an error
+/// and not the end.
+///
+/// # Examples
+/// ```
+/// let queue = multiprocess::Queue::new()?;
+/// queue.put(&"only".to_string())?;
+/// queue.close();
+/// for item in &queue {
+///     assert_eq!(item?, "only");
+/// }
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Iter<'a, T> {
+    queue: &'a Queue<T>,
+}
+
+impl<T: Serialize + DeserializeOwned> Iterator for Iter<'_, T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.queue.get() {
+            Err(crate::Error::Closed) => None,
+            item => Some(item),
+        }
+    }
+}
+
+impl<'a, T: Serialize + DeserializeOwned> IntoIterator for &'a Queue<T> {
+    type Item = Result<T>;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}

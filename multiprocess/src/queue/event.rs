@@ -1,0 +1,147 @@
+//! Waiting for a change that another process makes, however either of them ends.
+//!
+//! A waiter leaves nothing behind that its death could spoil: no count, no place in a list, only a
+//! bit that says "someone may sleep here", which the first wake without a sleeper clears.
+
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::{Duration, Instant};
+use std::{hint, thread};
+
+use crate::sys::futex;
+
+/// A waiter that is killed just after it was woken takes the wake with it; whoever else sleeps
+/// looks again after this time.
+const RECHECK: Duration = Duration::from_millis(20);
+
+/// The most looks before sleeping, where another core can make the change meanwhile: some 10 µs.
+const LOOKS_MAX: u32 = 8;
+
+/// How many waits go without a look, once looking has failed, before it is tried again.
+const LOOKLESS_MAX: u32 = 32;
+
+/// A place to sleep: a counter that changes with every wait and every wake, with the lowest bit set
+/// while someone may be asleep.
+#[repr(C)]
+pub(crate) struct Event {
+    word: AtomicU32,
+}
+
+const SLEEPER: u32 = 1;
+const STEP: u32 = 2;
+
+impl Event {
+    /// Waits until `ready`, or the deadline; returns the last answer of `ready`, which must load
+    /// what it looks at with `SeqCst`.
+    pub(crate) fn wait(
+        &self,
+        lookout: &Lookout,
+        deadline: Option<Instant>,
+        ready: impl Fn() -> bool,
+    ) -> bool {
+        if lookout.sees(&ready) {
+            return true;
+        }
+        loop {
+            let mark = self.announce();
+            if ready() {
+                return true;
+            }
+            let patience = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return false,
+                Some(left) => left.min(RECHECK),
+                None => RECHECK,
+            };
+            futex::wait(&self.word, mark, patience);
+            if ready() {
+                return true;
+            }
+        }
+    }
+
+    /// Wakes one waiter, if any sleeps. The change must have been stored with `SeqCst` before: then
+    /// either the waiter sees it after its announcement, or the announcement is seen here.
+    #[inline]
+    pub(crate) fn notify_one(&self) {
+        if self.word.load(SeqCst) & SLEEPER != 0 {
+            self.notify(1);
+        }
+    }
+
+    /// Wakes all waiters.
+    pub(crate) fn notify_all(&self) {
+        self.notify(i32::MAX);
+    }
+
+    #[cold]
+    fn notify(&self, count: i32) {
+        // The step turns away who has announced itself and is not yet asleep.
+        let mark = self.word.fetch_add(STEP, SeqCst).wrapping_add(STEP);
+        if futex::wake(&self.word, count) == 0 {
+            // Nobody slept, and if the word is unchanged nobody has come since.
+            let _ = self
+                .word
+                .compare_exchange(mark, mark & !SLEEPER, SeqCst, SeqCst);
+        }
+    }
+
+    /// Sets the sleeper's bit and a new count; returns the word to sleep on.
+    fn announce(&self) -> u32 {
+        let next = |word: u32| word.wrapping_add(STEP) | SLEEPER;
+        let before = self
+            .word
+            .fetch_update(SeqCst, SeqCst, |word| Some(next(word)));
+        next(before.unwrap_or_else(|word| word))
+    }
+}
+
+/// Looks for a moment before a wait, as long as that has helped lately: it does while the other
+/// process runs on another core, and only takes its time away while it does not.
+///
+/// It belongs to one process, which learns by it.
+pub(crate) struct Lookout {
+    looks: AtomicU32,
+    lookless: AtomicU32,
+}
+
+impl Lookout {
+    pub(crate) fn new() -> Self {
+        Self {
+            looks: AtomicU32::new(LOOKS_MAX),
+            lookless: AtomicU32::new(0),
+        }
+    }
+
+    fn sees(&self, ready: impl Fn() -> bool) -> bool {
+        static CORES: OnceLock<usize> = OnceLock::new();
+        let cores = *CORES.get_or_init(|| thread::available_parallelism().map_or(1, |n| n.get()));
+        if ready() {
+            return true;
+        }
+        if cores == 1 {
+            return false;
+        }
+        let mut looks = self.looks.load(Relaxed);
+        if looks == 0 {
+            if self.lookless.fetch_add(1, Relaxed) < LOOKLESS_MAX {
+                return false;
+            }
+            self.lookless.store(0, Relaxed);
+            looks = 2;
+        }
+        for look in 0..looks {
+            // The distance lets some items gather, so that the cores need not exchange the count
+            // of items for each of them.
+            for _ in 0..16 << look.min(3) {
+                hint::spin_loop();
+            }
+            if ready() {
+                self.looks.store((looks + 1).min(LOOKS_MAX), Relaxed);
+                return true;
+            }
+        }
+        self.looks.store(looks / 2, Relaxed);
+        false
+    }
+}

@@ -1,0 +1,261 @@
+//! The rings as memory: words, records, and the way back to the system.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::layout::{Header, RINGS};
+use crate::sys::shm::Shared;
+
+/// Sizes of the rings in bytes, as powers of two: 256 KiB, 8 MiB, 16 GiB, 16 GiB.
+pub(super) const SHIFTS: [u8; RINGS] = [18, 23, 34, 34];
+
+/// The longest item, in bytes.
+pub(super) const ITEM_MAX: usize = 1 << 30;
+
+/// The first ring whose memory is given back.
+pub(super) const COLD: usize = 2;
+
+pub(super) const PAGE: u64 = 4096;
+pub(super) const WORD: u64 = 8;
+
+/// Set in the first word of a record that says in which ring the next one is.
+pub(super) const LINK: u64 = 1 << 31;
+
+/// The least memory that is worth a call to give it back, in bytes.
+const DISCARD_MIN: u64 = 1 << 20;
+
+/// From this length on, the system copies to and from a cold ring: it needs no page to be mapped,
+/// nor to be zeroed first.
+const DIRECT_MIN: usize = 64 << 10;
+
+/// A place in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) ring: usize,
+    pub(super) position: u64,
+}
+
+impl Place {
+    #[inline]
+    pub(super) fn from_word(word: u64) -> Self {
+        Self {
+            ring: (word & 3) as usize,
+            position: word >> 2,
+        }
+    }
+
+    #[inline]
+    pub(super) fn word(self) -> u64 {
+        self.position << 2 | self.ring as u64
+    }
+
+    #[inline]
+    pub(super) fn after(self, bytes: u64) -> Self {
+        Self {
+            position: self.position + bytes,
+            ..self
+        }
+    }
+
+    /// Where a ring is left if `self` is the end of its last record.
+    pub(super) fn page_end(self) -> Self {
+        Self {
+            position: self.position.next_multiple_of(PAGE),
+            ..self
+        }
+    }
+}
+
+/// A place in a ring's memory: its first word, and its size.
+#[derive(Clone, Copy)]
+struct Extent {
+    first: usize,
+    bytes: u64,
+}
+
+/// The queue's memory, read as rings.
+pub(crate) struct Memory {
+    shared: Shared<Header>,
+    extents: [Extent; RINGS],
+}
+
+impl Memory {
+    /// New memory with rings of these sizes, for at most `maxsize` items; 0 for no limit.
+    pub(super) fn create(shifts: [u8; RINGS], maxsize: u64) -> io::Result<Self> {
+        let words = shifts
+            .iter()
+            .map(|shift| (1usize << shift) / WORD as usize)
+            .sum();
+        let shared = Shared::<Header>::create("multiprocess-queue", words)?;
+        shared.fixed.maxsize.store(maxsize, Relaxed);
+        shared
+            .fixed
+            .shifts
+            .store(u32::from_le_bytes(shifts), Relaxed);
+        shared.producers.lock.init()?;
+        shared.consumers.lock.init()?;
+        Ok(Self::new(shared))
+    }
+
+    pub(super) fn new(shared: Shared<Header>) -> Self {
+        let mut first = 0;
+        let extents = shared
+            .fixed
+            .shifts
+            .load(Relaxed)
+            .to_le_bytes()
+            .map(|shift| {
+                let extent = Extent {
+                    first,
+                    bytes: 1 << shift,
+                };
+                first += (extent.bytes / WORD) as usize;
+                extent
+            });
+        Self { shared, extents }
+    }
+
+    #[inline]
+    pub(super) fn header(&self) -> &Header {
+        &self.shared
+    }
+
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.shared.as_fd()
+    }
+
+    /// The size of a ring, in bytes.
+    #[inline]
+    pub(super) fn lap(&self, ring: usize) -> u64 {
+        self.extents[ring].bytes
+    }
+
+    /// How much memory of a cold ring may wait to be given back, in bytes.
+    pub(super) fn discard_min(&self, ring: usize) -> u64 {
+        DISCARD_MIN.min(self.lap(ring) / 4)
+    }
+
+    /// The word at a place.
+    #[inline]
+    pub(super) fn word(&self, place: Place) -> &AtomicU64 {
+        &self.shared.words()[self.index(place)]
+    }
+
+    /// Writes a record: a word with the length and the first four bytes, then the rest.
+    #[inline]
+    pub(super) fn write(&self, place: Place, item: &[u8]) {
+        let (first, rest) = match item.split_first_chunk::<4>() {
+            Some((first, rest)) => (u32::from_le_bytes(*first), rest),
+            None => (short_word(item) as u32, [].as_slice()),
+        };
+        self.word(place)
+            .store(item.len() as u64 | u64::from(first) << 32, Relaxed);
+        let (words, more) = self.span(place.after(WORD), rest.len());
+        let (now, then) = rest.split_at(rest.len().min(words.len() * WORD as usize));
+        for (words, bytes) in [(words, now), (more, then)] {
+            let direct = place.ring >= COLD && bytes.len() >= DIRECT_MIN;
+            if !(direct && self.shared.write(words.start, bytes)) {
+                store_bytes(&self.shared.words()[words], bytes);
+            }
+        }
+    }
+
+    /// Reads the record at a place into `buffer`, whose length only grows; returns the length of
+    /// the item.
+    #[inline]
+    pub(super) fn read(&self, place: Place, buffer: &mut Vec<u8>) -> usize {
+        let first = self.word(place).load(Relaxed);
+        let len = (first & (LINK - 1)) as usize;
+        if buffer.len() < len.max(4) {
+            buffer.resize(len.max(4), 0);
+        }
+        let (head, rest) = buffer.split_at_mut(4);
+        head.copy_from_slice(&((first >> 32) as u32).to_le_bytes());
+        let rest = &mut rest[..len.saturating_sub(4)];
+        let (words, more) = self.span(place.after(WORD), rest.len());
+        let (now, then) = rest.split_at_mut(rest.len().min(words.len() * WORD as usize));
+        for (words, bytes) in [(words, now), (more, then)] {
+            let direct = place.ring >= COLD && bytes.len() >= DIRECT_MIN;
+            if !(direct && self.shared.read(words.start, bytes)) {
+                load_bytes(&self.shared.words()[words], bytes);
+            }
+        }
+        len
+    }
+
+    /// Gives back the memory of whole pages, at most a lap of them.
+    #[cold]
+    pub(super) fn discard(&self, ring: usize, positions: Range<u64>) {
+        let extent = self.extents[ring];
+        let start = positions.start & (extent.bytes - 1);
+        let len = positions.end - positions.start;
+        let words = |bytes: u64| (bytes / WORD) as usize;
+        let first = len.min(extent.bytes - start);
+        self.shared
+            .discard(extent.first + words(start)..extent.first + words(start + first));
+        if first < len {
+            self.shared
+                .discard(extent.first..extent.first + words(len - first));
+        }
+    }
+
+    #[inline]
+    fn index(&self, place: Place) -> usize {
+        let extent = self.extents[place.ring];
+        extent.first + ((place.position & (extent.bytes - 1)) / WORD) as usize
+    }
+
+    /// The words for so many bytes from a place on: up to the ring's end, and on from its start.
+    #[inline]
+    fn span(&self, place: Place, bytes: usize) -> (Range<usize>, Range<usize>) {
+        let extent = self.extents[place.ring];
+        let end = extent.first + (extent.bytes / WORD) as usize;
+        let start = self.index(place);
+        let count = bytes.div_ceil(WORD as usize);
+        let now = count.min(end - start);
+        (start..start + now, extent.first..extent.first + count - now)
+    }
+}
+
+/// The room that an item of this length takes, in bytes.
+#[inline]
+pub(super) fn record_bytes(len: usize) -> u64 {
+    WORD + (len.saturating_sub(4) as u64).next_multiple_of(WORD)
+}
+
+#[inline]
+fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
+    let (whole, tail) = bytes.as_chunks::<8>();
+    for (word, chunk) in words.iter().zip(whole) {
+        word.store(u64::from_le_bytes(*chunk), Relaxed);
+    }
+    if !tail.is_empty() {
+        let last = short_word(tail);
+        words[whole.len()].store(last, Relaxed);
+    }
+}
+
+/// At most seven bytes as a word.
+#[inline]
+fn short_word(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |word, &byte| word << 8 | u64::from(byte))
+}
+
+#[inline]
+fn load_bytes(words: &[AtomicU64], bytes: &mut [u8]) {
+    let (whole, tail) = bytes.as_chunks_mut::<8>();
+    for (word, chunk) in words.iter().zip(&mut *whole) {
+        *chunk = word.load(Relaxed).to_le_bytes();
+    }
+    if !tail.is_empty() {
+        let last = words[whole.len()].load(Relaxed).to_le_bytes();
+        let len = tail.len();
+        tail.copy_from_slice(&last[..len]);
+    }
+}

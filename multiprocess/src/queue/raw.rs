@@ -1,0 +1,250 @@
+//! The queue of byte strings under [`Queue`](super::Queue) and the pool.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::{Duration, Instant};
+use std::{cell, io};
+
+use super::accounts::{self, Account, Outcome};
+use super::event::Lookout;
+use super::layout::Header;
+use super::memory::{ITEM_MAX, Memory, SHIFTS};
+use super::ring::Rings;
+use crate::sys::shm::Shared;
+use crate::{Error, Result};
+
+/// How long a call may wait.
+#[derive(Clone, Copy)]
+pub(crate) enum Patience {
+    /// Not at all.
+    None,
+    /// Until this moment.
+    Until(Instant),
+    /// For ever.
+    Endless,
+}
+
+impl Patience {
+    /// From now for so long; for ever if the clock does not reach so far.
+    pub(crate) fn lasting(timeout: Duration) -> Self {
+        Instant::now()
+            .checked_add(timeout)
+            .map_or(Self::Endless, Self::Until)
+    }
+
+    /// For the lock, which is held for moments only: who does not want to wait for an item still
+    /// waits for that.
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Until(deadline) => Some(deadline),
+            Self::None | Self::Endless => None,
+        }
+    }
+}
+
+/// A queue of byte strings in shared memory.
+pub(crate) struct RawQueue {
+    rings: Rings,
+    account: Account,
+    for_items: Lookout,
+    for_room: Lookout,
+}
+
+impl RawQueue {
+    /// A queue that holds at most `maxsize` items; 0 for no limit.
+    pub(crate) fn new(maxsize: usize) -> Result<Self> {
+        Self::over(
+            Memory::create(SHIFTS, maxsize as u64),
+            "create the shared memory of a queue",
+        )
+    }
+
+    /// The queue whose memory another process has handed over.
+    pub(crate) fn open(memory: OwnedFd) -> Result<Self> {
+        let memory = Shared::map(memory).map(Memory::new);
+        Self::over(memory, "map the shared memory of a queue")
+    }
+
+    fn over(memory: io::Result<Memory>, attempt: &str) -> Result<Self> {
+        let memory = memory.map_err(|source| Error::Os {
+            attempt: attempt.to_string(),
+            source,
+        })?;
+        Ok(Self {
+            rings: Rings::new(memory),
+            account: Account::default(),
+            for_items: Lookout::new(),
+            for_room: Lookout::new(),
+        })
+    }
+
+    /// What to hand over for [`open`](Self::open).
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.rings.descriptor()
+    }
+
+    fn header(&self) -> &Header {
+        self.rings.header()
+    }
+
+    /// Puts `item` at the end and returns its number in the order of puts, counted from 0.
+    pub(crate) fn put(&self, item: &[u8], patience: Patience) -> Result<u64> {
+        if item.len() > ITEM_MAX {
+            return Err(Error::TooLarge {
+                len: item.len() as u64,
+                max: ITEM_MAX as u64,
+            });
+        }
+        let header = self.header();
+        // Known only after the first failure: a look at it costs the consumers a cache miss.
+        let mut taken_before = None;
+        loop {
+            let repair = || self.rings.clear_half_written();
+            let lock = header.producers.lock.lock(patience.deadline(), repair);
+            let Some(held) = lock else {
+                return Err(Error::Full);
+            };
+            if self.is_closed() {
+                return Err(Error::Closed);
+            }
+            let ordinal = self.rings.put(item);
+            drop(held);
+            if let Some(ordinal) = ordinal {
+                header.items.0.notify_one();
+                return Ok(ordinal);
+            }
+            let Some(before) = taken_before.replace(self.taken()) else {
+                continue;
+            };
+            let something_taken = || self.taken() != before || self.is_closed();
+            if matches!(patience, Patience::None)
+                || !header
+                    .room
+                    .0
+                    .wait(&self.for_room, patience.deadline(), something_taken)
+            {
+                return Err(Error::Full);
+            }
+        }
+    }
+
+    /// Takes the first item into `buffer`, whose length only grows; returns the item's number and
+    /// its length. `before_commit` is called with the number and the item when all but the commit is
+    /// done: if the caller is killed, the item is its own only if that call was made, and it was
+    /// taken only if [`taken`](Self::taken) then is more than the number.
+    pub(crate) fn get(
+        &self,
+        buffer: &mut Vec<u8>,
+        patience: Patience,
+        mut before_commit: impl FnMut(u64, &[u8]),
+    ) -> Result<(u64, usize)> {
+        let header = self.header();
+        loop {
+            // Read before the last look: what was put before the close will still be found.
+            let closed = self.is_closed();
+            let lock = header
+                .consumers
+                .lock
+                .lock(patience.deadline(), || self.rings.repair());
+            let Some(held) = lock else {
+                return Err(Error::Empty);
+            };
+            let reader = self.account.reader(header);
+            let taken = self.rings.take(buffer, |ordinal, item| {
+                before_commit(ordinal, item);
+                reader.taken.store(reader.taken.load(Relaxed) + 1, Relaxed);
+            });
+            drop(held);
+            if let Some(taken) = taken {
+                header.room.0.notify_one();
+                return Ok(taken);
+            }
+            if closed {
+                return Err(Error::Closed);
+            }
+            let has_item = || header.put.0.load(SeqCst) > self.taken() || self.is_closed();
+            if matches!(patience, Patience::None)
+                || !header
+                    .items
+                    .0
+                    .wait(&self.for_items, patience.deadline(), has_item)
+            {
+                return Err(Error::Empty);
+            }
+        }
+    }
+
+    /// How many items were ever taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.header().progress.taken.load(SeqCst)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        // In this order, so that the difference is never negative.
+        let taken = self.taken();
+        (self.header().put.0.load(SeqCst) - taken) as usize
+    }
+
+    /// The most items the queue holds at a time; 0 for no limit.
+    pub(crate) fn maxsize(&self) -> usize {
+        self.header().fixed.maxsize.load(Relaxed) as usize
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.header().fixed.closed.load(SeqCst) != 0
+    }
+
+    /// Refuses items from now on.
+    pub(crate) fn close(&self) {
+        let header = self.header();
+        // With the lock, a put is either done before or sees the mark: nobody puts an item after a
+        // consumer has seen the queue closed and empty.
+        let repair = || self.rings.clear_half_written();
+        let held = header.producers.lock.lock(None, repair);
+        header.fixed.closed.store(1, SeqCst);
+        drop(held);
+        header.items.0.notify_all();
+        header.room.0.notify_all();
+    }
+
+    pub(crate) fn task_done(&self) -> Result<()> {
+        let header = self.header();
+        let count = |done| (done < self.taken()).then_some(done + 1);
+        if header.done.0.fetch_update(SeqCst, SeqCst, count).is_err() {
+            return Err(Error::NothingInHand);
+        }
+        let reader = self.account.claimed(header).unwrap_or_else(|| {
+            let _held = header.consumers.lock.lock(None, || self.rings.repair());
+            self.account.reader(header)
+        });
+        reader.done.fetch_add(1, SeqCst);
+        if header.done.0.load(SeqCst) == header.put.0.load(SeqCst) {
+            header.all_done.0.notify_all();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn join(&self, patience: Patience) -> Result<()> {
+        let header = self.header();
+        let lost = cell::Cell::new(0);
+        let over = || match accounts::outcome(header) {
+            Outcome::AllDone => true,
+            Outcome::Lost(count) => {
+                lost.set(count);
+                true
+            }
+            Outcome::Waiting => false,
+        };
+        match (
+            header
+                .all_done
+                .0
+                .wait(&Lookout::new(), patience.deadline(), over),
+            lost.get(),
+        ) {
+            (true, 0) => Ok(()),
+            (true, count) => Err(Error::ItemsLost(count)),
+            (false, _) => Err(Error::TimedOut),
+        }
+    }
+}

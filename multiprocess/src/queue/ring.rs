@@ -1,0 +1,266 @@
+//! The rings: how items lie in the shared memory, and how a put or a take happens at one instant.
+//!
+//! # Commit
+//! Each side has a count (`put`, `taken`) and two places for its position. An operation writes what
+//! nobody looks at yet: the record behind the tail, the position that is not in force. Then it
+//! stores the count plus one, and with that single store the other position is in force and the
+//! operation has happened. A process killed before it has changed nothing, killed after it has done
+//! everything but tidying up, which the next owner of the lock repeats.
+//!
+//! # Rings
+//! The *hot* ring is small and stays in the cores' caches. When it is full, the producers go on in
+//! the *warm* ring, then in a *cold* one, and leave a link where they went; the consumers follow it.
+//! They may enter a ring when the consumers have left it, so that a ring holds one stretch of the
+//! queue. When little is left in a larger ring, they return to a smaller one. Hot and warm keep
+//! their memory; a cold ring is address space, whose memory is given back behind the consumers.
+//! There are two cold rings, since one may still be in the consumers' hands when the producers,
+//! back in a smaller ring, need one again.
+//!
+//! # Positions
+//! Bytes of a ring are counted without end; a lap is a power of two. In each ring, the producers may
+//! write up to one lap behind `free`. A ring is left at a page border, and entered there again.
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+use super::layout::{Header, RINGS};
+use super::memory::{COLD, LINK, Memory, PAGE, Place, WORD, record_bytes};
+use super::step::step;
+
+/// The rings, and who is where in them.
+pub(crate) struct Rings {
+    memory: Memory,
+}
+
+impl Rings {
+    pub(crate) fn new(memory: Memory) -> Self {
+        Self { memory }
+    }
+
+    #[inline]
+    pub(crate) fn header(&self) -> &Header {
+        self.memory.header()
+    }
+
+    /// The descriptor of the memory.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.memory.descriptor()
+    }
+
+    // -- The producers' side; all of it with `producers.lock` held.
+
+    /// Puts an item at the end and returns its number, counted from 0; `None` if there is no room.
+    #[inline]
+    pub(crate) fn put(&self, item: &[u8]) -> Option<u64> {
+        let header = self.header();
+        let count = header.put.0.load(Relaxed);
+        if !self.has_room_for_one_more(count) {
+            return None;
+        }
+        let tail = Place::from_word(header.producers.at[(count & 1) as usize].load(Relaxed));
+        let need = record_bytes(item.len());
+        let place = self.place_for(tail, need)?;
+        self.memory.write(place, item);
+        step("put: the record is written");
+        header.producers.at[((count + 1) & 1) as usize].store(place.after(need).word(), Relaxed);
+        step("put: the position is written");
+        header.put.0.store(count + 1, SeqCst);
+        step("put: committed");
+        Some(count)
+    }
+
+    /// Whether the limit of items allows another.
+    #[inline]
+    fn has_room_for_one_more(&self, count: u64) -> bool {
+        let header = self.header();
+        let maxsize = header.fixed.maxsize.load(Relaxed);
+        if maxsize == 0 || count - header.producers.taken_seen.load(Relaxed) < maxsize {
+            return true;
+        }
+        let taken = header.progress.taken.load(Acquire);
+        header.producers.taken_seen.store(taken, Relaxed);
+        count - taken < maxsize
+    }
+
+    /// Where a record of `need` bytes goes: behind the tail, or in another ring, to which a link is
+    /// then laid.
+    #[inline]
+    fn place_for(&self, tail: Place, need: u64) -> Option<Place> {
+        let crosses_page = (tail.position ^ (tail.position + need)) & !(PAGE - 1) != 0;
+        if tail.ring > 0
+            && crosses_page
+            && let Some(smaller) = self.smaller_ring(tail, need)
+        {
+            return Some(self.link(tail, smaller));
+        }
+        if self.fits(tail, need) {
+            return Some(tail);
+        }
+        let larger = (tail.ring + 1..RINGS)
+            .find(|&ring| need + WORD <= self.memory.lap(ring) && self.is_vacant(ring))?;
+        Some(self.link(tail, larger))
+    }
+
+    /// Whether the ring of `tail` has room for a record, and behind it for a link.
+    #[inline]
+    fn fits(&self, tail: Place, need: u64) -> bool {
+        let header = self.header();
+        let end = tail.position + need + WORD;
+        let lap = self.memory.lap(tail.ring);
+        let seen = Place::from_word(header.producers.free_seen.load(Relaxed));
+        if seen.ring == tail.ring && end <= seen.position + lap {
+            return true;
+        }
+        let free = header.progress.free[tail.ring].load(Acquire);
+        let seen = Place {
+            ring: tail.ring,
+            position: free,
+        };
+        header.producers.free_seen.store(seen.word(), Relaxed);
+        end <= free + lap
+    }
+
+    /// A smaller ring to return to: all is in the tail's ring, and would fill at most half of it.
+    #[cold]
+    fn smaller_ring(&self, tail: Place, need: u64) -> Option<usize> {
+        let free = self.header().progress.free[tail.ring].load(Acquire);
+        let outstanding = tail.position - free + need;
+        let ring = (0..tail.ring).find(|&ring| outstanding <= self.memory.lap(ring) / 2)?;
+        (0..RINGS)
+            .all(|ring| ring == tail.ring || self.is_vacant(ring))
+            .then_some(ring)
+    }
+
+    /// Whether the consumers have left a ring that the producers are not in.
+    fn is_vacant(&self, ring: usize) -> bool {
+        let header = self.header();
+        header.progress.free[ring].load(Acquire) == header.producers.left[ring].load(Relaxed)
+    }
+
+    /// Lays a link at the tail and returns where it leads. Unseen until the next commit.
+    #[cold]
+    fn link(&self, tail: Place, ring: usize) -> Place {
+        let left = &self.header().producers.left;
+        self.memory.word(tail).store(LINK | ring as u64, Relaxed);
+        step("put: the link is written");
+        left[tail.ring].store(tail.after(WORD).page_end().position, Relaxed);
+        step("put: the end of the ring is written");
+        Place {
+            ring,
+            position: left[ring].load(Relaxed),
+        }
+    }
+
+    /// Gives back the memory of what a producer had written when it was killed before its commit.
+    pub(crate) fn clear_half_written(&self) {
+        let header = self.header();
+        let count = header.put.0.load(Relaxed);
+        let tail = Place::from_word(header.producers.at[(count & 1) as usize].load(Relaxed));
+        for ring in COLD..RINGS {
+            let lap = self.memory.lap(ring);
+            let free = header.progress.free[ring].load(Acquire);
+            if ring == tail.ring {
+                self.memory
+                    .discard(ring, tail.page_end().position..free + lap);
+            } else if self.is_vacant(ring) {
+                self.memory.discard(ring, free..free + lap);
+            }
+        }
+    }
+
+    // -- The consumers' side; all of it with `consumers.lock` held.
+
+    /// Takes the first item into `buffer`, whose length only grows; returns the item's number and
+    /// its length. Calls `before_commit` with both when all but the commit is done.
+    #[inline]
+    pub(crate) fn take(
+        &self,
+        buffer: &mut Vec<u8>,
+        before_commit: impl FnOnce(u64, &[u8]),
+    ) -> Option<(u64, usize)> {
+        let header = self.header();
+        let count = header.progress.taken.load(Relaxed);
+        if header.consumers.put_seen.load(Relaxed) <= count {
+            let put = header.put.0.load(Acquire);
+            if put == count {
+                return None;
+            }
+            header.consumers.put_seen.store(put, Relaxed);
+        }
+        let head = Place::from_word(header.consumers.at[(count & 1) as usize].load(Relaxed));
+        let place = self.follow(head);
+        let len = self.memory.read(place, buffer);
+        step("take: the item is read");
+        before_commit(count, &buffer[..len]);
+        let end = place.after(record_bytes(len));
+        header.consumers.at[((count + 1) & 1) as usize].store(end.word(), Relaxed);
+        step("take: the position is written");
+        header.progress.taken.store(count + 1, SeqCst);
+        step("take: committed");
+        if place.ring != head.ring {
+            self.vacate(end.ring);
+        }
+        self.free_up_to(end);
+        Some((count, len))
+    }
+
+    /// Repeats what a consumer may have left undone after its commit.
+    pub(crate) fn repair(&self) {
+        let header = self.header();
+        let count = header.progress.taken.load(Relaxed);
+        let head = Place::from_word(header.consumers.at[(count & 1) as usize].load(Relaxed));
+        self.vacate(head.ring);
+        self.free_up_to(head);
+    }
+
+    /// Where the record at `head` really is, if that is a link.
+    #[inline]
+    fn follow(&self, head: Place) -> Place {
+        let first = self.memory.word(head).load(Relaxed);
+        if first & LINK == 0 {
+            return head;
+        }
+        let end = head.after(WORD).page_end();
+        self.header().consumers.leaving.store(end.word(), Relaxed);
+        step("take: the end of the ring is written");
+        let ring = (first & 3) as usize;
+        Place {
+            ring,
+            position: self.header().progress.free[ring].load(Relaxed),
+        }
+    }
+
+    /// Opens the ring that was left for `current` to the producers.
+    #[cold]
+    fn vacate(&self, current: usize) {
+        let end = Place::from_word(self.header().consumers.leaving.load(Relaxed));
+        if end.ring == current {
+            return;
+        }
+        let free = &self.header().progress.free[end.ring];
+        if end.ring >= COLD {
+            self.memory
+                .discard(end.ring, free.load(Relaxed)..end.position);
+        }
+        step("take: the ring left is empty");
+        free.store(end.position, Release);
+        step("take: the ring left is free");
+    }
+
+    /// Lets the producers write over what lies before `head`. In a cold ring the memory is given
+    /// back first, a good piece at a time; up to then nobody else can be in it.
+    #[inline]
+    fn free_up_to(&self, head: Place) {
+        let free = &self.header().progress.free[head.ring];
+        if head.ring < COLD {
+            free.store(head.position, Release);
+            step("take: the room is free");
+        } else if head.position - free.load(Relaxed) >= self.memory.discard_min(head.ring) {
+            let end = head.position & !(PAGE - 1);
+            self.memory.discard(head.ring, free.load(Relaxed)..end);
+            step("take: the memory is given back");
+            free.store(end, Release);
+            step("take: the cold room is free");
+        }
+    }
+}

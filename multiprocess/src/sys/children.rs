@@ -1,0 +1,53 @@
+//! The children of this process, whoever they are: waitid(2) and `/proc`.
+
+use std::{fs, io, mem::MaybeUninit};
+
+/// A child that has ended, with its exit code as Python counts: -9 for one that was ended by
+/// signal 9. It stays in the process table, so that nobody else gets its number.
+#[derive(Clone, Copy)]
+pub(crate) struct Ended {
+    pub(crate) pid: i32,
+    pub(crate) code: i32,
+}
+
+/// Some child that has ended, if one has. An error if there is no child at all.
+pub(crate) fn peek() -> io::Result<Option<Ended>> {
+    wait(libc::P_ALL, 0, libc::WNOHANG | libc::WNOWAIT)
+}
+
+/// Removes a child that has ended from the process table.
+pub(crate) fn reap(pid: i32) {
+    // It has ended and is ours: the call cannot fail, and would not wait.
+    let _ = wait(libc::P_PID, pid.cast_unsigned(), libc::WNOHANG);
+}
+
+/// nix's `waitid` does not know the real-time signals.
+fn wait(kind: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<Option<Ended>> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = options | libc::WEXITED;
+    // SAFETY: the pointer is to memory of the right type that outlives the call.
+    if unsafe { libc::waitid(kind, id, info.as_mut_ptr(), options) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all zeros are a valid siginfo, and the kernel wrote over them if a child had ended.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: si_pid is a plain integer, zero or filled in by waitid.
+    let pid = unsafe { info.si_pid() };
+    // SAFETY: as above, for si_status.
+    let status = unsafe { info.si_status() };
+    let code = match info.si_code {
+        libc::CLD_EXITED => status,
+        _ => -status,
+    };
+    Ok((pid != 0).then_some(Ended { pid, code }))
+}
+
+/// The numbers of all children, living or not, of a process with one thread.
+pub(crate) fn all() -> io::Result<Vec<i32>> {
+    let me = std::process::id();
+    let list = fs::read_to_string(format!("/proc/{me}/task/{me}/children"))?;
+    Ok(list
+        .split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect())
+}

@@ -1,0 +1,88 @@
+//! Who a process is, beyond its number, which the system gives again to others.
+
+use std::fs;
+use std::num::NonZeroU64;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+/// A process: its number and when it started, in one word that no other process has had or will
+/// have until the machine restarts. Linux gives numbers below 2^22; the start is in clock ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity(NonZeroU64);
+
+const PID_BITS: u32 = 22;
+
+impl Identity {
+    /// The calling process. Costs a load, and after a fork a look into `/proc`.
+    #[inline]
+    pub(crate) fn mine() -> Self {
+        static CACHE: OnceLock<&'static AtomicU64> = OnceLock::new();
+        let cache = CACHE.get_or_init(wiped_on_fork);
+        if let Some(known) = NonZeroU64::new(cache.load(Relaxed)) {
+            return Self(known);
+        }
+        let pid = std::process::id();
+        let start = stat(pid).map_or(0, |(_, start)| start);
+        let mine = NonZeroU64::new(start << PID_BITS | u64::from(pid)).expect("a pid is not 0");
+        cache.store(mine.get(), Relaxed);
+        Self(mine)
+    }
+
+    /// The identity that was stored as `word`; none is stored as 0.
+    pub(crate) fn from_word(word: u64) -> Option<Self> {
+        NonZeroU64::new(word).map(Self)
+    }
+
+    pub(crate) fn word(self) -> u64 {
+        self.0.get()
+    }
+
+    /// Whether the process still runs: it has not exited, though its parent may not have waited for
+    /// it yet. When the system does not let us see, it counts as alive.
+    pub(crate) fn is_alive(self) -> bool {
+        let pid = (self.word() & ((1 << PID_BITS) - 1)) as u32;
+        let start = self.word() >> PID_BITS;
+        if kill(Pid::from_raw(pid.cast_signed()), None) == Err(Errno::ESRCH) {
+            return false;
+        }
+        match stat(pid) {
+            Some((state, now)) => (now == start || start == 0) && !matches!(state, 'Z' | 'X'),
+            None => true,
+        }
+    }
+}
+
+/// State and start time of a process, fields 3 and 22 of `/proc/<pid>/stat`: proc_pid_stat(5).
+fn stat(pid: u32) -> Option<(char, u64)> {
+    let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may itself contain spaces and parentheses.
+    let mut fields = line.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// A word that is 0 in a newly forked process, whatever the parent had stored in it.
+fn wiped_on_fork() -> &'static AtomicU64 {
+    let page = 4096;
+    // SAFETY: a new private anonymous mapping, which touches no existing one.
+    let address = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            page,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    assert!(address != libc::MAP_FAILED, "no memory for one page");
+    // SAFETY: the page was mapped above; the advice changes what a child sees, nothing here.
+    unsafe { libc::madvise(address, page, libc::MADV_WIPEONFORK) };
+    // SAFETY: the page is zeroed, aligned, and never unmapped.
+    unsafe { AtomicU64::from_ptr(address.cast()) }
+}

@@ -1,0 +1,18 @@
+//! What the rest of the crate asks of the operating system, one thing per function.
+//!
+//! All `unsafe` of the workspace is in this folder, behind safe signatures: shared memory is handed
+//! out as atomics only, so that no caller can make a data race, whatever another process does.
+
+pub(crate) mod call;
+pub(crate) mod children;
+pub(crate) mod fork;
+pub(crate) mod fork_for_tests;
+pub(crate) mod futex;
+pub(crate) mod group;
+pub(crate) mod identity;
+pub(crate) mod mutex;
+pub(crate) mod pidfd;
+pub(crate) mod poll;
+pub(crate) mod private;
+pub(crate) mod shm;
+pub(crate) mod signals;

@@ -1,0 +1,170 @@
+//! Memory shared between processes, without a name: memfd_create(2), freed by the kernel with the
+//! last process that has it.
+
+use std::ffi::c_void;
+use std::io;
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::ops::{Deref, Range};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+use nix::sys::stat::fstat;
+use nix::sys::uio::{pread, pwrite};
+use nix::unistd::ftruncate;
+
+/// A type that may lie at the start of shared memory.
+///
+/// # Safety
+/// It is `repr(C)`, consists of atomics and [`RobustMutex`](super::mutex::RobustMutex)es, and all
+/// zeroes is a value of it.
+pub(crate) unsafe trait Shareable: Sync {}
+
+// SAFETY: a `repr(C)` struct of atomics and robust mutexes, which all may be zero.
+unsafe impl Shareable for crate::queue::layout::Header {}
+
+// SAFETY: a `repr(C)` struct of atomics, which all may be zero.
+unsafe impl Shareable for crate::pipe::Users {}
+
+// SAFETY: a `repr(C)` struct of atomics, which all may be zero.
+unsafe impl Shareable for crate::pool::control::Control {}
+
+/// A mapping of shared memory: an `H`, and after it words up to the length. The pages are there
+/// once they are written, so a mapping may be far larger than the memory of the machine.
+pub(crate) struct Shared<H: Shareable> {
+    file: OwnedFd,
+    base: NonNull<c_void>,
+    len: NonZeroUsize,
+    header: PhantomData<H>,
+}
+
+// SAFETY: the memory is handed out as `&H` and `&[AtomicU64]`, and both are `Sync`.
+unsafe impl<H: Shareable> Send for Shared<H> {}
+// SAFETY: as above.
+unsafe impl<H: Shareable> Sync for Shared<H> {}
+
+impl<H: Shareable> Shared<H> {
+    /// Where the words start, in bytes from the start of the mapping.
+    const WORDS: usize = size_of::<H>().next_multiple_of(4096);
+
+    /// New memory, all zeroes, with room for `words` words behind the header.
+    pub(crate) fn create(name: &str, words: usize) -> io::Result<Self> {
+        let file = memfd_create(name, MFdFlags::MFD_CLOEXEC)?;
+        let len = Self::WORDS + words * size_of::<u64>();
+        ftruncate(&file, len.try_into().map_err(io::Error::other)?)?;
+        Self::map(file)
+    }
+
+    /// The memory behind `file`, which another process had created with the same `H`.
+    pub(crate) fn map(file: OwnedFd) -> io::Result<Self> {
+        let len = fstat(&file)?
+            .st_size
+            .try_into()
+            .ok()
+            .and_then(NonZeroUsize::new);
+        let len = len
+            .filter(|len| len.get() >= Self::WORDS)
+            .ok_or(io::ErrorKind::InvalidData)?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no existing one.
+        let base = unsafe { mmap(None, len, access, MapFlags::MAP_SHARED, &file, 0) }?;
+        let shared = Self {
+            file,
+            base,
+            len,
+            header: PhantomData,
+        };
+        // A core dump would otherwise read through the whole reservation.
+        // SAFETY: the advice changes what a core dump holds, not the memory.
+        unsafe { madvise(base, len.get(), MmapAdvise::MADV_DONTDUMP) }?;
+        Ok(shared)
+    }
+
+    /// The words behind the header.
+    #[inline]
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        let count = (self.len.get() - Self::WORDS) / size_of::<u64>();
+        // SAFETY: the offset is inside the mapping, as `map` has checked.
+        let start = unsafe { self.base.as_ptr().byte_add(Self::WORDS) };
+        // SAFETY: the mapping is aligned to a page, `count` words long from here, and stays for as
+        // long as `self`; any bits are an atomic's value.
+        unsafe { std::slice::from_raw_parts(start.cast(), count) }
+    }
+
+    /// Copies `bytes` to the words from `start` on, which may lie behind pages that are not there
+    /// yet. Returns whether the system did; if not, any part may have been written.
+    pub(crate) fn write(&self, start: usize, mut bytes: &[u8]) -> bool {
+        let mut offset = Self::offset(start);
+        while !bytes.is_empty() {
+            match pwrite(&self.file, bytes, offset) {
+                Ok(count @ 1..) => {
+                    offset += count as i64;
+                    bytes = &bytes[count..];
+                }
+                Err(Errno::EINTR) => {}
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Copies the words from `start` on to `bytes`. Returns whether the system did; if not, any part
+    /// may have been read.
+    pub(crate) fn read(&self, start: usize, mut bytes: &mut [u8]) -> bool {
+        let mut offset = Self::offset(start);
+        while !bytes.is_empty() {
+            match pread(&self.file, bytes, offset) {
+                Ok(count @ 1..) => {
+                    offset += count as i64;
+                    bytes = &mut bytes[count..];
+                }
+                Err(Errno::EINTR) => {}
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Where a word is in the file.
+    fn offset(word: usize) -> i64 {
+        (Self::WORDS + word * size_of::<u64>()) as i64
+    }
+
+    /// Gives the memory of these words back to the system; they read as 0 afterwards. Only whole
+    /// pages are given, so the borders should lie on 512 words.
+    pub(crate) fn discard(&self, words: Range<usize>) {
+        let len = (words.len() * size_of::<u64>()) as i64;
+        let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        // A refusal leaves the memory taken, which is no reason to fail a queue.
+        let _ = fallocate(&self.file, punch, Self::offset(words.start), len);
+    }
+}
+
+impl<H: Shareable> AsFd for Shared<H> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl<H: Shareable> Deref for Shared<H> {
+    type Target = H;
+
+    #[inline]
+    fn deref(&self) -> &H {
+        // SAFETY: the mapping starts with an `H`, as its creator has made it, and stays for as long
+        // as `self`; `Shareable` says that sharing it is sound.
+        unsafe { self.base.cast().as_ref() }
+    }
+}
+
+impl<H: Shareable> Drop for Shared<H> {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and every borrow of it has ended.
+        let _ = unsafe { munmap(self.base, self.len.get()) };
+    }
+}

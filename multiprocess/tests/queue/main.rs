@@ -1,0 +1,26 @@
+//! The queue's promises, in processes of one thread each.
+
+#[macro_use]
+mod support;
+
+// What holds while nobody is killed.
+mod plain;
+// Items of any size, and the memory that they take.
+mod sizes;
+// What holds when processes are killed.
+mod killed;
+// The promises of a pipe.
+mod pipe;
+// Queues and connections for processes that did not inherit them.
+mod handover;
+
+fn main() {
+    let tests = [
+        plain::TESTS,
+        sizes::TESTS,
+        killed::TESTS,
+        pipe::TESTS,
+        handover::TESTS,
+    ];
+    support::main(&tests.concat())
+}

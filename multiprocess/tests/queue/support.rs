@@ -1,0 +1,125 @@
+//! Runs each test in a process of its own, with a deadline, and ends whatever it leaves behind.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use multiprocess::fork_for_tests;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, setpgid};
+
+/// No test needs so long, on whatever machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The deadline of a wait that should end at once.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// The deadline of a wait that should come to nothing.
+pub(crate) const NOW: Duration = Duration::from_millis(20);
+
+/// A test: its name, which is its claim, and its function.
+pub(crate) type Test = (&'static str, fn());
+
+/// A module's tests, by their names.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) const TESTS: &[crate::support::Test] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+/// `main` of a test binary.
+pub(crate) fn main(tests: &[Test]) -> ! {
+    let mut args = Arguments::from_args();
+    // One thread, so that a test may fork.
+    args.test_threads = Some(1);
+    let trials = tests
+        .iter()
+        .map(|&(name, test)| Trial::test(name, move || in_process(test)));
+    libtest_mimic::run(&args, trials.collect()).exit()
+}
+
+fn in_process(test: fn()) -> Result<(), Failed> {
+    let child = Child::fork(|| {
+        setpgid(Pid::from_raw(0), Pid::from_raw(0)).expect("a child may lead a group");
+        test();
+    });
+    let status = child.wait();
+    let _ = killpg(child.pid, Signal::SIGKILL);
+    match status {
+        Some(WaitStatus::Exited(_, 0)) => Ok(()),
+        Some(status) => Err(format!("the test ended with {status:?}").into()),
+        None => Err(format!("the test still ran after {DEADLINE:?}").into()),
+    }
+}
+
+/// A forked process; killed, if it still runs, when it goes out of scope.
+pub(crate) struct Child {
+    pub(crate) pid: Pid,
+}
+
+impl Child {
+    pub(crate) fn fork(work: impl FnOnce()) -> Self {
+        Self {
+            pid: Pid::from_raw(fork_for_tests(work).expect("the system can fork")),
+        }
+    }
+
+    /// The end of the process; `None` if it does not end in time.
+    pub(crate) fn wait(&self) -> Option<WaitStatus> {
+        let deadline = Instant::now() + DEADLINE;
+        while Instant::now() < deadline {
+            match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).expect("the child is ours") {
+                WaitStatus::StillAlive => thread::sleep(Duration::from_millis(1)),
+                status => return Some(status),
+            }
+        }
+        None
+    }
+
+    /// Waits for the process and expects that it has done its work.
+    #[track_caller]
+    pub(crate) fn succeed(&self) {
+        let status = self.wait();
+        assert!(
+            matches!(status, Some(WaitStatus::Exited(_, 0))),
+            "ended with {status:?}"
+        );
+    }
+
+    /// Whether the process sleeps: in the wait of the call that it makes.
+    pub(crate) fn is_asleep(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("a child is seen");
+        stat.rsplit_once(')')
+            .is_some_and(|(_, state)| state.starts_with(" S"))
+    }
+
+    /// Waits until the process does: its call has found nothing and waits.
+    pub(crate) fn wait_until_asleep(&self) {
+        while !self.is_asleep() {
+            thread::yield_now();
+        }
+    }
+
+    /// Kills the process with SIGKILL and waits until it is gone.
+    #[track_caller]
+    pub(crate) fn kill(&self) {
+        kill(self.pid, Signal::SIGKILL).expect("the child is not waited for yet");
+        let status = self.wait();
+        assert!(
+            matches!(status, Some(WaitStatus::Signaled(..))),
+            "ended with {status:?}"
+        );
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // After a successful wait the number may be another's: it is then no child of ours.
+        if let Ok(WaitStatus::StillAlive) = waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
+            let _ = kill(self.pid, Signal::SIGKILL);
+            let _ = waitpid(self.pid, None);
+        }
+    }
+}

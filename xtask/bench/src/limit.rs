@@ -1,0 +1,111 @@
+//! The raw mechanisms: what would be left if a library cost nothing.
+#![expect(
+    unsafe_code,
+    reason = "a bare fork and bare shared memory are what is measured"
+)]
+
+use std::error::Error;
+use std::hint::black_box;
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::SeqCst;
+
+use nix::libc::_exit;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, fork};
+use rustix::thread::futex;
+
+use crate::{MIB, Measured, gibibyte, micros, per_second, unknown};
+
+pub(crate) fn measure(row: &str) -> Measured {
+    match row {
+        "queue/roundtrip" => micros(futex_ping_pong),
+        "queue/1MiB" => copies(),
+        "process/spawn" => micros(forks),
+        "process/spawn-1GiB" => {
+            let resident = gibibyte();
+            let measured = micros(forks);
+            black_box(resident);
+            measured
+        }
+        _ => unknown(row),
+    }
+}
+
+/// A word of shared memory with the number of the last signal, and the kernel to wait for it.
+struct Signal(AtomicU32);
+
+impl Signal {
+    fn send(&self, number: u32) -> rustix::io::Result<()> {
+        self.0.store(number, SeqCst);
+        futex::wake(&self.0, futex::Flags::empty(), 1).map(drop)
+    }
+
+    fn await_number(&self, number: u32) -> rustix::io::Result<()> {
+        loop {
+            let seen = self.0.load(SeqCst);
+            if seen == number {
+                return Ok(());
+            }
+            match futex::wait(&self.0, futex::Flags::empty(), seen, None) {
+                Ok(()) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+/// Two words in memory that a forked child shares: the smallest round trip without spinning.
+fn futex_ping_pong(count: u64) -> Result<(), Box<dyn Error>> {
+    let length = NonZeroUsize::new(4096).expect("it is not 0");
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a fresh mapping at a place of the kernel's choice touches no other memory.
+    let page = unsafe { mmap_anonymous(None, length, access, MapFlags::MAP_SHARED) }?;
+    // SAFETY: the page is zeroed, aligned, never unmapped, and holds nothing but these two words,
+    // which are atomic, since another process writes them as well.
+    let [there, back] = unsafe { page.cast::<[Signal; 2]>().as_ref() };
+    let last = u32::try_from(count)?;
+    // SAFETY: this program has one thread.
+    match unsafe { fork() }? {
+        ForkResult::Child => {
+            let echo = |n| there.await_number(n).and_then(|()| back.send(n));
+            let code = i32::from((1..=last).try_for_each(echo).is_err());
+            // SAFETY: ends the child; nothing of it runs after this.
+            unsafe { _exit(code) }
+        }
+        ForkResult::Parent { child } => {
+            for n in 1..=last {
+                there.send(n)?;
+                back.await_number(n)?;
+            }
+            waitpid(child, None)?;
+            Ok(())
+        }
+    }
+}
+
+/// One copy of each message, from cache to cache where it fits: memcpy at its best.
+fn copies() -> Measured {
+    let source = vec![7_u8; MIB];
+    let mut target = vec![0_u8; MIB];
+    per_second(|count| {
+        for _ in 0..count {
+            target.copy_from_slice(black_box(&source));
+            black_box(&mut target);
+        }
+        Ok(())
+    })
+}
+
+fn forks(count: u64) -> Result<(), Box<dyn Error>> {
+    for _ in 0..count {
+        // SAFETY: this program has one thread.
+        match unsafe { fork() }? {
+            // SAFETY: ends the child; nothing of it runs after this.
+            ForkResult::Child => unsafe { _exit(0) },
+            ForkResult::Parent { child } => drop(waitpid(child, None)?),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! `multiprocess`, by its public names and with its default settings.
+
+use std::error::Error;
+use std::hint::black_box;
+
+use multiprocess::{Pool, Process, Queue};
+use serde_bytes::ByteBuf;
+
+use crate::{MIB, Measured, gibibyte, micros, per_second, unknown};
+
+/// As many as Python's pool is measured with.
+const WORKERS: usize = 2;
+
+pub(crate) fn measure(row: &str) -> Measured {
+    match row {
+        "queue/u64/1p1c" => per_second(one_to_one),
+        "queue/u64/4p4c" => per_second(four_to_four),
+        "queue/roundtrip" => micros(round_trips),
+        "queue/1MiB" => per_second(mebibytes),
+        "pool/single" => {
+            let pool = Pool::new(WORKERS)?;
+            per_second(|count| singles(&pool, count))
+        }
+        "pool/roundtrip" => {
+            let pool = Pool::new(WORKERS)?;
+            micros(|count| (0..count).try_for_each(|n| call(&pool, n)))
+        }
+        "pool/map" => {
+            let pool = Pool::new(WORKERS)?;
+            Ok(200_000.0 * per_second(|count| (0..count).try_for_each(|_| map(&pool)))?)
+        }
+        "process/spawn" => micros(spawn),
+        "process/spawn-1GiB" => {
+            let resident = gibibyte();
+            let measured = micros(spawn);
+            black_box(resident);
+            measured
+        }
+        _ => unknown(row),
+    }
+}
+
+fn one_to_one(count: u64) -> Result<(), Box<dyn Error>> {
+    let queue = Queue::new()?;
+    let writer = Process::spawn(|| put(&queue, count))?;
+    get(&queue, count)?;
+    Ok(writer.join()??)
+}
+
+fn four_to_four(count: u64) -> Result<(), Box<dyn Error>> {
+    let queue = Queue::new()?;
+    let share = count / 4;
+    let mut processes = Vec::new();
+    for _ in 0..4 {
+        processes.push(Process::spawn(|| put(&queue, share))?);
+        processes.push(Process::spawn(|| get(&queue, share))?);
+    }
+    for process in processes {
+        process.join()??;
+    }
+    Ok(())
+}
+
+fn put(queue: &Queue<u64>, count: u64) -> Result<(), String> {
+    (0..count)
+        .try_for_each(|n| queue.put(&n))
+        .map_err(|error| error.to_string())
+}
+
+fn get(queue: &Queue<u64>, count: u64) -> Result<(), String> {
+    (0..count)
+        .try_for_each(|_| queue.get().map(|n| _ = black_box(n)))
+        .map_err(|error| error.to_string())
+}
+
+fn round_trips(count: u64) -> Result<(), Box<dyn Error>> {
+    let (there, back) = (Queue::<u64>::new()?, Queue::<u64>::new()?);
+    let echo = || (0..count).try_for_each(|_| back.put(&there.get()?));
+    let echo = Process::spawn(|| echo().map_err(|error| error.to_string()))?;
+    for n in 0..count {
+        there.put(&n)?;
+        back.get()?;
+    }
+    Ok(echo.join()??)
+}
+
+/// A queue that takes no message of that size says so, and has no figure.
+fn mebibytes(count: u64) -> Result<(), Box<dyn Error>> {
+    let queue = Queue::new()?;
+    let message = ByteBuf::from(vec![7; MIB]);
+    let write = || (0..count).try_for_each(|_| queue.put(&message));
+    if count > 0 {
+        // Put by this process, so that a refusal is met here, and not waited for.
+        queue.put(&message)?;
+        queue.get()?;
+    }
+    let writer = Process::spawn(|| write().map_err(|error| error.to_string()))?;
+    for _ in 0..count {
+        black_box(queue.get()?);
+    }
+    Ok(writer.join()??)
+}
+
+fn singles(pool: &Pool, count: u64) -> Result<(), Box<dyn Error>> {
+    let mut handles = Vec::new();
+    for n in 0..count {
+        handles.push(pool.apply_async(|n: u64| n, n)?);
+    }
+    for handle in handles {
+        black_box(handle.get()?);
+    }
+    Ok(())
+}
+
+fn call(pool: &Pool, n: u64) -> Result<(), Box<dyn Error>> {
+    black_box(pool.apply_async(|n: u64| n, n)?.get()?);
+    Ok(())
+}
+
+fn map(pool: &Pool) -> Result<(), Box<dyn Error>> {
+    black_box(pool.map(|n: u64| n, 0..200_000)?);
+    Ok(())
+}
+
+fn spawn(count: u64) -> Result<(), Box<dyn Error>> {
+    for _ in 0..count {
+        Process::spawn(|| ())?.join()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! How fast it is, next to its peers and to the raw mechanism, all measured in one run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde::Serialize;
+
+use crate::Exit;
+use crate::cli::BenchOptions;
+
+/// A peer that hangs is a finding too, but must not end the run.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+const PEERS: [&str; 5] = [
+    "multiprocessing",
+    "procspawn",
+    "ipc-channel",
+    "crossbeam",
+    "limit",
+];
+
+struct Case {
+    name: &'static str,
+    unit: &'static str,
+    higher: bool,
+    /// Who else can do it.
+    peers: &'static [&'static str],
+}
+
+const fn case(
+    name: &'static str,
+    unit: &'static str,
+    higher: bool,
+    peers: &'static [&'static str],
+) -> Case {
+    Case {
+        name,
+        unit,
+        higher,
+        peers,
+    }
+}
+
+const PY: &str = "multiprocessing";
+const CASES: [Case; 9] = [
+    case(
+        "queue/u64/1p1c",
+        "items/s",
+        true,
+        &[PY, "ipc-channel", "crossbeam"],
+    ),
+    case("queue/u64/4p4c", "items/s", true, &[PY, "crossbeam"]),
+    case(
+        "queue/roundtrip",
+        "us",
+        false,
+        &[PY, "ipc-channel", "crossbeam", "limit"],
+    ),
+    case(
+        "queue/1MiB",
+        "MiB/s",
+        true,
+        &[PY, "ipc-channel", "crossbeam", "limit"],
+    ),
+    case("pool/single", "tasks/s", true, &[PY, "procspawn"]),
+    case("pool/roundtrip", "us", false, &[PY, "procspawn"]),
+    case("pool/map", "items/s", true, &[PY]),
+    case("process/spawn", "us", false, &[PY, "procspawn", "limit"]),
+    case(
+        "process/spawn-1GiB",
+        "us",
+        false,
+        &[PY, "procspawn", "limit"],
+    ),
+];
+
+/// What `--json` writes.
+#[derive(Serialize)]
+struct Record {
+    rows: Vec<Row>,
+}
+
+/// A figure that could not be had is `null`, and the terminal says why.
+#[derive(Serialize)]
+struct Row {
+    name: &'static str,
+    unit: &'static str,
+    better: &'static str,
+    ours: Option<f64>,
+    peers: BTreeMap<&'static str, Option<f64>>,
+}
+
+pub(crate) fn bench(options: &BenchOptions) -> anyhow::Result<Exit> {
+    let wanted = |case: &&Case| {
+        options.names.is_empty() || options.names.iter().any(|name| case.name.starts_with(name))
+    };
+    let cases: Vec<&Case> = CASES.iter().filter(wanted).collect();
+    if cases.is_empty() {
+        let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+        eprintln!(
+            "error: no row starts with {}; there are {}",
+            options.names.join(" or "),
+            names.join(", ")
+        );
+        return Ok(Exit::NoCell);
+    }
+    let Some(program) = build()? else {
+        return Ok(Exit::BuildFailed);
+    };
+    println!(
+        "best of {}, in turns; {}; {} processors",
+        options.rounds,
+        python_version(),
+        crate::doctor::processors()
+    );
+    let mut failures = Vec::new();
+    let mut rows = Vec::new();
+    print_head();
+    for case in cases {
+        let row = measure(case, &program, options.rounds, &mut failures);
+        print_row(case, &row);
+        rows.push(row);
+    }
+    for failure in &failures {
+        println!("! {failure}");
+    }
+    if let Some(file) = &options.json {
+        let text = serde_json::to_vec_pretty(&Record { rows }).context("write the rows as JSON")?;
+        fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+    }
+    Ok(match failures.is_empty() {
+        true => Exit::Held,
+        false => Exit::Failed,
+    })
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("bench")
+}
+
+/// Builds the measuring program with its peers; `None` when that fails, and cargo has said why.
+fn build() -> anyhow::Result<Option<PathBuf>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = folder().join("Cargo.toml");
+    let target = folder().join("../../target/bench");
+    let status = Command::new(&cargo)
+        .args(["build", "--quiet", "--release", "--manifest-path"])
+        .arg(&manifest)
+        .arg("--target-dir")
+        .arg(&target)
+        .status()
+        .with_context(|| format!("run cargo build for {}", manifest.display()))?;
+    Ok(status.success().then(|| target.join("release/bench")))
+}
+
+fn python_version() -> String {
+    let output = Command::new("python3").arg("--version").output();
+    match output {
+        Ok(output) => {
+            let version = String::from_utf8_lossy(&output.stdout);
+            format!("C{}", version.trim())
+        }
+        Err(_) => "no python3, so nothing of multiprocessing".to_string(),
+    }
+}
+
+/// Ours and each peer in turns, so that whatever else the machine does falls on all of them.
+fn measure(case: &Case, program: &Path, rounds: u32, failures: &mut Vec<String>) -> Row {
+    let mut who = vec!["ours"];
+    who.extend(case.peers);
+    let mut best: BTreeMap<&str, f64> = BTreeMap::new();
+    for _ in 0..rounds {
+        who.retain(|who| match once(who, case.name, program) {
+            Ok(number) => {
+                let least = best.entry(who).or_insert(number);
+                *least = match case.higher {
+                    true => least.max(number),
+                    false => least.min(number),
+                };
+                true
+            }
+            // Once is enough to know, and the rest of the row goes on without it.
+            Err(error) => {
+                best.remove(who);
+                failures.push(format!("{} of {who}: {error:#}", case.name));
+                false
+            }
+        });
+    }
+    Row {
+        name: case.name,
+        unit: case.unit,
+        better: if case.higher { "higher" } else { "lower" },
+        ours: best.get("ours").copied(),
+        peers: PEERS.map(|peer| (peer, best.get(peer).copied())).into(),
+    }
+}
+
+fn once(who: &str, row: &str, program: &Path) -> anyhow::Result<f64> {
+    let mut command = match who {
+        PY => {
+            let mut python = Command::new("python3");
+            python.arg(folder().join("peer.py"));
+            python
+        }
+        _ => {
+            let mut bench = Command::new(program);
+            bench.arg(who);
+            bench
+        }
+    };
+    command.arg(row).stdin(Stdio::null()).process_group(0);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| match who {
+        PY => "run python3 (install it to compare)".to_string(),
+        _ => format!("run {}", program.display()),
+    })?;
+    let group = Pid::from_raw(child.id().cast_signed());
+    let deadline = Instant::now() + DEADLINE;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() > deadline {
+            killpg(group, Signal::SIGKILL)?;
+            child.wait()?;
+            bail!("it hangs: no figure after {} s", DEADLINE.as_secs());
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    // Children that it left behind may hold the pipes: only what is there is read when it failed.
+    let mut text = String::new();
+    if !status.success() {
+        // What it had started waits for it, and would for ever.
+        let _ = killpg(group, Signal::SIGKILL);
+        if let Some(stderr) = child.stderr {
+            io::BufRead::read_line(&mut io::BufReader::new(stderr), &mut text)?;
+        }
+        bail!("{}", text.trim().trim_start_matches("error: "));
+    }
+    let stdout = child.stdout.context("its output is piped")?;
+    stdout.take(64).read_to_string(&mut text)?;
+    text.trim()
+        .parse()
+        .with_context(|| format!("read its figure {text:?}"))
+}
+
+fn print_head() {
+    print!("{:19} {:8} {:>9}", "", "", "ours");
+    for peer in PEERS {
+        print!(" {peer:>17}");
+    }
+    println!();
+}
+
+/// Each figure, and after it how many times better ours is.
+fn print_row(case: &Case, row: &Row) {
+    let ours = row.ours.map_or("-".to_string(), short);
+    print!("{:19} {:8} {ours:>9}", row.name, row.unit);
+    for peer in PEERS {
+        let text = match (row.ours, row.peers[peer]) {
+            (Some(ours), Some(peer)) => {
+                let ratio = if case.higher {
+                    ours / peer
+                } else {
+                    peer / ours
+                };
+                format!("{} {:>7}", short(peer), format!("{}x", digits(ratio)))
+            }
+            (None, Some(peer)) => short(peer),
+            (_, None) if case.peers.contains(&peer) => "failed".to_string(),
+            (_, None) => String::new(),
+        };
+        print!(" {text:>17}");
+    }
+    println!();
+    let _ = io::stdout().flush();
+}
+
+/// Three digits and a magnitude: 18.4M.
+fn short(number: f64) -> String {
+    match number {
+        1e9.. => format!("{}G", digits(number / 1e9)),
+        1e6.. => format!("{}M", digits(number / 1e6)),
+        1e4.. => format!("{}k", digits(number / 1e3)),
+        _ => digits(number),
+    }
+}
+
+fn digits(number: f64) -> String {
+    match number {
+        100.0.. => format!("{number:.0}"),
+        10.0.. => format!("{number:.1}"),
+        _ => format!("{number:.2}"),
+    }
+}

@@ -1,0 +1,177 @@
+//! What a SIGKILL at any moment leaves behind: each case runs a program, kills, and counts.
+//!
+//! The program of a round is this one again, by a hidden subcommand: it has one thread, as a
+//! program that forks must, while the judge outside may hang on nothing that the program does.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use serde::{Deserialize, Serialize};
+
+use crate::Exit;
+use crate::cli::ChaosOptions;
+
+mod application;
+mod pool;
+mod queue;
+mod watch;
+
+/// What a round counted, and which claims did not hold.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Round {
+    figures: BTreeMap<String, u64>,
+    broken: Vec<String>,
+}
+
+impl Round {
+    fn count(&mut self, what: &str, number: u64) {
+        *self.figures.entry(what.to_string()).or_default() += number;
+    }
+
+    fn claim(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+        if !holds {
+            self.broken.push(otherwise());
+        }
+    }
+}
+
+struct Case {
+    name: &'static str,
+    claim: &'static str,
+    judge: fn(u64) -> anyhow::Result<Round>,
+    program: fn(u64) -> anyhow::Result<()>,
+}
+
+const CASES: [Case; 5] = [
+    Case {
+        name: "pool",
+        claim: "200 tasks, a worker killed every 100 ms: each accounted for once, the pool healthy",
+        judge: pool::judge_workers_killed,
+        program: pool::program,
+    },
+    Case {
+        name: "pool-retries",
+        claim: "the same with retries: all 200 succeed",
+        judge: pool::judge_workers_killed_and_tasks_retried,
+        program: pool::program_with_retries,
+    },
+    Case {
+        name: "supervisor",
+        claim: "the supervisor killed: every handle resolves, no process is left",
+        judge: pool::judge_supervisor_killed,
+        program: pool::program,
+    },
+    Case {
+        name: "queue",
+        claim: "4 writers, 4 readers, killed and replaced: none torn, doubled or out of order",
+        judge: queue::judge,
+        program: queue::program,
+    },
+    Case {
+        name: "application",
+        claim: "the application killed: nothing of it runs 200 ms later, nothing is in /dev/shm",
+        judge: application::judge,
+        program: application::program,
+    },
+];
+
+/// What `--json` writes.
+#[derive(Serialize)]
+struct Record {
+    seed: u64,
+    cases: Vec<Found>,
+}
+
+#[derive(Serialize)]
+struct Found {
+    name: &'static str,
+    claim: &'static str,
+    rounds: u32,
+    held: u32,
+    /// Sums over all rounds.
+    figures: BTreeMap<String, u64>,
+    broken: Vec<String>,
+}
+
+pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<Exit> {
+    let wanted = |case: &&Case| {
+        options.names.is_empty() || options.names.iter().any(|name| case.name.starts_with(name))
+    };
+    let cases: Vec<&Case> = CASES.iter().filter(wanted).collect();
+    if cases.is_empty() {
+        let names = CASES.map(|case| case.name).join(", ");
+        eprintln!(
+            "error: no case starts with {}; there are {names}",
+            options.names.join(" or ")
+        );
+        return Ok(Exit::NoCell);
+    }
+    let seed = options
+        .seed
+        .unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
+    let found: Vec<Found> = cases
+        .into_iter()
+        .map(|case| run(case, options.rounds, seed))
+        .collect::<anyhow::Result<_>>()?;
+    let held = found.iter().all(|found| found.held == found.rounds);
+    if !held {
+        println!("again: cargo xtask chaos --seed {seed}");
+    }
+    if let Some(file) = &options.json {
+        let record = Record { seed, cases: found };
+        let text = serde_json::to_vec_pretty(&record).context("write the findings as JSON")?;
+        fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+    }
+    Ok(if held { Exit::Held } else { Exit::Failed })
+}
+
+fn run(case: &'static Case, rounds: u32, seed: u64) -> anyhow::Result<Found> {
+    println!("{}: {}", case.name, case.claim);
+    let start = Instant::now();
+    let mut seeds = StdRng::seed_from_u64(seed);
+    let mut found = Found {
+        name: case.name,
+        claim: case.claim,
+        rounds,
+        held: 0,
+        figures: BTreeMap::new(),
+        broken: Vec::new(),
+    };
+    for number in 1..=rounds {
+        let round = (case.judge)(seeds.next_u64())
+            .with_context(|| format!("round {number} of {}", case.name))?;
+        for (what, count) in round.figures {
+            *found.figures.entry(what).or_default() += count;
+        }
+        found.held += u32::from(round.broken.is_empty());
+        for broken in round.broken {
+            println!("  ✗ round {number}: {broken}");
+            found.broken.push(format!("round {number}: {broken}"));
+        }
+    }
+    let mark = if found.held == rounds { "✓" } else { "✗" };
+    let figures: Vec<String> = found
+        .figures
+        .iter()
+        .map(|(what, count)| format!("{count} {what}"))
+        .collect();
+    println!(
+        "  {mark} {} of {rounds} rounds held, {:.1} s: {}",
+        found.held,
+        start.elapsed().as_secs_f64(),
+        figures.join(", ")
+    );
+    Ok(found)
+}
+
+/// Runs as the program that a round works on.
+pub(crate) fn program(case: &str, seed: u64) -> anyhow::Result<Exit> {
+    let Some(case) = CASES.iter().find(|known| known.name == case) else {
+        bail!("there is no case {case}");
+    };
+    (case.program)(seed)?;
+    Ok(Exit::Held)
+}

@@ -1,0 +1,38 @@
+//! Every gate of the project, each a command that a reader can type.
+
+use std::env;
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::Exit;
+
+const GATES: [&str; 7] = [
+    "fmt --all --check",
+    "clippy --workspace --all-targets --locked -- -D warnings",
+    "doc --workspace --no-deps --locked",
+    "test --workspace --locked",
+    "run --quiet --package xtask -- all --fast",
+    "run --quiet --package xtask -- chaos --rounds 2",
+    "run --quiet --package xtask -- bench queue/roundtrip --rounds 1",
+];
+
+pub(crate) fn ci() -> anyhow::Result<Exit> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    for gate in GATES {
+        println!("$ cargo {gate}");
+        let mut command = Command::new(&cargo);
+        command.args(gate.split(' '));
+        if gate.starts_with("doc") {
+            command.env("RUSTDOCFLAGS", "-D warnings");
+        }
+        let status = command
+            .status()
+            .with_context(|| format!("run cargo {gate}"))?;
+        if !status.success() {
+            eprintln!("error: cargo {gate} failed: {status}");
+            return Ok(Exit::Failed);
+        }
+    }
+    Ok(Exit::Held)
+}

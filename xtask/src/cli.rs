@@ -1,0 +1,115 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Replays a Python notebook on concurrency, rebuilt in Rust, and checks it against the original.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXITS)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+const EXITS: &str = "\
+Exit codes: 0 all checks held, 1 a check failed, 2 usage, 3 a required need is missing,
+4 no cell matched, 5 the build failed, 130 interrupted.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Replay the whole notebook, in order
+    All(Options),
+    /// Replay some cells, in the notebook's order
+    Run {
+        /// A program (lock), a number (14, in14) or a chapter (ch2)
+        #[arg(required = true, value_name = "CELL")]
+        cells: Vec<String>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// List the cells, what they need and how much is checked
+    List,
+    /// Say what this machine can replay, and how to mend the rest
+    Doctor,
+    /// Measure speed next to multiprocessing, procspawn, ipc-channel, crossbeam and the raw limits
+    Bench(BenchOptions),
+    /// Kill workers, readers, writers, supervisors and applications, and see that nothing is lost
+    Chaos(ChaosOptions),
+    /// The program that a round of chaos works on
+    #[command(hide = true)]
+    ChaosProgram { case: String, seed: u64 },
+    /// Run every gate: formatting, lints, documents, tests and the replay
+    Ci,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Make all pauses ten times shorter
+    #[arg(long)]
+    pub(crate) fast: bool,
+    /// Repeat the draws of the run that printed this seed
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Stop at the first cell that fails
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Start with this cell
+    #[arg(long, value_name = "CELL")]
+    pub(crate) from: Option<String>,
+    /// End with this cell
+    #[arg(long, value_name = "CELL")]
+    pub(crate) until: Option<String>,
+    /// Leave this cell out (may be given again)
+    #[arg(long, value_name = "CELL")]
+    pub(crate) skip: Vec<String>,
+    /// How many seconds one run of a cell may take
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) timeout: f64,
+    /// Run the real nslookup, over the network, where it is there
+    #[arg(long)]
+    pub(crate) online: bool,
+    /// Fail with 3 if this need is missing: nslookup, dns, two-cpus, port-5000
+    #[arg(long, value_name = "NEED")]
+    pub(crate) require: Vec<String>,
+    /// Write what was found to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Print only what failed, and the summary
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchOptions {
+    /// How a row's name starts (queue, pool/map); without one, all are measured
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Write the rows to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// How often to measure each; the best counts
+    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ChaosOptions {
+    /// How a case's name starts (queue, pool); without one, all are run
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// How often to run each
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Write what was found to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Repeat the moments of the run that printed this seed, as far as the system lets them repeat
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 86400.0 => Ok(seconds),
+        _ => Err("a number of seconds, above 0 and at most 86400, is wanted".to_string()),
+    }
+}

@@ -1,0 +1,41 @@
+//! What this machine has of what the cells want.
+
+use std::net::{TcpListener, ToSocketAddrs};
+use std::thread;
+
+use common::notebook::{CELLS, CPUS, DNS, NEEDS, NSLOOKUP, Need, PORT};
+use common::replay::NOTEBOOK_PORT;
+use common::stand_in;
+
+use crate::Exit;
+
+/// Whether the machine has it. A name server is asked for a name, which may take a while.
+pub(crate) fn has(need: Need) -> bool {
+    match need {
+        NSLOOKUP => stand_in::find("nslookup").is_some(),
+        DNS => ("python.org", 80).to_socket_addrs().is_ok(),
+        CPUS => processors() >= 2,
+        PORT => TcpListener::bind(("127.0.0.1", NOTEBOOK_PORT)).is_ok(),
+        _ => false,
+    }
+}
+
+/// How many processors this program may use: fewer than the machine has when it is pinned.
+pub(crate) fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+pub(crate) fn doctor() -> anyhow::Result<Exit> {
+    println!(
+        "✓ {} cells can be replayed, on {} processors",
+        CELLS.len(),
+        processors()
+    );
+    for need in NEEDS {
+        match has(need) {
+            true => println!("✓ {}", need.name),
+            false => println!("! {} is missing: {}", need.name, need.without),
+        }
+    }
+    Ok(Exit::Held)
+}

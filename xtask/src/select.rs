@@ -1,0 +1,85 @@
+//! Which cells the words on the command line name.
+
+use common::notebook::{CELLS, Cell};
+
+use crate::cli::Options;
+
+/// The cells that are named (all, if none is), within `--from` and `--until` and without
+/// `--skip`, in the notebook's order; or a sentence about the word that names none.
+pub(crate) fn select(names: &[String], options: &Options) -> Result<Vec<&'static Cell>, String> {
+    let every = options
+        .from
+        .iter()
+        .chain(&options.until)
+        .chain(&options.skip)
+        .chain(names);
+    for name in every {
+        if !CELLS.iter().any(|cell| cell.is_named(name)) {
+            return Err(format!("no cell is called {name:?}{}", did_you_mean(name)));
+        }
+    }
+    let place = |name: &Option<String>, last: bool| {
+        let named = |cell: &&Cell| name.as_ref().is_none_or(|name| cell.is_named(name));
+        if last {
+            CELLS.iter().copied().rposition(|cell| named(&cell))
+        } else {
+            CELLS.iter().position(named)
+        }
+    };
+    let from = place(&options.from, false).unwrap_or(0);
+    let until = place(&options.until, true).unwrap_or(CELLS.len() - 1);
+    let wanted = |cell: &Cell| {
+        (names.is_empty() || names.iter().any(|name| cell.is_named(name)))
+            && !options.skip.iter().any(|name| cell.is_named(name))
+    };
+    let within = CELLS
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| (from..=until).contains(at));
+    let cells: Vec<&Cell> = within
+        .map(|(_, cell)| *cell)
+        .filter(|cell| wanted(cell))
+        .collect();
+    if cells.is_empty() {
+        return Err("no cell is left between --from, --until and --skip".to_string());
+    }
+    Ok(cells)
+}
+
+fn did_you_mean(name: &str) -> String {
+    let distance = |cell: &&&Cell| strsim::damerau_levenshtein(cell.bin, &name.to_lowercase());
+    let near = CELLS
+        .iter()
+        .min_by_key(distance)
+        .filter(|cell| distance(cell) <= cell.bin.len().min(name.len()) / 2 + 1);
+    match near {
+        Some(cell) => format!(": did you mean `{}`?", cell.bin),
+        None => ": `cargo xtask list` shows them".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_cell_is_answered_with_the_nearest() {
+        assert_eq!(did_you_mean("lokc"), ": did you mean `lock`?");
+        assert_eq!(did_you_mean("comunicate"), ": did you mean `communicate`?");
+        assert_eq!(
+            did_you_mean("xyzzy-nothing"),
+            ": `cargo xtask list` shows them"
+        );
+    }
+
+    #[test]
+    fn a_cell_goes_by_program_number_and_chapter() {
+        for name in ["lock", "14", "in14", "In[14]", "In [14]", "ch2"] {
+            let found = CELLS
+                .iter()
+                .any(|cell| cell.is_named(name) && cell.bin == "lock");
+            assert!(found, "{name}");
+        }
+        assert!(!CELLS.iter().any(|cell| cell.is_named("4")));
+    }
+}

@@ -1,0 +1,177 @@
+//! What a reader sees while the notebook replays: live lines on a terminal, plain lines elsewhere.
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+
+use common::notebook::{CHAPTERS, Cell, Variant};
+use common::replay::{NOTEBOOK_PORT, Outcome, Verdict};
+use common::transcript::Printed;
+
+pub(crate) struct Terminal {
+    live: bool,
+    colour: bool,
+    quiet: bool,
+    chapter: u8,
+}
+
+/// The most characters of a line that are shown while it may still be overwritten.
+const WIDTH: usize = 76;
+
+impl Terminal {
+    pub(crate) fn new(quiet: bool) -> Terminal {
+        let live = io::stdout().is_terminal() && !quiet;
+        let colour = live && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Terminal {
+            live,
+            colour,
+            quiet,
+            chapter: 0,
+        }
+    }
+
+    /// Says something as it is.
+    pub(crate) fn say(&self, text: &str) {
+        // A reader who has gone away, as `head` does, is no reason to fail.
+        let _ = writeln!(io::stdout(), "{text}");
+    }
+
+    pub(crate) fn begin(&mut self, cell: &Cell, variant: &Variant, place: (usize, usize)) {
+        if cell.chapter != self.chapter && !self.quiet {
+            self.chapter = cell.chapter;
+            let title = CHAPTERS.iter().find(|(number, ..)| *number == cell.chapter);
+            let (number, english, chinese) = title.expect("every chapter has a title");
+            self.say(&self.paint("1", &format!("{number}. {english}  {chinese}")));
+        }
+        if self.live {
+            let (at, all) = place;
+            self.overwrite(&format!(
+                " ▶ {} {} {}  ({at} of {all})",
+                cell.label(),
+                cell.bin,
+                variant.name
+            ));
+        }
+    }
+
+    /// Shows a line as it arrives, where the next one may overwrite it.
+    pub(crate) fn line(live: bool, printed: &Printed) {
+        if live {
+            let at = printed.at.unwrap_or_default().as_secs_f64();
+            let text: String = printed
+                .text
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(WIDTH - 16)
+                .collect();
+            let _ = write!(io::stdout(), "\r\x1b[2K   {at:7.3} s  {text}");
+            let _ = io::stdout().flush();
+        }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    fn overwrite(&self, text: &str) {
+        let _ = write!(io::stdout(), "\r\x1b[2K{text}");
+        let _ = io::stdout().flush();
+    }
+
+    pub(crate) fn end(&self, outcome: &Outcome) {
+        if self.live {
+            self.overwrite("");
+        }
+        let held = outcome.held();
+        if self.quiet && held {
+            return;
+        }
+        let mark = if held {
+            self.paint("32", "✓")
+        } else {
+            self.paint("31", "✗")
+        };
+        let name = format!("{} {}", outcome.cell.bin, outcome.variant.name);
+        let failed = outcome
+            .verdicts
+            .iter()
+            .filter(|verdict| !verdict.held)
+            .count();
+        let checks = match failed {
+            0 => format!("{:2} checks", outcome.verdicts.len()),
+            _ => format!("{failed} of {} checks failed", outcome.verdicts.len()),
+        };
+        let seconds = outcome.took.as_secs_f64();
+        let notes = self.notes(outcome).join("; ");
+        let line = format!(
+            " {mark} {:8} {name:21} {seconds:6.2} s  {checks}  {notes}",
+            outcome.cell.label()
+        );
+        self.say(line.trim_end());
+        if !held {
+            self.explain(outcome);
+        }
+    }
+
+    /// What is worth a word although every check held.
+    fn notes(&self, outcome: &Outcome) -> Vec<String> {
+        let mut notes = Vec::new();
+        if outcome.stand_in {
+            notes.push("stand-in for nslookup (--online runs the real one)".to_string());
+        }
+        let port = outcome.runs.first().and_then(|run| run.observed.port);
+        if let Some(port) = port.filter(|port| *port != NOTEBOOK_PORT) {
+            notes.push(format!("port {NOTEBOOK_PORT} is taken, so on {port}"));
+        }
+        if outcome.variant.trials.is_some() {
+            notes.extend(
+                outcome
+                    .verdicts
+                    .last()
+                    .map(|verdict| verdict.evidence.clone()),
+            );
+        }
+        notes.extend(outcome.freedoms.iter().cloned());
+        notes
+    }
+
+    /// Shows what failed, the lines around it, and how to see it again.
+    fn explain(&self, outcome: &Outcome) {
+        for verdict in outcome.verdicts.iter().filter(|verdict| !verdict.held) {
+            self.say(&format!(
+                "     {} {}",
+                self.paint("31", "not so:"),
+                verdict.sentence
+            ));
+            self.say(&format!("             {}", verdict.evidence));
+            self.surroundings(outcome, verdict);
+        }
+        let (package, bin) = (outcome.cell.package, outcome.cell.bin);
+        self.say(&format!("     source  {package}/src/bin/{bin}.rs"));
+    }
+
+    fn surroundings(&self, outcome: &Outcome, verdict: &Verdict) {
+        let Some(run) = outcome.runs.get(verdict.run - 1) else {
+            return;
+        };
+        let Some(line) = verdict.line else { return };
+        for (at, printed) in run.printed.iter().enumerate() {
+            let number = at + 1;
+            if number.abs_diff(line) <= 2 {
+                let mark = if number == line { ">" } else { " " };
+                let time = printed.at.unwrap_or_default().as_secs_f64();
+                self.say(&format!(
+                    "     {mark} {number:3}  +{time:.3}s  {}",
+                    printed.text
+                ));
+            }
+        }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_string()
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What a user meets on the command line.
+
+use std::fs;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use assert_cmd::cargo::cargo_bin;
+use serde_json::Value;
+
+fn xtask(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(cargo_bin("xtask"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    let output = output.expect("xtask starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
+    (
+        output.status.code().unwrap_or(-1),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn a_cell_that_holds_exits_with_0_and_says_how_many_passed() {
+    let (code, out, err) = xtask(&["run", "fork", "in15", "--fast"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("2 passed, 0 failed, 0 skipped"), "{out}");
+    assert!(!out.contains('\x1b'), "a pipe gets plain lines: {out}");
+}
+
+#[test]
+fn quiet_prints_the_summary_alone() {
+    let (code, out, _) = xtask(&["run", "fork", "--fast", "-q"]);
+    assert_eq!((code, out.lines().count()), (0, 1), "{out}");
+}
+
+#[test]
+fn an_unknown_cell_exits_with_4_and_gets_the_nearest_name() {
+    let (code, _, err) = xtask(&["run", "lokc"]);
+    assert_eq!(code, 4);
+    assert!(err.contains("did you mean `lock`?"), "{err}");
+}
+
+#[test]
+fn nothing_left_to_replay_exits_with_4() {
+    let (code, _, err) = xtask(&["all", "--from", "lock", "--until", "fork"]);
+    assert_eq!(code, 4, "{err}");
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    for arguments in [
+        &["all", "--timeout", "0"][..],
+        &["all", "--nonsense"],
+        &["run"],
+        &["all", "--require", "moon"],
+    ] {
+        let (code, _, err) = xtask(arguments);
+        assert_eq!(code, 2, "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn a_required_need_that_is_missing_exits_with_3() {
+    let mut command = Command::new(cargo_bin("xtask"));
+    let output = command
+        .args(["run", "call", "--require", "nslookup"])
+        .env("PATH", "/nowhere")
+        .output();
+    let output = output.expect("xtask starts");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{err}");
+    assert!(
+        err.contains("apt install dnsutils"),
+        "it says how to mend it: {err}"
+    );
+}
+
+#[test]
+fn a_build_that_fails_exits_with_5() {
+    let mut command = Command::new(cargo_bin("xtask"));
+    let output = command
+        .args(["run", "fork"])
+        .env("CARGO", "false")
+        .output()
+        .expect("xtask starts");
+    assert_eq!(output.status.code(), Some(5));
+}
+
+#[test]
+fn a_cell_that_is_cut_off_fails_with_1_and_says_how_to_repeat_it() {
+    let (code, out, _) = xtask(&["run", "thread", "--timeout", "0.2", "--seed", "3"]);
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("still running after"), "{out}");
+    assert!(
+        out.contains("again: cargo xtask run thread --seed 3"),
+        "{out}"
+    );
+}
+
+#[test]
+fn list_and_doctor_name_every_cell_and_need() {
+    let (code, out, _) = xtask(&["list"]);
+    assert_eq!(code, 0);
+    for cell in common::notebook::CELLS {
+        assert!(out.contains(cell.bin), "{}: {out}", cell.bin);
+    }
+    let (code, out, _) = xtask(&["doctor"]);
+    assert_eq!(code, 0);
+    for need in common::notebook::NEEDS {
+        assert!(out.contains(need.name), "{}: {out}", need.name);
+    }
+}
+
+#[test]
+fn run_json_holds_the_lines_the_verdicts_and_the_stand_in() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let file = folder.path().join("run.json");
+    let (code, out, _) = xtask(&[
+        "run",
+        "call",
+        "--fast",
+        "--seed",
+        "5",
+        "--json",
+        file.to_str().expect("text"),
+    ]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("stand-in for nslookup"), "{out}");
+    let record: Value =
+        serde_json::from_slice(&fs::read(&file).expect("it was written")).expect("it is JSON");
+    assert_eq!(
+        (&record["version"], &record["seed"]),
+        (&Value::from(1), &Value::from(5))
+    );
+    let cell = &record["cells"][0];
+    assert_eq!(
+        (&cell["bin"], &cell["stand_in"], &cell["held"]),
+        (&"call".into(), &true.into(), &true.into())
+    );
+    assert_eq!(
+        cell["runs"][0]["lines"][0]["text"],
+        "$ nslookup www.baidu.org"
+    );
+    assert!(
+        cell["verdicts"]
+            .as_array()
+            .is_some_and(|verdicts| verdicts.len() > 5)
+    );
+}
+
+#[test]
+fn a_seed_makes_the_same_draws_again() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let drawn = |name: &str| {
+        let file = folder.path().join(name);
+        xtask(&[
+            "run",
+            "task_master",
+            "--fast",
+            "--seed",
+            "11",
+            "--json",
+            file.to_str().expect("text"),
+        ]);
+        let record: Value =
+            serde_json::from_slice(&fs::read(&file).expect("it was written")).expect("it is JSON");
+        let lines = record["cells"][0]["runs"][0]["lines"]
+            .as_array()
+            .expect("it has lines")
+            .clone();
+        lines
+            .into_iter()
+            .map(|line| line["text"].to_string())
+            .take(10)
+            .collect::<Vec<_>>()
+    };
+    let first = drawn("first.json");
+    assert_eq!(first.len(), 10);
+    assert_eq!(first, drawn("second.json"));
+}
+
+/// Processes whose environment marks them as part of a replay by this process.
+fn cells_of(pid: u32) -> usize {
+    let mark = format!("NOTEBOOK_RUN={pid}.");
+    let marked = |entry: fs::DirEntry| {
+        let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
+        environ
+            .split(|byte| *byte == 0)
+            .any(|variable| variable.starts_with(mark.as_bytes()))
+    };
+    fs::read_dir("/proc")
+        .expect("there is /proc")
+        .flatten()
+        .filter(|entry| entry.path().join("environ").exists())
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.parse::<u32>().is_ok())
+        })
+        .map(marked)
+        .filter(|marked| *marked)
+        .count()
+}
+
+#[test]
+fn an_interrupt_leaves_no_process_and_still_writes_what_was_found() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let file = folder.path().join("run.json");
+    let mut command = Command::new(cargo_bin("xtask"));
+    command
+        .args(["run", "fork", "pool", "thread", "--seed", "1", "--json"])
+        .arg(&file);
+    let mut replay = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("xtask starts");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // The pool has one process of its own, one for each worker, and no other cell has as many.
+    while cells_of(replay.id()) < 5 {
+        assert!(Instant::now() < deadline, "the pool never came up");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let interrupted = Command::new("kill")
+        .args(["-INT", &replay.id().to_string()])
+        .status();
+    assert!(interrupted.expect("kill runs").success());
+    let mut out = String::new();
+    replay
+        .stdout
+        .take()
+        .expect("stdout is piped")
+        .read_to_string(&mut out)
+        .expect("it prints text");
+    let status = replay.wait().expect("it ends");
+    assert_eq!(status.code(), Some(130), "{out}");
+    assert_eq!(cells_of(replay.id()), 0, "{out}");
+    let record: Value =
+        serde_json::from_slice(&fs::read(&file).expect("it was written")).expect("it is JSON");
+    assert_eq!(record["interrupted"], true);
+    assert_eq!(
+        record["cells"][0]["held"], true,
+        "the cell before the interrupt is in it"
+    );
+}
