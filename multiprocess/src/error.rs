@@ -37,7 +37,7 @@ pub enum Error {
     NotAtStart,
     /// The program has threads, so that forking it here could deadlock the child.
     #[error(
-        "cannot fork a program with {threads} threads: call multiprocess::init() as the first line of main"
+        "cannot fork a program with {threads} threads: call multiprocess::init() as the first line of main, and start processes by spawn_with"
     )]
     Threaded {
         /// How many threads the program had.

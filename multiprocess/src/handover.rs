@@ -6,7 +6,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::sys::shm::{Shareable, Shared};
 
 thread_local! {
     static COLLECTED: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
@@ -16,7 +22,7 @@ thread_local! {
 
 /// Runs `work`, within which descriptors may be given, and returns them in the order of their
 /// places.
-pub fn collect<R>(work: impl FnOnce() -> R) -> (R, Vec<OwnedFd>) {
+pub(crate) fn collect<R>(work: impl FnOnce() -> R) -> (R, Vec<OwnedFd>) {
     /// Puts back what was there before, also when `work` panics.
     struct Outer(Option<Vec<OwnedFd>>);
     impl Drop for Outer {
@@ -30,7 +36,7 @@ pub fn collect<R>(work: impl FnOnce() -> R) -> (R, Vec<OwnedFd>) {
 }
 
 /// Runs `work`, within which each of these descriptors may be taken once.
-pub fn provide<R>(descriptors: Vec<OwnedFd>, work: impl FnOnce() -> R) -> R {
+pub(crate) fn provide<R>(descriptors: Vec<OwnedFd>, work: impl FnOnce() -> R) -> R {
     struct Outer(Vec<Option<OwnedFd>>);
     impl Drop for Outer {
         fn drop(&mut self) {
@@ -42,9 +48,41 @@ pub fn provide<R>(descriptors: Vec<OwnedFd>, work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// A descriptor within what is serialised for a process.
+#[derive(Debug)]
+pub(crate) struct Descriptor<F>(pub(crate) F);
+
+impl<F: AsFd> Serialize for Descriptor<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let place = give(self.0.as_fd()).map_err(S::Error::custom)?;
+        serializer.serialize_u32(place)
+    }
+}
+
+impl<'de> Deserialize<'de> for Descriptor<OwnedFd> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let descriptor = take(u32::deserialize(deserializer)?);
+        let absent = || D::Error::custom("its descriptor was not handed over with these bytes");
+        descriptor.map(Self).ok_or_else(absent)
+    }
+}
+
+impl<H: Shareable> Serialize for Shared<H> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Descriptor(self).serialize(serializer)
+    }
+}
+
+impl<'de, H: Shareable> Deserialize<'de> for Shared<H> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Descriptor(file) = Descriptor::deserialize(deserializer)?;
+        Self::map(file).map_err(D::Error::custom)
+    }
+}
+
 /// Adds a duplicate of the descriptor to those collected and returns its place; fails outside of
 /// [`collect`].
-pub(crate) fn give(descriptor: BorrowedFd<'_>) -> io::Result<u32> {
+fn give(descriptor: BorrowedFd<'_>) -> io::Result<u32> {
     COLLECTED.with_borrow_mut(|collected| {
         let Some(collected) = collected else {
             REFUSED.set(true);
@@ -56,11 +94,56 @@ pub(crate) fn give(descriptor: BorrowedFd<'_>) -> io::Result<u32> {
 }
 
 /// Takes the descriptor at this place; `None` outside of [`provide`], or if it was taken.
-pub(crate) fn take(place: u32) -> Option<OwnedFd> {
+fn take(place: u32) -> Option<OwnedFd> {
     PROVIDED.with_borrow_mut(|provided| provided.get_mut(place as usize)?.take())
 }
 
 /// Whether a descriptor was refused since the last call. The codec's own errors carry no text.
 pub(crate) fn was_refused() -> bool {
     REFUSED.take()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::{Error, Queue, codec, pipe};
+
+    #[test]
+    fn a_queue_is_no_item_and_no_message() {
+        let queues = Queue::<Queue<u32>>::new().unwrap();
+        let refused = queues.put(&Queue::new().unwrap());
+        assert!(matches!(refused, Err(Error::NotAtStart)));
+        assert!(queues.is_empty());
+        let (ours, _theirs) = pipe::<Queue<u32>, ()>().unwrap();
+        let refused = ours.send(&Queue::new().unwrap());
+        assert!(matches!(refused, Err(Error::NotAtStart)));
+    }
+
+    #[test]
+    fn a_descriptor_is_given_only_while_a_process_is_started_and_taken_once() {
+        let queue = Queue::<u32>::new().unwrap();
+        let (bytes, descriptors) = collect(|| codec::to_vec(&queue).unwrap());
+        assert!(codec::to_vec(&queue).is_err());
+        assert!(codec::decode::<Queue<u32>>(&bytes).is_err());
+        provide(descriptors, || {
+            codec::decode::<Queue<u32>>(&bytes)
+                .unwrap()
+                .put(&7)
+                .unwrap();
+            assert!(codec::decode::<Queue<u32>>(&bytes).is_err(), "it was taken");
+        });
+        assert_eq!(queue.get().unwrap(), 7);
+    }
+
+    #[test]
+    fn a_descriptor_of_something_else_is_no_queue() {
+        let queue = Queue::<u32>::new().unwrap();
+        let (bytes, _) = collect(|| codec::to_vec(&queue).unwrap());
+        let no_queue = File::open("/dev/null").unwrap().into();
+        provide(vec![no_queue], || {
+            assert!(codec::decode::<Queue<u32>>(&bytes).is_err());
+        });
+    }
 }

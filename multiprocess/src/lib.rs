@@ -7,8 +7,9 @@
 //! | `Queue()`, `put`, `get`, `task_done`, `join` | [`Queue`] |
 //! | `subprocess.call`, `Popen.communicate` | [`subprocess`] |
 //!
-//! A child is forked, so it starts with the memory of its parent; a program that has threads cannot
-//! be forked and gets [`Error::Threaded`]. What comes back from a child is serialised.
+//! A child is forked, so it starts with the memory of its parent. A program that has threads cannot
+//! be forked and gets [`Error::Threaded`], unless it begins with [`init`]. What comes back from a
+//! child is serialised.
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 compile_error!(
@@ -18,8 +19,8 @@ compile_error!(
 mod child;
 mod codec;
 mod error;
-#[doc(hidden)]
-pub mod handover;
+mod handle;
+mod handover;
 mod pipe;
 pub mod pool;
 pub mod process;
@@ -30,12 +31,14 @@ pub mod subprocess;
     reason = "the system's calls and shared memory need it; nothing else does"
 )]
 mod sys;
+mod zygote;
 
 pub use error::{Error, Result};
 pub use pipe::{Connection, pipe};
 pub use pool::{AsyncResult, Pool};
 pub use process::Process;
 pub use queue::{Iter, Queue};
+pub use zygote::init;
 
 #[doc(hidden)]
 pub use sys::fork_for_tests::fork_for_tests;

@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codec::{self, Buffer};
+use crate::handover::Descriptor;
 use crate::sys::identity::Identity;
 use crate::sys::shm::Shared;
-use crate::{Error, Result, handover};
+use crate::{Error, Result};
 
 /// How often one who waits asks whether the peer still lives, in milliseconds.
 const RECHECK_MS: u8 = 20;
@@ -353,22 +354,16 @@ impl<S, R> fmt::Debug for Connection<S, R> {
 impl<S, R> Serialize for Connection<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
         let socket = self.pair.sockets[self.side].read().unwrap();
-        let socket = socket
-            .as_ref()
-            .ok_or_else(|| Z::Error::custom("the connection was given up"));
-        let socket = handover::give(socket?.as_fd()).map_err(Z::Error::custom)?;
-        let users = handover::give(self.pair.users.as_fd()).map_err(Z::Error::custom)?;
-        (socket, users, self.side as u8).serialize(serializer)
+        let given_up = || Z::Error::custom("the connection was given up");
+        let socket = Descriptor(socket.as_ref().ok_or_else(given_up)?);
+        (socket, &self.pair.users, self.side as u8).serialize(serializer)
     }
 }
 
 impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (socket, users, side) = <(u32, u32, u8)>::deserialize(deserializer)?;
-        let absent = || D::Error::custom("the connection was not handed over with these bytes");
-        let socket = handover::take(socket).ok_or_else(absent)?;
-        let users = handover::take(users).ok_or_else(absent)?;
-        let users = Shared::map(users).map_err(D::Error::custom)?;
+        let (Descriptor(socket), users, side) =
+            <(Descriptor<OwnedFd>, Shared<Users>, u8)>::deserialize(deserializer)?;
         let side = usize::from(side & 1);
         let mut sockets = [None, None];
         sockets[side] = Some(socket);

@@ -14,10 +14,9 @@
 use std::{
     collections::VecDeque,
     ffi::CString,
-    fmt,
-    io::{self, Write},
+    fmt, io,
     num::NonZeroUsize,
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     process,
     sync::{
         Arc,
@@ -30,21 +29,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::{
-    prctl,
-    signal::{Signal, kill},
-    wait::waitpid,
-};
-use nix::unistd::Pid;
-use serde::{Serialize, de::DeserializeOwned};
+use nix::sys::prctl;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Error, Result, codec,
+    handle::{Handle, Order},
+    handover::Descriptor,
     queue::raw::RawQueue,
     sys::{
         call::{Function, conjure},
-        fork::{self, Forked},
         pidfd,
+        private::Private,
         shm::Shared,
     },
 };
@@ -73,18 +69,29 @@ const CHUNK_MAX: usize = 1 << 14;
 const CHUNKS_AHEAD: usize = 1 << 12;
 
 /// What application, supervisor and workers have in common, each in its own copy.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Shop {
     tasks: RawQueue,
     results: RawQueue,
     control: Shared<Control>,
     workers: usize,
-    initializer: Option<fn()>,
+    initializer: Option<Initializer>,
     max_tasks_per_child: Option<u64>,
     task_timeout: Option<Duration>,
     retries: u32,
     name: String,
-    /// The zero of the pool's clock.
+    /// The zero of the pool's clock, which the supervisor sets and the workers have from it.
+    #[serde(skip, default = "Instant::now")]
     opened: Instant,
+}
+
+/// What each worker does first.
+#[derive(Debug, Serialize, Deserialize)]
+struct Initializer {
+    function: Function,
+    argument: Vec<u8>,
+    /// What goes with the argument, see [`handover`](crate::handover).
+    descriptors: Vec<Descriptor<OwnedFd>>,
 }
 
 impl Shop {
@@ -113,7 +120,9 @@ impl Shop {
 ///
 /// A task is a function and its argument. The function is a `fn` item or a closure that captures
 /// nothing, which is checked when the program is compiled; argument and result are serialised.
-/// The handle may be shared by threads. It has no thread of its own.
+/// The handle may be shared by threads. It has no thread of its own. In a program that has threads
+/// when the pool is made, and in a large one, begin with [`init`](crate::init): the workers then are
+/// copies of the program as it was at that call, else as it is when the pool is made.
 ///
 /// # When a process is killed
 ///
@@ -149,11 +158,11 @@ pub struct Pool {
 }
 
 /// What a [`Pool`] is to be like; made by [`Pool::builder`].
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 #[must_use = "a builder starts nothing until `build`"]
 pub struct Builder {
     workers: Option<usize>,
-    initializer: Option<fn()>,
+    initializer: Option<Result<Initializer>>,
     max_tasks_per_child: Option<u64>,
     task_timeout: Option<Duration>,
     retries: u32,
@@ -168,12 +177,47 @@ impl Builder {
         self
     }
 
-    /// What each worker does first: Python's `initializer`.
+    /// What each worker does first: Python's `initializer`. As for a task, that is a `fn` item or a
+    /// closure that captures nothing.
     ///
     /// When it panics or dies three times in a row, the pool fails with
     /// [`Error::InitializerFailed`]; Python would start workers for ever.
-    pub fn initializer(mut self, initializer: fn()) -> Self {
-        self.initializer = Some(initializer);
+    pub fn initializer<F: Fn() + Copy + 'static>(self, function: F) -> Self {
+        self.initializer_with(move |()| function(), ())
+    }
+
+    /// As [`initializer`](Self::initializer), with an argument: Python's `initializer` and
+    /// `initargs`. It is how workers get a queue, which cannot be part of a task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Pool, Queue};
+    /// use std::sync::OnceLock;
+    ///
+    /// static LOG: OnceLock<Queue<String>> = OnceLock::new();
+    ///
+    /// let log = Queue::new()?;
+    /// let pool = Pool::builder()
+    ///     .workers(2)
+    ///     .initializer_with(|log: Queue<String>| LOG.set(log).unwrap(), log.clone())
+    ///     .build()?;
+    /// pool.apply(|n: u64| LOG.get().unwrap().put(&format!("got {n}")).unwrap(), 7)?;
+    /// assert_eq!(log.get()?, "got 7");
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn initializer_with<F, A>(mut self, function: F, argument: A) -> Self
+    where
+        F: Fn(A) + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+    {
+        let _ = function;
+        let order = Order::new(Function::of(one::<F, A, ()>), &argument, false);
+        self.initializer = Some(order.map(|order| Initializer {
+            function: order.function,
+            argument: order.argument,
+            descriptors: order.descriptors.into_iter().map(Descriptor).collect(),
+        }));
         self
     }
 
@@ -210,8 +254,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Threaded`] when the program has another thread. [`Error::Os`] if the system is out
-    /// of processes, memory or descriptors.
+    /// [`Error::Threaded`] when the program has another thread and did not begin with
+    /// [`init`](crate::init). [`Error::Os`] if the system is out of processes, memory or
+    /// descriptors. [`Error::Serial`] if the initializer's argument has no binary form.
     ///
     /// # Examples
     ///
@@ -240,36 +285,25 @@ impl Builder {
             control: Shared::create("multiprocess-pool", CANCELLED_WORDS)
                 .map_err(os("create the shared memory of a pool"))?,
             workers: self.workers.unwrap_or_else(cpus).clamp(1, WORKERS_MAX),
-            initializer: self.initializer,
+            initializer: self.initializer.transpose()?,
             max_tasks_per_child: self.max_tasks_per_child,
             task_timeout: self.task_timeout,
             retries: self.retries,
             name,
             opened: Instant::now(),
         };
-        let (bell, theirs) = UnixStream::pair().map_err(os("open a pipe to a supervisor"))?;
-        bell.set_nonblocking(true)
+        let pair = UnixStream::pair().map_err(os("open a pipe to a supervisor"))?;
+        let (bell, theirs) = (Private::new(pair.0), pair.1);
+        bell.get()
+            .and_then(|bell| bell.set_nonblocking(true))
             .map_err(os("set up the pipe to a supervisor"))?;
-        // Else a child has a copy of what is still in the buffer, and prints it again.
-        let _ = io::stdout().flush();
-        let me = process::id().cast_signed();
-        let pid = match fork::fork(&format!("the supervisor of {}", shop.name))? {
-            Forked::Child => {
-                drop(bell);
-                supervisor::run(&shop, theirs, me)
-            }
-            Forked::Parent(pid) => pid,
-        };
-        let pidfd = pidfd::open(pid).map_err(|error| {
-            // A supervisor without a handle would be nobody's.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            let _ = waitpid(Pid::from_raw(pid), None);
-            Error::os(
-                format!("open a pidfd of the supervisor of {}", shop.name),
-                error,
-            )
-        })?;
-        let office = Arc::new(Office::new(shop, pid, pidfd, bell));
+        let me =
+            pidfd::open(process::id().cast_signed()).map_err(os("open a pidfd of this process"))?;
+        let argument = (shop, Descriptor(theirs), Descriptor(me));
+        let order = Order::new(Function::of(supervisor::run), &argument, false)?;
+        let (shop, ..) = argument;
+        let supervisor = Handle::start(&format!("the supervisor of {}", shop.name), order)?;
+        let office = Arc::new(Office::new(shop, supervisor, bell));
         Ok(Pool { office })
     }
 }

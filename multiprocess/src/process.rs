@@ -2,34 +2,30 @@
 
 use std::{
     fmt,
-    io::{self, Read, Write},
+    io::{self, Read},
     marker::PhantomData,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
     },
+    process,
     sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use nix::{
-    poll::{PollFd, PollFlags},
-    sys::{
-        signal::{Signal, kill},
-        wait::waitpid,
-    },
-    unistd::Pid,
-};
+use nix::poll::{PollFd, PollFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Error, Result,
     child::{self, Outcome},
     codec,
+    handle::{Handle, Order},
+    handover::Descriptor,
     sys::{
-        fork::{self, Forked},
-        pidfd,
+        call::{Function, conjure},
+        fork::die_with,
         poll::poll,
         private::Private,
     },
@@ -62,8 +58,7 @@ use crate::{
 pub struct Process<T> {
     name: String,
     daemon: bool,
-    pid: i32,
-    pidfd: Private<OwnedFd>,
+    child: Handle,
     /// What the child reports, until its end has been read.
     stream: Option<Private<UnixStream>>,
     /// What has been read of it.
@@ -126,23 +121,66 @@ impl Builder {
         T: Serialize + DeserializeOwned,
         F: FnOnce() -> T,
     {
-        let name = self.name.unwrap_or_else(next_name);
-        let (ours, theirs) = UnixStream::pair()
-            .map_err(|error| Error::os(format!("open a pipe to process {name}"), error))?;
-        // Else the child has a copy of what is still in the buffer, and prints it again.
-        let _ = io::stdout().flush();
-        let parent = std::process::id() as i32;
-        match fork::fork(&format!("process {name}"))? {
-            Forked::Child => {
-                drop(ours);
-                if self.daemon {
-                    fork::die_with(parent);
+        let (name, ours, theirs) = self.prepare()?;
+        let (daemon, parent) = (self.daemon, process::id().cast_signed());
+        match Handle::fork(&format!("process {name}"))? {
+            Some(child) => Ok(Process::new(name, daemon, child, ours)),
+            None => {
+                if daemon {
+                    die_with(parent);
                 }
                 child::run(theirs, || codec::to_vec(&Outcome::Value(function())))
             }
-            Forked::Parent(pid) => Process::adopt(name, self.daemon, pid, ours),
         }
     }
+
+    /// As [`Process::spawn_with`], with this name and kind.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Process::spawn_with`].
+    pub fn spawn_with<F, A, T>(self, function: F, argument: A) -> Result<Process<T>>
+    where
+        F: FnOnce(A) -> T + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+        T: Serialize + DeserializeOwned,
+    {
+        let _ = function;
+        let (name, ours, theirs) = self.prepare()?;
+        let argument = (Descriptor(theirs), argument);
+        let order = Order::new(Function::of(run::<F, A, T>), &argument, self.daemon)?;
+        drop(argument);
+        let child = Handle::start(&format!("process {name}"), order)?;
+        Ok(Process::new(name, self.daemon, child, ours))
+    }
+
+    /// A name, and the two ends of the stream that the process reports over.
+    fn prepare(&self) -> Result<(String, Private<UnixStream>, UnixStream)> {
+        let name = self.name.clone().unwrap_or_else(next_name);
+        let open = || {
+            let (ours, theirs) = UnixStream::pair()?;
+            ours.set_nonblocking(true)?;
+            Ok((Private::new(ours), theirs))
+        };
+        let (ours, theirs) = open().map_err(|error: io::Error| {
+            Error::os(format!("open a pipe to process {name}"), error)
+        })?;
+        Ok((name, ours, theirs))
+    }
+}
+
+/// What a process that was started with an argument does first.
+fn run<F, A, T>(argument: &[u8], _: &mut Vec<u8>) -> Result<()>
+where
+    F: FnOnce(A) -> T + Copy + 'static,
+    A: DeserializeOwned,
+    T: Serialize,
+{
+    let (Descriptor(stream), argument) = codec::decode_first::<Descriptor<OwnedFd>>(argument)?;
+    child::run(stream.into(), || {
+        let value = conjure::<F>()(codec::decode(argument)?);
+        codec::to_vec(&Outcome::Value(value))
+    })
 }
 
 impl<T: Serialize + DeserializeOwned> Process<T> {
@@ -176,6 +214,40 @@ impl<T: Serialize + DeserializeOwned> Process<T> {
     /// ```
     pub fn spawn<F: FnOnce() -> T>(function: F) -> Result<Self> {
         Process::builder().spawn(function)
+    }
+
+    /// Runs `function` on `argument` in a child process: Python's `Process(target=function,
+    /// args=(argument,))` and `start()`. It works in a program with threads as well, if that began
+    /// with [`init`](crate::init).
+    ///
+    /// The function is a `fn` item or a closure that captures nothing, which is checked when the
+    /// program is compiled. The argument is serialised; it may be or hold queues and connections.
+    /// After `init` the child is a copy of this program as it was then, and is otherwise forked
+    /// from it as it is now. All else is as for [`spawn`](Self::spawn).
+    ///
+    /// # Errors
+    ///
+    /// Those of `spawn`, and [`Error::Serial`] if the argument has no binary form.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Process, Queue};
+    ///
+    /// multiprocess::init()?;
+    /// let queue = Queue::new()?;
+    /// let tell = |(queue, name): (Queue<String>, String)| queue.put(&name).is_ok();
+    /// let process = Process::spawn_with(tell, (queue.clone(), "Bob".to_string()))?;
+    /// assert_eq!(queue.get()?, "Bob");
+    /// assert!(process.join()?);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn spawn_with<F, A>(function: F, argument: A) -> Result<Self>
+    where
+        F: FnOnce(A) -> T + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+    {
+        Process::builder().spawn_with(function, argument)
     }
 
     /// Waits until the process has ended and returns what its function returned: Python's
@@ -250,7 +322,7 @@ impl<T: Serialize + DeserializeOwned> Process<T> {
             (0, Err(error)) if !self.report.is_empty() => Err(error),
             (code, _) if code < 0 => Err(Error::Killed {
                 signal: -code,
-                pid: self.pid,
+                pid: self.pid(),
             }),
             (code, _) => Err(Error::Exited { code }),
         }
@@ -258,36 +330,21 @@ impl<T: Serialize + DeserializeOwned> Process<T> {
 }
 
 impl<T> Process<T> {
-    /// A handle to the child `pid` of this process, which reports over the other end of `stream`.
-    fn adopt(name: String, daemon: bool, pid: i32, stream: UnixStream) -> Result<Self> {
-        let prepare = || {
-            stream.set_nonblocking(true)?;
-            pidfd::open(pid)
-        };
-        let pidfd = prepare().map(Private::new).map_err(|error| {
-            // A child without a handle would be nobody's.
-            let child = Pid::from_raw(pid);
-            let _ = kill(child, Signal::SIGKILL);
-            let _ = waitpid(child, None);
-            Error::os(format!("open a pidfd of process {name}"), error)
-        })?;
-        let stream = Some(Private::new(stream));
-        let (report, exitcode, value) = (Vec::new(), None, PhantomData);
-        Ok(Self {
+    fn new(name: String, daemon: bool, child: Handle, stream: Private<UnixStream>) -> Self {
+        Self {
             name,
             daemon,
-            pid,
-            pidfd,
-            stream,
-            report,
-            exitcode,
-            value,
-        })
+            child,
+            stream: Some(stream),
+            report: Vec::new(),
+            exitcode: None,
+            value: PhantomData,
+        }
     }
 
     /// The process id: Python's `pid`.
     pub fn pid(&self) -> i32 {
-        self.pid
+        self.child.pid()
     }
 
     /// The name: Python's `name`.
@@ -297,7 +354,7 @@ impl<T> Process<T> {
 
     /// Whether the process still runs: Python's `is_alive()`. Does not wait.
     pub fn is_alive(&self) -> bool {
-        self.pidfd.get().is_ok() && self.exitcode().is_none()
+        self.child.pidfd().is_ok() && self.exitcode().is_none()
     }
 
     /// How the process ended, or `None` while it runs: Python's `exitcode`. Does not wait.
@@ -320,8 +377,7 @@ impl<T> Process<T> {
     /// ```
     pub fn exitcode(&self) -> Option<i32> {
         // It is left in the process table: a handle that is only looked at does not change.
-        self.exitcode
-            .or_else(|| pidfd::peek(self.pidfd.get().ok()?.as_fd()).ok()?)
+        self.exitcode.or_else(|| self.child.exitcode().ok()?)
     }
 
     /// Asks the process to end, by SIGTERM: Python's `terminate()`. Does not wait.
@@ -350,8 +406,8 @@ impl<T> Process<T> {
         if self.exitcode.is_some() {
             return Ok(());
         }
-        let send = || pidfd::signal(self.pidfd.get()?.as_fd(), signal);
-        send().map_err(|error| Error::os(format!("send signal {signal} to {self:?}"), error))
+        let sent = self.child.signal(signal);
+        sent.map_err(|error| Error::os(format!("send signal {signal} to {self:?}"), error))
     }
 
     /// Reads the report until the process ends, and reaps it; false if the deadline came first.
@@ -365,8 +421,7 @@ impl<T> Process<T> {
 
     fn read_until_exit(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
         loop {
-            let pidfd = self.pidfd.get()?.as_fd();
-            let mut fds = vec![PollFd::new(pidfd, PollFlags::POLLIN)];
+            let mut fds = vec![PollFd::new(self.child.pidfd()?, PollFlags::POLLIN)];
             if let Some(stream) = &self.stream {
                 fds.push(PollFd::new(stream.get()?.as_fd(), PollFlags::POLLIN));
             }
@@ -384,7 +439,7 @@ impl<T> Process<T> {
                 self.stream = None;
             }
             if ended {
-                self.exitcode = Some(pidfd::reap(self.pidfd.get()?.as_fd())?);
+                self.exitcode = Some(self.child.reap()?);
                 return Ok(true);
             }
         }
@@ -404,7 +459,7 @@ fn read(stream: &Private<UnixStream>, report: &mut Vec<u8>) -> bool {
 
 impl<T> Drop for Process<T> {
     fn drop(&mut self) {
-        if self.exitcode.is_some() || self.pidfd.get().is_err() {
+        if self.exitcode.is_some() || self.child.pidfd().is_err() {
             return;
         }
         if self.daemon {
@@ -423,7 +478,7 @@ impl<T> fmt::Debug for Process<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Process")
             .field("name", &self.name)
-            .field("pid", &self.pid)
+            .field("pid", &self.pid())
             .field("daemon", &self.daemon)
             .field("exitcode", &self.exitcode())
             .finish()

@@ -5,12 +5,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde::ser::Error as _;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::Result;
 use crate::codec::{self, Buffer};
-use crate::{Result, handover};
 use raw::{Patience, RawQueue};
 
 mod accounts;
@@ -411,19 +410,14 @@ impl<T> fmt::Debug for Queue<T> {
 /// To hand the queue to a process at its start; at any other time it fails.
 impl<T> Serialize for Queue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let place = handover::give(self.raw.descriptor()).map_err(S::Error::custom)?;
-        serializer.serialize_u32(place)
+        self.raw.serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let memory = handover::take(u32::deserialize(deserializer)?);
-        let memory = memory
-            .ok_or_else(|| D::Error::custom("the queue was not handed over with these bytes"))?;
-        let raw = Arc::new(RawQueue::open(memory).map_err(D::Error::custom)?);
         Ok(Self {
-            raw,
+            raw: Arc::new(RawQueue::deserialize(deserializer)?),
             items: PhantomData,
         })
     }

@@ -8,10 +8,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io::Write,
     mem,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::unix::net::UnixStream,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -25,8 +22,9 @@ use super::{
 };
 use crate::{
     Error, Result,
+    handle::Handle,
     queue::raw::Patience,
-    sys::{identity::Identity, pidfd, poll::poll, private::Private},
+    sys::{identity::Identity, poll::poll, private::Private},
 };
 
 /// How long to sleep at the queue before looking whether the supervisor still lives.
@@ -93,27 +91,25 @@ pub(crate) struct Office {
     pub(crate) shop: Shop,
     books: Mutex<Books>,
     news: Condvar,
-    supervisor: i32,
-    pidfd: Private<OwnedFd>,
+    supervisor: Handle,
     bell: Private<UnixStream>,
     owner: Identity,
 }
 
 impl Office {
-    pub(crate) fn new(shop: Shop, supervisor: i32, pidfd: OwnedFd, bell: UnixStream) -> Self {
+    pub(crate) fn new(shop: Shop, supervisor: Handle, bell: Private<UnixStream>) -> Self {
         Self {
             shop,
             books: Mutex::default(),
             news: Condvar::new(),
             supervisor,
-            pidfd: Private::new(pidfd),
-            bell: Private::new(bell),
+            bell,
             owner: Identity::mine(),
         }
     }
 
     pub(crate) fn supervisor(&self) -> i32 {
-        self.supervisor
+        self.supervisor.pid()
     }
 
     /// Whether this process made the pool; a forked child has a copy that is good for nothing.
@@ -304,20 +300,19 @@ impl Office {
 
     /// Waits for the supervisor's end, and buries it.
     fn await_end(&self, deadline: Option<Instant>) {
-        let Ok(pidfd) = self.pidfd.get() else {
+        let Ok(pidfd) = self.supervisor.pidfd() else {
             return;
         };
-        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
         if !matches!(poll(&mut fds, deadline), Ok(true)) {
-            let _ = pidfd::signal(pidfd.as_fd(), libc::SIGKILL);
+            let _ = self.supervisor.signal(libc::SIGKILL);
         }
         // An error says that it is buried already.
-        let _ = pidfd::reap(pidfd.as_fd());
+        let _ = self.supervisor.reap();
     }
 
     fn supervisor_has_ended(&self) -> bool {
-        let peek = self.pidfd.get().map(|pidfd| pidfd::peek(pidfd.as_fd()));
-        !matches!(peek, Ok(Ok(None)))
+        !matches!(self.supervisor.exitcode(), Ok(None))
     }
 
     fn require_ours(&self) -> Result<()> {

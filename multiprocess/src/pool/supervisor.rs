@@ -32,12 +32,12 @@ use super::{
     worker,
 };
 use crate::{
-    Error, Result,
+    Error, Result, codec,
+    handover::Descriptor,
     queue::raw::Patience,
     sys::{
         children::{self, Ended},
         fork::{self, Forked, exit_now},
-        pidfd,
         poll::poll,
         private::Private,
         signals,
@@ -57,7 +57,7 @@ const LAST_MOMENTS: Duration = Duration::from_secs(5);
 const GAVE_UP: i32 = 1;
 
 struct Supervisor<'a> {
-    shop: &'a Shop,
+    shop: &'a mut Shop,
     /// The application rings here, and its end closes it.
     bell: Private<UnixStream>,
     /// The application, whose end is seen here even if another process holds the bell.
@@ -70,10 +70,14 @@ struct Supervisor<'a> {
     started: u32,
 }
 
-/// The life of the supervisor, in a process just forked from the application.
-pub(crate) fn run(shop: &Shop, bell: UnixStream, application: i32) -> ! {
+/// The life of the supervisor, as the entry of its process. Its argument is the shop, the other end
+/// of the application's bell, and a pidfd of the application.
+pub(crate) fn run(argument: &[u8], _: &mut Vec<u8>) -> Result<()> {
+    type Argument = (Shop, Descriptor<OwnedFd>, Descriptor<OwnedFd>);
+    let (mut shop, Descriptor(bell), Descriptor(application)) =
+        codec::decode::<Argument>(argument)?;
     let life = panic::catch_unwind(AssertUnwindSafe(|| {
-        let code = match Supervisor::new(shop, bell, application) {
+        let code = match Supervisor::new(&mut shop, bell.into(), application) {
             Ok(mut supervisor) => supervisor.serve().unwrap_or(GAVE_UP),
             Err(_) => GAVE_UP,
         };
@@ -84,25 +88,21 @@ pub(crate) fn run(shop: &Shop, bell: UnixStream, application: i32) -> ! {
 }
 
 impl<'a> Supervisor<'a> {
-    fn new(shop: &'a Shop, bell: UnixStream, application: i32) -> io::Result<Self> {
+    fn new(shop: &'a mut Shop, bell: UnixStream, application: OwnedFd) -> io::Result<Self> {
         signals::block_all();
         prctl::set_child_subreaper(true)?;
+        let workers = vec![None; shop.workers];
         shop.name_process("s");
         bell.set_nonblocking(true)?;
-        let parent = pidfd::open(application)?;
-        // The number might be another's already.
-        if unistd::getppid().as_raw() != application {
-            return Err(io::ErrorKind::NotFound.into());
-        }
         let mut child_ended = SigSet::empty();
         child_ended.add(Signal::SIGCHLD);
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         Ok(Self {
             shop,
             bell: Private::new(bell),
-            application: Private::new(parent),
+            application: Private::new(application),
             deaths: Private::new(SignalFd::with_flags(&child_ended, flags)?),
-            workers: vec![None; shop.workers],
+            workers,
             failures: 0,
             started: 0,
         })
@@ -191,7 +191,7 @@ impl<'a> Supervisor<'a> {
 
     /// Fills the empty slots; false if the system had no process for one.
     fn hire(&mut self) -> bool {
-        let phase = match self.shop.initializer {
+        let phase = match &self.shop.initializer {
             Some(_) => Phase::Starting,
             None => Phase::Working,
         };

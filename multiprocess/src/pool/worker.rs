@@ -11,20 +11,23 @@ use std::{
 };
 
 use super::{
-    Shop,
+    Initializer, Shop,
     control::{Phase, Slot},
     message::{self, Ending},
 };
 use crate::{
     Result,
+    handover::{self, Descriptor},
     queue::raw::Patience,
     sys::{call::Function, fork::exit_now, group},
 };
 
 /// The life of the worker in slot `index`, in a process just forked from the supervisor.
-pub(crate) fn run(shop: &Shop, index: usize, supervisor: i32) -> ! {
+pub(crate) fn run(shop: &mut Shop, index: usize, supervisor: i32) -> ! {
     group::lead_and_die_with(supervisor);
     shop.name_process(&index.to_string());
+    // Taken out, since the descriptors are to be the argument's.
+    let initializer = shop.initializer.take();
     let mut worker = Worker {
         shop,
         index,
@@ -32,7 +35,7 @@ pub(crate) fn run(shop: &Shop, index: usize, supervisor: i32) -> ! {
         location: watch_panics(),
         message: Vec::new(),
     };
-    let code = worker.work();
+    let code = worker.work(initializer);
     let _ = io::stdout().flush();
     exit_now(code)
 }
@@ -47,12 +50,9 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    fn work(&mut self) -> i32 {
-        if let Some(initializer) = self.shop.initializer
-            && let Err(ending) = self.guarded(|_| {
-                initializer();
-                Ok(())
-            })
+    fn work(&mut self, initializer: Option<Initializer>) -> i32 {
+        if let Some(initializer) = initializer
+            && let Err(ending) = self.guarded(|result| initializer.run(result))
         {
             self.end(message::INITIALIZER, &ending);
             return 1;
@@ -84,7 +84,9 @@ impl Worker<'_> {
         if !control.is_cancelled(control.words(), number) {
             let outcome = self.guarded(|result| {
                 message::begin_result(number, result);
-                Function::call(task, result).expect("a task starts with its function")
+                let task = Function::split_from(task);
+                let (function, argument) = task.expect("a task starts with its function");
+                function.call(argument, result)
             });
             // The output first: whoever has the result may rely on it.
             let _ = io::stdout().flush();
@@ -124,6 +126,15 @@ impl Worker<'_> {
                 Err(Ending::Panicked { message, location })
             }
         }
+    }
+}
+
+impl Initializer {
+    fn run(self, result: &mut Vec<u8>) -> Result<()> {
+        let descriptors = self.descriptors.into_iter().map(|Descriptor(fd)| fd);
+        handover::provide(descriptors.collect(), || {
+            self.function.call(&self.argument, result)
+        })
     }
 }
 

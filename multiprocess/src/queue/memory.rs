@@ -2,7 +2,6 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -123,8 +122,8 @@ impl Memory {
         &self.shared
     }
 
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.shared.as_fd()
+    pub(super) fn shared(&self) -> &Shared<Header> {
+        &self.shared
     }
 
     /// The size of a ring, in bytes.

@@ -1,9 +1,10 @@
 //! The queue of byte strings under [`Queue`](super::Queue) and the pool.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::cell;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
-use std::{cell, io};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::accounts::{self, Account, Outcome};
 use super::event::Lookout;
@@ -42,7 +43,7 @@ impl Patience {
     }
 }
 
-/// A queue of byte strings in shared memory.
+/// A queue of byte strings in shared memory. It is serialised for a process that is being started.
 pub(crate) struct RawQueue {
     rings: Rings,
     account: Account,
@@ -53,34 +54,18 @@ pub(crate) struct RawQueue {
 impl RawQueue {
     /// A queue that holds at most `maxsize` items; 0 for no limit.
     pub(crate) fn new(maxsize: usize) -> Result<Self> {
-        Self::over(
-            Memory::create(SHIFTS, maxsize as u64),
-            "create the shared memory of a queue",
-        )
+        let memory = Memory::create(SHIFTS, maxsize as u64);
+        let memory = memory.map_err(|e| Error::os("create the shared memory of a queue", e))?;
+        Ok(Self::over(memory))
     }
 
-    /// The queue whose memory another process has handed over.
-    pub(crate) fn open(memory: OwnedFd) -> Result<Self> {
-        let memory = Shared::map(memory).map(Memory::new);
-        Self::over(memory, "map the shared memory of a queue")
-    }
-
-    fn over(memory: io::Result<Memory>, attempt: &str) -> Result<Self> {
-        let memory = memory.map_err(|source| Error::Os {
-            attempt: attempt.to_string(),
-            source,
-        })?;
-        Ok(Self {
+    fn over(memory: Memory) -> Self {
+        Self {
             rings: Rings::new(memory),
             account: Account::default(),
             for_items: Lookout::new(),
             for_room: Lookout::new(),
-        })
-    }
-
-    /// What to hand over for [`open`](Self::open).
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.rings.descriptor()
+        }
     }
 
     fn header(&self) -> &Header {
@@ -246,5 +231,18 @@ impl RawQueue {
             (true, count) => Err(Error::ItemsLost(count)),
             (false, _) => Err(Error::TimedOut),
         }
+    }
+}
+
+/// To hand the queue to a process at its start; at any other time it fails.
+impl Serialize for RawQueue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.rings.memory().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawQueue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::over(Memory::new(Shared::deserialize(deserializer)?)))
     }
 }

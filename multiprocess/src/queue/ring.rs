@@ -20,12 +20,12 @@
 //! Bytes of a ring are counted without end; a lap is a power of two. In each ring, the producers may
 //! write up to one lap behind `free`. A ring is left at a page border, and entered there again.
 
-use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use super::layout::{Header, RINGS};
 use super::memory::{COLD, LINK, Memory, PAGE, Place, WORD, record_bytes};
 use super::step::step;
+use crate::sys::shm::Shared;
 
 /// The rings, and who is where in them.
 pub(crate) struct Rings {
@@ -42,9 +42,9 @@ impl Rings {
         self.memory.header()
     }
 
-    /// The descriptor of the memory.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.memory.descriptor()
+    /// The memory, to be handed over.
+    pub(crate) fn memory(&self) -> &Shared<Header> {
+        self.memory.shared()
     }
 
     // -- The producers' side; all of it with `producers.lock` held.

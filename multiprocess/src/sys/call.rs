@@ -1,17 +1,19 @@
-//! Functions that travel to a worker by their address.
+//! Functions that travel to another process by their address.
 
 use std::{mem::transmute, ptr::NonNull};
 
+use serde::{Deserialize, Serialize};
+
 use crate::Result;
 
-/// What a worker runs: reads the argument's bytes, appends the result's.
+/// What runs in the other process: reads the argument's bytes, appends the result's.
 pub(crate) type Entry = fn(&[u8], &mut Vec<u8>) -> Result<()>;
 
-/// A function as it travels to a worker, by its address.
+/// A function as it travels, by its address.
 ///
-/// Only a pool makes and reads the bytes, for workers that were forked from the same process: they
-/// have the same image at the same addresses.
-#[derive(Clone, Copy)]
+/// Only this crate makes and reads it, for processes that were forked from one another: they have
+/// the same image at the same addresses.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Function(usize);
 
 impl Function {
@@ -26,14 +28,19 @@ impl Function {
         self.0.to_ne_bytes()
     }
 
-    /// Calls the function whose bytes stand at the start of a task; `None` if there are none.
-    pub(crate) fn call(task: &[u8], result: &mut Vec<u8>) -> Option<Result<()>> {
-        let (address, argument) = task.split_first_chunk()?;
-        // SAFETY: only a pool puts tasks into its queue, each with the bytes of such a function of
-        // this image at the start, and the queue gives out whole items only. A function pointer
-        // has the size of an address.
-        let entry = unsafe { transmute::<usize, Entry>(usize::from_ne_bytes(*address)) };
-        Some(entry(argument, result))
+    /// The function whose bytes stand at the start of `bytes`, and what follows; `None` if they are
+    /// too few.
+    pub(crate) fn split_from(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (address, rest) = bytes.split_first_chunk()?;
+        Some((Self(usize::from_ne_bytes(*address)), rest))
+    }
+
+    pub(crate) fn call(self, argument: &[u8], result: &mut Vec<u8>) -> Result<()> {
+        // SAFETY: the address is that of an entry of this image: it was made by `of`, and went only
+        // through the crate's own messages, which arrive whole, between processes of one image. A
+        // function pointer has the size of an address.
+        let entry = unsafe { transmute::<usize, Entry>(self.0) };
+        entry(argument, result)
     }
 }
 
@@ -42,10 +49,10 @@ pub(crate) fn conjure<F: Copy + 'static>() -> F {
     const {
         assert!(
             size_of::<F>() == 0,
-            "a pool runs fn items and closures that capture nothing"
+            "another process can be given fn items and closures that capture nothing"
         )
     };
     // SAFETY: a type without size has one value, and reading it reads nothing; `F: Copy`, and the
-    // caller of a pool has shown that the value exists by passing one.
+    // callers of the crate have shown that the value exists by passing one.
     unsafe { NonNull::<F>::dangling().read() }
 }

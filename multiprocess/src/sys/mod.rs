@@ -14,5 +14,6 @@ pub(crate) mod mutex;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod private;
+pub(crate) mod rights;
 pub(crate) mod shm;
 pub(crate) mod signals;

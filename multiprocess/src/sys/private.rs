@@ -73,10 +73,9 @@ pub(crate) fn close_all() {
 }
 
 /// Closes the descriptors from `first` to `last`, both included.
-pub(crate) fn close_range(first: RawFd, last: RawFd) {
-    // SAFETY: the call takes integers. Closing makes a leftover of each file that owns one of
-    // the descriptors: a `Private`, which checks, or a file of the application in the zygote,
-    // which runs no code of the application beside the functions that it is asked to call.
+fn close_range(first: RawFd, last: RawFd) {
+    // SAFETY: the call takes integers. Closing makes a leftover of each `Private` that owns one of
+    // the descriptors, and that checks before it uses it.
     let answer = unsafe { libc::close_range(first as u32, last as u32, 0) };
     debug_assert_eq!(answer, 0, "close_range fails for a reversed range only");
 }

@@ -11,16 +11,8 @@ mod sizes;
 mod killed;
 // The promises of a pipe.
 mod pipe;
-// Queues and connections for processes that did not inherit them.
-mod handover;
 
 fn main() {
-    let tests = [
-        plain::TESTS,
-        sizes::TESTS,
-        killed::TESTS,
-        pipe::TESTS,
-        handover::TESTS,
-    ];
+    let tests = [plain::TESTS, sizes::TESTS, killed::TESTS, pipe::TESTS];
     support::main(&tests.concat())
 }

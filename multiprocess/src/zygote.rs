@@ -1,0 +1,328 @@
+//! The zygote: a process with one thread, forked before the program had others, from which
+//! processes can be started at any time.
+//!
+//! The application sends an order as one message: the function, and as descriptors the argument
+//! and all that goes with it. The zygote forks; it answers with the child's number and its pidfd,
+//! and later with its exit code, on a socket of that child's own. So threads may send orders at
+//! once, and nobody waits for another's child.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Write},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+    panic, process,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        prctl,
+        signal::{SigSet, Signal, kill},
+        signalfd::{SfdFlags, SignalFd},
+        socket::{MsgFlags, recv},
+    },
+    unistd::Pid,
+};
+
+use crate::{
+    Error, Result,
+    handle::{Handle, Order},
+    sys::{
+        call::Function,
+        children,
+        fork::{self, Forked, die_with, exit_now},
+        pidfd,
+        poll::poll,
+        private::Private,
+        rights, signals,
+    },
+};
+
+/// Where this process sends its orders, if it has a zygote.
+static ORDERS: Mutex<Option<Private<OwnedFd>>> = Mutex::new(None);
+
+/// An order's message: the function, whether a daemon is wanted, and how many descriptors come
+/// along. Of these the first is the socket for the answers, the second holds the argument.
+const ORDER: usize = Function::LEN + 2;
+
+/// An answer: a child's number, the system's error as a negative number, or an exit code.
+const ANSWER: usize = size_of::<i32>();
+
+/// Makes processes possible in a program with threads: call it as the first line of `main`.
+///
+/// A program with threads cannot be forked (see [`Error::Threaded`]). This call forks it while it
+/// has one thread, and keeps that small process, the zygote. From then on a [`Pool`](crate::Pool)
+/// and [`Process::spawn_with`](crate::Process::spawn_with) have their processes forked from the
+/// zygote, at any time and from any thread. That also is fast however much memory this program has
+/// taken since, while a direct fork copies all its page tables. It is what Python calls the
+/// `forkserver`.
+///
+/// Such a process starts with the memory, the directory, the environment and the open files that
+/// the program had at this call. What the program changes later it does not see: hand it over as
+/// the argument. Functions of libraries that were loaded later (dlopen(3)) do not exist there.
+///
+/// The zygote ends with this program, however that ends. A second call does nothing.
+///
+/// # Errors
+///
+/// [`Error::Threaded`] if the program has threads already. [`Error::Os`] if the system is out of
+/// processes or descriptors.
+///
+/// # Examples
+///
+/// ```
+/// use multiprocess::{Pool, Process};
+///
+/// fn main() -> multiprocess::Result<()> {
+///     multiprocess::init()?;
+///     std::thread::scope(|scope| {
+///         scope.spawn(|| {
+///             let pool = Pool::new(2)?;
+///             assert_eq!(pool.map(|n: u64| n * n, 0..4)?, [0, 1, 4, 9]);
+///             assert_eq!(Process::spawn_with(|n: u64| n + 1, 6)?.join()?, 7);
+///             multiprocess::Result::Ok(())
+///         })
+///         .join()
+///         .unwrap()
+///     })
+/// }
+/// ```
+pub fn init() -> Result<()> {
+    let mut orders = lock();
+    if orders.as_ref().is_some_and(|orders| orders.get().is_ok()) {
+        return Ok(());
+    }
+    let me = process::id().cast_signed();
+    let prepare = || Ok((rights::pair()?, pidfd::open(me)?));
+    let ((ours, theirs), application) =
+        prepare().map_err(|error: io::Error| Error::os("open a socket to the zygote", error))?;
+    // Else each process has a copy of what is still in the buffer, and prints it again.
+    let _ = io::stdout().flush();
+    match fork::fork("the zygote")? {
+        Forked::Parent(_) => *orders = Some(Private::new(ours)),
+        Forked::Child => {
+            // The lock is this process's as well, and its children will ask for it.
+            drop(orders);
+            drop(ours);
+            die_with(me);
+            let life = panic::catch_unwind(move || Zygote::new(theirs, application)?.serve());
+            exit_now(i32::from(!matches!(life, Ok(Ok(())))));
+        }
+    }
+    Ok(())
+}
+
+fn lock() -> MutexGuard<'static, Option<Private<OwnedFd>>> {
+    ORDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has the zygote carry out an order; `None` if this process has no zygote.
+pub(crate) fn start(what: &str, order: &Order) -> Option<Result<Handle>> {
+    let orders = lock();
+    // A fork of the process that has the zygote has none itself.
+    let socket = orders.as_ref()?.get().ok()?;
+    let answers = send(socket.as_fd(), order);
+    drop(orders);
+    let handle = answers.and_then(|answers| {
+        let (pid, mut pidfd) = answer(answers.as_fd())?;
+        match (pid, pidfd.pop()) {
+            (1.., Some(pidfd)) => Ok(Handle::new(pid, pidfd, Some(answers))),
+            (errno, _) => Err(io::Error::from_raw_os_error(-errno)),
+        }
+    });
+    Some(handle.map_err(|error| Error::os(format!("start {what} from the zygote"), error)))
+}
+
+fn send(socket: BorrowedFd<'_>, order: &Order) -> io::Result<OwnedFd> {
+    let (ours, theirs) = rights::pair()?;
+    let argument = memfd_create("multiprocess-argument", MFdFlags::MFD_CLOEXEC)?;
+    let argument = File::from(argument);
+    argument.write_all_at(&order.argument, 0)?;
+    let mut descriptors = vec![theirs.as_fd(), argument.as_fd()];
+    descriptors.extend(order.descriptors.iter().map(AsFd::as_fd));
+    let count = u8::try_from(descriptors.len()).unwrap_or(u8::MAX);
+    if usize::from(count) > rights::DESCRIPTORS_MAX {
+        let most = rights::DESCRIPTORS_MAX - 2;
+        let text = format!("its argument holds more than {most} queues and connections");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let mut message = [0; ORDER];
+    message[..Function::LEN].copy_from_slice(&order.function.to_bytes());
+    message[Function::LEN..].copy_from_slice(&[u8::from(order.daemon), count]);
+    rights::send(socket, &message, &descriptors)?;
+    Ok(ours)
+}
+
+/// Waits for an answer of the zygote.
+fn answer(answers: BorrowedFd<'_>) -> io::Result<(i32, Vec<OwnedFd>)> {
+    let mut number = [0; ANSWER];
+    loop {
+        match rights::receive(answers, &mut number) {
+            Ok((ANSWER, descriptors)) => return Ok((i32::from_ne_bytes(number), descriptors)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(_) => return Err(gone()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The exit code of a child of the zygote's, waiting for it. It can be asked for again.
+pub(crate) fn exitcode(answers: BorrowedFd<'_>) -> io::Result<i32> {
+    let mut code = [0; ANSWER];
+    loop {
+        match recv(answers.as_raw_fd(), &mut code, MsgFlags::MSG_PEEK) {
+            Ok(ANSWER) => return Ok(i32::from_ne_bytes(code)),
+            Err(Errno::EINTR) => {}
+            Ok(_) => return Err(gone()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the zygote was killed")
+}
+
+/// The zygote's side.
+struct Zygote {
+    orders: Private<OwnedFd>,
+    application: Private<OwnedFd>,
+    deaths: Private<SignalFd>,
+    /// Where each child's exit code is awaited.
+    children: HashMap<i32, Private<OwnedFd>>,
+}
+
+impl Zygote {
+    fn new(orders: OwnedFd, application: OwnedFd) -> io::Result<Self> {
+        signals::block_all();
+        let _ = prctl::set_name(c"zygote");
+        let mut child_ended = SigSet::empty();
+        child_ended.add(Signal::SIGCHLD);
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        Ok(Self {
+            orders: Private::new(orders),
+            application: Private::new(application),
+            deaths: Private::new(SignalFd::with_flags(&child_ended, flags)?),
+            children: HashMap::new(),
+        })
+    }
+
+    /// Forks and buries, until the application is gone.
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+            let mut fds = [
+                readable(self.application.get()?.as_fd()),
+                readable(self.deaths.get()?.as_fd()),
+                readable(self.orders.get()?.as_fd()),
+            ];
+            poll(&mut fds, None)?;
+            let [application_ended, _, ordered] = fds.map(|fd| fd.any() == Some(true));
+            if application_ended {
+                return Ok(());
+            }
+            // Signals merge, so their number says nothing.
+            while let Ok(Some(_)) = self.deaths.get()?.read_signal() {}
+            self.bury();
+            if ordered && !self.take_order()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells the exit codes of all children that have ended.
+    fn bury(&mut self) {
+        while let Ok(Some(ended)) = children::peek() {
+            if let Some(answers) = self.children.remove(&ended.pid)
+                && let Ok(answers) = answers.get()
+            {
+                // Nobody may be asking any more.
+                let _ = rights::send(answers.as_fd(), &ended.code.to_ne_bytes(), &[]);
+            }
+            children::reap(ended.pid);
+        }
+    }
+
+    /// Takes an order and answers it; false if nobody can send one any more.
+    fn take_order(&mut self) -> io::Result<bool> {
+        let mut message = [0; ORDER];
+        let (len, descriptors) = rights::receive(self.orders.get()?.as_fd(), &mut message)?;
+        if len == 0 {
+            return Ok(false);
+        }
+        let mut descriptors = descriptors.into_iter();
+        let Some(answers) = descriptors.next() else {
+            // Out of descriptors: the socket is closed again, which is an answer.
+            return Ok(true);
+        };
+        // Private before the fork, so that a child does not keep it open.
+        let private = Private::new(answers);
+        let answers = private.get()?.as_fd();
+        match Self::carry_out(&message, descriptors.collect()) {
+            Ok((pid, pidfd)) => {
+                let _ = rights::send(answers, &pid.to_ne_bytes(), &[pidfd.as_fd()]);
+                self.children.insert(pid, private);
+            }
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                let _ = rights::send(answers, &(-errno).to_ne_bytes(), &[]);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Forks a child for an order; its number and its pidfd.
+    fn carry_out(message: &[u8], mut descriptors: Vec<OwnedFd>) -> io::Result<(i32, OwnedFd)> {
+        let order = Function::split_from(message);
+        let (function, order) = order.expect("an order starts with its function");
+        // The first one was taken off. Those for which there was no room were not received.
+        if descriptors.len() + 1 != usize::from(order[1]) {
+            return Err(Errno::EMFILE.into());
+        }
+        let argument = File::from(descriptors.remove(0));
+        let me = process::id().cast_signed();
+        match fork::fork("a process").map_err(system_error)? {
+            Forked::Child => {
+                // Read here, so that a large argument keeps nobody else waiting.
+                let (daemon, argument) = (order[0] != 0, whole(&argument));
+                let Ok(argument) = argument else { exit_now(1) };
+                let order = Order {
+                    function,
+                    argument,
+                    descriptors,
+                    daemon,
+                };
+                order.carry_out(me)
+            }
+            Forked::Parent(pid) => match pidfd::open(pid) {
+                Ok(pidfd) => Ok((pid, pidfd)),
+                Err(error) => {
+                    // A child without a handle would be nobody's. It is buried as all others are.
+                    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                    Err(error)
+                }
+            },
+        }
+    }
+}
+
+fn whole(argument: &File) -> io::Result<Vec<u8>> {
+    let len = argument.metadata()?.len();
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    argument.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+fn system_error(error: Error) -> io::Error {
+    match error {
+        Error::Os { source, .. } => source,
+        error => io::Error::other(error),
+    }
+}

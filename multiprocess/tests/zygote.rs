@@ -1,0 +1,412 @@
+//! The promises of `init`: processes of programs with threads.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    panic,
+    process::{self, Command},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use multiprocess::{Connection, Error, Pool, Process, Queue, init, pipe};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, getppid},
+};
+
+#[macro_use]
+#[path = "queue/support.rs"]
+#[expect(dead_code, reason = "the tests of the queue use the rest of it")]
+mod support;
+
+use support::{Child, SOON};
+
+tests![
+    a_program_with_threads_starts_processes_and_pools,
+    without_init_a_program_with_threads_is_refused,
+    init_itself_is_refused_when_there_are_threads_and_a_second_call_does_nothing,
+    panic_exit_and_death_come_back,
+    a_running_process_is_waited_for_asked_and_ended,
+    queues_and_connections_are_handed_over,
+    an_argument_with_too_many_queues_is_an_error,
+    arguments_and_values_of_any_size_arrive,
+    a_process_starts_with_what_the_program_was_at_init,
+    threads_start_processes_at_once,
+    nothing_is_left_of_many_processes,
+    a_fork_of_the_program_has_no_zygote_and_needs_none,
+    workers_are_given_a_queue_by_their_initializer,
+    a_worker_of_a_program_with_threads_is_killed_and_no_other_task_notices,
+    a_killed_zygote_is_told_and_what_it_started_goes_on,
+    the_zygote_ends_with_its_program,
+    a_killed_program_takes_daemons_and_busy_workers_along,
+];
+
+fn main() {
+    support::main(TESTS)
+}
+
+/// Runs `work` in a program that has a zygote and, from then on, a second thread.
+fn threaded(work: impl FnOnce() + Send) {
+    init().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(work);
+    });
+}
+
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+fn sleep_long(_: ()) {
+    thread::sleep(SOON);
+}
+
+/// Waits until `holds` does.
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn is_gone(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| &rest[..1]);
+    matches!(state, None | Some("Z" | "X"))
+}
+
+fn children() -> Vec<i32> {
+    let list = fs::read_to_string("/proc/thread-self/children").unwrap();
+    list.split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .collect()
+}
+
+fn a_program_with_threads_starts_processes_and_pools() {
+    threaded(|| {
+        let process = Process::spawn_with(|n: u64| (square(n), process::id()), 9).unwrap();
+        let pid = process.pid().cast_unsigned();
+        assert_eq!(process.join().unwrap(), (81, pid));
+        let pool = Pool::new(2).unwrap();
+        assert_eq!(pool.map(square, 0..4).unwrap(), [0, 1, 4, 9]);
+        pool.join().unwrap();
+    });
+}
+
+fn without_init_a_program_with_threads_is_refused() {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let refused = [
+                Process::spawn(|| ()).err(),
+                Process::spawn_with(sleep_long, ()).err(),
+                Pool::new(1).err(),
+            ];
+            for error in refused {
+                assert!(
+                    matches!(error, Some(Error::Threaded { threads: 2 })),
+                    "{error:?}"
+                );
+            }
+        });
+    });
+}
+
+fn init_itself_is_refused_when_there_are_threads_and_a_second_call_does_nothing() {
+    thread::scope(|scope| {
+        scope.spawn(|| assert!(matches!(init(), Err(Error::Threaded { threads: 2 }))));
+    });
+    init().unwrap();
+    let before = children();
+    init().unwrap();
+    assert_eq!(children(), before);
+    thread::scope(|scope| {
+        scope.spawn(|| init().unwrap());
+    });
+}
+
+fn panic_exit_and_death_come_back() {
+    panic::set_hook(Box::new(|_| {}));
+    threaded(|| {
+        let panicked = Process::<()>::spawn_with(|n: u32| panic!("no {n}"), 7)
+            .unwrap()
+            .join();
+        let Err(Error::Panicked { message, location }) = panicked else {
+            panic!("{panicked:?}");
+        };
+        assert_eq!(message, "no 7");
+        assert!(location.contains("zygote.rs"), "{location}");
+        let exited = Process::<()>::spawn_with(|code: i32| process::exit(code), 3)
+            .unwrap()
+            .join();
+        assert!(
+            matches!(exited, Err(Error::Exited { code: 3 })),
+            "{exited:?}"
+        );
+        let mut process = Process::spawn_with(sleep_long, ()).unwrap();
+        process.kill().unwrap();
+        let killed = process.join_timeout(SOON);
+        let pid = process.pid();
+        assert!(
+            matches!(killed, Err(Error::Killed { signal: 9, pid: p }) if p == pid),
+            "{killed:?}"
+        );
+        assert_eq!(process.exitcode(), Some(-9));
+    });
+}
+
+fn a_running_process_is_waited_for_asked_and_ended() {
+    threaded(|| {
+        let go = Queue::<u32>::new().unwrap();
+        let mut process =
+            Process::spawn_with(|go: Queue<u32>| go.get().unwrap(), go.clone()).unwrap();
+        let early = process.join_timeout(Duration::from_millis(1));
+        assert!(matches!(early, Err(Error::TimedOut)), "{early:?}");
+        assert!(process.is_alive());
+        assert_eq!(process.exitcode(), None);
+        go.put(&5).unwrap();
+        assert_eq!(process.join_timeout(SOON).unwrap(), 5);
+        assert_eq!(process.exitcode(), Some(0));
+        assert!(!process.is_alive());
+        // Signals to a process that is gone hit nobody.
+        process.kill().unwrap();
+        assert_eq!(process.join().unwrap(), 5);
+        let mut process = Process::spawn_with(sleep_long, ()).unwrap();
+        process.terminate().unwrap();
+        assert!(matches!(
+            process.join_timeout(SOON),
+            Err(Error::Killed { signal: 15, .. })
+        ));
+    });
+}
+
+fn queues_and_connections_are_handed_over() {
+    threaded(|| {
+        let queue = Queue::<String>::bounded(3).unwrap();
+        let (ours, theirs) = pipe::<u32, String>().unwrap();
+        type Argument = (Queue<String>, Connection<String, u32>);
+        let echo = |(queue, connection): Argument| {
+            queue.put(&"from the queue".to_string()).unwrap();
+            let number = connection.recv().unwrap();
+            connection.send(&format!("<{number}>")).unwrap();
+        };
+        let process = Process::spawn_with(echo, (queue.clone(), theirs)).unwrap();
+        assert_eq!(queue.get_timeout(SOON).unwrap(), "from the queue");
+        ours.send(&8).unwrap();
+        assert_eq!(ours.recv_timeout(SOON).unwrap(), "<8>");
+        process.join().unwrap();
+        // Only the process had the other end.
+        assert!(matches!(ours.recv_timeout(SOON), Err(Error::Closed)));
+    });
+}
+
+fn an_argument_with_too_many_queues_is_an_error() {
+    threaded(|| {
+        let queue = Queue::<u32>::new().unwrap();
+        let many = |count: usize| {
+            let queues = vec![queue.clone(); count];
+            Process::spawn_with(|queues: Vec<Queue<u32>>| queues.len(), queues)
+        };
+        assert_eq!(many(200).unwrap().join().unwrap(), 200);
+        let error = many(300).unwrap_err().to_string();
+        assert!(error.contains("more than 251 queues"), "{error}");
+    });
+}
+
+fn arguments_and_values_of_any_size_arrive() {
+    threaded(|| {
+        for len in [0, 1, 300, 70_000, 32 << 20] {
+            let text = "x".repeat(len);
+            let process = Process::spawn_with(|text: String| text + "!", text.clone()).unwrap();
+            assert!(process.join().unwrap() == text + "!", "{len} bytes");
+        }
+    });
+}
+
+fn a_process_starts_with_what_the_program_was_at_init() {
+    static STATE: AtomicU32 = AtomicU32::new(0);
+    STATE.store(1, SeqCst);
+    threaded(|| {
+        STATE.store(2, SeqCst);
+        let seen = Process::spawn_with(|()| STATE.load(SeqCst), ()).unwrap();
+        assert_eq!(seen.join().unwrap(), 1);
+    });
+}
+
+fn threads_start_processes_at_once() {
+    init().unwrap();
+    thread::scope(|scope| {
+        for thread in 0..8 {
+            scope.spawn(move || {
+                for n in 0..25 {
+                    let number = thread * 100 + n;
+                    let process = Process::spawn_with(square, number).unwrap();
+                    assert_eq!(process.join().unwrap(), number * number);
+                }
+            });
+        }
+    });
+}
+
+fn nothing_is_left_of_many_processes() {
+    init().unwrap();
+    let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let zygote = children()[0];
+    let theirs = || fs::read_dir(format!("/proc/{zygote}/fd")).unwrap().count();
+    let before = (descriptors(), theirs());
+    let processes: Vec<_> = (0..100)
+        .map(|n| Process::spawn_with(square, n).unwrap())
+        .collect();
+    for (n, process) in (0..).zip(processes) {
+        assert_eq!(process.join().unwrap(), n * n);
+    }
+    assert_eq!(children(), [zygote]);
+    let of_zygote = format!("/proc/{zygote}/task/{zygote}/children");
+    eventually("the zygote has buried all", || {
+        fs::read_to_string(&of_zygote).unwrap().is_empty() && (descriptors(), theirs()) == before
+    });
+}
+
+fn a_fork_of_the_program_has_no_zygote_and_needs_none() {
+    init().unwrap();
+    let grandchild = Process::spawn(|| {
+        let me = Pid::this().as_raw();
+        let parent = Process::spawn_with(|()| getppid().as_raw(), ())
+            .unwrap()
+            .join()
+            .unwrap();
+        // It may have one of its own.
+        init().unwrap();
+        let other = Process::spawn_with(|()| getppid().as_raw(), ())
+            .unwrap()
+            .join()
+            .unwrap();
+        (parent == me, other != me)
+    });
+    assert_eq!(grandchild.unwrap().join().unwrap(), (true, true));
+    assert_eq!(Process::spawn_with(square, 3).unwrap().join().unwrap(), 9);
+}
+
+fn workers_are_given_a_queue_by_their_initializer() {
+    static LOG: OnceLock<Queue<u64>> = OnceLock::new();
+    threaded(|| {
+        let log = Queue::new().unwrap();
+        let pool = Pool::builder()
+            .workers(2)
+            .max_tasks_per_child(1)
+            .initializer_with(|log: Queue<u64>| LOG.set(log).unwrap(), log.clone())
+            .build()
+            .unwrap();
+        // Each of the workers, one after the other, is given it.
+        pool.map_chunked(|n: u64| LOG.get().unwrap().put(&n).unwrap(), 0..6, 1)
+            .unwrap();
+        let mut logged: Vec<u64> = (0..6).map(|_| log.get_timeout(SOON).unwrap()).collect();
+        logged.sort();
+        assert_eq!(logged, [0, 1, 2, 3, 4, 5]);
+    });
+}
+
+fn a_worker_of_a_program_with_threads_is_killed_and_no_other_task_notices() {
+    threaded(|| {
+        let pool = Pool::new(2).unwrap();
+        let die = |n: u64| {
+            if n == 3 {
+                let _ = kill(Pid::this(), Signal::SIGKILL);
+            }
+            n
+        };
+        let results: Vec<_> = (0..8).map(|n| pool.apply_async(die, n).unwrap()).collect();
+        for (n, result) in (0..).zip(results) {
+            match result.get() {
+                Ok(value) => assert_eq!((value, n != 3), (n, true)),
+                Err(error) => assert!(matches!(error, Error::Killed { signal: 9, .. }) && n == 3),
+            }
+        }
+        assert_eq!(pool.map(square, 0..4).unwrap(), [0, 1, 4, 9]);
+        let (supervisor, workers) = (pool.supervisor_pid(), pool.worker_pids());
+        pool.terminate();
+        eventually("the pool's processes end", || {
+            is_gone(supervisor) && workers.iter().all(|&pid| is_gone(pid))
+        });
+    });
+}
+
+fn a_killed_zygote_is_told_and_what_it_started_goes_on() {
+    init().unwrap();
+    let zygote = children()[0];
+    let queue = Queue::<u32>::new().unwrap();
+    let pool = Pool::new(2).unwrap();
+    let add = |queue: Queue<u32>| queue.put(&(queue.get().unwrap() + 1)).unwrap();
+    let process = Process::spawn_with(add, queue.clone()).unwrap();
+    kill(Pid::from_raw(zygote), Signal::SIGKILL).unwrap();
+    eventually("the zygote is gone", || is_gone(zygote));
+    queue.put(&1).unwrap();
+    let error = process.join().unwrap_err().to_string();
+    assert!(error.contains("the zygote was killed"), "{error}");
+    assert_eq!(queue.get_timeout(SOON).unwrap(), 2);
+    let error = Process::spawn_with(square, 1).unwrap_err().to_string();
+    assert!(error.contains("from the zygote"), "{error}");
+    assert_eq!(pool.map(square, 0..4).unwrap(), [0, 1, 4, 9]);
+}
+
+fn the_zygote_ends_with_its_program() {
+    let numbers = Queue::<i32>::new().unwrap();
+    Child::fork(|| {
+        init().unwrap();
+        numbers.put(&children()[0]).unwrap();
+    })
+    .succeed();
+    let zygote = numbers.get_timeout(SOON).unwrap();
+    eventually("the zygote ends", || is_gone(zygote));
+}
+
+#[expect(clippy::zombie_processes, reason = "it is to be killed with the worker")]
+fn a_killed_program_takes_daemons_and_busy_workers_along() {
+    let numbers = Queue::<i32>::new().unwrap();
+    static NUMBERS: OnceLock<Queue<i32>> = OnceLock::new();
+    let program = Child::fork(|| {
+        threaded(|| {
+            let tell = |numbers: Queue<i32>| {
+                numbers.put(&Pid::this().as_raw()).unwrap();
+                thread::sleep(SOON);
+            };
+            let _daemon = Process::builder()
+                .daemon(true)
+                .spawn_with(tell, numbers.clone())
+                .unwrap();
+            let pool = Pool::builder()
+                .workers(2)
+                .initializer_with(
+                    |numbers: Queue<i32>| NUMBERS.set(numbers).unwrap(),
+                    numbers.clone(),
+                )
+                .build()
+                .unwrap();
+            let busy = |()| {
+                let child = Command::new("sleep")
+                    .arg("600")
+                    .process_group(0)
+                    .spawn()
+                    .unwrap();
+                let numbers = NUMBERS.get().unwrap();
+                numbers.put(&child.id().cast_signed()).unwrap();
+                numbers.put(&Pid::this().as_raw()).unwrap();
+                thread::sleep(SOON);
+            };
+            let _tasks = [
+                pool.apply_async(busy, ()).unwrap(),
+                pool.apply_async(busy, ()).unwrap(),
+            ];
+            thread::sleep(SOON);
+        });
+    });
+    let told: Vec<i32> = (0..5).map(|_| numbers.get_timeout(SOON).unwrap()).collect();
+    program.kill();
+    eventually("all of it is gone", || told.iter().all(|&pid| is_gone(pid)));
+}
