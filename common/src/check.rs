@@ -112,8 +112,13 @@ pub enum Check {
 const LATE: f64 = 1.0;
 
 /// By how many seconds something may seem to have come too early, because what it is measured from
-/// arrived late.
+/// arrived late; more if the replay itself had to wait longer than that for its turn.
 const EARLY: f64 = 0.2;
+
+/// The same for one run.
+fn early(observed: &Observed) -> f64 {
+    EARLY + observed.stall.as_secs_f64()
+}
 
 /// What a check found: `Ok` with the evidence, `Err` with the line, if there is one, and what is
 /// wrong.
@@ -252,13 +257,12 @@ impl Check {
                 to,
                 on,
                 printed,
-            } => {
-                observed?;
-                lasts(lines, from, to, on, printed)
-            }
+            } => lasts(lines, [from, to, on, printed], early(observed?)),
             Check::Gaps(name, seconds) => gaps(lines, name, seconds * observed?.pace),
             Check::After(first, then, seconds) => {
-                after(lines, first, then, seconds * observed?.pace)
+                let observed = observed?;
+                let seconds = seconds * observed.pace;
+                after(lines, first, then, seconds, early(observed))
             }
             Check::Started(hole) | Check::Parent(hole) => {
                 let pid = observed?.pid.to_string();
@@ -450,7 +454,8 @@ fn seconds_between(one: &Event, other: &Event) -> f64 {
     at(other) - at(one)
 }
 
-fn lasts(lines: &Transcript, from: &str, to: &str, on: &str, printed: &str) -> Finding {
+fn lasts(lines: &Transcript, names: [&str; 4], early: f64) -> Finding {
+    let [from, to, on, printed] = names;
     let mut most: f64 = 0.0;
     for end in lines.named(to) {
         let Some(start) = partner(lines, end, from, on) else {
@@ -459,7 +464,7 @@ fn lasts(lines: &Transcript, from: &str, to: &str, on: &str, printed: &str) -> F
         let claimed: f64 = end.value(printed).parse().unwrap_or(f64::NAN);
         let seen = seconds_between(start, end);
         let off = seen - claimed;
-        if !(-EARLY..=LATE).contains(&off) {
+        if !(-early..=LATE).contains(&off) {
             return wrong(
                 Some(end),
                 format!("{claimed:.2} s printed, {seen:.2} s seen"),
@@ -494,11 +499,11 @@ fn gaps(lines: &Transcript, name: &str, seconds: f64) -> Finding {
     }
 }
 
-fn after(lines: &Transcript, first: &str, then: &str, seconds: f64) -> Finding {
+fn after(lines: &Transcript, first: &str, then: &str, seconds: f64, early: f64) -> Finding {
     match (lines.named(first).last(), lines.named(then).next()) {
         (Some(a), Some(b)) => {
             let gap = seconds_between(a, b);
-            match (seconds - EARLY..=seconds + LATE).contains(&gap) {
+            match (seconds - early..=seconds + LATE).contains(&gap) {
                 true => Ok(format!("{gap:.2} s")),
                 false => wrong(Some(b), format!("{gap:.2} s passed, not {seconds:.2} s")),
             }

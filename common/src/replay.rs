@@ -59,6 +59,9 @@ pub struct Observed {
     pub pace: f64,
     /// From start to end.
     pub took: Duration,
+    /// How late the replay itself was served at worst: a measure of how busy the machine was, by
+    /// which arrival times may be off.
+    pub stall: Duration,
 }
 
 /// One run of a cell: the lines in order of arrival, and what the system showed.
@@ -174,6 +177,7 @@ impl Replay<'_> {
                 port,
                 pace: self.pace,
                 took: start.elapsed(),
+                stall: stage.stall,
             },
             printed: stage.printed,
         })

@@ -366,7 +366,10 @@ fn the_zygote_ends_with_its_program() {
     eventually("the zygote ends", || is_gone(zygote));
 }
 
-#[expect(clippy::zombie_processes, reason = "it is to be killed with the worker")]
+#[expect(
+    clippy::zombie_processes,
+    reason = "it is to be killed with the worker"
+)]
 fn a_killed_program_takes_daemons_and_busy_workers_along() {
     let numbers = Queue::<i32>::new().unwrap();
     static NUMBERS: OnceLock<Queue<i32>> = OnceLock::new();

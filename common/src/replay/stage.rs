@@ -25,6 +25,8 @@ pub(super) struct Stage {
     pub(super) start: Instant,
     pub(super) programs: Vec<Program>,
     pub(super) printed: Vec<Printed>,
+    /// By how much a wait of the replay's took longer than it should have, at worst.
+    pub(super) stall: Duration,
     environment: Environment,
     mark: String,
     open_streams: usize,
@@ -51,6 +53,7 @@ impl Stage {
             start,
             programs: Vec::new(),
             printed: Vec::new(),
+            stall: Duration::ZERO,
             environment,
             mark: leftovers::next_mark(),
             open_streams: 0,
@@ -132,8 +135,16 @@ impl Stage {
         let deadline = Instant::now() + time;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.messages.recv_timeout(left).ok()? {
-                Message::Printed(printed) => return Some(printed),
+            let Ok(message) = self.messages.recv_timeout(left) else {
+                self.stall = self.stall.max(deadline.elapsed());
+                return None;
+            };
+            match message {
+                Message::Printed(printed) => {
+                    let arrived = printed.at.map(|at| self.start.elapsed().saturating_sub(at));
+                    self.stall = self.stall.max(arrived.unwrap_or_default());
+                    return Some(printed);
+                }
                 Message::Closed => self.open_streams -= 1,
                 Message::Ended(pid, status) => {
                     let program = self.programs.iter_mut().find(|program| program.pid == pid);
