@@ -61,7 +61,8 @@ pub struct Queue<T> {
 impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// A queue without a limit of items: `Queue()`.
     ///
-    /// `put` never waits, until 16 GiB of items are outstanding.
+    /// `put` does not wait for readers until 16 GiB of items are outstanding, but for a moment (a
+    /// nanosecond for each byte) before large items take more memory than a few MiB.
     ///
     /// # Errors
     /// [`Error::Os`](crate::Error::Os) if the system refuses the shared memory: 32 GiB of address

@@ -43,6 +43,11 @@ impl Patience {
     }
 }
 
+/// An item of this length, in bytes, waits a little for readers that are at work, a nanosecond for
+/// each byte, before it takes memory that must be got from the system: that would take about as
+/// long, and for each item that follows.
+const LARGE: usize = 64 << 10;
+
 /// A queue of byte strings in shared memory. It is serialised for a process that is being started.
 pub(crate) struct RawQueue {
     rings: Rings,
@@ -81,6 +86,8 @@ impl RawQueue {
             });
         }
         let header = self.header();
+        let is_large = item.len() >= LARGE && !matches!(patience, Patience::None);
+        let mut crowded_until = None;
         // Known only after the first failure: a look at it costs the consumers a cache miss.
         let mut taken_before = None;
         loop {
@@ -91,6 +98,18 @@ impl RawQueue {
             };
             if self.is_closed() {
                 return Err(Error::Closed);
+            }
+            if is_large && self.rings.is_crowded(item.len()) {
+                let patience = Duration::from_nanos(item.len() as u64);
+                let until = *crowded_until.get_or_insert_with(|| Instant::now() + patience);
+                if Instant::now() < until {
+                    let before = self.taken();
+                    drop(held);
+                    let something_taken = || self.taken() != before || self.is_closed();
+                    let room = &header.room.0;
+                    room.wait(&self.for_room, Some(until), something_taken);
+                    continue;
+                }
             }
             let ordinal = self.rings.put(item);
             drop(held);

@@ -69,6 +69,20 @@ impl Rings {
         Some(count)
     }
 
+    /// Whether an item of this length must go to a cold ring now, and would have room in a smaller
+    /// one if the consumers were further.
+    pub(crate) fn is_crowded(&self, len: usize) -> bool {
+        let header = self.header();
+        let count = header.put.0.load(Relaxed);
+        let tail = Place::from_word(header.producers.at[(count & 1) as usize].load(Relaxed));
+        let need = record_bytes(len);
+        let could_hold = |ring: usize| need + WORD <= self.memory.lap(ring);
+        tail.ring < COLD
+            && could_hold(COLD - 1)
+            && !self.fits(tail, need)
+            && !(tail.ring + 1..COLD).any(|ring| could_hold(ring) && self.is_vacant(ring))
+    }
+
     /// Whether the limit of items allows another.
     #[inline]
     fn has_room_for_one_more(&self, count: u64) -> bool {
