@@ -16,6 +16,7 @@ compile_error!(
     "multiprocess needs Linux with glibc: fork, pidfd, parent-death signals, robust process-shared mutexes, futexes and memfd; it has not been run elsewhere"
 );
 
+pub mod chaos;
 mod child;
 mod codec;
 mod error;
