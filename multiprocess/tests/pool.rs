@@ -1,7 +1,6 @@
 //! The pool's promises. Each test is a program of its own that may be killed.
 
 use std::{
-    fs,
     os::unix::process::CommandExt,
     panic::{self, AssertUnwindSafe},
     process,
@@ -22,11 +21,9 @@ use rand::RngExt;
 use serde::{Deserialize, Deserializer, Serialize};
 
 #[macro_use]
-#[path = "queue/support.rs"]
-#[expect(dead_code, reason = "the tests of the queue use the rest of it")]
 mod support;
 
-use support::{Child, NOW, SOON};
+use support::{Child, NOW, SOON, all_end, is_gone};
 
 tests![
     r01_a_worker_killed_with_a_task_is_reported_and_no_other_task_notices,
@@ -99,23 +96,6 @@ fn have(child: &mut process::Command) {
     let child = child.spawn().expect("there is a sleep").id();
     notes().put(&process::id().cast_signed()).expect("open");
     notes().put(&child.cast_signed()).expect("open");
-}
-
-/// Whether a process runs no more; it may still be in the process table.
-fn is_gone(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
-        state.is_some_and(|state| state.starts_with(['Z', 'X']))
-    }) || kill(Pid::from_raw(pid), None).is_err()
-}
-
-#[track_caller]
-fn all_end(pids: &[i32]) {
-    let deadline = Instant::now() + SOON;
-    while let Some(pid) = pids.iter().find(|&&pid| !is_gone(pid)) {
-        assert!(Instant::now() < deadline, "process {pid} still runs");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// The workers, all of them forked.

@@ -1,6 +1,7 @@
 //! The queue's promises, in processes of one thread each.
 
 #[macro_use]
+#[path = "../support/mod.rs"]
 mod support;
 
 // What holds while nobody is killed.

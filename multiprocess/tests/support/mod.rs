@@ -1,14 +1,25 @@
 //! Runs each test in a process of its own, with a deadline, and ends whatever it leaves behind.
+//!
+//! What a test and its children print is shown only if the test fails: most of it is the panics that
+//! the test expects.
 
-use std::fs;
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each test binary uses a part of it, and each another one"
+)]
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use multiprocess::fork_for_tests;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, setpgid};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdout, setpgid};
 
 /// No test needs so long, on whatever machine.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -41,17 +52,30 @@ pub(crate) fn main(tests: &[Test]) -> ! {
 }
 
 fn in_process(test: fn()) -> Result<(), Failed> {
+    let output = memfd_create("output", MFdFlags::MFD_CLOEXEC).expect("memory for a test's output");
     let child = Child::fork(|| {
         setpgid(Pid::from_raw(0), Pid::from_raw(0)).expect("a child may lead a group");
+        dup2_stdout(&output).expect("the output has a place");
+        dup2_stderr(&output).expect("the output has a place");
         test();
     });
     let status = child.wait();
     let _ = killpg(child.pid, Signal::SIGKILL);
-    match status {
-        Some(WaitStatus::Exited(_, 0)) => Ok(()),
-        Some(status) => Err(format!("the test ended with {status:?}").into()),
-        None => Err(format!("the test still ran after {DEADLINE:?}").into()),
-    }
+    let failure = match status {
+        Some(WaitStatus::Exited(_, 0)) => return Ok(()),
+        Some(status) => format!("the test ended with {status:?}"),
+        None => format!("the test still ran after {DEADLINE:?}"),
+    };
+    Err(format!("{failure}\n{}", text(&output.into())).into())
+}
+
+fn text(output: &File) -> String {
+    let len = output.metadata().expect("an open file").len();
+    let mut bytes = vec![0; len as usize];
+    output
+        .read_exact_at(&mut bytes, 0)
+        .expect("the file is so long");
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A forked process; killed, if it still runs, when it goes out of scope.
@@ -121,5 +145,23 @@ impl Drop for Child {
             let _ = kill(self.pid, Signal::SIGKILL);
             let _ = waitpid(self.pid, None);
         }
+    }
+}
+
+/// Whether a process runs no more; it may still be in the process table.
+pub(crate) fn is_gone(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+        state.is_some_and(|state| state.starts_with(['Z', 'X']))
+    }) || kill(Pid::from_raw(pid), None).is_err()
+}
+
+/// Waits until none of these processes runs any more.
+#[track_caller]
+pub(crate) fn all_end(pids: &[i32]) {
+    let deadline = Instant::now() + SOON;
+    while let Some(pid) = pids.iter().find(|&&pid| !is_gone(pid)) {
+        assert!(Instant::now() < deadline, "process {pid} still runs");
+        thread::sleep(Duration::from_millis(1));
     }
 }
