@@ -10,6 +10,7 @@
 )]
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,6 +30,9 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// The deadline of a wait that should come to nothing.
 pub(crate) const NOW: Duration = Duration::from_millis(20);
+
+/// How a line starts that says what a test could not look at.
+const SKIPPED: &str = "skipped: ";
 
 /// A test: its name, which is its claim, and its function.
 pub(crate) type Test = (&'static str, fn());
@@ -62,7 +66,12 @@ fn in_process(test: fn()) -> Result<(), Failed> {
     let status = child.wait();
     let _ = killpg(child.pid, Signal::SIGKILL);
     let failure = match status {
-        Some(WaitStatus::Exited(_, 0)) => return Ok(()),
+        Some(WaitStatus::Exited(_, 0)) => {
+            let output = text(&output.into());
+            let skipped = output.lines().filter(|line| line.starts_with(SKIPPED));
+            skipped.for_each(|line| eprintln!("{line}"));
+            return Ok(());
+        }
         Some(status) => format!("the test ended with {status:?}"),
         None => format!("the test still ran after {DEADLINE:?}"),
     };
@@ -76,6 +85,30 @@ fn text(output: &File) -> String {
         .read_exact_at(&mut bytes, 0)
         .expect("the file is so long");
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Whether there is a program; a test that lacks it says so, and must not lack it under CI.
+pub(crate) fn has_program(name: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).any(|folder| folder.join(name).is_file());
+    if !found {
+        assert!(std::env::var_os("CI").is_none(), "there is no {name}");
+        eprintln!("{SKIPPED}there is no {name}");
+    }
+    found
+}
+
+/// What `work` and its children write to standard output.
+pub(crate) fn printed(work: impl FnOnce()) -> String {
+    let output = memfd_create("output", MFdFlags::MFD_CLOEXEC).expect("memory for what is printed");
+    let child = Child::fork(|| {
+        dup2_stdout(&output).expect("the output has a place");
+        work();
+        // As at the end of `main`.
+        std::io::stdout().flush().expect("a file takes it");
+    });
+    child.succeed();
+    text(&output.into())
 }
 
 /// A forked process; killed, if it still runs, when it goes out of scope.
@@ -114,16 +147,12 @@ impl Child {
 
     /// Whether the process sleeps: in the wait of the call that it makes.
     pub(crate) fn is_asleep(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("a child is seen");
-        stat.rsplit_once(')')
-            .is_some_and(|(_, state)| state.starts_with(" S"))
+        is_asleep(self.pid.as_raw())
     }
 
     /// Waits until the process does: its call has found nothing and waits.
     pub(crate) fn wait_until_asleep(&self) {
-        while !self.is_asleep() {
-            thread::yield_now();
-        }
+        wait_until_asleep(self.pid.as_raw());
     }
 
     /// Kills the process with SIGKILL and waits until it is gone.
@@ -145,6 +174,20 @@ impl Drop for Child {
             let _ = kill(self.pid, Signal::SIGKILL);
             let _ = waitpid(self.pid, None);
         }
+    }
+}
+
+/// Whether a child sleeps: in the wait of the call that it makes.
+fn is_asleep(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a child is seen");
+    stat.rsplit_once(')')
+        .is_some_and(|(_, state)| state.starts_with(" S"))
+}
+
+/// Waits until a child does.
+pub(crate) fn wait_until_asleep(pid: i32) {
+    while !is_asleep(pid) {
+        thread::yield_now();
     }
 }
 

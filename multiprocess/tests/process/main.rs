@@ -1,0 +1,19 @@
+//! The promises of `Process`, in programs of one thread each.
+
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod support;
+
+// How a process ended, and what `join` says of it.
+mod outcome;
+// What a handle can do, and what becomes of a process without one.
+mod handle;
+// What a child starts with, and what it prints.
+mod start;
+// What is left when processes end, and when their parent does.
+mod remains;
+
+fn main() {
+    let tests = [outcome::TESTS, handle::TESTS, start::TESTS, remains::TESTS];
+    support::main(&tests.concat())
+}
