@@ -50,7 +50,8 @@ pub struct Output {
 /// `subprocess.call`.
 ///
 /// The program stays in this one's process group: it can read the terminal, and Ctrl-C reaches
-/// both. A stream that was set to [`Stdio::piped`] is read and thrown away.
+/// both. A stream that was set to [`Stdio::piped`] is read and thrown away. What the program leaves
+/// running is not waited for.
 ///
 /// # Errors
 ///
@@ -249,7 +250,8 @@ impl Run {
             // Before the wait, since input that is empty or written to its end closes the pipe.
             pipes.transfer();
             let mut fds = pipes.poll_fds();
-            if self.ended && fds.is_empty() {
+            // Of output that nobody wants, the end may be far: a child may hold the pipe open.
+            if self.ended && (fds.is_empty() || pipes.keep == Keep::Nothing) {
                 self.reaped = true;
                 return self.child.wait().map(Some);
             }

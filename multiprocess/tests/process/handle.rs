@@ -223,10 +223,11 @@ fn a_dropped_handle_does_not_want_the_value() {
     drop(Process::spawn(|| "x".repeat(64 << 20)).unwrap());
 }
 
+/// The grandchild has what the child had open, also the end of the pipe to the parent.
 fn a_grandchild_that_lives_on_is_not_waited_for() {
     let process = Process::spawn(|| {
-        let child = sleeper();
-        let pid = child.pid();
+        let child = Child::fork(|| thread::sleep(Duration::from_secs(600)));
+        let pid = child.pid.as_raw();
         mem::forget(child);
         pid
     });

@@ -122,6 +122,16 @@ fn a_panic_comes_back_with_its_message_and_place() {
 
 fn a_panic_with_something_else_than_text_is_told_as_well() {
     panics_with("a value that is not text", || panic_any(7));
+    panics_with("a value that is not text", || panic_any(Bomb));
+}
+
+/// What a panic threw is dropped nowhere, since that could panic as well.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
 }
 
 fn a_panic_that_was_caught_is_none() {

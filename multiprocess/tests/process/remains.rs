@@ -7,7 +7,7 @@ use std::{fs, mem, panic, process, thread};
 
 use multiprocess::{Process, Queue};
 
-use crate::support::{Child, SOON, all_end, has_program, is_gone};
+use crate::support::{Child, SOON, all_end, has_program, is_gone, leaves_nothing};
 
 tests![
     r12_a_daemon_dies_with_its_killed_parent_and_no_other_process_does,
@@ -99,25 +99,6 @@ fn a_daemon_whose_parent_is_dead_already_does_nothing() {
     }
     drop(theirs);
     assert_eq!(end.read(&mut [0]).unwrap(), 0);
-}
-
-/// Open descriptors, mappings and children of this process.
-fn possessions() -> (usize, usize, String) {
-    let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
-    let mappings = fs::read_to_string("/proc/self/maps").unwrap();
-    let me = process::id();
-    let children = fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap();
-    (descriptors, mappings.lines().count(), children)
-}
-
-/// Does the work so often and looks for what it has left.
-fn leaves_nothing(times: usize, mut work: impl FnMut()) {
-    // The first time, buffers and caches come into being that stay.
-    work();
-    let before = possessions();
-    assert_eq!(before.2, "");
-    (0..times).for_each(|_| work());
-    assert_eq!(possessions(), before);
 }
 
 fn ten_thousand_processes_one_after_another_leave_nothing() {

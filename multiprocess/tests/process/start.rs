@@ -62,7 +62,10 @@ fn r06_a_program_with_threads_is_refused_with_their_number() {
 /// The kernel counts a thread for a moment after it was joined.
 fn a_program_whose_threads_have_ended_is_not_refused() {
     for n in 0..300 {
-        thread::spawn(|| ()).join().unwrap();
+        let threads = [(); 4].map(|()| thread::spawn(|| ()));
+        for thread in threads {
+            thread.join().unwrap();
+        }
         assert_eq!(Process::spawn(|| n).unwrap().join().unwrap(), n);
     }
 }

@@ -208,3 +208,23 @@ pub(crate) fn all_end(pids: &[i32]) {
         thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Open descriptors, mappings and children of this process.
+fn possessions() -> (usize, usize, String) {
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
+    let mappings = fs::read_to_string("/proc/self/maps").unwrap();
+    let me = std::process::id();
+    let children = fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap();
+    (descriptors, mappings.lines().count(), children)
+}
+
+/// Does the work so often and looks for what it has left.
+#[track_caller]
+pub(crate) fn leaves_nothing(times: usize, mut work: impl FnMut()) {
+    // The first time, buffers and caches come into being that stay.
+    work();
+    let before = possessions();
+    assert_eq!(before.2, "");
+    (0..times).for_each(|_| work());
+    assert_eq!(possessions(), before);
+}
