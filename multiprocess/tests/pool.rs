@@ -30,12 +30,14 @@ tests![
     r02_a_killed_idle_worker_is_noticed_by_nobody,
     r14_a_result_that_does_not_deserialise_fails_alone,
     r15_a_task_that_exits_is_reported_with_its_code,
+    r17_of_ten_tasks_one_of_which_kills_its_worker_nine_succeed,
     r18_a_task_over_its_time_is_killed_with_its_children,
     r19_an_initializer_that_fails_fails_the_pool_with_its_reason,
     r21_an_endless_iterator_is_taken_only_as_far_as_needed,
     r22_a_task_may_have_a_pool_of_its_own,
     r27_a_worker_killed_while_sending_a_large_result_is_no_obstacle,
     r29_a_killed_application_takes_busy_workers_and_their_children_along,
+    r30_a_timeout_ends_the_wait_although_the_task_runs_on,
     a_panic_comes_back_with_its_message_and_place,
     a_cancelled_task_that_waits_is_not_begun,
     a_cancelled_task_that_runs_is_killed,
@@ -200,6 +202,28 @@ fn r15_a_task_that_exits_is_reported_with_its_code() {
     healthy(&pool);
 }
 
+/// Python's `ProcessPoolExecutor`: eight of ten are lost, and it takes no more.
+fn r17_of_ten_tasks_one_of_which_kills_its_worker_nine_succeed() {
+    let pool = Pool::new(2).unwrap();
+    let task = |n: u64| {
+        if n == 1 {
+            kill_myself();
+        }
+        n
+    };
+    let results: Vec<_> = (0..10)
+        .map(|n| pool.apply_async(task, n).unwrap())
+        .collect();
+    for (n, result) in results.iter().enumerate() {
+        match result.get_timeout(SOON) {
+            Ok(value) => assert_eq!(value, n as u64),
+            Err(error) => assert!(n == 1 && matches!(error, Error::Killed { signal: 9, .. })),
+        }
+    }
+    assert_eq!(pool.apply(task, 11).unwrap(), 11);
+    healthy(&pool);
+}
+
 fn r18_a_task_over_its_time_is_killed_with_its_children() {
     notes();
     let timeout = Duration::from_millis(300);
@@ -301,6 +325,27 @@ fn r29_a_killed_application_takes_busy_workers_and_their_children_along() {
     let pids = [(); 5].map(|()| notes().get_timeout(SOON).unwrap());
     assert!(!pids.iter().any(|&pid| is_gone(pid)));
     application.kill();
+    all_end(&pids);
+}
+
+/// Python's `ProcessPoolExecutor`: at the end of the block it waits for the task.
+fn r30_a_timeout_ends_the_wait_although_the_task_runs_on() {
+    fn in_a_block() -> Result<()> {
+        let pool = Pool::new(1)?;
+        let endless = |()| {
+            have_a_child();
+            sleep_long();
+        };
+        let result = pool.apply_async(endless, ())?;
+        result.get_timeout(NOW)
+    }
+    notes();
+    let begin = Instant::now();
+    assert!(matches!(in_a_block(), Err(Error::TimedOut)));
+    // The task sleeps for ten minutes.
+    assert!(begin.elapsed() < SOON);
+    // It may have been ended before it began.
+    let pids: Vec<i32> = std::iter::from_fn(|| notes().try_get().ok()).collect();
     all_end(&pids);
 }
 

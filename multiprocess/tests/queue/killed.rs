@@ -11,6 +11,7 @@ tests![
     r04_a_writer_killed_in_the_middle_of_an_item_holds_up_nobody,
     r05_a_writer_exits_before_its_items_are_read,
     r07_the_lock_of_a_killed_owner_goes_to_the_next,
+    r08_a_waiter_that_was_killed_holds_up_nobody_who_wakes_it,
     r27_a_worker_killed_while_sending_a_large_result_is_no_obstacle,
     join_says_how_many_items_died_with_their_readers,
     join_waits_for_a_living_reader,
@@ -97,6 +98,35 @@ fn r07_the_lock_of_a_killed_owner_goes_to_the_next() {
         while queue.get_timeout(std::time::Duration::ZERO).is_ok() {}
         queue.put_timeout(&round, SOON).unwrap();
         assert_eq!(queue.get_timeout(SOON).unwrap(), round);
+    }
+}
+
+/// Python: `Event.set()` waits for ever for an answer of the dead.
+fn r08_a_waiter_that_was_killed_holds_up_nobody_who_wakes_it() {
+    let (items, room) = (Queue::<u32>::new().unwrap(), Queue::bounded(1).unwrap());
+    let in_hand = Queue::new().unwrap();
+    room.put(&0).unwrap();
+    for n in 1..=20 {
+        in_hand.put(&n).unwrap();
+        in_hand.get().unwrap();
+        let waiters = [
+            Child::fork(|| take(1, &items)),
+            Child::fork(|| take(1, &items)),
+            Child::fork(|| room.put(&n).unwrap()),
+            Child::fork(|| in_hand.join().unwrap()),
+        ];
+        waiters.iter().for_each(Child::wait_until_asleep);
+        waiters.iter().for_each(Child::kill);
+        let survivors = [
+            Child::fork(|| take(1, &items)),
+            Child::fork(|| room.put_timeout(&n, SOON).unwrap()),
+            Child::fork(|| in_hand.join().unwrap()),
+        ];
+        survivors.iter().for_each(Child::wait_until_asleep);
+        items.put_timeout(&n, SOON).unwrap();
+        assert_eq!(room.get_timeout(SOON).unwrap(), n - 1);
+        in_hand.task_done().unwrap();
+        survivors.iter().for_each(Child::succeed);
     }
 }
 

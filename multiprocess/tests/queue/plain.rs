@@ -16,7 +16,7 @@ tests![
     a_full_queue_refuses_and_then_waits,
     an_empty_queue_says_so_and_then_waits,
     a_closed_queue_drains_and_wakes_everyone,
-    an_item_that_cannot_be_serialised_fails_in_put,
+    r16_an_item_that_cannot_be_serialised_fails_in_put,
     join_returns_when_every_item_is_done,
     task_done_without_an_item_is_an_error,
 ];
@@ -145,8 +145,8 @@ impl Serialize for Untold {
     }
 }
 
-/// r16: Python's `put` returns, and the item is lost in silence.
-fn an_item_that_cannot_be_serialised_fails_in_put() {
+/// Python: `put` returns, and the item is lost in silence.
+fn r16_an_item_that_cannot_be_serialised_fails_in_put() {
     let queue = Queue::new().unwrap();
     let refused = queue.put(&Untold);
     assert!(matches!(&refused, Err(Error::Serial { attempt, .. }) if attempt.contains("Untold")));
