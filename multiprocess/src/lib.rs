@@ -1,5 +1,8 @@
 //! Chapter 1: processes, pools and queues, as Python's `multiprocessing` and `subprocess` have them.
 //!
+//! [`coming_from_python`] maps all names of theirs, and [`failures`] lists what goes wrong with them
+//! and not here.
+//!
 //! | Python | here |
 //! |---|---|
 //! | `Process(target=f).start()`, `join`, `terminate`, `kill` | [`Process`] |
@@ -50,3 +53,9 @@ pub use sys::fork_for_tests::fork_for_tests;
 pub fn on_step(hook: impl FnMut(&'static str) + 'static) {
     queue::step::on_step(hook);
 }
+
+#[doc = include_str!("coming_from_python.md")]
+pub mod coming_from_python {}
+
+#[doc = include_str!("failures.md")]
+pub mod failures {}
