@@ -102,6 +102,19 @@ impl Pair {
 ///
 /// A forked process has copies of all ends that its parent had. When it uses one end, it gives up
 /// its copy of the other; in Python it must do so itself, or the end of file never comes.
+///
+/// # Examples
+///
+/// ```
+/// use multiprocess::{Process, pipe};
+///
+/// let (ours, theirs) = pipe::<String, usize>()?;
+/// let child = Process::spawn(move || theirs.send(&theirs.recv().unwrap().len()).unwrap())?;
+/// ours.send(&"how long".to_string())?;
+/// assert_eq!(ours.recv()?, 8);
+/// child.join()?;
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
 pub struct Connection<S, R> {
     pair: Arc<Pair>,
     side: usize,

@@ -158,6 +158,15 @@ pub struct Pool {
 }
 
 /// What a [`Pool`] is to be like; made by [`Pool::builder`].
+///
+/// # Examples
+///
+/// ```
+/// let builder = multiprocess::Pool::builder().workers(2).name("squares");
+/// let pool = builder.build()?;
+/// assert_eq!(pool.workers(), 2);
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
 #[derive(Debug, Default)]
 #[must_use = "a builder starts nothing until `build`"]
 pub struct Builder {
@@ -172,6 +181,14 @@ pub struct Builder {
 impl Builder {
     /// How many workers: Python's `processes`. At least 1, at most 1024; otherwise as many as the
     /// machine has CPUs for this program.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::builder().workers(3).build()?;
+    /// assert_eq!(pool.workers(), 3);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
@@ -223,6 +240,15 @@ impl Builder {
 
     /// After how many tasks a worker is replaced by a fresh one: Python's `maxtasksperchild`. A
     /// chunk of a map counts as one. 0 counts as 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::builder().workers(1).max_tasks_per_child(1).build()?;
+    /// let process = |()| std::process::id();
+    /// assert_ne!(pool.apply(process, ())?, pool.apply(process, ())?);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
         self.max_tasks_per_child = Some(tasks.max(1));
         self
@@ -231,6 +257,19 @@ impl Builder {
     /// How long a task, or a chunk of a map, may run. After that it is killed with its worker's
     /// process group and gives [`Error::TaskTimedOut`]; it is not tried again. Python has no such
     /// limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool};
+    /// use std::{thread, time::Duration};
+    ///
+    /// let limit = Duration::from_millis(50);
+    /// let pool = Pool::builder().workers(1).task_timeout(limit).build()?;
+    /// let late = pool.apply(thread::sleep, Duration::from_secs(600));
+    /// assert!(matches!(late, Err(Error::TaskTimedOut { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn task_timeout(mut self, timeout: Duration) -> Self {
         self.task_timeout = Some(timeout);
         self
@@ -239,12 +278,43 @@ impl Builder {
     /// How often a task is tried again whose worker died with it; otherwise never. A task that
     /// panics has an answer and is not tried again. The tries happen while somebody waits for a
     /// result, since the application keeps the task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Pool, Queue};
+    /// use std::{process, sync::OnceLock};
+    ///
+    /// static TRIES: OnceLock<Queue<u32>> = OnceLock::new();
+    ///
+    /// let tries = TRIES.get_or_init(|| Queue::new().unwrap());
+    /// let pool = Pool::builder().workers(1).retries(2).build()?;
+    /// let succeeds_at_last = |n: u64| {
+    ///     let tries = TRIES.get().unwrap();
+    ///     tries.put(&process::id()).unwrap();
+    ///     if tries.len() < 3 {
+    ///         process::abort();
+    ///     }
+    ///     n * n
+    /// };
+    /// assert_eq!(pool.apply(succeeds_at_last, 5)?, 25);
+    /// assert_eq!(tries.len(), 3);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
     /// Names the pool, in errors and in `ps`; otherwise it is `Pool-1`, `Pool-2`, ….
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::builder().workers(1).name("squares").build()?;
+    /// assert!(format!("{pool:?}").contains("squares"));
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -315,6 +385,14 @@ impl Pool {
     /// # Errors
     ///
     /// Those of [`Builder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(4)?;
+    /// assert_eq!(pool.map(|n: u64| n * n, 1..=3)?, [1, 4, 9]);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn new(workers: usize) -> Result<Self> {
         Self::builder().workers(workers).build()
     }
@@ -576,12 +654,29 @@ impl Pool {
     }
 
     /// How many workers the pool has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// assert_eq!(pool.workers(), 2);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn workers(&self) -> usize {
         self.office.shop.workers
     }
 
     /// The process ids of the workers at this moment, for a look at them with `ps`. A worker that
     /// was just replaced may still be among them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(1)?;
+    /// let pid = pool.apply(|()| std::process::id(), ())?;
+    /// assert_eq!(pool.worker_pids(), [pid as i32]);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn worker_pids(&self) -> Vec<i32> {
         let slots = &self.office.shop.control.slots[..self.workers()];
         slots
@@ -592,6 +687,16 @@ impl Pool {
     }
 
     /// The process id of the supervisor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(1)?;
+    /// // The supervisor is the parent of the workers.
+    /// let parent = pool.apply(|()| std::os::unix::process::parent_id(), ())?;
+    /// assert_eq!(pool.supervisor_pid(), parent as i32);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn supervisor_pid(&self) -> i32 {
         self.office.supervisor()
     }
@@ -619,6 +724,17 @@ impl Pool {
     ///
     /// [`Error::PoolBroken`] or [`Error::InitializerFailed`], if tasks were not done for that
     /// reason. That a task failed is told by its own handle.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// let square = pool.apply_async(|n: u64| n * n, 9)?;
+    /// pool.join()?;
+    /// assert!(square.ready());
+    /// assert_eq!(square.get()?, 81);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn join(self) -> Result<()> {
         self.office.close();
         self.office.wait_for_all()?;
@@ -628,6 +744,19 @@ impl Pool {
 
     /// Ends the workers and what they started at once: `terminate()`. Tasks that are not done are
     /// [`Cancelled`](Error::Cancelled). Dropping the pool does the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool};
+    /// use std::{thread, time::Duration};
+    ///
+    /// let pool = Pool::new(1)?;
+    /// let endless = pool.apply_async(thread::sleep, Duration::from_secs(600))?;
+    /// pool.terminate();
+    /// assert!(matches!(endless.get(), Err(Error::Cancelled)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn terminate(self) {}
 }
 

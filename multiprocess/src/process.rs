@@ -73,6 +73,15 @@ pub struct Process<T> {
 }
 
 /// What a [`Process`] is to be called and how it is to end; made by [`Process::builder`].
+///
+/// # Examples
+///
+/// ```
+/// let worker = multiprocess::Process::builder().name("worker");
+/// let processes = [worker.clone().spawn(|| 1)?, worker.spawn(|| 2)?];
+/// assert!(processes.iter().all(|process| process.name() == "worker"));
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "a builder starts nothing until `spawn`"]
 pub struct Builder {
@@ -101,6 +110,14 @@ impl Process<()> {
 impl Builder {
     /// Names the process, for errors and `Debug`; otherwise it is `Process-1`, `Process-2`, … as
     /// in Python.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let process = multiprocess::Process::builder().name("reader").spawn(|| 7)?;
+    /// assert_eq!(process.name(), "reader");
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -110,6 +127,19 @@ impl Builder {
     ///
     /// Python's daemons survive a killed parent. Here the kernel kills them (`PR_SET_PDEATHSIG`,
     /// see prctl(2)). That covers the process, not the children that it may have itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::Process;
+    /// use std::{thread, time::Duration};
+    ///
+    /// let endless = || thread::sleep(Duration::from_secs(600));
+    /// let watcher = Process::builder().daemon(true).spawn(endless)?;
+    /// // Kills it; any other process would be waited for.
+    /// drop(watcher);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = daemon;
         self
@@ -120,6 +150,14 @@ impl Builder {
     /// # Errors
     ///
     /// Those of [`Process::spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let process = multiprocess::Process::builder().name("adder").spawn(|| 3 + 4)?;
+    /// assert_eq!(process.join()?, 7);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn spawn<T, F>(self, function: F) -> Result<Process<T>>
     where
         T: Serialize + DeserializeOwned,
@@ -347,16 +385,49 @@ impl<T> Process<T> {
     }
 
     /// The process id: Python's `pid`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::Process;
+    ///
+    /// let process = Process::spawn(std::process::id)?;
+    /// let pid = process.pid();
+    /// assert_eq!(process.join()?, pid as u32);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn pid(&self) -> i32 {
         self.child.pid()
     }
 
     /// The name: Python's `name`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let process = multiprocess::Process::spawn(|| ())?;
+    /// assert_eq!(process.name(), "Process-1");
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether the process still runs: Python's `is_alive()`. Does not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Process, Queue};
+    ///
+    /// let gate = Queue::<()>::new()?;
+    /// let mut process = Process::spawn(|| gate.get().unwrap())?;
+    /// assert!(process.is_alive());
+    /// gate.put(&())?;
+    /// process.join_timeout(std::time::Duration::from_secs(60))?;
+    /// assert!(!process.is_alive());
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
     pub fn is_alive(&self) -> bool {
         self.child.pidfd().is_ok() && self.exitcode().is_none()
     }
@@ -393,6 +464,18 @@ impl<T> Process<T> {
     ///
     /// [`Error::Os`] if the process has become another user's, or this is not the process that
     /// spawned it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Process};
+    /// use std::{thread, time::Duration};
+    ///
+    /// let process = Process::spawn(|| thread::sleep(Duration::from_secs(600)))?;
+    /// process.terminate()?;
+    /// assert!(matches!(process.join(), Err(Error::Killed { signal: 15, .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn terminate(&self) -> Result<()> {
         self.signal(libc::SIGTERM)
     }
@@ -402,6 +485,18 @@ impl<T> Process<T> {
     /// # Errors
     ///
     /// Those of [`terminate`](Self::terminate).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Process};
+    /// use std::{thread, time::Duration};
+    ///
+    /// let process = Process::spawn(|| thread::sleep(Duration::from_secs(600)))?;
+    /// process.kill()?;
+    /// assert!(matches!(process.join(), Err(Error::Killed { signal: 9, .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn kill(&self) -> Result<()> {
         self.signal(libc::SIGKILL)
     }

@@ -36,6 +36,19 @@ use crate::{
 };
 
 /// What a program wrote and how it ended: what Python's `communicate()` and `returncode` give.
+///
+/// # Examples
+///
+/// ```
+/// use multiprocess::subprocess::{Output, communicate};
+/// use std::process::Command;
+///
+/// let mut command = Command::new("sh");
+/// command.args(["-c", "echo out; echo err >&2; kill -9 $$"]);
+/// let Output { code, stdout, stderr } = communicate(&mut command, b"")?;
+/// assert_eq!((code, stdout, stderr), (-9, b"out\n".to_vec(), b"err\n".to_vec()));
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     /// The exit code, or minus the signal that ended the program.

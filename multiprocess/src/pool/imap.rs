@@ -15,6 +15,17 @@ const AHEAD: usize = 4;
 ///
 /// It takes arguments from the iterator only as far ahead as the workers need. Each item is a
 /// result of its own: one task that fails does not end the others.
+///
+/// # Examples
+///
+/// ```
+/// let pool = multiprocess::Pool::new(2)?;
+/// let (halves, odd): (Vec<_>, Vec<_>) = pool
+///     .imap(|n: u32| if n % 2 == 0 { n / 2 } else { panic!("{n} is odd") }, 0..4)
+///     .partition(Result::is_ok);
+/// assert_eq!((halves.len(), odd.len()), (2, 2));
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
 #[must_use = "nothing is run until the iterator is asked"]
 pub struct Imap<I, R> {
     office: Arc<Office>,

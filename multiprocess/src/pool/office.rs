@@ -56,6 +56,18 @@ struct Task {
 
 /// How many items are done, of how many that were handed in: made by
 /// [`Pool::progress`](crate::Pool::progress).
+///
+/// # Examples
+///
+/// ```
+/// let pool = multiprocess::Pool::new(2)?;
+/// let mut squares = pool.imap_unordered(|n: u64| n * n, 0..100);
+/// squares.next();
+/// let progress = pool.progress();
+/// println!("{} of {}", progress.done, progress.total);
+/// assert!(progress.done >= 1 && progress.total <= 100);
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Items with a result or an error.
