@@ -7,11 +7,13 @@ use anyhow::Context;
 
 use crate::Exit;
 
-const GATES: [&str; 7] = [
+const GATES: [&str; 8] = [
     "fmt --all --check",
     "clippy --workspace --all-targets --locked -- -D warnings",
     "doc --workspace --no-deps --locked",
     "test --workspace --locked",
+    // Built to be killed between two stores of its choice, which no other build can.
+    "test --package multiprocess --features kill-points --test queue --locked",
     "run --quiet --package xtask -- all --fast",
     "run --quiet --package xtask -- chaos --rounds 2",
     "run --quiet --package xtask -- bench queue/roundtrip --rounds 1",

@@ -10,10 +10,20 @@ mod plain;
 mod sizes;
 // What holds when processes are killed.
 mod killed;
+// What holds when processes are killed between two stores, at each.
+#[cfg(feature = "kill-points")]
+mod steps;
 // The promises of a pipe.
 mod pipe;
 
 fn main() {
-    let tests = [plain::TESTS, sizes::TESTS, killed::TESTS, pipe::TESTS];
+    let tests = [
+        plain::TESTS,
+        sizes::TESTS,
+        killed::TESTS,
+        #[cfg(feature = "kill-points")]
+        steps::TESTS,
+        pipe::TESTS,
+    ];
     support::main(&tests.concat())
 }

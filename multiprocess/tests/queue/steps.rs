@@ -1,0 +1,236 @@
+//! A process that ends itself between two stores of its choice: what is then in the queue.
+//!
+//! `queue::model` tries every such moment in one process, with small rings. Here it is SIGKILL, in a
+//! process that holds a lock, with the rings of every queue.
+
+use std::io::{PipeWriter, Read, Write, pipe};
+use std::ops::Range;
+
+use multiprocess::{Error, Queue, on_step};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+
+use crate::support::{Child, SOON};
+
+tests![
+    a_writer_killed_at_any_step_has_put_its_item_or_not,
+    a_reader_killed_at_any_step_has_taken_its_item_or_not,
+    a_reader_killed_while_it_repairs_leaves_that_to_the_next,
+    who_sleeps_is_woken_though_the_waker_died_after_its_commit,
+];
+
+type Item = (u64, String);
+
+/// So many items walk through all kinds of rings.
+const ITEMS: u64 = 700;
+
+/// The names of the steps of one side, as they stand in the source.
+fn steps(side: &str) -> Vec<&'static str> {
+    let source = include_str!("../../src/queue/ring.rs");
+    let names = source.split("step(\"").skip(1);
+    let names = names.map(|rest| rest.split('"').next().expect("a name has an end"));
+    names.filter(|name| name.starts_with(side)).collect()
+}
+
+/// Which of its occurrences a process is killed at: few, if the step belongs to a change of rings.
+fn occurrences(step: &str) -> &'static [u64] {
+    match step {
+        "put: the link is written"
+        | "put: the end of the ring is written"
+        | "take: the end of the ring is written"
+        | "take: the ring left is empty"
+        | "take: the ring left is free"
+        | "take: the memory is given back"
+        | "take: the cold room is free" => &[1, 2],
+        _ => &[1, 2, 100, 250],
+    }
+}
+
+/// Whether an operation that was killed at this step has happened.
+fn has_happened(step: &str) -> bool {
+    ![
+        "put: the link is written",
+        "put: the end of the ring is written",
+        "put: the record is written",
+        "put: the position is written",
+        "take: the end of the ring is written",
+        "take: the item is read",
+        "take: the position is written",
+    ]
+    .contains(&step)
+}
+
+fn item(number: u64) -> Item {
+    let len = match number % 7 {
+        0 => 200_000,
+        1 | 2 => 10_000,
+        _ => 20,
+    };
+    let letter = char::from(b'a' + (number % 26) as u8);
+    (number, letter.to_string().repeat(len))
+}
+
+fn put(queue: &Queue<Item>, numbers: Range<u64>) {
+    numbers.for_each(|number| queue.put_timeout(&item(number), SOON).unwrap());
+}
+
+#[track_caller]
+fn take(queue: &Queue<Item>, number: u64) {
+    let taken = queue.get_timeout(SOON).unwrap();
+    assert!(taken == item(number), "{} for {number}", taken.0);
+    queue.task_done().unwrap();
+}
+
+/// Runs `work` in a process that is killed when it comes to a step for the n-th time. `work` may
+/// tell numbers. Returns the last, or 0, and whether the process came so far.
+fn perhaps_killed_at(
+    step: &'static str,
+    occurrence: u64,
+    work: impl FnOnce(PipeWriter),
+) -> (u64, bool) {
+    let (mut reader, writer) = pipe().unwrap();
+    let victim = Child::fork(|| {
+        let mut seen = 0;
+        on_step(move |name| {
+            seen += u64::from(name == step);
+            if seen == occurrence {
+                kill(Pid::this(), Signal::SIGKILL).unwrap();
+            }
+        });
+        work(writer.try_clone().unwrap());
+    });
+    drop(writer);
+    let mut told = Vec::new();
+    reader.read_to_end(&mut told).unwrap();
+    let last = told
+        .last_chunk()
+        .map_or(0, |last| u64::from_ne_bytes(*last));
+    match victim.wait() {
+        Some(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => (last, true),
+        Some(WaitStatus::Exited(_, 0)) => (last, false),
+        status => panic!("{step:?}, {occurrence}: {status:?}"),
+    }
+}
+
+#[track_caller]
+fn killed_at(step: &'static str, occurrence: u64, work: impl FnOnce(PipeWriter)) -> u64 {
+    let (last, killed) = perhaps_killed_at(step, occurrence, work);
+    assert!(killed, "it never came to {step:?} number {occurrence}");
+    last
+}
+
+fn tell(writer: &mut PipeWriter, number: u64) {
+    writer.write_all(&number.to_ne_bytes()).unwrap();
+}
+
+fn a_writer_killed_at_any_step_has_put_its_item_or_not() {
+    let steps = steps("put: ");
+    assert!(steps.len() >= 5);
+    for step in steps {
+        for &occurrence in occurrences(step) {
+            let queue = Queue::new().unwrap();
+            let in_hand = killed_at(step, occurrence, |mut writer| {
+                for number in 0..ITEMS {
+                    tell(&mut writer, number);
+                    queue.put(&item(number)).unwrap();
+                }
+            });
+            let count = in_hand + u64::from(has_happened(step));
+            assert_eq!(queue.len() as u64, count, "{step:?}, {occurrence}");
+            // The queue goes on, through all its rings, up and down.
+            put(&queue, count..ITEMS);
+            (0..ITEMS).for_each(|number| take(&queue, number));
+            put(&queue, 0..50);
+            (0..50).for_each(|number| take(&queue, number));
+            queue.join().unwrap();
+        }
+    }
+}
+
+/// A queue with items for a reader that is killed at the step; returns the number of the next item.
+fn after_a_killed_reader(queue: &Queue<Item>, step: &'static str, occurrence: u64) -> u64 {
+    put(queue, 0..ITEMS);
+    let done = killed_at(step, occurrence, |mut writer| {
+        for number in 0..ITEMS {
+            assert!(queue.get().unwrap() == item(number));
+            tell(&mut writer, number + 1);
+        }
+    });
+    done + u64::from(has_happened(step))
+}
+
+fn a_reader_killed_at_any_step_has_taken_its_item_or_not() {
+    let steps = steps("take: ");
+    assert!(steps.len() >= 9);
+    for step in steps {
+        for &occurrence in occurrences(step) {
+            let queue = Queue::new().unwrap();
+            let lost = after_a_killed_reader(&queue, step, occurrence);
+            assert_eq!(queue.len() as u64, ITEMS - lost, "{step:?}, {occurrence}");
+            // Nothing but what it had taken is missing, and all else is in order.
+            (lost..ITEMS).for_each(|number| take(&queue, number));
+            put(&queue, 0..ITEMS);
+            (0..ITEMS).for_each(|number| take(&queue, number));
+            match queue.join_timeout(SOON) {
+                Ok(()) => assert_eq!(lost, 0),
+                Err(Error::ItemsLost(count)) => assert_eq!(count, lost),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+fn a_reader_killed_while_it_repairs_leaves_that_to_the_next() {
+    // The steps after the commit are those of the repair.
+    let mut repairs = steps("take: ");
+    repairs.retain(|step| has_happened(step) && *step != "take: committed");
+    for &first in &repairs {
+        let mut pairs = 0;
+        for &second in &repairs {
+            let queue = Queue::new().unwrap();
+            let next = after_a_killed_reader(&queue, first, 1);
+            // In the repair, or in a take if there was nothing of the kind to repair.
+            let (taken, killed) = perhaps_killed_at(second, 1, |mut writer| {
+                let mut count = 0;
+                while queue.try_get().is_ok() {
+                    count += 1;
+                    tell(&mut writer, count);
+                }
+            });
+            pairs += u32::from(killed);
+            let mut next = next + taken;
+            if let Ok((number, text)) = queue.try_get() {
+                assert!([next, next + 1].contains(&number), "{number} after {next}");
+                assert!((number, text) == item(number));
+                next = number + 1;
+            }
+            (next..ITEMS).for_each(|number| take(&queue, number));
+            assert!(queue.is_empty());
+            put(&queue, 0..ITEMS);
+            (0..ITEMS).for_each(|number| take(&queue, number));
+        }
+        assert!(
+            pairs >= 1,
+            "after {first:?}, nobody came to any of the steps"
+        );
+    }
+}
+
+/// The commit and the wake are two acts, and the owner of a lock dies between them.
+fn who_sleeps_is_woken_though_the_waker_died_after_its_commit() {
+    for _ in 0..20 {
+        let items = Queue::new().unwrap();
+        let reader = Child::fork(|| take(&items, 0));
+        reader.wait_until_asleep();
+        killed_at("put: committed", 1, |_| items.put(&item(0)).unwrap());
+        reader.succeed();
+        let full = Queue::bounded(1).unwrap();
+        full.put(&item(0)).unwrap();
+        let writer = Child::fork(|| full.put(&item(1)).unwrap());
+        writer.wait_until_asleep();
+        killed_at("take: committed", 1, |_| drop(full.get()));
+        writer.succeed();
+        take(&full, 1);
+    }
+}
