@@ -20,11 +20,9 @@ use nix::{
 };
 
 #[macro_use]
-#[path = "queue/support.rs"]
-#[expect(dead_code, reason = "the tests of the queue use the rest of it")]
 mod support;
 
-use support::{Child, SOON};
+use support::{Child, SOON, all_end};
 
 tests![
     a_program_with_threads_starts_processes_and_pools,
@@ -74,12 +72,6 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not in time: {what}");
         thread::sleep(Duration::from_millis(1));
     }
-}
-
-fn is_gone(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").map(|(_, rest)| &rest[..1]);
-    matches!(state, None | Some("Z" | "X"))
 }
 
 fn children() -> Vec<i32> {
@@ -329,11 +321,9 @@ fn a_worker_of_a_program_with_threads_is_killed_and_no_other_task_notices() {
             }
         }
         assert_eq!(pool.map(square, 0..4).unwrap(), [0, 1, 4, 9]);
-        let (supervisor, workers) = (pool.supervisor_pid(), pool.worker_pids());
+        let processes = [pool.worker_pids(), vec![pool.supervisor_pid()]].concat();
         pool.terminate();
-        eventually("the pool's processes end", || {
-            is_gone(supervisor) && workers.iter().all(|&pid| is_gone(pid))
-        });
+        all_end(&processes);
     });
 }
 
@@ -345,7 +335,7 @@ fn a_killed_zygote_is_told_and_what_it_started_goes_on() {
     let add = |queue: Queue<u32>| queue.put(&(queue.get().unwrap() + 1)).unwrap();
     let process = Process::spawn_with(add, queue.clone()).unwrap();
     kill(Pid::from_raw(zygote), Signal::SIGKILL).unwrap();
-    eventually("the zygote is gone", || is_gone(zygote));
+    all_end(&[zygote]);
     queue.put(&1).unwrap();
     let error = process.join().unwrap_err().to_string();
     assert!(error.contains("the zygote was killed"), "{error}");
@@ -362,8 +352,7 @@ fn the_zygote_ends_with_its_program() {
         numbers.put(&children()[0]).unwrap();
     })
     .succeed();
-    let zygote = numbers.get_timeout(SOON).unwrap();
-    eventually("the zygote ends", || is_gone(zygote));
+    all_end(&[numbers.get_timeout(SOON).unwrap()]);
 }
 
 #[expect(
@@ -411,5 +400,5 @@ fn a_killed_program_takes_daemons_and_busy_workers_along() {
     });
     let told: Vec<i32> = (0..5).map(|_| numbers.get_timeout(SOON).unwrap()).collect();
     program.kill();
-    eventually("all of it is gone", || told.iter().all(|&pid| is_gone(pid)));
+    all_end(&told);
 }
