@@ -17,6 +17,7 @@ tests![
     a_writer_killed_at_any_step_has_put_its_item_or_not,
     a_reader_killed_at_any_step_has_taken_its_item_or_not,
     a_reader_killed_while_it_repairs_leaves_that_to_the_next,
+    readers_killed_between_two_rings_leave_both_to_the_writers,
     who_sleeps_is_woken_though_the_waker_died_after_its_commit,
 ];
 
@@ -214,6 +215,22 @@ fn a_reader_killed_while_it_repairs_leaves_that_to_the_next() {
             pairs >= 1,
             "after {first:?}, nobody came to any of the steps"
         );
+    }
+}
+
+/// A ring that is left and never given free would be lost to the queue, and there are four.
+fn readers_killed_between_two_rings_leave_both_to_the_writers() {
+    let queue = Queue::new().unwrap();
+    for round in 0..8 {
+        put(&queue, 0..ITEMS);
+        let step = "take: the ring left is empty";
+        let lost = 1 + killed_at(step, 1 + round % 2, |mut writer| {
+            for count in 1.. {
+                queue.get_timeout(SOON).unwrap();
+                tell(&mut writer, count);
+            }
+        });
+        (lost..ITEMS).for_each(|number| take(&queue, number));
     }
 }
 
