@@ -1,6 +1,6 @@
 //! [`Imap`]: results as they come, and arguments as they are needed.
 
-use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
+use std::{collections::VecDeque, marker::PhantomData, num::NonZeroU64, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -34,7 +34,7 @@ pub struct Imap<I, R> {
     /// The tasks under way, in the order of their arguments.
     tickets: VecDeque<u64>,
     /// The line where finished tasks stand, if the order does not matter.
-    line: Option<u64>,
+    line: Option<NonZeroU64>,
     /// An argument that could not be handed in; it is told when its turn comes.
     refused: Option<Error>,
     task: Vec<u8>,

@@ -6,8 +6,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
     io::Write,
     mem,
+    num::NonZeroU64,
     os::unix::net::UnixStream,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -35,23 +37,52 @@ const END_WITHIN: Duration = Duration::from_secs(10);
 
 /// What became of a task.
 pub(crate) enum Outcome {
-    Value(Vec<u8>),
-    Ended(Ending),
+    Value(Box<[u8]>),
+    Ended(Box<Ending>),
 }
 
-/// A task that was handed in, until its handle is dropped.
+/// A task that was handed in, until its handle is dropped. There may be hundreds of thousands, and
+/// each is looked up several times, so it is kept small.
 struct Task {
     /// Its number in the task queue, which changes when it is tried again.
     number: u64,
     /// How many items of the caller it holds.
     items: u64,
-    outcome: Option<Outcome>,
-    /// How often it may be tried again, and then its bytes.
-    again: Option<(u32, Box<[u8]>)>,
-    /// The line in which its handle waits for any of several tasks.
-    line: Option<u64>,
     /// Nobody asks for the outcome.
     forgotten: bool,
+    outcome: Option<Outcome>,
+    again: Option<Box<Again>>,
+    /// The line in which its handle waits for any of several tasks.
+    line: Option<NonZeroU64>,
+}
+
+/// What it takes to try a task again.
+struct Again {
+    /// How often that may still happen.
+    left: u32,
+    task: Box<[u8]>,
+}
+
+/// Tickets are numbers in a row. Their low bits choose the place in the table, so that tasks that
+/// follow each other lie side by side; the highest bits, by which the table tells apart what lies
+/// side by side, are mixed.
+#[derive(Default)]
+struct TicketHasher(u64);
+
+impl Hasher for TicketHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("tickets are hashed as the numbers that they are");
+    }
+
+    fn write_u64(&mut self, ticket: u64) {
+        const HIGHEST: u64 = 0x7f << 57;
+        let mixed = ticket.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = ticket & !HIGHEST | mixed & HIGHEST;
+    }
 }
 
 /// How many items are done, of how many that were handed in: made by
@@ -79,12 +110,12 @@ pub struct Progress {
 #[derive(Default)]
 struct Books {
     /// By ticket: the number under which the task was put first.
-    tasks: HashMap<u64, Task>,
+    tasks: HashMap<u64, Task, BuildHasherDefault<TicketHasher>>,
     /// The tickets of tasks that were put again, by their present number.
     again: HashMap<u64, u64>,
     /// The finished tickets of each line.
-    lines: HashMap<u64, VecDeque<u64>>,
-    next_line: u64,
+    lines: HashMap<NonZeroU64, VecDeque<u64>>,
+    last_line: u64,
     /// Tasks without an outcome.
     open: u64,
     progress: Progress,
@@ -134,7 +165,7 @@ impl Office {
     }
 
     /// Hands a task in, and returns its ticket.
-    pub(crate) fn submit(&self, bytes: &[u8], items: u64, line: Option<u64>) -> Result<u64> {
+    pub(crate) fn submit(&self, bytes: &[u8], items: u64, line: Option<NonZeroU64>) -> Result<u64> {
         self.require_ours()?;
         loop {
             let mut books = self.books();
@@ -147,7 +178,9 @@ impl Office {
             // With the books in hand, so that nobody gets the result before the task is in them.
             match self.shop.tasks.put(bytes, Patience::None) {
                 Ok(number) => {
-                    let again = (self.shop.retries > 0).then(|| (self.shop.retries, bytes.into()));
+                    let left = self.shop.retries;
+                    let task = || bytes.into();
+                    let again = (left > 0).then(|| Box::new(Again { left, task: task() }));
                     let (outcome, forgotten) = (None, false);
                     let task = Task {
                         number,
@@ -183,7 +216,8 @@ impl Office {
             let outcome = books.tasks.get(&ticket)?.outcome.as_ref();
             let outcome = match (outcome, &books.end) {
                 (Some(Outcome::Value(value)), _) => Ok(value),
-                (Some(Outcome::Ended(ending)), _) | (None, Some(ending)) => Err(ending),
+                (Some(Outcome::Ended(ending)), _) => Err(&**ending),
+                (None, Some(ending)) => Err(ending),
                 (None, None) => return None,
             };
             let read = read.take().expect("an outcome is returned once");
@@ -204,20 +238,20 @@ impl Office {
     }
 
     /// Opens a line, in which the tickets of its tasks stand as they get ready.
-    pub(crate) fn open_line(&self) -> u64 {
+    pub(crate) fn open_line(&self) -> NonZeroU64 {
         let mut books = self.books();
-        books.next_line += 1;
-        let line = books.next_line;
+        books.last_line += 1;
+        let line = NonZeroU64::new(books.last_line).expect("it counts from 1");
         books.lines.insert(line, VecDeque::new());
         line
     }
 
-    pub(crate) fn close_line(&self, line: u64) {
+    pub(crate) fn close_line(&self, line: NonZeroU64) {
         self.books().lines.remove(&line);
     }
 
     /// Waits for the next ticket of a line; `None` when the pool has ended without.
-    pub(crate) fn next_in_line(&self, line: u64) -> Result<Option<u64>> {
+    pub(crate) fn next_in_line(&self, line: NonZeroU64) -> Result<Option<u64>> {
         let next = self.wait(None, |books| {
             match (books.lines.get_mut(&line)?.pop_front(), &books.end) {
                 (None, None) => None,
@@ -266,7 +300,7 @@ impl Office {
             return false;
         };
         let number = task.number;
-        books.finish(ticket, Outcome::Ended(Ending::Cancelled));
+        books.finish(ticket, Outcome::Ended(Ending::Cancelled.into()));
         drop(books);
         self.news.notify_all();
         let control = &self.shop.control;
@@ -428,8 +462,8 @@ impl Office {
             (number, body) => {
                 let ticket = books.again.remove(&number).unwrap_or(number);
                 let outcome = match body {
-                    Ok(value) => Outcome::Value(value.to_vec()),
-                    Err(ending) => Outcome::Ended(ending),
+                    Ok(value) => Outcome::Value(value.into()),
+                    Err(ending) => Outcome::Ended(ending.into()),
                 };
                 if books
                     .tasks
@@ -451,16 +485,14 @@ impl Office {
         if task.outcome.is_some() || task.number != number {
             return false;
         }
-        let Some((left, bytes)) = &mut task.again else {
+        let Some(again) = task.again.as_mut().filter(|again| again.left > 0) else {
             return false;
         };
-        let Some(fewer) = left.checked_sub(1) else {
+        let Ok(next) = self.shop.tasks.put(&again.task, Patience::None) else {
             return false;
         };
-        let Ok(next) = self.shop.tasks.put(bytes, Patience::None) else {
-            return false;
-        };
-        (*left, task.number) = (fewer, next);
+        again.left -= 1;
+        task.number = next;
         books.again.remove(&number);
         books.again.insert(next, ticket);
         true
