@@ -263,7 +263,8 @@ fn r19_an_initializer_that_fails_fails_the_pool_with_its_reason() {
         pool.apply(square, 4),
         Err(Error::InitializerFailed { .. })
     ));
-    assert!(notes().len() <= 5, "{} were started", notes().len());
+    // Two that fail, the two in their places, and none after the third failure.
+    assert!(notes().len() <= 4, "{} were started", notes().len());
     let good = Pool::builder().workers(2).initializer(|| ()).build();
     healthy(&good.unwrap());
 }

@@ -112,10 +112,10 @@ impl<'a> Supervisor<'a> {
     fn serve(&mut self) -> Result<i32> {
         let listen = |error| Error::os("listen for the end of workers", error);
         loop {
-            let hired = self.hire();
             if self.failures >= TRIES {
                 return Ok(GAVE_UP);
             }
+            let hired = self.hire();
             if self.workers.iter().all(Option::is_none) && hired {
                 return Ok(0);
             }
