@@ -11,16 +11,16 @@ use std::{
     mem,
     num::NonZeroU64,
     os::unix::net::UnixStream,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
 use nix::poll::{PollFd, PollFlags};
 
 use super::{
-    SeqCst, Shop,
     control::Verdict,
     message::{self, Ending},
+    shop::Shop,
 };
 use crate::{
     Error, Result,

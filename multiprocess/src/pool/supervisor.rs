@@ -12,6 +12,7 @@ use std::{
     },
     panic::{self, AssertUnwindSafe},
     process,
+    sync::atomic::Ordering::SeqCst,
     time::{Duration, Instant},
 };
 
@@ -26,9 +27,9 @@ use nix::{
 };
 
 use super::{
-    SeqCst, Shop,
     control::{Phase, Verdict},
     message::{self, Ending},
+    shop::Shop,
     worker,
 };
 use crate::{

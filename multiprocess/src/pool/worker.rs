@@ -5,19 +5,18 @@ use std::{
     io::{self, Write},
     mem,
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering::SeqCst},
     thread,
     time::Duration,
 };
 
 use super::{
-    Initializer, Shop,
     control::{Phase, Slot},
     message::{self, Ending},
+    shop::{Initializer, Shop},
 };
 use crate::{
     Result,
-    handover::{self, Descriptor},
     queue::raw::Patience,
     sys::{call::Function, fork::exit_now, group},
 };
@@ -58,7 +57,7 @@ impl Worker<'_> {
             return 1;
         }
         self.slot.set_phase(Phase::Working);
-        self.shop.control.started.fetch_add(1, super::SeqCst);
+        self.shop.control.started.fetch_add(1, SeqCst);
         let mut task = Vec::new();
         let mut done = 0;
         while self.shop.max_tasks_per_child.is_none_or(|max| done < max) {
@@ -126,15 +125,6 @@ impl Worker<'_> {
                 Err(Ending::Panicked { message, location })
             }
         }
-    }
-}
-
-impl Initializer {
-    fn run(self, result: &mut Vec<u8>) -> Result<()> {
-        let descriptors = self.descriptors.into_iter().map(|Descriptor(fd)| fd);
-        handover::provide(descriptors.collect(), || {
-            self.function.call(&self.argument, result)
-        })
     }
 }
 

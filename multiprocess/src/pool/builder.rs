@@ -1,0 +1,266 @@
+//! [`Builder`]: what a pool is to be like, and how it starts.
+
+use std::{
+    io,
+    num::NonZeroUsize,
+    os::unix::net::UnixStream,
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Pool,
+    control::{CANCELLED_WORDS, WORKERS_MAX},
+    office::Office,
+    shop::{Initializer, Shop},
+    supervisor,
+    task::one,
+};
+use crate::{
+    Error, Result,
+    handle::{Handle, Order},
+    handover::Descriptor,
+    queue::raw::RawQueue,
+    sys::{call::Function, pidfd, private::Private, shm::Shared},
+};
+
+/// What a [`Pool`] is to be like; made by [`Pool::builder`].
+///
+/// # Examples
+///
+/// ```
+/// let builder = multiprocess::Pool::builder().workers(2).name("squares");
+/// let pool = builder.build()?;
+/// assert_eq!(pool.workers(), 2);
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a builder starts nothing until `build`"]
+pub struct Builder {
+    workers: Option<usize>,
+    initializer: Option<Result<Initializer>>,
+    max_tasks_per_child: Option<u64>,
+    task_timeout: Option<Duration>,
+    retries: u32,
+    name: Option<String>,
+}
+
+impl Builder {
+    /// How many workers: Python's `processes`. At least 1, at most 1024; otherwise as many as the
+    /// machine has CPUs for this program.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::builder().workers(3).build()?;
+    /// assert_eq!(pool.workers(), 3);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// What each worker does first: Python's `initializer`. As for a task, that is a `fn` item or a
+    /// closure that captures nothing.
+    ///
+    /// When it panics or dies three times in a row, the pool fails with
+    /// [`Error::InitializerFailed`]; Python would start workers for ever.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::Pool;
+    /// use std::cell::Cell;
+    ///
+    /// thread_local!(static READY: Cell<bool> = const { Cell::new(false) });
+    ///
+    /// let pool = Pool::builder().workers(1).initializer(|| READY.set(true)).build()?;
+    /// assert!(pool.apply(|()| READY.get(), ())?);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn initializer<F: Fn() + Copy + 'static>(self, function: F) -> Self {
+        self.initializer_with(move |()| function(), ())
+    }
+
+    /// As [`initializer`](Self::initializer), with an argument: Python's `initializer` and
+    /// `initargs`. It is how workers get a queue, which cannot be part of a task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Pool, Queue};
+    /// use std::sync::OnceLock;
+    ///
+    /// static LOG: OnceLock<Queue<String>> = OnceLock::new();
+    ///
+    /// let log = Queue::new()?;
+    /// let pool = Pool::builder()
+    ///     .workers(2)
+    ///     .initializer_with(|log: Queue<String>| LOG.set(log).unwrap(), log.clone())
+    ///     .build()?;
+    /// pool.apply(|n: u64| LOG.get().unwrap().put(&format!("got {n}")).unwrap(), 7)?;
+    /// assert_eq!(log.get()?, "got 7");
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn initializer_with<F, A>(mut self, function: F, argument: A) -> Self
+    where
+        F: Fn(A) + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+    {
+        let _ = function;
+        let order = Order::new(Function::of(one::<F, A, ()>), &argument, false);
+        self.initializer = Some(order.map(|order| Initializer {
+            function: order.function,
+            argument: order.argument,
+            descriptors: order.descriptors.into_iter().map(Descriptor).collect(),
+        }));
+        self
+    }
+
+    /// After how many tasks a worker is replaced by a fresh one: Python's `maxtasksperchild`. A
+    /// chunk of a map counts as one. 0 counts as 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::builder().workers(1).max_tasks_per_child(1).build()?;
+    /// let process = |()| std::process::id();
+    /// assert_ne!(pool.apply(process, ())?, pool.apply(process, ())?);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
+        self.max_tasks_per_child = Some(tasks.max(1));
+        self
+    }
+
+    /// How long a task, or a chunk of a map, may run. After that it is killed with its worker's
+    /// process group and gives [`Error::TaskTimedOut`]; it is not tried again. Python has no such
+    /// limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool};
+    /// use std::{thread, time::Duration};
+    ///
+    /// let limit = Duration::from_millis(50);
+    /// let pool = Pool::builder().workers(1).task_timeout(limit).build()?;
+    /// let late = pool.apply(thread::sleep, Duration::from_secs(600));
+    /// assert!(matches!(late, Err(Error::TaskTimedOut { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn task_timeout(mut self, timeout: Duration) -> Self {
+        self.task_timeout = Some(timeout);
+        self
+    }
+
+    /// How often a task is tried again whose worker died with it; otherwise never. A task that
+    /// panics has an answer and is not tried again. The tries happen while somebody waits for a
+    /// result, since the application keeps the task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Pool, Queue};
+    /// use std::{process, sync::OnceLock};
+    ///
+    /// static TRIES: OnceLock<Queue<u32>> = OnceLock::new();
+    ///
+    /// let tries = TRIES.get_or_init(|| Queue::new().unwrap());
+    /// let pool = Pool::builder().workers(1).retries(2).build()?;
+    /// let succeeds_at_last = |n: u64| {
+    ///     let tries = TRIES.get().unwrap();
+    ///     tries.put(&process::id()).unwrap();
+    ///     if tries.len() < 3 {
+    ///         process::abort();
+    ///     }
+    ///     n * n
+    /// };
+    /// assert_eq!(pool.apply(succeeds_at_last, 5)?, 25);
+    /// assert_eq!(tries.len(), 3);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// Names the pool, in errors and in `ps`; otherwise it is `Pool-1`, `Pool-2`, ….
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::builder().workers(1).name("squares").build()?;
+    /// assert!(format!("{pool:?}").contains("squares"));
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Starts the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Threaded`] when the program has another thread and did not begin with
+    /// [`init`](crate::init). [`Error::Os`] if the system is out of processes, memory or
+    /// descriptors. [`Error::Serial`] if the initializer's argument has no binary form.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::Pool;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::builder()
+    ///     .workers(2)
+    ///     .task_timeout(Duration::from_secs(60))
+    ///     .retries(1)
+    ///     .name("squares")
+    ///     .build()?;
+    /// assert_eq!(pool.apply(|n: u64| n * n, 5)?, 25);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn build(self) -> Result<Pool> {
+        static NAMES: AtomicU32 = AtomicU32::new(1);
+        let count = || NAMES.fetch_add(1, Relaxed);
+        let name = self.name.unwrap_or_else(|| format!("Pool-{}", count()));
+        let cpus = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let os = |what| move |error: io::Error| Error::os(what, error);
+        let shop = Shop {
+            tasks: RawQueue::new(0)?,
+            results: RawQueue::new(0)?,
+            control: Shared::create("multiprocess-pool", CANCELLED_WORDS)
+                .map_err(os("create the shared memory of a pool"))?,
+            workers: self.workers.unwrap_or_else(cpus).clamp(1, WORKERS_MAX),
+            initializer: self.initializer.transpose()?,
+            max_tasks_per_child: self.max_tasks_per_child,
+            task_timeout: self.task_timeout,
+            retries: self.retries,
+            name,
+            opened: Instant::now(),
+        };
+        let pair = UnixStream::pair().map_err(os("open a pipe to a supervisor"))?;
+        let (bell, theirs) = (Private::new(pair.0), pair.1);
+        bell.get()
+            .and_then(|bell| bell.set_nonblocking(true))
+            .map_err(os("set up the pipe to a supervisor"))?;
+        let me =
+            pidfd::open(process::id().cast_signed()).map_err(os("open a pidfd of this process"))?;
+        let argument = (shop, Descriptor(theirs), Descriptor(me));
+        let order = Order::new(Function::of(supervisor::run), &argument, false)?;
+        let (shop, ..) = argument;
+        let supervisor = Handle::start(&format!("the supervisor of {}", shop.name), order)?;
+        let office = Arc::new(Office::new(shop, supervisor, bell));
+        Ok(Pool { office })
+    }
+}

@@ -1,0 +1,74 @@
+//! What the three kinds of processes of a pool have in common.
+
+use std::{
+    ffi::CString,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+use nix::sys::prctl;
+use serde::{Deserialize, Serialize};
+
+use super::control::Control;
+use crate::{
+    Result,
+    handover::{self, Descriptor},
+    queue::raw::RawQueue,
+    sys::{call::Function, shm::Shared},
+};
+
+/// What application, supervisor and workers have in common, each in its own copy.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Shop {
+    pub(super) tasks: RawQueue,
+    pub(super) results: RawQueue,
+    pub(super) control: Shared<Control>,
+    pub(super) workers: usize,
+    pub(super) initializer: Option<Initializer>,
+    pub(super) max_tasks_per_child: Option<u64>,
+    pub(super) task_timeout: Option<Duration>,
+    pub(super) retries: u32,
+    pub(super) name: String,
+    /// The zero of the pool's clock, which the supervisor sets and the workers have from it.
+    #[serde(skip, default = "Instant::now")]
+    pub(super) opened: Instant,
+}
+
+/// What each worker does first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Initializer {
+    pub(super) function: Function,
+    pub(super) argument: Vec<u8>,
+    /// What goes with the argument, see [`handover`](crate::handover).
+    pub(super) descriptors: Vec<Descriptor<OwnedFd>>,
+}
+
+impl Initializer {
+    pub(super) fn run(self, result: &mut Vec<u8>) -> Result<()> {
+        let descriptors = self.descriptors.into_iter().map(|Descriptor(fd)| fd);
+        handover::provide(descriptors.collect(), || {
+            self.function.call(&self.argument, result)
+        })
+    }
+}
+
+impl Shop {
+    /// Nanoseconds on the pool's clock; it stands still if nobody needs it.
+    pub(super) fn now(&self) -> u64 {
+        match self.task_timeout {
+            Some(_) => self.opened.elapsed().as_nanos() as u64,
+            None => 0,
+        }
+    }
+
+    pub(super) fn instant(&self, nanos: u64) -> Instant {
+        self.opened + Duration::from_nanos(nanos)
+    }
+
+    /// Names this process for `ps` and `top`, which show 15 bytes.
+    pub(super) fn name_process(&self, suffix: &str) {
+        if let Ok(name) = CString::new(format!("{}-{suffix}", self.name)) {
+            let _ = prctl::set_name(&name);
+        }
+    }
+}

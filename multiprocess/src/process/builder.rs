@@ -1,0 +1,173 @@
+//! [`Builder`]: what a process is to be called and how it is to end, and how it starts.
+
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::Process;
+use crate::{
+    Error, Result,
+    child::{self, Outcome},
+    codec,
+    handle::{Handle, Order},
+    handover::Descriptor,
+    sys::{
+        call::{Function, conjure},
+        fork::die_with,
+        private::Private,
+    },
+};
+
+/// What a [`Process`] is to be called and how it is to end; made by [`Process::builder`].
+///
+/// # Examples
+///
+/// ```
+/// let worker = multiprocess::Process::builder().name("worker");
+/// let processes = [worker.clone().spawn(|| 1)?, worker.spawn(|| 2)?];
+/// assert!(processes.iter().all(|process| process.name() == "worker"));
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder starts nothing until `spawn`"]
+pub struct Builder {
+    name: Option<String>,
+    daemon: bool,
+}
+
+impl Builder {
+    /// Names the process, for errors and `Debug`; otherwise it is `Process-1`, `Process-2`, … as
+    /// in Python.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let process = multiprocess::Process::builder().name("reader").spawn(|| 7)?;
+    /// assert_eq!(process.name(), "reader");
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Has the process end with this program, however this program ends, also by SIGKILL.
+    ///
+    /// Python's daemons survive a killed parent. Here the kernel kills them (`PR_SET_PDEATHSIG`,
+    /// see prctl(2)). That covers the process, not the children that it may have itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::Process;
+    /// use std::{thread, time::Duration};
+    ///
+    /// let endless = || thread::sleep(Duration::from_secs(600));
+    /// let watcher = Process::builder().daemon(true).spawn(endless)?;
+    /// // Kills it; any other process would be waited for.
+    /// drop(watcher);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.daemon = daemon;
+        self
+    }
+
+    /// As [`Process::spawn`], with this name and kind.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Process::spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let process = multiprocess::Process::builder().name("adder").spawn(|| 3 + 4)?;
+    /// assert_eq!(process.join()?, 7);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn spawn<T, F>(self, function: F) -> Result<Process<T>>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnOnce() -> T,
+    {
+        let (name, ours, theirs) = self.prepare()?;
+        let (daemon, parent) = (self.daemon, process::id().cast_signed());
+        match Handle::fork(&format!("process {name}"))? {
+            Some(child) => Ok(Process::new(name, daemon, child, ours)),
+            None => {
+                if daemon {
+                    die_with(parent);
+                }
+                child::run(theirs, || codec::to_vec(&Outcome::Value(function())))
+            }
+        }
+    }
+
+    /// As [`Process::spawn_with`], with this name and kind.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Process::spawn_with`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let builder = multiprocess::Process::builder().name("power");
+    /// let process = builder.spawn_with(|n: u64| n.pow(2), 9)?;
+    /// assert_eq!(process.join()?, 81);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn spawn_with<F, A, T>(self, function: F, argument: A) -> Result<Process<T>>
+    where
+        F: FnOnce(A) -> T + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+        T: Serialize + DeserializeOwned,
+    {
+        let _ = function;
+        let (name, ours, theirs) = self.prepare()?;
+        let argument = (Descriptor(theirs), argument);
+        let order = Order::new(Function::of(run::<F, A, T>), &argument, self.daemon)?;
+        drop(argument);
+        let child = Handle::start(&format!("process {name}"), order)?;
+        Ok(Process::new(name, self.daemon, child, ours))
+    }
+
+    /// A name, and the two ends of the stream that the process reports over.
+    fn prepare(&self) -> Result<(String, Private<UnixStream>, UnixStream)> {
+        let name = self.name.clone().unwrap_or_else(next_name);
+        let open = || {
+            let (ours, theirs) = UnixStream::pair()?;
+            ours.set_nonblocking(true)?;
+            Ok((Private::new(ours), theirs))
+        };
+        let (ours, theirs) = open().map_err(|error: io::Error| {
+            Error::os(format!("open a pipe to process {name}"), error)
+        })?;
+        Ok((name, ours, theirs))
+    }
+}
+
+/// What a process that was started with an argument does first.
+fn run<F, A, T>(argument: &[u8], _: &mut Vec<u8>) -> Result<()>
+where
+    F: FnOnce(A) -> T + Copy + 'static,
+    A: DeserializeOwned,
+    T: Serialize,
+{
+    let (Descriptor(stream), argument) = codec::decode_first::<Descriptor<OwnedFd>>(argument)?;
+    child::run(stream.into(), || {
+        let value = conjure::<F>()(codec::decode(argument)?);
+        codec::to_vec(&Outcome::Value(value))
+    })
+}
+
+fn next_name() -> String {
+    static NAMES: AtomicU32 = AtomicU32::new(1);
+    format!("Process-{}", NAMES.fetch_add(1, Ordering::Relaxed))
+}
