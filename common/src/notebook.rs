@@ -20,7 +20,7 @@ pub struct Cell {
     pub package: &'static str,
     /// The program.
     pub bin: &'static str,
-    /// Other programs of the same package that the cell's replay starts.
+    /// Other programs of the same package that belong to the cell.
     pub companions: &'static [&'static str],
     /// The idea, in a few English words.
     pub idea: &'static str,

@@ -1,265 +1,245 @@
-//! One connection: frames, the handshake before them, and the messages in them.
-//!
-//! A frame is a length (u32, big endian) and so many bytes: raw ones in the handshake, JSON after.
+//! A client's connection: blocking, and with a deadline on the handshake.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use hmac::{Hmac, KeyInit, Mac};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use socket2::{SockRef, TcpKeepalive};
 
+use crate::frame::{self, Head};
+use crate::handshake::{Digest, FRAME_MAX, Handshake, Step};
+use crate::pickle::{Encoder, Kind, Pickle, Span, Value};
 use crate::{Error, Result};
 
-/// The longest frame, in bytes; before the key is proven, a stranger may send far less.
-const FRAME_MAX: usize = 64 << 20;
-const HANDSHAKE_FRAME_MAX: usize = 256;
-/// How long a connection and its handshake may take.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
-const NONCE_LEN: usize = 32;
-
-/// What a client says. The first request opens the queue that all others are about.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Request {
-    Open(String),
-    /// Its name is no shorter than that of [`Reply::Item`], so that what could be put under the
-    /// limit of a frame can also be got.
-    PutItem(String),
-    Get(Option<Duration>),
-    /// The answers to [`Reply::Item`]: until then the item is still the server's.
-    Took,
-    GiveBack,
-    Len,
+/// How a connection is made.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: String,
+    pub(crate) key: Vec<u8>,
+    /// The digest that this server wants where it names none.
+    pub(crate) bare: Digest,
+    /// How long a connection and its handshake may take.
+    pub(crate) time: Duration,
 }
 
-/// What the server answers. An item is JSON as text, which the server does not look into.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Reply {
-    Done,
-    Item(String),
-    Empty,
-    Closed,
-    Len(usize),
-    NoQueue(Vec<String>),
-}
-
-/// A connection whose two ends have proven to each other that they know the key.
+/// A connection whose two ends have proved to each other that they know the key.
+#[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
+    received: Vec<u8>,
+    /// How much of it belongs to the reply before.
+    taken: usize,
+}
+
+impl Target {
+    /// Connects. A server that names no digest may want either of two, which is found out once.
+    pub(crate) fn connect(&mut self) -> Result<Connection> {
+        match self.attempt() {
+            (Err(Error::Auth), true) if self.bare == Digest::Md5 => {
+                self.bare = Digest::Sha256;
+                let outcome = self.attempt().0;
+                if outcome.is_err() {
+                    self.bare = Digest::Md5;
+                }
+                outcome
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// One connection, and whether the server's challenge named no digest.
+    fn attempt(&self) -> (Result<Connection>, bool) {
+        let mut handshake = Handshake::connect(&self.key, self.bare);
+        let outcome = self.handshake(&mut handshake);
+        (outcome, handshake.met_bare_challenge())
+    }
+
+    fn handshake(&self, handshake: &mut Handshake) -> Result<Connection> {
+        let mut connection = Connection {
+            stream: self.stream()?,
+            received: Vec::new(),
+            taken: 0,
+        };
+        let deadline = Instant::now() + self.time;
+        loop {
+            let body = connection.receive(FRAME_MAX, Some(deadline))?;
+            let (frame, end) = match handshake.receive(body) {
+                Step::Send(frame) => (Some(frame), None),
+                Step::Done(frame) => (frame, Some(Ok(()))),
+                Step::Refused(frame) => (frame, Some(Err(Error::Auth))),
+                Step::Garbage => {
+                    let text = format!("{} is not a manager of multiprocessing", self.address);
+                    return Err(Error::Protocol(text));
+                }
+            };
+            if let Some(frame) = frame {
+                connection.write(&frame::framed(&frame))?;
+            }
+            if let Some(end) = end {
+                let no_deadline = connection.stream.set_read_timeout(None);
+                no_deadline.map_err(Error::io("wait for messages without a deadline"))?;
+                return end.map(|()| connection);
+            }
+        }
+    }
+
+    fn stream(&self) -> Result<TcpStream> {
+        let address = &self.address;
+        let addresses = address.to_socket_addrs().map_err(Error::io(format!(
+            "look up `{address}` (expected host:port)"
+        )))?;
+        let mut failure = io::Error::from(ErrorKind::AddrNotAvailable);
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, self.time) {
+                // Where nobody listens on a port of the ephemeral range, TCP may connect us to us.
+                Ok(stream) if stream.local_addr().ok() == stream.peer_addr().ok() => {
+                    failure = ErrorKind::ConnectionRefused.into();
+                }
+                Ok(stream) => {
+                    // As good as nothing fails here; a server whose machine is gone is noticed.
+                    let _ = stream.set_nodelay(true);
+                    let probes = TcpKeepalive::new()
+                        .with_time(Duration::from_secs(60))
+                        .with_interval(Duration::from_secs(10))
+                        .with_retries(3);
+                    let _ = SockRef::from(&stream).set_tcp_keepalive(&probes);
+                    return Ok(stream);
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(Error::io(format!("connect to {address}"))(failure))
+    }
+}
+
+/// The message of a request, with room for its frame's header.
+pub(crate) fn request(
+    ident: Option<&str>,
+    method: &str,
+    args: impl FnOnce(&mut Encoder),
+) -> Vec<u8> {
+    let mut message = Encoder::after(frame::HEAD);
+    message.mark();
+    match ident {
+        Some(ident) => message.str(ident),
+        None => message.none(),
+    };
+    message.str(method).mark();
+    args(&mut message);
+    message.tuple().dict().setitems().tuple();
+    message.finish()
 }
 
 impl Connection {
-    /// Connects as a client.
-    pub(crate) fn connect(address: &str, key: &[u8]) -> Result<Connection> {
-        let mut stream = connect(address)?;
-        let _ = stream.set_nodelay(true);
-        let theirs = handshake_frame(&mut stream)?;
-        let ours: [u8; NONCE_LEN] = rand::random();
-        let proof = mac(key, b"client", &theirs, &ours)?.finalize();
-        send_frame(&mut stream, &[&proof.into_bytes()[..], &ours].concat())?;
-        let proof = handshake_frame(&mut stream)?;
-        mac(key, b"server", &theirs, &ours)?
-            .verify_slice(&proof)
-            .map_err(|_| Error::Auth)?;
-        Connection::established(stream)
-    }
-
-    /// Lets a client in that knows the key. An empty frame tells one that does not.
-    pub(crate) fn accept(mut stream: TcpStream, key: &[u8]) -> Result<Connection> {
-        let _ = stream.set_nodelay(true);
-        let ours: [u8; NONCE_LEN] = rand::random();
-        send_frame(&mut stream, &ours)?;
-        let answer = handshake_frame(&mut stream)?;
-        let Some((theirs, proof)) = answer.split_last_chunk::<NONCE_LEN>().map(|(a, b)| (b, a))
-        else {
-            return Err(Error::Protocol("the client's proof is too short".into()));
+    /// Sends a request, waits for its reply, and reads that: what was returned, or an error.
+    pub(crate) fn call<T>(
+        &mut self,
+        message: &mut [u8],
+        read: impl FnOnce(&Pickle, Span) -> Result<T>,
+    ) -> Result<T> {
+        self.write(frame::seal(message))?;
+        let body = self.receive(u32::MAX as usize, None)?;
+        let reply = Pickle::read(body).map_err(|error| Error::Protocol(error.to_string()))?;
+        let mut parts = reply.inside(reply.root());
+        let (Some(kind), Some(value)) = (parts.next(), parts.next()) else {
+            return Err(Error::Protocol("a reply is not (kind, value)".into()));
         };
-        if mac(key, b"client", &ours, theirs)?
-            .verify_slice(proof)
-            .is_err()
-        {
-            let _ = send_frame(&mut stream, b"");
-            return Err(Error::Auth);
-        }
-        let proof = mac(key, b"server", &ours, theirs)?.finalize();
-        send_frame(&mut stream, &proof.into_bytes())?;
-        Connection::established(stream)
-    }
-
-    fn established(stream: TcpStream) -> Result<Connection> {
-        stream
-            .set_read_timeout(None)
-            .map_err(Error::io("wait for messages without a deadline"))?;
-        Ok(Connection { stream })
-    }
-
-    /// Sends one message.
-    pub(crate) fn send(&mut self, message: &impl Serialize) -> Result<()> {
-        let body = serde_json::to_vec(message).expect("our messages are plain data");
-        send_frame(&mut self.stream, &body)
-    }
-
-    /// Waits for one message.
-    pub(crate) fn receive<M: DeserializeOwned>(&mut self) -> Result<M> {
-        let body = receive_frame(&mut self.stream, FRAME_MAX)?;
-        serde_json::from_slice(&body).map_err(|error| Error::Protocol(error.to_string()))
-    }
-
-    /// Whether the other side has not closed its end, as the kernel does for one that is killed.
-    pub(crate) fn peer_is_there(&self) -> bool {
-        let peek = || -> io::Result<usize> {
-            self.stream.set_nonblocking(true)?;
-            let seen = self.stream.peek(&mut [0]);
-            self.stream.set_nonblocking(false)?;
-            seen
-        };
-        match peek() {
-            Ok(seen) => seen > 0,
-            Err(error) => error.kind() == ErrorKind::WouldBlock,
-        }
-    }
-}
-
-fn connect(address: &str) -> Result<TcpStream> {
-    let addresses = address.to_socket_addrs().map_err(Error::io(format!(
-        "look up `{address}` (expected host:port)"
-    )))?;
-    let mut failure = io::Error::from(ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, HANDSHAKE_TIME) {
-            // Where nobody listens on a port of the ephemeral range, TCP may connect us to us.
-            Ok(stream) if stream.local_addr().ok() == stream.peer_addr().ok() => {
-                failure = ErrorKind::ConnectionRefused.into();
+        match reply.text(kind.value) {
+            Some("#RETURN") => read(&reply, value),
+            Some("#ERROR") => Err(raised(&reply, value.value)),
+            Some("#TRACEBACK" | "#UNSERIALIZABLE") => {
+                let text = reply.text(value.value).unwrap_or_default().trim();
+                // The last line of a traceback names the exception.
+                let last = text.lines().last().unwrap_or_default();
+                let (class, text) = last.split_once(": ").unwrap_or(("RemoteError", text));
+                Err(Error::Remote {
+                    class: class.to_string(),
+                    text: text.to_string(),
+                })
             }
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = error,
+            kind => Err(Error::Protocol(format!("a reply of the kind {kind:?}"))),
         }
     }
-    Err(Error::io(format!("connect to {address}"))(failure))
-}
 
-/// What both prove to have the key for: both nonces, so that no proof serves twice, and the role,
-/// so that a client's proof cannot be sent back to it as the server's.
-fn mac(key: &[u8], role: &[u8], server: &[u8], client: &[u8]) -> Result<Hmac<Sha256>> {
-    if key.is_empty() {
-        return Err(Error::EmptyKey);
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream
+            .write_all(bytes)
+            .map_err(Error::io("send a message"))
     }
-    let mac = Hmac::<Sha256>::new_from_slice(key).expect("a key may have any length");
-    Ok(mac
-        .chain_update(role)
-        .chain_update(server)
-        .chain_update(client))
-}
 
-fn send_frame(stream: &mut TcpStream, body: &[u8]) -> Result<()> {
-    if body.len() > FRAME_MAX {
-        return Err(too_long(body.len(), FRAME_MAX));
+    /// The next frame's body, of at most `limit` bytes.
+    fn receive(&mut self, limit: usize, deadline: Option<Instant>) -> Result<&[u8]> {
+        self.received.drain(..std::mem::take(&mut self.taken));
+        loop {
+            let missing = match frame::head(&self.received) {
+                Head::Invalid => return Err(Error::Protocol("a length is negative".into())),
+                Head::Frame { start, end } if end - start > limit => {
+                    let len = end - start;
+                    let text = format!("a message of {len} bytes is over the limit of {limit}");
+                    return Err(Error::Protocol(text));
+                }
+                Head::Frame { start, end } if end <= self.received.len() => {
+                    self.taken = end;
+                    return Ok(&self.received[start..end]);
+                }
+                Head::Frame { end, .. } => end - self.received.len(),
+                Head::Partial(missing) => missing,
+            };
+            if let Some(deadline) = deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                // A timeout of zero is none, for the system.
+                let left = left.max(Duration::from_millis(1));
+                let set = self.stream.set_read_timeout(Some(left));
+                set.map_err(Error::io("wait for a message"))?;
+            }
+            self.read(missing)?;
+        }
     }
-    let mut frame = Vec::with_capacity(4 + body.len());
-    frame.extend((body.len() as u32).to_be_bytes());
-    frame.extend(body);
-    stream
-        .write_all(&frame)
-        .map_err(Error::io("send a message"))
-}
 
-fn receive_frame(stream: &mut impl Read, max: usize) -> Result<Vec<u8>> {
-    let mut len = [0; 4];
-    stream
-        .read_exact(&mut len)
-        .map_err(Error::io("receive a message"))?;
-    let len = u32::from_be_bytes(len) as usize;
-    if len > max {
-        return Err(too_long(len, max));
+    /// Memory is taken as the bytes arrive: a length alone costs nothing.
+    fn read(&mut self, missing: usize) -> Result<()> {
+        let have = self.received.len();
+        self.received.resize(have + missing.clamp(4096, 1 << 20), 0);
+        let read = loop {
+            match self.stream.read(&mut self.received[have..]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                outcome => break outcome,
+            }
+        };
+        self.received.truncate(have + *read.as_ref().unwrap_or(&0));
+        match read {
+            Ok(0) => Err(Error::Closed),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                Err(Error::io("shake hands with the server")(
+                    ErrorKind::TimedOut.into(),
+                ))
+            }
+            Err(error) => Err(Error::io("receive a message")(error)),
+        }
     }
-    // Memory is taken as the bytes arrive: a length alone costs nothing.
-    let mut body = Vec::new();
-    stream
-        .take(len as u64)
-        .read_to_end(&mut body)
-        .map_err(Error::io("receive a message"))?;
-    if body.len() < len {
-        return Err(Error::Closed);
-    }
-    Ok(body)
 }
 
-fn too_long(len: usize, max: usize) -> Error {
-    Error::Protocol(format!(
-        "a message of {len} bytes is over the limit of {max}"
-    ))
-}
-
-fn handshake_frame(stream: &mut TcpStream) -> Result<Vec<u8>> {
-    let mut stream = Hurried {
-        stream,
-        deadline: Instant::now() + HANDSHAKE_TIME,
+/// The exception that a method of the server raised.
+fn raised(reply: &Pickle, value: Value) -> Error {
+    let Some(((_, class), arguments)) = reply.instance(value) else {
+        return Error::Protocol("a reply raises what is no exception".into());
     };
-    receive_frame(&mut stream, HANDSHAKE_FRAME_MAX)
-}
-
-/// A stream to be read until a deadline, however slowly the bytes drip in.
-struct Hurried<'a> {
-    stream: &'a mut TcpStream,
-    deadline: Instant,
-}
-
-impl Read for Hurried<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        self.stream.set_read_timeout(Some(left))?;
-        self.stream.read(bytes)
+    // The module is `queue`, `_queue` or `Queue`, by the version of the server.
+    match class {
+        "Empty" => return Error::Empty,
+        "Full" => return Error::Full,
+        _ => {}
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::TcpListener;
-    use std::thread;
-
-    fn handshake(client: &[u8], server: &'static [u8]) -> [Option<Error>; 2] {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-        let address = listener.local_addr().expect("it is bound").to_string();
-        let server = thread::spawn(move || {
-            let (stream, _) = listener.accept().expect("a client comes");
-            Connection::accept(stream, server).err()
-        });
-        let client = Connection::connect(&address, client).err();
-        [client, server.join().expect("it does not panic")]
-    }
-
-    #[test]
-    fn the_same_key_is_accepted_on_both_sides() {
-        assert!(matches!(handshake(b"abc", b"abc"), [None, None]));
-    }
-
-    #[test]
-    fn a_wrong_key_is_an_auth_error_on_both_sides() {
-        let errors = handshake(b"abd", b"abc");
-        assert!(
-            matches!(errors, [Some(Error::Auth), Some(Error::Auth)]),
-            "{errors:?}"
-        );
-    }
-
-    #[test]
-    fn a_server_that_does_not_know_the_key_is_refused_even_if_it_sends_our_proof_back() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-        let address = listener.local_addr().expect("it is bound").to_string();
-        let impostor = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("a client comes");
-            send_frame(&mut stream, &[7; NONCE_LEN]).expect("the client reads");
-            let answer = handshake_frame(&mut stream).expect("the client answers");
-            send_frame(&mut stream, &answer[..NONCE_LEN]).expect("the client reads");
-        });
-        let error = Connection::connect(&address, b"abc").err();
-        assert!(matches!(error, Some(Error::Auth)), "{error:?}");
-        impostor.join().expect("it does not panic");
+    let first = reply
+        .inside(arguments)
+        .next()
+        .filter(|_| reply.kind(arguments) == Kind::Tuple);
+    Error::Remote {
+        class: class.to_string(),
+        text: first
+            .and_then(|first| reply.text(first.value))
+            .unwrap_or_default()
+            .to_string(),
     }
 }

@@ -1,5 +1,7 @@
 use std::io::{self, ErrorKind};
 
+use crate::pickle;
+
 /// What can go wrong between a server of queues and its clients.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -7,6 +9,9 @@ pub enum Error {
     /// The queue held no item in time: Python's `queue.Empty`.
     #[error("the queue is empty")]
     Empty,
+    /// The queue had no room in time: Python's `queue.Full`.
+    #[error("the queue is full")]
+    Full,
     /// The other side has shut down or died.
     #[error("the other side has closed the connection")]
     Closed,
@@ -17,22 +22,32 @@ pub enum Error {
     #[error("the key is empty: choose one of at least one byte")]
     EmptyKey,
     /// The server has no queue of this name.
-    #[error("the server has no queue `{name}`, it has: {known}")]
+    #[error("the server has no queue `{name}`: {said}")]
     NoQueue {
         /// The name that was asked for.
         name: String,
-        /// The names that there are.
-        known: String,
+        /// What the server says of it.
+        said: String,
     },
-    /// The item cannot be written as JSON, or the one received is not of the wanted type.
-    #[error("an item of type {item_type} does not go through JSON")]
+    /// The item has no counterpart in Python, or the one received is not of the wanted type.
+    #[error("an item does not go through as {item_type}")]
     Item {
         /// The wanted type.
         item_type: &'static str,
         /// What is wrong with it.
-        source: serde_json::Error,
+        source: pickle::Error,
+        /// The item that was received, for [`pickle::from_slice`] with another type.
+        pickle: Vec<u8>,
     },
-    /// The other side said what it may not say, or a message is over the limit.
+    /// The server raised an exception, or its text about one.
+    #[error("the server raised {class}: {text}")]
+    Remote {
+        /// The exception's class.
+        class: String,
+        /// What it says.
+        text: String,
+    },
+    /// The other side said what it may not say.
     #[error("protocol: {0}")]
     Protocol(String),
     /// The operating system refused.
@@ -61,5 +76,10 @@ impl Error {
                 source,
             },
         }
+    }
+
+    /// Whether nobody listens where a server should.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == ErrorKind::ConnectionRefused)
     }
 }

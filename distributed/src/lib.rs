@@ -1,29 +1,66 @@
-//! Chapter 5: queues served over TCP, for a master and its workers.
+//! Chapter 5: queues served over TCP, for a master and its workers, in CPython's own protocol.
 //!
 //! The master serves named queues with [`Manager::builder`]; it and its workers use them as
-//! clients, with [`Manager::connect`]. Both sides prove that they know a key, by HMAC-SHA256 over
-//! random challenges, and neither sends it.
+//! clients, with [`Manager::connect`]. Either side may be Python instead, any from 2.7 to 3.14, and
+//! need not be changed for it: the protocol is that of `multiprocessing.managers`.
 //!
-//! - `error`: what can go wrong.
-//! - `connection`: frames, the handshake, and the messages of both sides.
-//! - `server`: the queues, one thread per client.
-//! - `client`: a queue as its users see it.
+//! - [`rust_master`] and [`rust_worker`]: how to put Rust on one side of a program in Python.
+//! - [`security`]: who can do what.
+//! - [`pickle`]: items as data, and what they are in Rust.
+//! - [`handshake`]: how both sides prove that they know the key.
+//! - `frame`, `protocol`: messages, requests and replies.
+//! - `server`: the queues, and a task for each connection.
+//! - `connection`, `client`: a queue as its users see it.
 //! - [`options`]: the command lines of the chapter's programs.
-
+//!
+//! # Coming from `multiprocessing.managers`
+//!
+//! | Python | Rust |
+//! | --- | --- |
+//! | `QueueManager.register("get_task_queue", callable=…)` | [`Builder::queue`] |
+//! | `SyncManager`'s `Queue`, `JoinableQueue` | [`Builder::factory`] |
+//! | `manager.start()` | [`Builder::serve`] |
+//! | `manager.get_server().serve_forever()` | [`Server::wait`], or the program `manager` |
+//! | `manager.shutdown()` | [`Server::shutdown`] |
+//! | `manager.connect()` | [`Manager::connect`], [`Manager::connect_within`] |
+//! | `manager.get_task_queue()` | [`Client::queue`] |
+//! | `put`, `put(timeout=…)`, `put_nowait` | [`Queue::put`], [`Queue::put_timeout`], [`Queue::try_put`] |
+//! | `get`, `get(timeout=…)`, `get_nowait` | [`Queue::get`], [`Queue::get_timeout`], [`Queue::try_get`] |
+//! | `qsize`, `empty`, `full` | [`Queue::len`], [`Queue::is_empty`], [`Queue::is_full`] |
+//! | `task_done`, `join` | [`Queue::task_done`], [`Queue::join`] |
+//! | `queue.Empty`, `queue.Full` | [`Error::Empty`], [`Error::Full`] |
+//! | `AuthenticationError` | [`Error::Auth`] |
+//! | `EOFError`, `BrokenPipeError` | [`Error::Closed`] |
+//! | `RemoteError`, `ValueError`, `TypeError` | [`Error::Remote`] |
+//! | nothing | redelivery, the dead queue, [`Queue::lease`], [`Queue::put_many`], [`Client::status`] |
+//!
+//! Only queues are served, first in, first out. `PriorityQueue` and `LifoQueue` would have to
+//! understand what they order; `dict`, `list`, `Lock` and the other types of a `SyncManager`,
+//! `queue.shutdown` of Python 3.13, Unix sockets and the XML-RPC serializer are left out too.
+//!
 use std::fmt::Display;
-use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
 
 mod client;
 mod connection;
 mod error;
+mod frame;
+pub mod handshake;
 pub mod options;
+pub mod pickle;
+mod protocol;
+pub mod rust_master;
+pub mod rust_worker;
+pub mod security;
 mod server;
 
-pub use client::{Client, Queue};
+pub use client::{Client, Lease, Queue};
 pub use error::{Error, Result};
-pub use server::{Builder, Server};
+pub use server::{Builder, QueueOptions, QueueStatus, Server, Status, Stopper};
+
+/// How long a connection and its handshake may take.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// Where both sides begin: Python's `multiprocessing.managers.BaseManager`.
 ///
@@ -45,7 +82,7 @@ pub enum Manager {}
 impl Manager {
     /// Begins a server, with no queue yet.
     pub fn builder() -> Builder {
-        Builder::default()
+        Builder::new()
     }
 
     /// Connects to the server at `address` (`host:port`) and checks that both know the key:
@@ -60,10 +97,18 @@ impl Manager {
         if key.is_empty() {
             return Err(Error::EmptyKey);
         }
-        let address = address.to_string();
-        connection::Connection::connect(&address, key)?;
-        let key = key.to_vec();
-        Ok(Client { address, key })
+        let mut client = Client::new(connection::Target {
+            address: address.to_string(),
+            key: key.to_vec(),
+            bare: handshake::Digest::Md5,
+            time: CONNECT_TIME,
+        });
+        let mut connection = client.target.connect()?;
+        connection.call(
+            &mut connection::request(None, "dummy", |_| {}),
+            client::nothing,
+        )?;
+        Ok(client)
     }
 
     /// As [`connect`](Manager::connect), for a client that may start before its server: tries
@@ -88,9 +133,7 @@ impl Manager {
         let start = Instant::now();
         loop {
             match Manager::connect(&address, key) {
-                Err(Error::Io { source, .. })
-                    if source.kind() == ErrorKind::ConnectionRefused && start.elapsed() < time =>
-                {
+                Err(error) if error.is_refused() && start.elapsed() < time => {
                     thread::sleep(Duration::from_millis(50));
                 }
                 outcome => return outcome,

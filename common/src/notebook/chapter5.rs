@@ -25,7 +25,7 @@ pub(super) static MASTER: Cell = Cell {
     chapter: 5,
     package: "distributed",
     bin: "task_master",
-    companions: &["task_worker"],
+    companions: &["task_worker", "manager"],
     idea: "tasks and results, queued over the network",
     idea_zh: "通过网络的任务队列与结果队列",
     python: "multiprocessing.managers",

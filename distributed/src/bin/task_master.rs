@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Parser;
 use common::draw;
-use distributed::{Manager, options::Master};
+use distributed::{Manager, QueueOptions, options::Master};
 use rand::RngExt;
 
 fn main() {
@@ -16,7 +16,7 @@ fn main() {
 fn run(options: &Master) -> anyhow::Result<()> {
     let key = options.authkey.read()?;
     let server = Manager::builder()
-        .queue("get_task_queue")
+        .queue(QueueOptions::new("get_task_queue").redeliver(true))
         .queue("get_result_queue")
         .serve(&options.bind, &key)
         .context("cannot serve (--bind takes another address)")?;

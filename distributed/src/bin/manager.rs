@@ -1,0 +1,39 @@
+//! `In [16]`, the queues alone: a server for masters and workers in Python or Rust.
+
+use std::thread;
+
+use anyhow::Context;
+use clap::Parser;
+use distributed::Manager;
+use distributed::options::{Ask, Serve};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+fn main() {
+    let options = Serve::parse();
+    let done = match &options.command {
+        Some(Ask::Status { address }) => status(&options, address),
+        None => serve(&options),
+    };
+    if let Err(error) = done {
+        eprintln!("{error:#}");
+        std::process::exit(1);
+    }
+}
+
+fn status(options: &Serve, address: &str) -> anyhow::Result<()> {
+    println!("{}", Manager::connect(address, &options.key()?)?.status()?);
+    Ok(())
+}
+
+fn serve(options: &Serve) -> anyhow::Result<()> {
+    let (key, builder) = (options.key()?, options.builder());
+    options.prepare();
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let server = builder.serve(&options.bind, &key).context("cannot serve")?;
+    println!("{}", server.address());
+    let stopper = server.stopper();
+    thread::spawn(move || signals.forever().next().map(|_| stopper.stop()));
+    server.wait();
+    Ok(())
+}

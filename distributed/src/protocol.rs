@@ -1,0 +1,245 @@
+//! Requests and replies, as Python's `multiprocessing.managers` words them.
+//!
+//! A request is `(ident, method, args, kwargs)`, a reply `(kind, value)`.
+
+use crate::frame;
+use crate::pickle::{Encoder, Kind, Malformed, Pickle, Scalar, Span, Value};
+
+/// A request, read in place.
+pub(crate) struct Request<'a> {
+    pub(crate) pickle: Pickle<'a>,
+    /// Which object; none for the manager itself.
+    pub(crate) ident: Option<&'a str>,
+    pub(crate) method: &'a str,
+    args: Vec<Span>,
+    kwargs: Vec<(&'a str, Span)>,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn read(body: &'a [u8]) -> Result<Request<'a>, Fault> {
+        let pickle = Pickle::read(body)?;
+        let malformed = || Fault::new("TypeError", "a request is (ident, method, args, kwargs)");
+        let parts: Vec<Span> = pickle.inside(pickle.root()).collect();
+        let (Kind::Tuple, [ident, method, args, kwargs]) =
+            (pickle.kind(pickle.root()), parts.as_slice())
+        else {
+            return Err(malformed());
+        };
+        let is_dict = pickle.kind(kwargs.value) == Kind::Dict;
+        if pickle.kind(args.value) != Kind::Tuple || !is_dict {
+            return Err(malformed());
+        }
+        let method = pickle.text(method.value).ok_or_else(malformed)?;
+        let pairs: Vec<Span> = pickle.inside(kwargs.value).collect();
+        let named = |pair: &[Span]| Some((pickle.text(pair[0].value)?, pair[1]));
+        let kwargs = pairs.chunks_exact(2).map(named).collect::<Option<_>>();
+        Ok(Request {
+            ident: pickle.text(ident.value),
+            method,
+            args: pickle.inside(args.value).collect(),
+            kwargs: kwargs.ok_or_else(malformed)?,
+            pickle,
+        })
+    }
+
+    /// The arguments by the names of the parameters, of which the first `required` must be there.
+    pub(crate) fn bind<const N: usize>(
+        &self,
+        names: [&str; N],
+        required: usize,
+    ) -> Result<[Option<Span>; N], Fault> {
+        let method = self.method;
+        let wrong = |text: String| Fault::new("TypeError", format!("{method}() {text}"));
+        if self.args.len() > N {
+            let given = self.args.len();
+            return Err(wrong(format!("takes {N} arguments but {given} were given")));
+        }
+        let mut bound = [None; N];
+        for (place, arg) in bound.iter_mut().zip(&self.args) {
+            *place = Some(*arg);
+        }
+        for (name, value) in &self.kwargs {
+            let Some(at) = names.iter().position(|known| known == name) else {
+                return Err(wrong(format!(
+                    "got an unexpected keyword argument '{name}'"
+                )));
+            };
+            if at < self.args.len() {
+                return Err(wrong(format!("got multiple values for argument '{name}'")));
+            }
+            bound[at] = Some(*value);
+        }
+        match bound[..required].iter().position(Option::is_none) {
+            Some(missing) => {
+                let name = names[missing];
+                Err(wrong(format!(
+                    "missing 1 required positional argument: '{name}'"
+                )))
+            }
+            None => Ok(bound),
+        }
+    }
+
+    /// Python's truth of an argument.
+    pub(crate) fn truth(&self, arg: Option<Span>, default: bool) -> bool {
+        let Some(Span { value, .. }) = arg else {
+            return default;
+        };
+        match self.pickle.scalar(value) {
+            Some(Scalar::None | Scalar::EmptyTuple) => false,
+            Some(Scalar::Bool(truth)) => truth,
+            Some(Scalar::Int(number)) => number != 0,
+            Some(Scalar::Float(number)) => number != 0.0,
+            Some(Scalar::Digits(digits)) => {
+                digits.bytes().any(|digit| (b'1'..=b'9').contains(&digit))
+            }
+            Some(Scalar::BigInt(bytes)) => bytes.iter().any(|byte| *byte != 0),
+            Some(Scalar::Str(bytes) | Scalar::ByteStr(bytes) | Scalar::Bytes(bytes)) => {
+                !bytes.is_empty()
+            }
+            Some(Scalar::Global(..)) => true,
+            None => {
+                self.pickle.kind(value) == Kind::Object
+                    || self.pickle.inside(value).next().is_some()
+            }
+        }
+    }
+
+    /// A number of seconds, or none. Not a number but infinite is as good as none.
+    pub(crate) fn seconds(&self, arg: Option<Span>) -> Result<Option<f64>, Fault> {
+        let seconds = match arg.map(|arg| self.pickle.scalar(arg.value)) {
+            None | Some(Some(Scalar::None)) => return Ok(None),
+            Some(Some(Scalar::Bool(truth))) => f64::from(u8::from(truth)),
+            Some(Some(Scalar::Int(number))) => number as f64,
+            Some(Some(Scalar::Float(number))) => number,
+            Some(Some(Scalar::BigInt(bytes))) => match bytes.last() {
+                Some(0x80..) => -1.0,
+                _ => f64::INFINITY,
+            },
+            _ => {
+                return Err(Fault::new(
+                    "TypeError",
+                    "'timeout' must be a number or None",
+                ));
+            }
+        };
+        match seconds < 0.0 {
+            true => Err(Fault::new(
+                "ValueError",
+                "'timeout' must be a non-negative number",
+            )),
+            false => Ok(Some(seconds)),
+        }
+    }
+
+    /// A whole number.
+    pub(crate) fn int(&self, name: &str, arg: Span) -> Result<i64, Fault> {
+        match self.pickle.scalar(arg.value) {
+            Some(Scalar::Int(number)) => Ok(number),
+            Some(Scalar::Bool(truth)) => Ok(truth.into()),
+            Some(Scalar::BigInt(bytes)) if bytes.len() <= 8 => {
+                let is_negative = bytes.last().is_some_and(|last| *last >= 0x80);
+                let mut wide = [if is_negative { 0xff } else { 0 }; 8];
+                wide[..bytes.len()].copy_from_slice(bytes);
+                Ok(i64::from_le_bytes(wide))
+            }
+            _ => Err(Fault::new(
+                "TypeError",
+                format!("'{name}' must be an int of 64 bits"),
+            )),
+        }
+    }
+
+    /// Text.
+    pub(crate) fn text(&self, name: &str, arg: Span) -> Result<&'a str, Fault> {
+        let text = self.pickle.text(arg.value);
+        text.ok_or_else(|| Fault::new("TypeError", format!("'{name}' must be a str")))
+    }
+
+    /// The arguments by position, for what takes them as they come.
+    pub(crate) fn args(&self) -> &[Span] {
+        &self.args
+    }
+
+    /// All but the first argument, as another method's own.
+    pub(crate) fn tail(mut self) -> Request<'a> {
+        self.args = self.args.split_off(1.min(self.args.len()));
+        self
+    }
+
+    /// The ident in a `Token`, the state of which is (typeid, address, ident).
+    pub(crate) fn token(&self, arg: Span) -> Option<&'a str> {
+        let state: Value = self.pickle.inside(arg.value).last()?.value;
+        self.pickle.text(self.pickle.inside(state).nth(2)?.value)
+    }
+}
+
+/// What goes wrong in a call: an exception that the caller is to raise.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    class: &'static str,
+    text: String,
+}
+
+impl Fault {
+    pub(crate) fn new(class: &'static str, text: impl Into<String>) -> Fault {
+        let text = text.into();
+        Fault { class, text }
+    }
+
+    pub(crate) fn empty() -> Fault {
+        Fault::new("Empty", "")
+    }
+
+    pub(crate) fn full() -> Fault {
+        Fault::new("Full", "")
+    }
+}
+
+impl From<Malformed> for Fault {
+    fn from(malformed: Malformed) -> Fault {
+        Fault::new("ValueError", malformed.to_string())
+    }
+}
+
+/// Replies. Each is a message with room for its frame's header.
+pub(crate) mod reply {
+    use super::*;
+
+    fn of(kind: &str, value: impl FnOnce(&mut Encoder)) -> Vec<u8> {
+        let mut message = Encoder::after(frame::HEAD);
+        message.mark().str(kind);
+        value(&mut message);
+        message.tuple();
+        message.finish()
+    }
+
+    /// What the method returns.
+    pub(crate) fn value(value: impl FnOnce(&mut Encoder)) -> Vec<u8> {
+        of("#RETURN", value)
+    }
+
+    pub(crate) fn none() -> Vec<u8> {
+        value(|to| _ = to.none())
+    }
+
+    /// What the method raises. The names are Python 2's: under protocol 2 every Python knows them,
+    /// while none of the newer ones is known to all.
+    pub(crate) fn raise(fault: &Fault) -> Vec<u8> {
+        of("#ERROR", |to| match fault.class {
+            "Empty" | "Full" => to.exception("Queue", fault.class, None),
+            class => to.exception("exceptions", class, Some(&fault.text)),
+        })
+    }
+
+    /// What the server says of a request that reached no method; the client raises `RemoteError`.
+    pub(crate) fn traceback(fault: &Fault) -> Vec<u8> {
+        let text = format!("{}: {}\n", fault.class, fault.text);
+        of("#TRACEBACK", |to| _ = to.str(&text))
+    }
+
+    /// What cannot be sent.
+    pub(crate) fn unserializable(text: &str) -> Vec<u8> {
+        of("#UNSERIALIZABLE", |to| _ = to.str(text))
+    }
+}

@@ -1,0 +1,25 @@
+//! Who can do what to a server of queues and to its clients.
+//!
+//! **Without the key**, one who reaches the port can hold a connection open for the time of the
+//! handshake, and learn that a manager listens. The server reads at most 256 bytes a frame from a
+//! stranger, answers none of its challenges before it has proved itself, compares proofs in
+//! constant time, and closes at the deadline. A public address has to be asked for; an empty key
+//! is refused.
+//!
+//! **With the key**, one can do everything: open, fill and empty every queue, make queues, and end
+//! the server (`shutdown`). The server limits what that costs: the length of a message, the number
+//! of its values, of connections and of made queues. It does not limit how many items wait in a
+//! queue without `maxsize`.
+//!
+//! **On the wire** nothing is encrypted, and nothing after the handshake is signed. The key itself
+//! is never sent. Who can listen reads all items. Who can sit between two sides can let them shake
+//! hands and then read and change what they say; and a short key can be guessed from a recorded
+//! handshake. On a network that is not yours, use a tunnel: SSH, WireGuard, or TLS by a proxy.
+//!
+//! **The server runs nothing.** It reads pickles as data, names no class and calls no function,
+//! where CPython's server runs whatever a pickle says, at once on receipt.
+//!
+//! **A Python consumer still does.** `get()` unpickles what a producer put, and a pickle can run
+//! any code. So all who have the key must be as trusted as the consumers' own code; the key of a
+//! queue is the right to run programs on every Python worker. A Rust client runs nothing: it reads
+//! data of the type that it asks for, or fails.

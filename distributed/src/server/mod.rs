@@ -1,0 +1,362 @@
+//! The server: who may come in, how much they may send, and when it ends.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use crate::{Error, Result};
+
+mod calls;
+mod connection;
+mod queues;
+mod status;
+
+pub use status::{QueueStatus, Status};
+
+/// How many connections may wait to be accepted: enough for all workers of a cluster that start at
+/// one moment. The kernel has a limit of its own (`net.core.somaxconn`, 4096 by default).
+const BACKLOG: u32 = 4096;
+/// How long, at the end, replies that are under way may take.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A queue that is to be served: its name and its rules.
+///
+/// # Examples
+///
+/// ```
+/// use distributed::{Manager, QueueOptions};
+///
+/// let server = Manager::builder()
+///     .queue(QueueOptions::new("get_task_queue").redeliver(true))
+///     .queue(QueueOptions::new("get_result_queue").maxsize(100))
+///     .serve("127.0.0.1:0", b"abc")?;
+/// # Ok::<(), distributed::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct QueueOptions {
+    name: String,
+    maxsize: usize,
+    redeliver: bool,
+    max_deliveries: u32,
+}
+
+impl Default for QueueOptions {
+    fn default() -> QueueOptions {
+        QueueOptions::new("")
+    }
+}
+
+impl QueueOptions {
+    /// A queue of any number of items, each handed out once: Python's `queue.Queue()`.
+    ///
+    /// Clients open it by its name, which Python's name as a method: `get_task_queue`.
+    pub fn new(name: impl Into<String>) -> QueueOptions {
+        QueueOptions {
+            name: name.into(),
+            maxsize: 0,
+            redeliver: false,
+            max_deliveries: 3,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The most items that may wait; `put` waits for room. 0 is any number, as in Python.
+    pub fn maxsize(mut self, items: usize) -> QueueOptions {
+        self.maxsize = items;
+        self
+    }
+
+    /// Whether an item goes back to the front when the worker that got it is gone before it was
+    /// done: before its next `put`, `get` or `task_done` on any queue, on the same connection.
+    ///
+    /// So a worker that is killed loses nothing, but one that is killed after its work and before
+    /// its `put` has it done twice. Without it an item is gone with its worker, as in Python.
+    pub fn redeliver(mut self, redeliver: bool) -> QueueOptions {
+        self.redeliver = redeliver;
+        self
+    }
+
+    /// How often an item is handed out before it goes to the queue `<name>.dead`; 3 if not said.
+    pub fn max_deliveries(mut self, times: u32) -> QueueOptions {
+        self.max_deliveries = times.max(1);
+        self
+    }
+}
+
+impl<S: Into<String>> From<S> for QueueOptions {
+    fn from(name: S) -> QueueOptions {
+        QueueOptions::new(name)
+    }
+}
+
+/// What a server may be asked for at most.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    message: usize,
+    connections: usize,
+    handshake: Duration,
+}
+
+/// A server that does not serve yet; from [`Manager::builder`](crate::Manager::builder).
+#[derive(Debug)]
+pub struct Builder {
+    queues: Vec<QueueOptions>,
+    factories: BTreeSet<String>,
+    limits: Limits,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Builder {
+        Builder {
+            queues: Vec::new(),
+            factories: BTreeSet::new(),
+            limits: Limits {
+                message: 64 << 20,
+                connections: 10_000,
+                handshake: Duration::from_secs(10),
+            },
+        }
+    }
+
+    /// Adds a queue, by its name or with [`QueueOptions`]: Python's `register` with a callable that
+    /// returns a `queue.Queue`.
+    pub fn queue(mut self, queue: impl Into<QueueOptions>) -> Builder {
+        self.queues.push(queue.into());
+        self
+    }
+
+    /// Adds a name that makes a queue whenever a client calls it, with a `maxsize` if it likes:
+    /// `Queue` and `JoinableQueue` of Python's `SyncManager`. The queue is gone with its last proxy.
+    pub fn factory(mut self, name: impl Into<String>) -> Builder {
+        self.factories.insert(name.into());
+        self
+    }
+
+    /// The longest message, in bytes, at most 4 GiB; 64 MiB if not said. A client that sends a
+    /// longer one is cut off.
+    pub fn max_message(mut self, bytes: u32) -> Builder {
+        self.limits.message = bytes as usize;
+        self
+    }
+
+    /// The most connections at one time; 10,000 if not said. More are closed at once. A Python
+    /// client has one for each thread that uses a queue, and one more for a moment now and then.
+    pub fn max_connections(mut self, connections: usize) -> Builder {
+        self.limits.connections = connections;
+        self
+    }
+
+    /// How long a client may take to prove that it has the key and to say what it wants; 10 s if
+    /// not said.
+    pub fn handshake_timeout(mut self, time: Duration) -> Builder {
+        self.limits.handshake = time;
+        self
+    }
+
+    /// Listens on `address` (`host:port`; port 0 is any free one) and serves the queues to whoever
+    /// knows the key: Python's `manager.start()`, with a thread in place of a process.
+    ///
+    /// Messages are neither encrypted nor signed, so a public address is for networks you trust;
+    /// see [`security`](crate::security).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyKey`] for an empty key; [`Error::Io`] when it cannot listen there.
+    pub fn serve(self, address: impl Display, key: &[u8]) -> Result<Server> {
+        if key.is_empty() {
+            return Err(Error::EmptyKey);
+        }
+        let attempt = || format!("listen on {address}");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::io("start the server"))?;
+        let listener = listen(&runtime, &address.to_string()).map_err(Error::io(attempt()))?;
+        let bound = listener.local_addr().map_err(Error::io(attempt()))?;
+        let mut queues = queues::Queues::default();
+        self.queues
+            .into_iter()
+            .for_each(|options| queues.add(options));
+        let shared = Arc::new(Shared {
+            key: key.to_vec(),
+            factories: self.factories,
+            limits: self.limits,
+            queues: Mutex::new(queues),
+            stop: watch::Sender::new(false),
+        });
+        let theirs = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("manager".into())
+            .spawn(move || runtime.block_on(accept(listener, theirs)))
+            .map_err(Error::io("start the server's thread"))?;
+        info!(address = %bound, "serving");
+        Ok(Server {
+            address: bound,
+            shared,
+            thread: Some(thread),
+        })
+    }
+}
+
+fn listen(runtime: &Runtime, address: &str) -> std::io::Result<TcpListener> {
+    let _guard = runtime.enter();
+    let mut failure = std::io::ErrorKind::AddrNotAvailable.into();
+    for address in address.to_socket_addrs()? {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        };
+        let listener = socket.and_then(|socket| {
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        });
+        match listener {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// A server of queues. It stops when it is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use distributed::Manager;
+///
+/// let server = Manager::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// let tasks = Manager::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+/// tasks.put(&34)?;
+/// assert_eq!(tasks.get()?, 34);
+/// server.shutdown();
+/// assert!(matches!(tasks.get(), Err(distributed::Error::Closed)));
+/// # Ok::<(), distributed::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Where it listens, with the port that it really has.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What is in the queues, and who is there.
+    pub fn status(&self) -> Status {
+        self.shared.queues.lock().unwrap().status()
+    }
+
+    /// Another handle that can stop the server, for a thread that waits for a signal.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.shared))
+    }
+
+    /// Waits until the server has ended: because a client called `shutdown`, or by a [`Stopper`].
+    pub fn wait(mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// Stops: calls under way get their answer, blocked ones [`Error::Closed`]. When it returns,
+    /// the port is free and the thread has ended. Items that nobody took are dropped.
+    pub fn shutdown(self) {}
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.shared.stop.send_replace(true);
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Stops a [`Server`] that someone else waits for; from [`Server::stopper`].
+#[derive(Clone, Debug)]
+pub struct Stopper(Arc<Shared>);
+
+impl Stopper {
+    /// Asks the server to end, and does not wait until it has.
+    pub fn stop(&self) {
+        self.0.stop.send_replace(true);
+    }
+}
+
+/// What the connections of a server share.
+struct Shared {
+    key: Vec<u8>,
+    factories: BTreeSet<String>,
+    limits: Limits,
+    /// Held for moments only, never while something waits.
+    queues: Mutex<queues::Queues>,
+    stop: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        // The key is nobody's business.
+        f.debug_struct("Shared")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Lets clients in, each to a task of its own, until it is time to end.
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut stopping = shared.stop.subscribe();
+    let places = Arc::new(Semaphore::new(shared.limits.connections));
+    let mut clients = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|is_stopping| *is_stopping) => break,
+            accepted = listener.accept() => accepted,
+            Some(_) = clients.join_next() => continue,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors: those who are in may leave, then it goes on.
+                warn!(%error, "cannot accept a connection");
+                sleep(Duration::from_millis(10)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            warn!(
+                limit = shared.limits.connections,
+                "a connection is refused: there are too many"
+            );
+            continue;
+        };
+        let (shared, stopping) = (Arc::clone(&shared), shared.stop.subscribe());
+        clients.spawn(async move {
+            connection::serve(stream, shared, stopping).await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    let all = async { while clients.join_next().await.is_some() {} };
+    let _ = timeout(GRACE, all).await;
+    info!("ended");
+}
