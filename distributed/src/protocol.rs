@@ -232,14 +232,15 @@ pub(crate) mod reply {
         })
     }
 
-    /// What the server says of a request that reached no method; the client raises `RemoteError`.
+    /// What the server says of a request that reached no method; the client raises `RemoteError`,
+    /// and of Python 2 checks that the text is a `str`.
     pub(crate) fn traceback(fault: &Fault) -> Vec<u8> {
         let text = format!("{}: {}\n", fault.class, fault.text);
-        of("#TRACEBACK", |to| _ = to.str(&text))
+        of("#TRACEBACK", |to| _ = to.native_str(&text))
     }
 
     /// What cannot be sent.
     pub(crate) fn unserializable(text: &str) -> Vec<u8> {
-        of("#UNSERIALIZABLE", |to| _ = to.str(text))
+        of("#UNSERIALIZABLE", |to| _ = to.native_str(text))
     }
 }

@@ -308,7 +308,7 @@ impl<'a> Machine<'a> {
     }
 
     fn collect(&mut self, kind: Kind, count: usize) -> Result<(), Malformed> {
-        let from = self.from_top(count)?;
+        let from = self.topmost(count)?;
         self.build(kind, from, self.stack[from].start)
     }
 
@@ -320,7 +320,7 @@ impl<'a> Machine<'a> {
         self.build(kind, mark.height, mark.start)
     }
 
-    fn from_top(&self, count: usize) -> Result<usize, Malformed> {
+    fn topmost(&self, count: usize) -> Result<usize, Malformed> {
         match self.stack.len().checked_sub(count) {
             Some(from) if from >= self.floor() => Ok(from),
             _ => self.wrong("too little is on the stack"),
@@ -335,7 +335,7 @@ impl<'a> Machine<'a> {
     fn construct(&mut self, op: &Op<'a>) -> Result<(), Malformed> {
         self.needs(op);
         let count = if op.code == NEWOBJ_EX { 3 } else { 2 };
-        let from = self.from_top(count)?;
+        let from = self.topmost(count)?;
         let kinds: Vec<Kind> = self.stack[from..]
             .iter()
             .map(|slot| self.kind(slot.value))
@@ -352,7 +352,7 @@ impl<'a> Machine<'a> {
     }
 
     fn add(&mut self, count: usize, to: Kind) -> Result<(), Malformed> {
-        let from = self.from_top(count)?;
+        let from = self.topmost(count)?;
         self.extend(from, to)
     }
 

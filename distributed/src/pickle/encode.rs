@@ -58,6 +58,25 @@ impl Encoder {
         self.counted(BINUNICODE, BINUNICODE8, text.as_bytes())
     }
 
+    /// Text that is a `str` to every Python, where Python 2 insists on that: ASCII, as any reader of
+    /// Python 3 takes it for. What is not is escaped.
+    pub(crate) fn native_str(&mut self, text: &str) -> &mut Encoder {
+        let ascii: String = text
+            .chars()
+            .flat_map(|c| {
+                if c.is_ascii() {
+                    vec![c]
+                } else {
+                    c.escape_unicode().collect()
+                }
+            })
+            .collect();
+        self.bytes.push(BINSTRING);
+        self.bytes.extend((ascii.len() as u32).to_le_bytes());
+        self.bytes.extend(ascii.bytes());
+        self
+    }
+
     /// Bytes of Python 3, which Python 2 cannot read.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Encoder {
         self.counted(BINBYTES, BINBYTES8, bytes)

@@ -1,0 +1,212 @@
+//! CPython of every version here, on either side.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use assert_cmd::cargo::cargo_bin;
+use distributed::{Error, Manager, Result, Server};
+
+use support::{LONG, Running, python, pythons, run, some_pythons};
+
+mod support;
+
+fn server() -> Server {
+    Manager::builder()
+        .queue("get_task_queue")
+        .queue("get_result_queue")
+        .factory("Queue")
+        .factory("JoinableQueue")
+        .serve("127.0.0.1:0", b"abc")
+        .expect("a port is free")
+}
+
+#[test]
+fn a_proxy_of_every_python_gets_the_answers_of_pythons_own_server() {
+    for (version, path) in pythons() {
+        let server = server();
+        let said = run(python(&path, "protocol.py").arg(server.address().to_string()));
+        assert_eq!(said, "ok\n", "{version}");
+        let left = server.status().queues.len();
+        assert_eq!(
+            left, 2,
+            "queues that {version} made are gone with their proxies"
+        );
+    }
+}
+
+#[test]
+fn every_kind_of_value_comes_out_as_it_went_in_through_every_form() {
+    for (_, path) in pythons() {
+        let server = server();
+        let mut client = python(&path, "values.py");
+        let address = server.address().to_string();
+        let said = run(client.args(["forms", &address, "get_task_queue"]));
+        let count = said.split(' ').next().and_then(|count| count.parse().ok());
+        assert!(count.is_some_and(|count: u32| count >= 40), "{said}");
+    }
+}
+
+#[test]
+fn what_one_python_puts_every_other_gets_if_it_can_read_it() {
+    let pythons = pythons();
+    let mut builder = Manager::builder();
+    let names: Vec<String> = (0..pythons.len()).map(|n| format!("queue_{n}")).collect();
+    for name in &names {
+        builder = builder.queue(name);
+    }
+    let server = builder
+        .serve("127.0.0.1:0", b"abc")
+        .expect("a port is free");
+    let address = server.address().to_string();
+    let times = names.len().to_string();
+    for (name, path) in names.iter().zip(pythons.values()) {
+        run(python(path, "values.py").args(["put", &address, name, &times]));
+    }
+    for path in pythons.values() {
+        run(python(path, "values.py")
+            .args(["get", &address])
+            .args(&names));
+    }
+    assert!(server.status().queues.iter().all(|queue| queue.len == 0));
+}
+
+/// CPython's own server, which ends with its standard input.
+fn python_server(path: &Path) -> (Running, String) {
+    let mut command = python(path, "server.py");
+    let mut server = Running::start(command.stdin(Stdio::piped()));
+    let address = server.line();
+    (server, address)
+}
+
+#[test]
+fn the_rust_client_is_at_home_on_every_server_of_python_3() -> Result<()> {
+    for (version, path) in pythons() {
+        if version.starts_with('2') {
+            continue;
+        }
+        let (server, address) = python_server(&path);
+        let wrong = Manager::connect(&address, b"abd").err();
+        assert!(matches!(wrong, Some(Error::Auth)), "{version}: {wrong:?}");
+        let manager = Manager::connect(&address, b"abc")?;
+        let unknown = manager.queue::<u32>("nothing").err();
+        assert!(
+            matches!(unknown, Some(Error::NoQueue { .. })),
+            "{version}: {unknown:?}"
+        );
+        {
+            let tasks =
+                manager.queue::<(i64, f64, String, Vec<u8>, Option<bool>)>("get_task_queue")?;
+            let item = (-(1 << 40), 1.5, "é好🦀".repeat(2000), vec![0, 255], None);
+            tasks.put(&item)?;
+            tasks.put_many(&[item.clone(), item.clone()])?;
+            assert_eq!(tasks.len()?, 3, "{version}");
+            assert_eq!(tasks.get()?, item, "{version}");
+            assert_eq!(
+                tasks.get_many(9, Some(LONG))?,
+                [item.clone(), item],
+                "{version}"
+            );
+            let empty = tasks.get_timeout(Duration::from_millis(10));
+            assert!(matches!(empty, Err(Error::Empty)), "{version}: {empty:?}");
+            assert!(matches!(tasks.try_get(), Err(Error::Empty)), "{version}");
+            (0..3).try_for_each(|_| tasks.task_done())?;
+            tasks.join()?;
+            let once_more = tasks.task_done().expect_err("there were three").to_string();
+            assert!(
+                once_more.contains("ValueError: task_done()"),
+                "{version}: {once_more}"
+            );
+
+            let bounded = manager.queue::<u128>("get_result_queue")?;
+            (0..3).try_for_each(|n| bounded.put(&(u128::MAX - n)))?;
+            assert!(bounded.is_full()?);
+            let full = bounded.put_timeout(&0, Duration::from_millis(10));
+            assert!(matches!(full, Err(Error::Full)), "{version}: {full:?}");
+            assert!(matches!(bounded.try_put(&0), Err(Error::Full)), "{version}");
+            assert_eq!(bounded.get()?, u128::MAX, "{version}");
+        }
+        // What the client referred to, it let go.
+        let count = python(&path, "count.py")
+            .arg(&address)
+            .output()
+            .expect("it runs");
+        assert_eq!(String::from_utf8_lossy(&count.stdout), "0\n", "{version}");
+        drop(server);
+    }
+    Ok(())
+}
+
+/// Master and worker in two languages, or in one, and either side's server between them.
+#[test]
+fn master_and_worker_of_the_notebook_meet_in_every_mix() {
+    for (_, path) in pythons() {
+        let (mut manager, address) =
+            support::manager(&["--queue", "get_task_queue", "--queue", "get_result_queue"]);
+        for is_rust in [false, true] {
+            let mut worker = match is_rust {
+                true => Command::new(cargo_bin("task_worker")),
+                false => python(&path, "task_worker.py"),
+            };
+            let mut worker = Running::start(worker.arg(&address).env("PACE", "0"));
+            let master = run(python(&path, "task_master.py").args([&address, "10"]));
+            assert_eq!(master.matches("Result: ").count(), 10, "{master}");
+            assert!(master.ends_with("master exit.\n"), "{master}");
+            for line in master
+                .lines()
+                .filter_map(|line| line.strip_prefix("Result: "))
+            {
+                let numbers: Vec<u64> = line
+                    .split([' ', '*', '='])
+                    .filter_map(|n| n.parse().ok())
+                    .collect();
+                assert_eq!(numbers[0] * numbers[1], numbers[2], "{line}");
+            }
+            assert!(
+                worker
+                    .line()
+                    .starts_with(if is_rust { "Connect" } else { "run task" })
+            );
+            worker.kill();
+        }
+        manager.kill();
+    }
+}
+
+#[test]
+fn a_python_worker_joins_the_master_of_the_notebook_in_rust() {
+    for (version, path) in pythons() {
+        let mut master = Command::new(cargo_bin("task_master"));
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = free.local_addr().expect("it is bound").to_string();
+        drop(free);
+        let mut master = Running::start(master.args(["--bind", &address, "--timeout", "60"]));
+        while master.line() != "Try get results..." {}
+        let mut worker = Running::start(python(&path, "task_worker.py").arg(&address));
+        let said = master.finish();
+        assert_eq!(said.len(), 11, "{said:?}");
+        assert_eq!(said[10], "master exit.");
+        if version.starts_with('2') {
+            // At its end it tries for 20 s for each proxy to tell a server that is gone.
+            worker.kill();
+            continue;
+        }
+        let said = worker.finish();
+        assert_eq!(said.last().map(String::as_str), Some("worker exit."));
+    }
+}
+
+#[test]
+fn a_rust_worker_joins_a_python_master_that_serves_itself() {
+    for (_, path) in some_pythons() {
+        let mut master = Command::new(path);
+        let master = master.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/master.py"));
+        let mut master = Running::start(master);
+        let address = master.line();
+        let worker = run(Command::new(cargo_bin("task_worker"))
+            .arg(&address)
+            .env("PACE", "0"));
+        assert_eq!(worker.lines().count(), 12, "{worker}");
+        assert_eq!(master.finish().len(), 10);
+    }
+}

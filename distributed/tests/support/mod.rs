@@ -1,0 +1,182 @@
+//! What the tests share: the Pythons of the machine, programs that end with the test, a server.
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each test uses its part of it"
+)]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{BufRead, BufReader, Lines, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use assert_cmd::cargo::cargo_bin;
+
+/// Long enough for a machine with better things to do; nothing waits for it to pass.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// Every CPython here, by version: `python3`, and what pyenv has. None is an error in CI.
+pub fn pythons() -> BTreeMap<String, PathBuf> {
+    let root = env::var_os("PYENV_ROOT").map(PathBuf::from);
+    let root = root.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".pyenv")));
+    let versions = root.and_then(|root| root.join("versions").read_dir().ok());
+    let versions = versions.into_iter().flatten().flatten();
+    let mut candidates = vec![PathBuf::from("python3")];
+    candidates.extend(versions.map(|version| version.path().join("bin/python")));
+    let version = "import platform as p; print(p.python_implementation() + p.python_version())";
+    let known = |python: PathBuf| {
+        let output = Command::new(&python).args(["-c", version]).output().ok()?;
+        let version = String::from_utf8(output.stdout).ok()?;
+        Some((version.trim().strip_prefix("CPython")?.to_string(), python))
+    };
+    let found: BTreeMap<_, _> = candidates.into_iter().filter_map(known).collect();
+    if found.is_empty() {
+        assert!(env::var_os("CI").is_none(), "CI needs a python3");
+        println!("skipped: there is no python3 here");
+    }
+    found
+}
+
+/// The oldest and the newest Python 3, for what need not be tried with all.
+pub fn some_pythons() -> Vec<(String, PathBuf)> {
+    let key = |version: &str| -> Vec<u32> { version.split('.').flat_map(str::parse).collect() };
+    let mut all: Vec<_> = pythons()
+        .into_iter()
+        .filter(|(version, _)| version.starts_with('3'))
+        .collect();
+    all.sort_by_key(|(version, _)| key(version));
+    match all.len() {
+        0..=2 => all,
+        len => vec![all.swap_remove(len - 1), all.swap_remove(0)],
+    }
+}
+
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/python")
+        .join(name)
+}
+
+pub fn python(python: &Path, name: &str) -> Command {
+    let mut command = Command::new(python);
+    command.arg("-B").arg(script(name)).stdin(Stdio::null());
+    // Its output is not to be held back when it goes into a pipe.
+    command.env("PYTHONUNBUFFERED", "1");
+    command
+}
+
+/// A program that is killed with the test.
+pub struct Running {
+    pub child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    pub fn start(command: &mut Command) -> Running {
+        command.stdout(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        Running { child, lines }
+    }
+
+    /// The next line that it prints.
+    pub fn line(&mut self) -> String {
+        self.lines.next().expect("a line").expect("it is text")
+    }
+
+    pub fn try_line(&mut self) -> Option<String> {
+        self.lines.next()?.ok()
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is ours");
+        self.child.wait().expect("it is ours");
+    }
+
+    /// Waits for its end: all the lines that it printed until then.
+    pub fn finish(mut self) -> Vec<String> {
+        let lines = self
+            .lines
+            .by_ref()
+            .map(|line| line.expect("it is text"))
+            .collect();
+        let status = wait(&mut self.child);
+        assert!(status, "it failed after {lines:?}");
+        lines
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether a program ends well, in time.
+pub fn wait(child: &mut Child) -> bool {
+    let deadline = Instant::now() + LONG;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().expect("it is ours") {
+            return status.success();
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().expect("it is ours");
+    false
+}
+
+/// Runs a program to its end; what it printed.
+pub fn run(command: &mut Command) -> String {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stderr = child.stderr.take().expect("it is piped");
+    let mut stdout = child.stdout.take().expect("it is piped");
+    let errors = thread::spawn(move || {
+        let mut text = String::new();
+        let _ = stderr.read_to_string(&mut text);
+        text
+    });
+    let output = thread::spawn(move || {
+        let mut text = String::new();
+        let _ = stdout.read_to_string(&mut text);
+        text
+    });
+    let ended_well = wait(&mut child);
+    let text = output.join().expect("no panic");
+    let errors = errors.join().expect("no panic");
+    assert!(ended_well, "{command:?}\n{text}\n{errors}");
+    text
+}
+
+/// The program `manager`, with its key in the environment and these arguments, and its address.
+pub fn manager(arguments: &[&str]) -> (Running, String) {
+    let mut command = Command::new(cargo_bin("manager"));
+    command.env("MANAGER_AUTHKEY", "abc").env("RUST_LOG", "off");
+    if !arguments.contains(&"--bind") {
+        command.args(["--bind", "127.0.0.1:0"]);
+    }
+    let mut manager = Running::start(command.args(arguments));
+    let address = manager.line();
+    (manager, address)
+}
+
+/// Tries again until it holds, for as long as a test may take.
+pub fn eventually(mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + LONG;
+    while Instant::now() < deadline {
+        if holds() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    false
+}
