@@ -151,7 +151,9 @@ impl<'a> Machine<'a> {
     fn scalar(&mut self, op: &Op<'a>) {
         match (op.code, op.arg) {
             // Readers of protocol 2 know the long form, and it is all that keeps text from them.
-            (SHORT_BINUNICODE, Arg::Bytes(text)) => self.edit(op.end, Edit::ShortText(text.len())),
+            (SHORT_BINUNICODE, Arg::Bytes(text)) => {
+                self.edit(op.end, Edit::ShortText(text.len() as u32))
+            }
             // Under a header of protocol 2, Python 3 would rename what Python 2 had named otherwise.
             (GLOBAL, _) if self.pickle.protocol > 2 => {
                 self.edit(self.at as usize + 1, Edit::Needs(3))

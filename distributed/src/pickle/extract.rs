@@ -152,8 +152,8 @@ impl Excerpt<'_, '_> {
             Edit::Get(memo) => self.get(self.indices[&memo]),
             Edit::ShortText(len) => {
                 self.code.push(BINUNICODE);
-                self.code.extend((len as u32).to_le_bytes());
-                self.copy(end - len as u32, end);
+                self.code.extend(len.to_le_bytes());
+                self.copy(end - len, end);
             }
             Edit::Needs(protocol) => {
                 self.protocol = self.protocol.max(protocol);

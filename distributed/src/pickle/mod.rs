@@ -158,7 +158,7 @@ enum Edit {
     Skip,
     Put(u32),
     Get(u32),
-    ShortText(usize),
+    ShortText(u32),
     /// It stays as it is, and needs a reader of this protocol.
     Needs(u8),
 }

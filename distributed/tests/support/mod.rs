@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use assert_cmd::cargo::cargo_bin;
 
 /// Long enough for a machine with better things to do; nothing waits for it to pass.
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Every CPython here, by version: `python3`, and what pyenv has. None is an error in CI.
-pub fn pythons() -> BTreeMap<String, PathBuf> {
+pub(crate) fn pythons() -> BTreeMap<String, PathBuf> {
     let root = env::var_os("PYENV_ROOT").map(PathBuf::from);
     let root = root.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".pyenv")));
     let versions = root.and_then(|root| root.join("versions").read_dir().ok());
@@ -41,7 +41,7 @@ pub fn pythons() -> BTreeMap<String, PathBuf> {
 }
 
 /// The oldest and the newest Python 3, for what need not be tried with all.
-pub fn some_pythons() -> Vec<(String, PathBuf)> {
+pub(crate) fn some_pythons() -> Vec<(String, PathBuf)> {
     let key = |version: &str| -> Vec<u32> { version.split('.').flat_map(str::parse).collect() };
     let mut all: Vec<_> = pythons()
         .into_iter()
@@ -54,13 +54,13 @@ pub fn some_pythons() -> Vec<(String, PathBuf)> {
     }
 }
 
-pub fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/python")
         .join(name)
 }
 
-pub fn python(python: &Path, name: &str) -> Command {
+pub(crate) fn python(python: &Path, name: &str) -> Command {
     let mut command = Command::new(python);
     command.arg("-B").arg(script(name)).stdin(Stdio::null());
     // Its output is not to be held back when it goes into a pipe.
@@ -69,13 +69,13 @@ pub fn python(python: &Path, name: &str) -> Command {
 }
 
 /// A program that is killed with the test.
-pub struct Running {
-    pub child: Child,
+pub(crate) struct Running {
+    pub(crate) child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Running {
-    pub fn start(command: &mut Command) -> Running {
+    pub(crate) fn start(command: &mut Command) -> Running {
         command.stdout(Stdio::piped());
         let mut child = command
             .spawn()
@@ -85,21 +85,21 @@ impl Running {
     }
 
     /// The next line that it prints.
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         self.lines.next().expect("a line").expect("it is text")
     }
 
-    pub fn try_line(&mut self) -> Option<String> {
+    pub(crate) fn try_line(&mut self) -> Option<String> {
         self.lines.next()?.ok()
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it is ours");
     }
 
     /// Waits for its end: all the lines that it printed until then.
-    pub fn finish(mut self) -> Vec<String> {
+    pub(crate) fn finish(mut self) -> Vec<String> {
         let lines = self
             .lines
             .by_ref()
@@ -119,7 +119,7 @@ impl Drop for Running {
 }
 
 /// Whether a program ends well, in time.
-pub fn wait(child: &mut Child) -> bool {
+pub(crate) fn wait(child: &mut Child) -> bool {
     let deadline = Instant::now() + LONG;
     while Instant::now() < deadline {
         if let Some(status) = child.try_wait().expect("it is ours") {
@@ -132,7 +132,7 @@ pub fn wait(child: &mut Child) -> bool {
 }
 
 /// Runs a program to its end; what it printed.
-pub fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -158,7 +158,7 @@ pub fn run(command: &mut Command) -> String {
 }
 
 /// The program `manager`, with its key in the environment and these arguments, and its address.
-pub fn manager(arguments: &[&str]) -> (Running, String) {
+pub(crate) fn manager(arguments: &[&str]) -> (Running, String) {
     let mut command = Command::new(cargo_bin("manager"));
     command.env("MANAGER_AUTHKEY", "abc").env("RUST_LOG", "off");
     if !arguments.contains(&"--bind") {
@@ -170,7 +170,7 @@ pub fn manager(arguments: &[&str]) -> (Running, String) {
 }
 
 /// Tries again until it holds, for as long as a test may take.
-pub fn eventually(mut holds: impl FnMut() -> bool) -> bool {
+pub(crate) fn eventually(mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + LONG;
     while Instant::now() < deadline {
         if holds() {

@@ -1,0 +1,251 @@
+//! What survives the death of a worker, of a client and of the server.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use distributed::{Error, Manager, QueueOptions, Result, Server};
+
+use support::{LONG, Running, eventually, python, pythons, run, some_pythons};
+
+mod support;
+
+fn server(redeliver: bool) -> Server {
+    Manager::builder()
+        .queue(QueueOptions::new("get_task_queue").redeliver(redeliver))
+        .queue("get_result_queue")
+        .serve("127.0.0.1:0", b"abc")
+        .expect("a port is free")
+}
+
+/// A Python worker that sleeps for so long between its `get` and its `put`.
+fn worker(path: &PathBuf, server: &Server, seconds: &str) -> Running {
+    let address = server.address().to_string();
+    Running::start(python(path, "task_worker.py").args([&address, seconds]))
+}
+
+#[test]
+fn a_task_whose_worker_is_killed_goes_to_another_worker() -> Result<()> {
+    for (version, path) in pythons() {
+        let server = server(true);
+        let tasks = Manager::connect(server.address(), b"abc")?.queue::<u32>("get_task_queue")?;
+        let mut dying = worker(&path, &server, "600");
+        tasks.put(&7)?;
+        tasks.put(&8)?;
+        assert_eq!(dying.line(), "run task 7 * 7...");
+        assert_eq!(tasks.get_timeout(LONG)?, 8, "{version}");
+        let other = thread::spawn(move || (tasks.get_timeout(LONG), tasks));
+        dying.kill();
+        let (task, tasks) = other.join().expect("no panic");
+        assert_eq!(task?, 7, "{version}");
+        // Its new worker asks for the next: so it is done, and does not come back.
+        assert!(matches!(tasks.try_get(), Err(Error::Empty)));
+        drop(tasks);
+        let status = &server.status().queues[1];
+        assert_eq!((status.leases, status.redelivered), (0, 1), "{status:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn without_redelivery_a_task_is_gone_with_its_worker_as_in_python() -> Result<()> {
+    for (_, path) in some_pythons() {
+        let server = server(false);
+        let tasks = Manager::connect(server.address(), b"abc")?.queue::<u32>("get_task_queue")?;
+        let mut dying = worker(&path, &server, "600");
+        tasks.put(&7)?;
+        assert_eq!(dying.line(), "run task 7 * 7...");
+        dying.kill();
+        assert!(eventually(|| server.status().connections <= 1));
+        assert!(matches!(tasks.try_get(), Err(Error::Empty)));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_worker_killed_while_it_waits_takes_nothing_with_it() -> Result<()> {
+    for (_, path) in some_pythons() {
+        let server = server(false);
+        let tasks = Manager::connect(server.address(), b"abc")?.queue::<u32>("get_task_queue")?;
+        for n in 0..10 {
+            let mut dying = worker(&path, &server, "0");
+            assert!(eventually(|| server.status().queues[1].waiting == 1));
+            dying.kill();
+            // At once, before the server has had the time to notice.
+            tasks.put(&n)?;
+            assert_eq!(tasks.get_timeout(LONG)?, n);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_task_has_one_result_while_workers_are_killed_at_random() -> Result<()> {
+    const TASKS: u32 = 1000;
+    let Some((_, path)) = some_pythons().pop() else {
+        return Ok(());
+    };
+    let server = Manager::builder()
+        .queue(
+            QueueOptions::new("get_task_queue")
+                .redeliver(true)
+                .max_deliveries(100),
+        )
+        .queue("get_result_queue")
+        .serve("127.0.0.1:0", b"abc")?;
+    let manager = Manager::connect(server.address(), b"abc")?;
+    let tasks = manager.queue::<u32>("get_task_queue")?;
+    let results = manager.queue::<String>("get_result_queue")?;
+    tasks.put_many(&(0..TASKS).collect::<Vec<_>>())?;
+    let mut workers: Vec<Running> = (0..10).map(|_| worker(&path, &server, "0.01")).collect();
+    let mut seed = 16_u64;
+    let mut found = Vec::new();
+    while found.len() < TASKS as usize {
+        match results.get_many(TASKS as usize, Some(Duration::from_millis(200))) {
+            Ok(more) => found.extend(more),
+            Err(Error::Empty) => {}
+            Err(error) => return Err(error),
+        }
+        // Not for the sake of time: the rhythm of the killing.
+        thread::sleep(Duration::from_millis(150));
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let unlucky = (seed >> 33) as usize % workers.len();
+        workers[unlucky].kill();
+        workers[unlucky] = worker(&path, &server, "0.01");
+    }
+    let different: BTreeSet<&String> = found.iter().collect();
+    assert_eq!(
+        (found.len(), different.len()),
+        (TASKS as usize, TASKS as usize)
+    );
+    for mut worker in workers {
+        worker.kill();
+    }
+    assert!(eventually(|| server
+        .status()
+        .queues
+        .iter()
+        .all(|queue| queue.leases == 0)));
+    assert!(tasks.is_empty()? && results.is_empty()?);
+    Ok(())
+}
+
+#[test]
+fn what_kills_every_worker_ends_in_the_dead_queue() -> Result<()> {
+    let server = Manager::builder()
+        .queue(QueueOptions::new("tasks").redeliver(true).max_deliveries(2))
+        .serve("127.0.0.1:0", b"abc")?;
+    let manager = Manager::connect(server.address(), b"abc")?;
+    manager.queue::<u32>("tasks")?.put_many(&[1, 2])?;
+    for _ in 0..2 {
+        let dying = manager.queue::<u32>("tasks")?;
+        assert_eq!(dying.get_timeout(LONG)?, 1);
+        drop(dying);
+    }
+    assert_eq!(manager.queue::<u32>("tasks")?.get_timeout(LONG)?, 2);
+    let dead = manager.queue::<u32>("tasks.dead")?;
+    assert_eq!(dead.get_timeout(LONG)?, 1);
+    Ok(())
+}
+
+#[test]
+fn a_lease_ends_with_its_time_its_client_or_its_word() -> Result<()> {
+    let server = Manager::builder()
+        .queue("tasks")
+        .serve("127.0.0.1:0", b"abc")?;
+    let manager = Manager::connect(server.address(), b"abc")?;
+    let (mine, other) = (
+        manager.queue::<u32>("tasks")?,
+        manager.queue::<u32>("tasks")?,
+    );
+    mine.put(&7)?;
+    let late = mine.lease(None, Some(Duration::from_millis(20)))?;
+    assert_eq!(other.get_timeout(LONG)?, 7, "its time was over");
+    assert!(late.done().is_err());
+
+    mine.put(&8)?;
+    let held = mine.lease(None, None)?;
+    assert!(matches!(other.try_get(), Err(Error::Empty)));
+    drop(held);
+    assert_eq!(other.get_timeout(LONG)?, 8, "it was given back");
+
+    mine.put(&9)?;
+    let held = mine.lease(None, None)?;
+    std::mem::forget(held);
+    drop(mine);
+    assert_eq!(other.get_timeout(LONG)?, 9, "its client is gone");
+    Ok(())
+}
+
+#[test]
+fn clients_go_on_when_the_server_was_killed_and_started_again() -> Result<()> {
+    let queues = ["--queue", "get_task_queue", "--queue", "get_result_queue"];
+    let (mut first, address) = support::manager(&queues);
+    let manager = Manager::connect(&address, b"abc")?.reconnect_within(LONG);
+    let tasks = manager.queue::<u32>("get_task_queue")?;
+    let results = manager.queue::<String>("get_result_queue")?;
+    tasks.put(&1)?;
+    let mut clients: Vec<Running> = pythons()
+        .into_values()
+        .map(|path| {
+            Running::start(
+                python(&path, "restart.py")
+                    .arg(&address)
+                    .stdin(std::process::Stdio::piped()),
+            )
+        })
+        .collect();
+    for client in &mut clients {
+        assert_eq!(client.line(), "connected");
+    }
+    assert_eq!(tasks.get()?, 1);
+    let waiting = thread::spawn(move || tasks.get_timeout(LONG));
+    first.kill();
+    let (_second, again) = support::manager(&[&["--bind", &address], &queues[..]].concat());
+    assert_eq!(again, address);
+    results.put(&"from Rust".to_string())?;
+    assert_eq!(results.get()?, "from Rust");
+    manager.queue::<u32>("get_task_queue")?.put(&2)?;
+    assert_eq!(waiting.join().expect("no panic")?, 2);
+    for mut client in clients {
+        drop(client.child.stdin.take());
+        assert_eq!(client.finish().last().map(String::as_str), Some("goes on"));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_program_manager_tells_how_it_stands_and_ends_at_a_signal() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+
+    let (manager, address) = support::manager(&[
+        "--queue",
+        "get_task_queue:5",
+        "--factory",
+        "Queue",
+        "--redeliver",
+        "get_task_queue",
+    ]);
+    let tasks = Manager::connect(&address, b"abc")
+        .and_then(|manager| manager.queue::<u32>("get_task_queue"));
+    tasks.and_then(|tasks| tasks.put(&7)).expect("it serves");
+    let mut status = std::process::Command::new(assert_cmd::cargo::cargo_bin("manager"));
+    let said = run(status
+        .args(["status", &address])
+        .env("MANAGER_AUTHKEY", "abc"));
+    let line = said.lines().last().expect("a line").split_whitespace();
+    assert_eq!(
+        line.collect::<Vec<_>>(),
+        ["get_task_queue", "1", "5", "0", "0", "1", "0", "0", "1"],
+        "{said}"
+    );
+    let pid = Pid::from_raw(manager.child.id().cast_signed());
+    kill(pid, Signal::SIGTERM).expect("it runs");
+    assert!(manager.finish().is_empty());
+    assert!(
+        std::net::TcpListener::bind(&address).is_ok(),
+        "the port is free"
+    );
+}
