@@ -1,7 +1,7 @@
 //! What survives the death of a worker, of a client and of the server.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn server(redeliver: bool) -> Server {
 }
 
 /// A Python worker that sleeps for so long between its `get` and its `put`.
-fn worker(path: &PathBuf, server: &Server, seconds: &str) -> Running {
+fn worker(path: &Path, server: &Server, seconds: &str) -> Running {
     let address = server.address().to_string();
     Running::start(python(path, "task_worker.py").args([&address, seconds]))
 }

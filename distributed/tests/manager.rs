@@ -140,8 +140,7 @@ fn a_wrong_key_an_empty_key_and_an_unknown_queue_are_refused() {
     assert!(matches!(empty, Some(Error::EmptyKey)), "{empty:?}");
     let unknown = client
         .queue::<u32>("tasks")
-        .err()
-        .expect("there is none")
+        .expect_err("there is none")
         .to_string();
     assert!(
         unknown.contains("get_result_queue, get_task_queue"),

@@ -1,8 +1,15 @@
-"""python3 peer.py ROW: measures CPython's multiprocessing once and prints a number in the row's unit."""
+"""python3 peer.py ROW: measures CPython's multiprocessing once and prints a number in the row's unit.
+
+With an ADDRESS after a row of the manager, its server is the one that listens there; for the
+server's own time the number is then that of the calls.
+"""
 
 import multiprocessing
+import os
+import queue
 import sys
 import time
+from multiprocessing.managers import BaseManager
 
 LONG_ENOUGH = 0.2
 WORKERS = 2
@@ -89,7 +96,76 @@ def spawn(count):
         start(nothing).join()
 
 
-def measure(row):
+class QueueManager(BaseManager):
+    pass
+
+
+served = queue.Queue()
+QueueManager.register("get_queue", callable=lambda: served)
+
+
+def connect(address):
+    manager = QueueManager(address=address, authkey=b"abc")
+    manager.connect()
+    return manager.get_queue()
+
+
+def pairs(address, count, item=7):
+    queue = connect(address)
+    for _ in range(count):
+        queue.put(item)
+        queue.get()
+
+
+def four_clients(address, count):
+    run_all(*[multiprocessing.Process(target=pairs, args=(address, count // 4)) for _ in range(4)])
+
+
+def first_calls(address, count):
+    for _ in range(count):
+        queue = connect(address)
+        queue.qsize()
+        # The next one is as new as a program's first.
+        del queue._tls.connection
+
+
+def processor_seconds(pid):
+    with open("/proc/%d/stat" % pid) as stat:
+        user, system = stat.read().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def measure_manager(row, address):
+    if address is not None:
+        return of_server(row, address, None)
+    manager = QueueManager(address=("127.0.0.1", 0), authkey=b"abc")
+    manager.start()
+    try:
+        return of_server(row, manager.address, manager._process.pid)
+    finally:
+        manager.shutdown()
+
+
+def of_server(row, address, pid):
+    if row == "manager/calls" or row == "manager/items":
+        calls = per_second(lambda count: pairs(address, count))
+        return 2 * calls if row == "manager/calls" else calls
+    if row == "manager/4clients":
+        return 2 * per_second(lambda count: four_clients(address, count))
+    if row == "manager/first-call":
+        return micros(lambda count: first_calls(address, count))
+    if row == "manager/20KB":
+        return micros(lambda count: pairs(address, count, b"x" * 20000))
+    if row == "manager/server-cpu":
+        start = processor_seconds(pid) if pid else 0
+        four_clients(address, 20000)
+        return 1e6 * (processor_seconds(pid) - start) / 40000 if pid else 40000
+    raise SystemExit(f"error: there is no {row} of multiprocessing")
+
+
+def measure(row, address):
+    if row.startswith("manager/"):
+        return measure_manager(row, address)
     if row == "queue/u64/1p1c":
         return per_second(one_to_one)
     if row == "queue/u64/4p4c":
@@ -119,4 +195,8 @@ def measure(row):
 if __name__ == "__main__":
     # What was the default when the others were measured against it, on every version.
     multiprocessing.set_start_method("fork")
-    print(measure(sys.argv[1]))
+    address = None
+    if len(sys.argv) > 2:
+        host, port = sys.argv[2].split(":")
+        address = (host, int(port))
+    print(measure(sys.argv[1], address))

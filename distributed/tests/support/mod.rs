@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 
+pub(crate) mod raw;
+
 /// Long enough for a machine with better things to do; nothing waits for it to pass.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 

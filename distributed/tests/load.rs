@@ -1,0 +1,109 @@
+//! Many clients at once, and clients that write as Python's do.
+
+use std::net::TcpStream;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use distributed::Manager;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use support::raw::{Raw, request};
+use support::{python, run, some_pythons};
+
+mod support;
+
+/// Each connection wants a descriptor on this side too.
+fn take_descriptors() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a process may ask");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit it may");
+}
+
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("it has memory");
+    let kib: u64 = line
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number");
+    kib << 10
+}
+
+#[test]
+fn a_thousand_clients_that_connect_at_one_moment_are_all_served() {
+    take_descriptors();
+    let (_manager, address) = support::manager(&["--queue", "q"]);
+    let start = Barrier::new(1000);
+    thread::scope(|s| {
+        let clients: Vec<_> = (0..1000_u32)
+            .map(|n| {
+                let client = thread::Builder::new().stack_size(128 << 10);
+                let client = client.spawn_scoped(s, || {
+                    start.wait();
+                    let manager = Manager::connect_within(support::LONG, &address, b"abc")?;
+                    manager.queue::<u32>("q")?.put(&n)
+                });
+                client.expect("a thread starts")
+            })
+            .collect();
+        for client in clients {
+            client.join().expect("no panic").expect("it is served");
+        }
+    });
+    let queue = Manager::connect(&address, b"abc").and_then(|manager| manager.queue::<u32>("q"));
+    let queue = queue.expect("it serves");
+    let mut found = queue.get_many(2000, None).expect("they are all there");
+    found.sort_unstable();
+    assert!(found.into_iter().eq(0..1000));
+}
+
+#[test]
+fn two_thousand_idle_connections_cost_little_memory() {
+    take_descriptors();
+    let (manager, address) = support::manager(&["--queue", "q"]);
+    let pid = manager.child.id();
+    let before = resident(pid);
+    let idle: Vec<Raw> = (0..2000).map(|_| Raw::accepted(&address)).collect();
+    let after = resident(pid);
+    let size = request("q", "qsize", b"");
+    for mut raw in idle {
+        assert!(raw.call(&size).ends_with(b"K\0t."));
+    }
+    let used = after.saturating_sub(before) >> 20;
+    assert!(used < 64, "{used} MiB");
+    println!(
+        "2,000 idle connections: {used} MiB over {} MiB",
+        before >> 20
+    );
+}
+
+#[test]
+fn strangers_that_say_nothing_keep_nobody_out() {
+    take_descriptors();
+    let (_manager, address) = support::manager(&["--queue", "q"]);
+    let silent: Vec<TcpStream> = (0..500)
+        .map(|_| TcpStream::connect(&address).expect("it listens"))
+        .collect();
+    assert!(Manager::connect(&address, b"abc").is_ok());
+    drop(silent);
+}
+
+/// CPython writes a header and a long body apart, and two requests in a row on a new connection:
+/// with delayed acknowledgements each costs 40 ms, together more than 30 s here.
+#[test]
+fn clients_of_python_are_not_held_up_by_delayed_acknowledgements() {
+    for (version, path) in some_pythons() {
+        let (_manager, address) = support::manager(&["--queue", "get_task_queue"]);
+        let start = Instant::now();
+        let said = run(python(&path, "stall.py").args([&address, "150"]));
+        assert!(
+            start.elapsed() < Duration::from_secs(15),
+            "{version}: {said}"
+        );
+        print!("CPython {version}: {said}");
+    }
+}
