@@ -39,12 +39,13 @@ fn a_thousand_clients_that_connect_at_one_moment_are_all_served() {
     let (_manager, address) = support::manager(&["--queue", "q"]);
     let start = Barrier::new(1000);
     thread::scope(|s| {
+        let (start, address) = (&start, &address);
         let clients: Vec<_> = (0..1000_u32)
             .map(|n| {
                 let client = thread::Builder::new().stack_size(128 << 10);
-                let client = client.spawn_scoped(s, || {
+                let client = client.spawn_scoped(s, move || {
                     start.wait();
-                    let manager = Manager::connect_within(support::LONG, &address, b"abc")?;
+                    let manager = Manager::connect_within(support::LONG, address, b"abc")?;
                     manager.queue::<u32>("q")?.put(&n)
                 });
                 client.expect("a thread starts")
