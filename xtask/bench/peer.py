@@ -110,15 +110,39 @@ def connect(address):
     return manager.get_queue()
 
 
-def pairs(address, count, item=7):
-    queue = connect(address)
+def pairs(queue, count, item=7):
     for _ in range(count):
         queue.put(item)
         queue.get()
 
 
-def four_clients(address, count):
-    run_all(*[multiprocessing.Process(target=pairs, args=(address, count // 4)) for _ in range(4)])
+def connected(address, ready, work, count):
+    """A client that is timed only once it has its connection, which is slow and another row."""
+    queue = connect(address)
+    queue.qsize()
+    ready.wait()
+    work(queue, count)
+
+
+def clients(address, works, count):
+    """Seconds that the clients take, each with one of the works, after all have connected."""
+    ready = multiprocessing.Barrier(len(works) + 1)
+    processes = [start(connected, address, ready, work, count) for work in works]
+    ready.wait()
+    begin = time.perf_counter()
+    for process in processes:
+        process.join()
+    return time.perf_counter() - begin
+
+
+def long_enough(address, works):
+    """So many times each work is done, and the seconds that this takes."""
+    count = 500
+    while True:
+        took = clients(address, works, count)
+        if took >= LONG_ENOUGH:
+            return count, took
+        count *= 4
 
 
 def first_calls(address, count):
@@ -147,19 +171,25 @@ def measure_manager(row, address):
 
 
 def of_server(row, address, pid):
-    if row == "manager/calls" or row == "manager/items":
-        calls = per_second(lambda count: pairs(address, count))
-        return 2 * calls if row == "manager/calls" else calls
+    if row == "manager/calls":
+        count, took = long_enough(address, [pairs])
+        return 2 * count / took
     if row == "manager/4clients":
-        return 2 * per_second(lambda count: four_clients(address, count))
+        count, took = long_enough(address, 4 * [pairs])
+        return 8 * count / took
+    if row == "manager/items":
+        count, took = long_enough(address, [put, get])
+        return count / took
     if row == "manager/first-call":
         return micros(lambda count: first_calls(address, count))
     if row == "manager/20KB":
-        return micros(lambda count: pairs(address, count, b"x" * 20000))
+        queue = connect(address)
+        queue.qsize()
+        return micros(lambda count: pairs(queue, count, b"x" * 20000))
     if row == "manager/server-cpu":
-        start = processor_seconds(pid) if pid else 0
-        four_clients(address, 20000)
-        return 1e6 * (processor_seconds(pid) - start) / 40000 if pid else 40000
+        begin = processor_seconds(pid) if pid else 0
+        clients(address, 4 * [pairs], 5000)
+        return 1e6 * (processor_seconds(pid) - begin) / 40000 if pid else 40000
     raise SystemExit(f"error: there is no {row} of multiprocessing")
 
 

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::Exit;
 
-const GATES: [&str; 8] = [
+const GATES: [&str; 10] = [
     "fmt --all --check",
     "clippy --workspace --all-targets --locked -- -D warnings",
     "doc --workspace --no-deps --locked",
@@ -17,6 +17,8 @@ const GATES: [&str; 8] = [
     "run --quiet --package xtask -- all --fast",
     "run --quiet --package xtask -- chaos --rounds 2",
     "run --quiet --package xtask -- bench queue/roundtrip --rounds 1",
+    "run --quiet --package xtask -- bench manager/first-call --rounds 1",
+    "build --quiet --manifest-path distributed/fuzz/Cargo.toml --target-dir target/fuzz --locked",
 ];
 
 pub(crate) fn ci() -> anyhow::Result<Exit> {

@@ -60,7 +60,7 @@ impl Pickle<'_> {
 impl Pickle<'_> {
     /// A value as a pickle of its own.
     pub(crate) fn part(&self, span: Span) -> Result<Vec<u8>, Malformed> {
-        let mut code = self.item(span, self.bytes.len() + 64)?;
+        let mut code = self.item(span, 2 * self.bytes.len() + 64)?;
         code.push(STOP);
         Ok(code)
     }

@@ -77,6 +77,17 @@ impl serde::ser::Error for Error {
     }
 }
 
+/// Every value directly in the tuple or list that a pickle holds, as a pickle of its own: the way
+/// of an item from a request into a reply.
+#[doc(hidden)]
+pub fn parts(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let Ok(pickle) = Pickle::read(bytes) else {
+        return Vec::new();
+    };
+    let parts = pickle.inside(pickle.root());
+    parts.filter_map(|part| pickle.part(part).ok()).collect()
+}
+
 /// A pickle that has been read: its bytes, and where in them what is.
 pub(crate) struct Pickle<'a> {
     bytes: &'a [u8],

@@ -299,9 +299,15 @@ impl Shared {
         })
     }
 
+    /// The most that the items of one message may take. Short texts grow by their older form, to less
+    /// than twice their length.
+    fn items_max(&self) -> usize {
+        self.limits.message.saturating_mul(2)
+    }
+
     fn item(&self, request: &Request, item: Option<Span>) -> Result<Code, Fault> {
         let item = item.expect("it is required");
-        Ok(request.pickle.item(item, self.limits.message)?.into())
+        Ok(request.pickle.item(item, self.items_max())?.into())
     }
 
     fn items(&self, request: &Request, items: Option<Span>) -> Result<Vec<Code>, Fault> {
@@ -313,7 +319,7 @@ impl Shared {
             return Err(Fault::new("TypeError", "'items' must be a list"));
         }
         // A value that many items share is copied to each, and all of it counts.
-        let mut left = self.limits.message;
+        let mut left = self.items_max();
         let mut codes = Vec::new();
         for item in request.pickle.inside(items) {
             let code = request.pickle.item(item, left)?;
