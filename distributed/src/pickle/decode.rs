@@ -66,6 +66,7 @@ impl<'a> Machine<'a> {
                 bytes,
                 root: Value::At(0),
                 protocol: 0,
+                drops: false,
                 nodes: Vec::new(),
                 groups: Vec::new(),
                 spans: Vec::new(),
@@ -111,6 +112,7 @@ impl<'a> Machine<'a> {
             POP_MARK => {
                 let mark = self.pop_mark()?;
                 self.stack.truncate(mark.height);
+                self.pickle.drops = true;
                 self.dropped = Some((mark.height, mark.start));
             }
             PROTO | FRAME | BINPUT | LONG_BINPUT | MEMOIZE | BINGET | LONG_BINGET => {
@@ -188,6 +190,12 @@ impl<'a> Machine<'a> {
                 self.pickle.memos[memo as usize].used = true;
                 self.edit(op.end, Edit::Get(memo));
                 self.push(self.pickle.memos[memo as usize].value, self.at);
+                let start = self.stack.last().map_or(self.at, |top| top.start);
+                let entry = &mut self.pickle.memos[memo as usize];
+                if start < self.at && start <= entry.start {
+                    // So Python ends a tuple that contains itself: only all of it defines the tuple.
+                    (entry.start, entry.end) = (start, op.end as u32);
+                }
             }
             (BINPUT | LONG_BINPUT, Arg::Number(index)) => {
                 self.memoize(index as usize, op.end)?;
@@ -230,7 +238,7 @@ impl<'a> Machine<'a> {
 
     fn begin(&mut self, start: u32) -> u32 {
         match self.dropped.take() {
-            Some((height, dropped)) if height == self.stack.len() => dropped,
+            Some((height, dropped)) if height == self.stack.len() => dropped.min(start),
             _ => start,
         }
     }
@@ -270,6 +278,7 @@ impl<'a> Machine<'a> {
             Some(mark) if mark.height == self.stack.len() => self.pop_mark()?.start,
             _ => self.pop()?.start,
         };
+        self.pickle.drops = true;
         self.dropped = Some((self.stack.len(), start));
         Ok(())
     }

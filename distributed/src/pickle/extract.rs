@@ -53,6 +53,13 @@ impl Pickle<'_> {
             memo: None,
         })?;
         excerpt.code[1] = excerpt.protocol;
+        // Only a program that Python does not write could come apart at the wrong place here. It is
+        // its sender's own fault, and must not be its reader's.
+        if self.drops || !excerpt.moved.is_empty() {
+            excerpt.code.push(STOP);
+            Pickle::read(&excerpt.code)?;
+            excerpt.code.pop();
+        }
         Ok(excerpt.code)
     }
 }

@@ -94,6 +94,8 @@ pub(crate) struct Pickle<'a> {
     root: Value,
     /// As the last header says: 2 from Python 2.7, 3 or more from Python 3.
     protocol: u8,
+    /// Whether it makes values only to throw them away.
+    drops: bool,
     nodes: Vec<Node>,
     groups: Vec<Group>,
     spans: Vec<Span>,
@@ -290,5 +292,91 @@ impl<'a> Pickle<'a> {
         }
         let mut parts = self.inside(value);
         Some((self.global(parts.next()?.value)?, parts.next()?.value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The parts of a list or tuple, each as one would be put in a reply.
+    fn sound_parts(bytes: &[u8]) -> usize {
+        let parts = parts(bytes);
+        for part in &parts {
+            if let Err(malformed) = Pickle::read(part) {
+                panic!("{malformed} in {part:?}");
+            }
+        }
+        parts.len()
+    }
+
+    #[test]
+    fn what_is_thrown_away_belongs_to_the_value_that_takes_its_place() {
+        // None, then a mark and all above it are dropped, in a list of one empty tuple.
+        assert_eq!(sound_parts(b"((NN00(0tl."), 1);
+        assert_eq!(sound_parts(b"(N(NN1)K\x07l."), 3);
+        // t = ([],); t[0].append(t); [t, t], as Python writes a tuple that contains itself.
+        let recursive = b"\x80\x02]q\x00(]q\x01h\x01\x85q\x02a0h\x02h\x02e.";
+        assert_eq!(sound_parts(recursive), 2);
+    }
+
+    #[test]
+    fn a_value_that_others_define_takes_the_definition_along() {
+        // a = [1]; [a, a, (a, [a])]: each part has the list, and has it once.
+        let shared = b"\x80\x04]\x94(]\x94K\x01ah\x01h\x01]\x94h\x01a\x86\x94e.";
+        let parts = parts(shared);
+        let whole: Vec<Vec<u8>> = vec![vec![1], vec![1]];
+        assert_eq!(from_slice::<Vec<u8>>(&parts[1]), Ok(vec![1]));
+        assert_eq!(
+            from_slice::<(Vec<u8>, Vec<Vec<u8>>)>(&parts[2]),
+            Ok((vec![1], whole[..1].to_vec()))
+        );
+        let lists = parts[2].iter().filter(|byte| **byte == EMPTY_LIST).count();
+        assert_eq!(lists, 2, "the shared one, and the one around it");
+    }
+
+    #[test]
+    fn an_item_that_contains_its_batch_is_refused() {
+        assert_eq!(sound_parts(b"\x80\x02]q\x00(h\x00K\x07e."), 1);
+    }
+
+    #[test]
+    fn older_readers_are_served_as_far_as_may_be() {
+        let protocol = |bytes: &[u8]| parts(bytes)[0][1];
+        assert_eq!(protocol(b"\x80\x05\x8c\x01a\x94\x85."), 2, "text");
+        assert_eq!(protocol(b"\x80\x04C\x01a\x85."), 3, "bytes");
+        assert_eq!(protocol(b"\x80\x05\x8f\x85."), 4, "a set");
+        // Under a header of 2, Python 3 translates names of Python 2, and of no other.
+        assert_eq!(protocol(b"\x80\x02c__builtin__\nset\n\x85."), 2);
+        assert_eq!(protocol(b"\x80\x03cbuiltins\nset\n\x85."), 3);
+    }
+
+    #[test]
+    fn what_no_reader_could_read_is_refused() {
+        for bytes in [
+            &b""[..],
+            b".",
+            b"N",
+            b"NN.",
+            b"N.N.",
+            b"(.",
+            b"K.",
+            b"X\x02\0\0\0\xff\xff.",
+            b"h\0.",
+            b"NK\x01a.",
+            b"}](Ns.",
+            b"}(]Nu.",
+            b"}](N\x85K\x01s.",
+            b"K\x01)R.",
+            b"cos\nsystem\nNR.",
+            b"cos\n\n.",
+            b"\x80\x06N.",
+            b"\x82\0.",
+            b"Pid\n.",
+            b"\x97.",
+            b"Nr\xff\xff\xff\x7f.",
+        ] {
+            assert!(Pickle::read(bytes).is_err(), "{bytes:?}");
+        }
     }
 }
