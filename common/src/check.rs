@@ -10,6 +10,8 @@ use nix::unistd::Pid;
 use crate::replay::Observed;
 use crate::transcript::{Event, Transcript};
 
+mod sentence;
+
 /// One statement on the lines of a run. Lines go by their names in the table (`*` is every line),
 /// what stands in their holes by `line.hole`.
 #[derive(Clone, Copy, Debug)]
@@ -129,60 +131,6 @@ fn wrong(line: Option<&Event>, why: String) -> Finding {
 }
 
 impl Check {
-    /// The check as a sentence for a reader, with the lines quoted as the table has them.
-    pub fn sentence(&self) -> String {
-        match self {
-            Check::First(line) => format!("`{line}` is the first line"),
-            Check::Last(line) => format!("`{line}` is the last line"),
-            Check::Before(first, then) => format!("`{first}` comes before `{then}`"),
-            Check::Order(names) => format!("the order is {}", names.join(", ")),
-            Check::BeforeEach { first, then, on } => {
-                format!("each `{first}` comes before the `{then}` of the same {on}")
-            }
-            Check::Set(hole, values) => format!("{hole} is {}, in any order", values.join(", ")),
-            Check::Sequence(hole, values) => {
-                format!("{hole} is {}, in this order", values.join(", "))
-            }
-            Check::SameSequence(one, other) => format!("{other} is {one}, in the same order"),
-            Check::Every(hole, value) => format!("every {hole} is {value}"),
-            Check::Pairs(line, one, other, pairs) => {
-                let pairs: Vec<String> =
-                    pairs.iter().map(|(a, b)| format!("{a} with {b}")).collect();
-                format!(
-                    "{line} has {one} and {other} in pairs: {}",
-                    pairs.join(", ")
-                )
-            }
-            Check::Same(holes) => format!("one value: {}", holes.join(" = ")),
-            Check::Differ(one, other) => format!("no {other} is a {one}"),
-            Check::Distinct(hole, least, most) if least == most => {
-                format!("{most} different {hole}")
-            }
-            Check::Distinct(hole, least, most) => format!("{least} to {most} different {hole}"),
-            Check::Range(hole, low, high) => format!("{hole} is from {low} to {high}"),
-            Check::Seconds(hole, low, high) => {
-                format!("{hole} is from {low} to {high} s, times the pace")
-            }
-            Check::Less(one, other) => format!("{one} is less than {other}"),
-            Check::Product(a, b, product) => format!("{product} is {a} times {b}"),
-            Check::AtMostOpen { open, limit, .. } => format!("at most {limit} `{open}` at once"),
-            Check::OneAtATime { open, by, .. } => format!("one `{open}` at a time for each {by}"),
-            Check::Lasts {
-                from, to, printed, ..
-            } => {
-                format!("{to}.{printed} is the time that passed from `{from}` to `{to}`")
-            }
-            Check::Gaps(line, seconds) => format!("`{line}` arrives every {seconds} s"),
-            Check::After(first, then, seconds) => {
-                format!("`{then}` arrives {seconds} s after `{first}`")
-            }
-            Check::Started(hole) => format!("{hole} is the process that was started"),
-            Check::Parent(hole) => format!("the parent, {hole}, is the process that was started"),
-            Check::Gone(hole) => format!("the process {hole} is gone afterwards"),
-            Check::PortFree => "the port is free afterwards".to_string(),
-        }
-    }
-
     /// Judges the lines of one run. `observed` is what the operating system showed of it: checks
     /// that are about time or about the system are `None` without it, as for a recording.
     pub fn judge(&self, lines: &Transcript, observed: Option<&Observed>) -> Option<Finding> {

@@ -1,9 +1,21 @@
 //! What a cell draws at random, so that a replay can draw the same again.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::env;
 
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng, TryRng};
+
+/// The environment variable with draws that were made elsewhere, as [`Draws::told`] reads them.
+pub const DRAWS: &str = "DRAWS";
+
+/// The draws of one stream: those that it was told to make, then its own.
+#[derive(Debug)]
+pub struct Draws {
+    told: VecDeque<f64>,
+    own: StdRng,
+}
 
 /// A generator for one stream of draws: a task, a process, whatever draws by itself.
 ///
@@ -11,6 +23,9 @@ use rand::rngs::StdRng;
 /// run; without it, all of them start from the operating system's randomness. A forked child
 /// inherits its parent's memory and with it a generator's state, so each child takes a stream of
 /// its own.
+///
+/// With [`DRAWS`] set, a stream makes the draws that stand there first. That is how the notebook's
+/// own draws are made again, which its printed lines tell and no seed would give.
 ///
 /// # Examples
 ///
@@ -20,12 +35,101 @@ use rand::rngs::StdRng;
 /// let seconds = 3.0 * common::draw::stream(0).random::<f64>();
 /// assert!((0.0..3.0).contains(&seconds));
 /// ```
-pub fn stream(number: u64) -> StdRng {
-    match env::var("SEED")
+pub fn stream(number: u64) -> Draws {
+    let seed = env::var("SEED")
         .ok()
-        .and_then(|seed| seed.parse::<u64>().ok())
-    {
-        Some(seed) => StdRng::seed_from_u64(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ seed),
-        None => rand::make_rng(),
+        .and_then(|seed| seed.parse::<u64>().ok());
+    Draws {
+        told: env::var(DRAWS).map_or(VecDeque::new(), |text| Draws::told(&text, number)),
+        own: match seed {
+            Some(seed) => StdRng::seed_from_u64(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ seed),
+            None => rand::make_rng(),
+        },
+    }
+}
+
+/// How [`DRAWS`] tells these draws: a list for each stream, each draw as a fraction of its range.
+pub fn tell(streams: &[&[f64]]) -> String {
+    let list = |draws: &&[f64]| {
+        let draws: Vec<String> = draws.iter().map(f64::to_string).collect();
+        draws.join(" ")
+    };
+    streams.iter().map(list).collect::<Vec<_>>().join(";")
+}
+
+impl Draws {
+    /// What a text such as `0.25 0.5;0.75` tells the stream of this number: fractions from 0 up to,
+    /// and without, 1, with a semicolon between two streams. Anything else is left out.
+    fn told(text: &str, number: u64) -> VecDeque<f64> {
+        let list = usize::try_from(number)
+            .ok()
+            .and_then(|number| text.split(';').nth(number));
+        let fractions = list.unwrap_or_default().split(' ');
+        fractions
+            .filter_map(|fraction| fraction.parse().ok())
+            .filter(|fraction| (0.0..1.0).contains(fraction))
+            .collect()
+    }
+}
+
+/// A fraction becomes the integer that stands as far up in its range. All that rand makes of an
+/// integer keeps the proportion, be it a fraction again or a number from a range.
+impl TryRng for Draws {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(match self.told.pop_front() {
+            Some(fraction) => (fraction * 2_f64.powi(32)) as u32,
+            None => self.own.next_u32(),
+        })
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(match self.told.pop_front() {
+            Some(fraction) => (fraction * 2_f64.powi(64)) as u64,
+            None => self.own.next_u64(),
+        })
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.own.fill_bytes(bytes);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::RngExt;
+
+    fn draws(fractions: &[f64]) -> Draws {
+        let text = tell(&[&[], fractions]);
+        Draws {
+            told: Draws::told(&text, 1),
+            own: StdRng::seed_from_u64(7),
+        }
+    }
+
+    #[test]
+    fn what_a_stream_is_told_is_what_it_draws() {
+        let seconds = 3.0 * draws(&[0.906 / 3.0]).random::<f64>();
+        assert!((seconds - 0.906).abs() < 1e-9, "{seconds}");
+        // The middle of a number's share of the range is that number, in whatever width.
+        for n in [0, 2062, 6910, 10_000] {
+            let fraction = (f64::from(n) + 0.5) / 10_001.0;
+            assert_eq!(draws(&[fraction]).random_range(0..=10_000_i32), n);
+            assert_eq!(
+                draws(&[fraction]).random_range(0..=10_000_i64),
+                i64::from(n)
+            );
+        }
+    }
+
+    #[test]
+    fn a_stream_that_has_drawn_what_it_was_told_goes_on_by_itself() {
+        let mut told = draws(&[0.5]);
+        told.next_u64();
+        assert_eq!(told.next_u64(), StdRng::seed_from_u64(7).next_u64());
+        assert!(Draws::told("nonsense 1.5;NaN", 0).is_empty());
     }
 }

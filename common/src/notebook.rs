@@ -3,6 +3,7 @@
 //! The recorded outputs are the notebook's own printed lines. Everything else that knows the cells
 //! (their tests, the replay, the README's list) comes from [`CELLS`].
 
+use crate::cast::Role;
 use crate::check::Check;
 
 mod chapter1;
@@ -28,6 +29,14 @@ pub struct Cell {
     pub idea_zh: &'static str,
     /// What Python calls it.
     pub python: &'static str,
+    /// What it teaches, in some sentences.
+    pub teaches: &'static str,
+    /// What it teaches, in Chinese.
+    pub teaches_zh: &'static str,
+    /// Something to try with it.
+    pub hint: &'static str,
+    /// Something to try with it, in Chinese.
+    pub hint_zh: &'static str,
     /// What of the outside world it wants.
     pub needs: &'static [Need],
     /// How it is replayed: most cells in one way.
@@ -39,6 +48,8 @@ pub struct Cell {
 pub struct Variant {
     /// Its name, where a cell has several.
     pub name: &'static str,
+    /// The program, where it is a companion and not the cell's own.
+    pub bin: Option<&'static str>,
     /// The program's arguments. `{address}` and `{timeout}` are filled in by the replay.
     pub args: &'static [&'static str],
     /// The lines that it may print.
@@ -53,6 +64,11 @@ pub struct Variant {
     pub checks: &'static [Check],
     /// Pairs of lines whose order is free: either may come first, and both are right.
     pub free: &'static [(&'static str, &'static str)],
+    /// Who says the lines.
+    pub roles: &'static [Role],
+    /// The draws that the notebook's output tells of, one list for each stream of
+    /// [`draw`](crate::draw), each draw as a fraction of its range.
+    pub draws: &'static [&'static [f64]],
     /// How often it is run, and what the runs together must show; once, and nothing, if `None`.
     pub trials: Option<Trials>,
     /// What the notebook printed.
@@ -66,6 +82,7 @@ impl Variant {
     /// `..Variant::PLAIN`.
     pub const PLAIN: Variant = Variant {
         name: "",
+        bin: None,
         args: &[],
         prints: &[],
         errors: &[],
@@ -73,11 +90,22 @@ impl Variant {
         companion: None,
         checks: &[],
         free: &[],
+        roles: &[ALONE],
+        draws: &[],
         trials: None,
         recorded: "",
         recorded_error: "",
     };
 }
+
+/// The one speaker of a cell in which nobody else says anything.
+const ALONE: Role = Role {
+    mark: "P",
+    name: "program",
+    name_zh: "程序",
+    ids: &[],
+    says: &["*"],
+};
 
 /// A line that a cell may print.
 #[derive(Debug)]
@@ -233,6 +261,11 @@ impl Cell {
         plain == self.bin
             || plain == format!("ch{}", self.chapter)
             || number.is_some_and(|number| plain.trim_start_matches("in") == number)
+    }
+
+    /// The program of one of its variants.
+    pub fn program(&self, variant: &Variant) -> &'static str {
+        variant.bin.unwrap_or(self.bin)
     }
 
     /// All programs of the cell, its own first.

@@ -92,6 +92,30 @@ impl Pattern {
         rest.is_empty().then_some(captures)
     }
 
+    /// The line that these captures are from, cut at its holes: each piece with its hole's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use common::pattern::Pattern;
+    ///
+    /// let pattern = Pattern::new("Parent process {p:pid}.");
+    /// let captures = pattern.captures("Parent process 28361.").unwrap();
+    /// let pieces = pattern.pieces(&captures);
+    /// assert_eq!(pieces, [(None, "Parent process "), (Some("p"), "28361"), (None, ".")]);
+    /// ```
+    pub fn pieces<'a>(&'a self, captures: &'a Captures) -> Vec<(Option<&'static str>, &'a str)> {
+        let mut values = captures.iter();
+        let piece = |piece: &'a Piece| match piece {
+            Piece::Literal(literal) => (None, *literal),
+            Piece::Hole(name, _) => (
+                Some(*name),
+                values.next().map_or("", |(_, value)| value.as_str()),
+            ),
+        };
+        self.pieces.iter().map(piece).collect()
+    }
+
     /// The pattern for a reader: the line with the names of the holes, without their kinds.
     pub fn sketch(&self) -> String {
         let piece = |piece: &Piece| match piece {

@@ -10,15 +10,15 @@ use std::{env, io, iter};
 
 use crate::notebook::{self, Cell, NSLOOKUP, Statistic, Variant};
 use crate::pattern::Pattern;
-use crate::stand_in;
 use crate::transcript::{Printed, Source};
+use crate::{draw, stand_in};
 
 mod leftovers;
 mod stage;
 mod verdict;
 
 use stage::{Environment, Stage};
-pub use verdict::{Outcome, Verdict, judge_recording};
+pub use verdict::{Freedom, Outcome, Verdict, judge_recording, recorded_lines};
 
 /// The port of `In [16]`.
 pub const NOTEBOOK_PORT: u16 = 5000;
@@ -83,6 +83,10 @@ pub struct Replay<'a> {
     pub pace: f64,
     /// The seed of all draws, see [`draw`](crate::draw); none for the system's randomness.
     pub seed: Option<u64>,
+    /// Draw what the notebook drew, as far as its output tells.
+    pub as_recorded: bool,
+    /// How often to run a cell that has trials; as often as the table says, if not given.
+    pub trials: Option<usize>,
     /// How long one run may take.
     pub timeout: Duration,
     /// Run the real programs of the outside world, not their stand-ins.
@@ -111,9 +115,10 @@ impl Replay<'_> {
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = Instant::now();
         let mut runs = Vec::new();
-        let natural = variant.trials.as_ref().map_or(1, |trials| trials.runs);
+        let in_table = variant.trials.as_ref().map(|trials| trials.runs);
+        let natural = in_table.map_or(1, |runs| self.trials.unwrap_or(runs));
         for _ in 0..natural {
-            runs.push(self.run(cell, cell.bin, variant)?);
+            runs.push(self.run(cell, cell.program(variant), variant)?);
             if self.stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -137,6 +142,7 @@ impl Replay<'_> {
             cell,
             variant,
             runs,
+            natural,
             self.uses_stand_in(cell),
             begun.elapsed(),
         ))
@@ -155,7 +161,7 @@ impl Replay<'_> {
             .transpose()?;
         leftovers::adopt_orphans();
         let start = Instant::now();
-        let mut stage = Stage::new(start, self.environment(cell, port));
+        let mut stage = Stage::new(start, self.environment(cell, variant, port));
         let main = stage.start(
             &self.bins.join(bin),
             variant.args,
@@ -184,9 +190,12 @@ impl Replay<'_> {
     }
 
     /// What the programs of a run find in their environment and in their arguments.
-    fn environment(&self, cell: &Cell, port: Option<u16>) -> Environment {
+    fn environment(&self, cell: &Cell, variant: &Variant, port: Option<u16>) -> Environment {
         let mut variables = vec![("PACE", self.pace.to_string().into())];
         variables.extend(self.seed.map(|seed| ("SEED", seed.to_string().into())));
+        if self.as_recorded && !variant.draws.is_empty() {
+            variables.push((draw::DRAWS, draw::tell(variant.draws).into()));
+        }
         if self.uses_stand_in(cell) {
             let path = env::var_os("PATH").unwrap_or_default();
             let dirs = iter::once(stand_in::dir().to_path_buf()).chain(env::split_paths(&path));
@@ -277,6 +286,8 @@ pub fn assert_holds(program: &Path) {
                 .to_path_buf(),
             pace: 0.0,
             seed: None,
+            as_recorded: false,
+            trials: None,
             timeout: Duration::from_secs(60),
             online: false,
             stop: &AtomicBool::new(false),

@@ -20,7 +20,7 @@ pub enum Source {
 }
 
 /// One line as it arrived.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Printed {
     /// Where it came from.
     pub source: Source,

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Replays a Python notebook on concurrency, rebuilt in Rust, and checks it against the original.
 #[derive(Debug, Parser)]
@@ -26,6 +26,16 @@ pub(crate) enum Task {
         #[command(flatten)]
         options: Options,
     },
+    /// Run the race of In [13] and the locks of In [14] many times, and draw what came out
+    Race(Options),
+    /// Write the last run as one HTML page, with pictures
+    Report(ReportOptions),
+    /// Show a cell: source, recorded output, checks, freedoms, and the last run as a picture
+    Show(ViewOptions),
+    /// Put what the notebook printed beside what the last run printed
+    Diff(ViewOptions),
+    /// Write the last run in another form
+    Export(ExportOptions),
     /// List the cells, what they need and how much is checked
     List,
     /// Say what this machine can replay, and how to mend the rest
@@ -49,6 +59,18 @@ pub(crate) struct Options {
     /// Repeat the draws of the run that printed this seed
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// Draw what the notebook drew, as far as its output tells
+    #[arg(long)]
+    pub(crate) as_recorded: bool,
+    /// How often to run a cell that is judged over many runs
+    #[arg(short = 'n', long, value_name = "N", value_parser = trials)]
+    pub(crate) trials: Option<usize>,
+    /// Write the run as an HTML page too
+    #[arg(long)]
+    pub(crate) report: bool,
+    /// The language of that page
+    #[arg(long, value_enum, default_value = "en")]
+    pub(crate) lang: Lang,
     /// Stop at the first cell that fails
     #[arg(long)]
     pub(crate) fail_fast: bool,
@@ -78,6 +100,73 @@ pub(crate) struct Options {
     pub(crate) quiet: bool,
 }
 
+/// A language of the views.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lang {
+    En,
+    Zh,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReportOptions {
+    /// The language of the page
+    #[arg(long, value_enum, default_value = "en")]
+    pub(crate) lang: Lang,
+    /// Open it in a browser
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// Write it to this file, not to target/replay
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Show this run.json, not the last run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) run: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ViewOptions {
+    /// A program (lock), a number (14, in14) or a chapter (ch2); all cells, if none is named
+    #[arg(value_name = "CELL")]
+    pub(crate) cells: Vec<String>,
+    /// The language of what is said about the cell
+    #[arg(long, value_enum, default_value = "en")]
+    pub(crate) lang: Lang,
+    /// Show this run.json, not the last run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) run: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportOptions {
+    /// The form
+    #[arg(value_enum)]
+    pub(crate) form: Form,
+    /// Write it to this file, not to target/replay; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The language of what is said about the cells
+    #[arg(long, value_enum, default_value = "en")]
+    pub(crate) lang: Lang,
+    /// Show this run.json, not the last run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) run: Option<PathBuf>,
+}
+
+/// A form that a run can be exported in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// A Jupyter notebook, the record of this run
+    Ipynb,
+    /// A test report, one case per cell, as CI servers read it
+    Junit,
+    /// A Markdown page
+    Md,
+    /// A trace of who did what when, for Perfetto and chrome://tracing
+    Trace,
+    /// The pictures, one SVG file each, in a folder
+    Svg,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct BenchOptions {
     /// How a row's name starts (queue, pool/map); without one, all are measured
@@ -105,6 +194,13 @@ pub(crate) struct ChaosOptions {
     /// Repeat the moments of the run that printed this seed, as far as the system lets them repeat
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+}
+
+fn trials(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(trials @ 1..=100_000) => Ok(trials),
+        _ => Err("a number of runs, from 1 to 100000, is wanted".to_string()),
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -1,7 +1,8 @@
 //! Replays the notebook in Rust, cell by cell, and checks each against what the notebook printed.
 //!
-//! `cargo xtask all` is the whole of it. `run` replays some cells, `list` shows what there is,
-//! `doctor` what this machine can replay, `bench` how fast the libraries are, `chaos` what they
+//! `cargo xtask all` is the whole of it. `run` replays some cells, `race` runs the race many
+//! times; `report`, `show`, `diff` and `export` are views of the last run. `list` shows what there
+//! is, `doctor` what this machine can replay, `bench` how fast the libraries are, `chaos` what they
 //! survive, and `ci` runs every gate of the project.
 
 use std::process::ExitCode;
@@ -12,12 +13,21 @@ mod bench;
 mod chaos;
 mod ci;
 mod cli;
+mod diff;
 mod doctor;
+mod export;
+mod highlight;
 mod list;
+mod part;
+mod picture;
+mod race;
 mod record;
 mod replay;
+mod report;
 mod select;
+mod show;
 mod terminal;
+mod words;
 
 use cli::{Cli, Task};
 
@@ -44,6 +54,11 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::All(options) => replay::replay(&[], &options),
         Task::Run { cells, options } => replay::replay(&cells, &options),
+        Task::Race(options) => race::race(options),
+        Task::Report(options) => report::report(&options),
+        Task::Show(options) => show::show(&options),
+        Task::Diff(options) => diff::diff(&options),
+        Task::Export(options) => export::export(&options),
         Task::List => list::list(),
         Task::Doctor => doctor::doctor(),
         Task::Bench(options) => bench::bench(&options),

@@ -1,25 +1,34 @@
 //! `run.json`: what a replay found, for every other view of it.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{env, fs};
 
-use common::replay::{Ended, Outcome, Verdict};
-use common::transcript::Printed;
-use serde::Serialize;
+use anyhow::{Context, bail};
+use common::cast::Cast;
+use common::replay::{Ended, Freedom, Outcome, Verdict};
+use common::transcript::{Printed, Source, Transcript};
+use serde::{Deserialize, Serialize};
 
 /// The version of the form. It grows when a field changes its meaning or goes.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// One replay.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) version: u32,
     pub(crate) seed: u64,
     pub(crate) pace: f64,
     pub(crate) online: bool,
+    /// The notebook's own draws were made again, as far as its output tells them.
+    pub(crate) as_recorded: bool,
     pub(crate) interrupted: bool,
+    /// What a reader types to run this again.
+    pub(crate) again: String,
     pub(crate) machine: Machine,
     /// Which of the needs were there, as far as they were looked at.
-    pub(crate) needs: BTreeMap<&'static str, bool>,
+    pub(crate) needs: BTreeMap<String, bool>,
     pub(crate) passed: usize,
     pub(crate) failed: usize,
     pub(crate) skipped: usize,
@@ -28,38 +37,63 @@ pub(crate) struct Record {
 }
 
 /// Where it ran.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) processors: usize,
-    pub(crate) os: &'static str,
-    pub(crate) arch: &'static str,
+    pub(crate) os: String,
+    pub(crate) arch: String,
 }
 
 /// One variant of one cell.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CellRecord {
-    number: Option<u8>,
-    chapter: u8,
-    bin: &'static str,
-    variant: &'static str,
-    held: bool,
-    stand_in: bool,
-    seconds: f64,
-    verdicts: Vec<Verdict>,
-    freedoms: Vec<String>,
-    runs: Vec<RunRecord>,
+    pub(crate) number: Option<u8>,
+    pub(crate) chapter: u8,
+    pub(crate) bin: String,
+    pub(crate) variant: String,
+    pub(crate) held: bool,
+    pub(crate) stand_in: bool,
+    pub(crate) seconds: f64,
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) freedoms: Vec<Freedom>,
+    pub(crate) runs: Vec<RunRecord>,
 }
 
 /// One run of a program.
-#[derive(Serialize)]
-struct RunRecord {
-    bin: &'static str,
-    pid: i32,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RunRecord {
+    pub(crate) bin: String,
+    pub(crate) pid: i32,
     /// The exit code; a signal's number, negated; nothing for a program that was killed here.
-    exit: Option<i32>,
-    port: Option<u16>,
-    seconds: f64,
-    lines: Vec<Printed>,
+    pub(crate) exit: Option<i32>,
+    pub(crate) port: Option<u16>,
+    pub(crate) seconds: f64,
+    pub(crate) lines: Vec<LineRecord>,
+}
+
+/// One line that was printed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LineRecord {
+    /// When it arrived, in seconds after the start.
+    pub(crate) at: f64,
+    pub(crate) source: Source,
+    pub(crate) text: String,
+    pub(crate) whole: bool,
+    /// The line's name in the table; none for a line that the cell may not print.
+    pub(crate) event: Option<String>,
+    /// The role of the process or thread that said it.
+    pub(crate) who: Option<String>,
+}
+
+impl LineRecord {
+    pub(crate) fn printed(&self) -> Printed {
+        Printed {
+            source: self.source,
+            at: Some(Duration::from_secs_f64(self.at.clamp(0.0, 1e9))),
+            text: self.text.clone(),
+            whole: self.whole,
+        }
+    }
 }
 
 impl From<&Outcome> for CellRecord {
@@ -70,18 +104,18 @@ impl From<&Outcome> for CellRecord {
             Ended::Hung | Ended::Interrupted => None,
         };
         let runs = outcome.runs.iter().map(|run| RunRecord {
-            bin: run.bin,
+            bin: run.bin.to_string(),
             pid: run.observed.pid,
             exit: exit(run.observed.ended),
             port: run.observed.port,
             seconds: run.observed.took.as_secs_f64(),
-            lines: run.printed.clone(),
+            lines: lines(outcome, &run.printed),
         });
         CellRecord {
             number: outcome.cell.number,
             chapter: outcome.cell.chapter,
-            bin: outcome.cell.bin,
-            variant: outcome.variant.name,
+            bin: outcome.cell.bin.to_string(),
+            variant: outcome.variant.name.to_string(),
             held: outcome.held(),
             stand_in: outcome.stand_in,
             seconds: outcome.took.as_secs_f64(),
@@ -90,4 +124,86 @@ impl From<&Outcome> for CellRecord {
             runs: runs.collect(),
         }
     }
+}
+
+fn lines(outcome: &Outcome, printed: &[Printed]) -> Vec<LineRecord> {
+    let transcript = Transcript::read(outcome.variant, printed);
+    let cast = Cast::of(outcome.variant, &transcript);
+    let line = |(at, printed): (usize, &Printed)| {
+        let event = transcript.events.iter().find(|event| event.line == at + 1);
+        let who = event.and_then(|event| cast.speaker(&transcript, event));
+        LineRecord {
+            at: printed.at.unwrap_or_default().as_secs_f64(),
+            source: printed.source,
+            text: printed.text.clone(),
+            whole: printed.whole,
+            event: event.map(|event| event.name.to_string()),
+            who: who.map(|who| cast.members[who].mark.clone()),
+        }
+    };
+    printed.iter().enumerate().map(line).collect()
+}
+
+/// The folder of what replays leave for the views: `target/replay`.
+pub(crate) fn folder() -> anyhow::Result<PathBuf> {
+    let exe = env::current_exe().context("find this program's own folder")?;
+    let target = exe.ancestors().nth(2);
+    let target = target.context("find the folder target: this program is not in it")?;
+    Ok(target.join("replay"))
+}
+
+impl Record {
+    /// Keeps it as the last run, which the views show.
+    pub(crate) fn keep(&self) -> anyhow::Result<()> {
+        let folder = folder()?;
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        self.write(&folder.join("run.json"))
+    }
+
+    pub(crate) fn write(&self, file: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(self).context("write down the replay")?;
+        write_whole(file, &(text + "\n"))
+    }
+
+    /// Reads a run: that of the file, or the last one.
+    pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Record> {
+        let last = folder()?.join("run.json");
+        let file = file.unwrap_or(&last);
+        let text = fs::read_to_string(file).with_context(|| {
+            let name = file.display();
+            format!("read {name} (cargo xtask all replays the notebook and leaves its run there)")
+        })?;
+        #[derive(Deserialize)]
+        struct Head {
+            version: u32,
+        }
+        let name = file.display();
+        let head: Head = serde_json::from_str(&text)
+            .with_context(|| format!("{name} is not the run of a replay"))?;
+        if head.version != VERSION {
+            bail!(
+                "{name} has version {} of run.json, and this xtask reads version {VERSION}: \
+                 replay again with cargo xtask all",
+                head.version
+            );
+        }
+        serde_json::from_str(&text).with_context(|| format!("read the run in {name}"))
+    }
+}
+
+/// Writes the file whole or not at all: a reader never finds half of it, whoever else writes.
+pub(crate) fn write_whole(file: &Path, text: &str) -> anyhow::Result<()> {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let write = || -> std::io::Result<()> {
+        let part = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(folder)?;
+        fs::write(part.path(), text)?;
+        part.persist(file)?;
+        Ok(())
+    };
+    write().with_context(|| format!("write {}", file.display()))
 }

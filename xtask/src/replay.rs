@@ -1,12 +1,12 @@
 //! `all` and `run`: replay cells, one after the other.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
-use std::{env, fs};
 
 use anyhow::Context;
 use common::notebook::{Cell, DNS, NEEDS, NSLOOKUP};
@@ -16,32 +16,43 @@ use crate::Exit;
 use crate::cli::Options;
 use crate::doctor::{has, processors};
 use crate::record::{Machine, Record, VERSION};
+use crate::report;
 use crate::select::select;
 use crate::terminal::Terminal;
 
 /// Replays the named cells, or all, and says what it found.
 pub(crate) fn replay(names: &[String], options: &Options) -> anyhow::Result<Exit> {
+    recorded(names, options).map(|(exit, _)| exit)
+}
+
+/// Does the same, and gives the run itself, if it came to one.
+pub(crate) fn recorded(
+    names: &[String],
+    options: &Options,
+) -> anyhow::Result<(Exit, Option<Record>)> {
     let cells = match select(names, options) {
         Ok(cells) => cells,
         Err(sentence) => {
             eprintln!("error: {sentence}");
-            return Ok(Exit::NoCell);
+            return Ok((Exit::NoCell, None));
         }
     };
     let needs = match needs(&cells, options) {
         Ok(needs) => needs,
-        Err(exit) => return Ok(exit),
+        Err(exit) => return Ok((exit, None)),
     };
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("listen for Ctrl-C")?;
     }
     let Some(bins) = build(&cells)? else {
-        return Ok(if stop.load(Ordering::Relaxed) {
+        let interrupted = stop.load(Ordering::Relaxed);
+        let exit = if interrupted {
             Exit::Interrupted
         } else {
             Exit::BuildFailed
-        });
+        };
+        return Ok((exit, None));
     };
     let mut terminal = Terminal::new(options.quiet);
     let seed = options.seed.unwrap_or_else(draw_seed);
@@ -80,11 +91,13 @@ pub(crate) fn replay(names: &[String], options: &Options) -> anyhow::Result<Exit
         seed,
         pace,
         online: real,
+        as_recorded: options.as_recorded,
         interrupted,
+        again: again(names, options, seed),
         machine: Machine {
             processors: processors(),
-            os: env::consts::OS,
-            arch: env::consts::ARCH,
+            os: env::consts::OS.to_string(),
+            arch: env::consts::ARCH.to_string(),
         },
         needs,
         passed,
@@ -93,8 +106,9 @@ pub(crate) fn replay(names: &[String], options: &Options) -> anyhow::Result<Exit
         seconds: begun.elapsed().as_secs_f64(),
         cells: outcomes.iter().map(Into::into).collect(),
     };
+    record.keep()?;
     if let Some(file) = &options.json {
-        write_record(file, &record)?;
+        record.write(file)?;
     }
     let checks: usize = outcomes.iter().map(|outcome| outcome.verdicts.len()).sum();
     terminal.say(&format!(
@@ -105,21 +119,45 @@ pub(crate) fn replay(names: &[String], options: &Options) -> anyhow::Result<Exit
         let failed = outcomes.iter().filter(|outcome| !outcome.held());
         let mut bins: Vec<&str> = failed.map(|outcome| outcome.cell.bin).collect();
         bins.dedup();
-        let fast = if options.fast { " --fast" } else { "" };
-        terminal.say(&format!(
-            "again: cargo xtask run {} --seed {seed}{fast}",
-            bins.join(" ")
-        ));
+        let bins: Vec<String> = bins.into_iter().map(str::to_string).collect();
+        terminal.say(&format!("again: {}", again(&bins, options, seed)));
     }
-    Ok(match (interrupted, record.failed) {
+    if options.report {
+        let file = report::write(&record, options.lang, None)?;
+        terminal.say(&format!("report: {}", file.display()));
+    }
+    let exit = match (interrupted, record.failed) {
         (true, _) => Exit::Interrupted,
         (false, 0) => Exit::Held,
         (false, _) => Exit::Failed,
-    })
+    };
+    Ok((exit, Some(record)))
+}
+
+/// What makes this run again: the same cells at the same pace, with the same draws.
+fn again(names: &[String], options: &Options, seed: u64) -> String {
+    let mut words = match names {
+        [] => vec!["cargo xtask all".to_string()],
+        _ => vec!["cargo xtask run".to_string(), names.join(" ")],
+    };
+    for (option, cell) in [("--from", &options.from), ("--until", &options.until)] {
+        words.extend(cell.iter().map(|cell| format!("{option} {cell}")));
+    }
+    words.extend(options.skip.iter().map(|cell| format!("--skip {cell}")));
+    words.push(format!("--seed {seed}"));
+    words.extend(options.trials.map(|trials| format!("--trials {trials}")));
+    for (option, given) in [
+        ("--fast", options.fast),
+        ("--as-recorded", options.as_recorded),
+        ("--online", options.online),
+    ] {
+        words.extend(given.then(|| option.to_string()));
+    }
+    words.join(" ")
 }
 
 /// Which needs are there. The network is asked only where somebody wants to know.
-fn needs(cells: &[&Cell], options: &Options) -> Result<BTreeMap<&'static str, bool>, Exit> {
+fn needs(cells: &[&Cell], options: &Options) -> Result<BTreeMap<String, bool>, Exit> {
     for name in &options.require {
         if !NEEDS.iter().any(|need| need.name == name) {
             let names: Vec<&str> = NEEDS.iter().map(|need| need.name).collect();
@@ -135,7 +173,7 @@ fn needs(cells: &[&Cell], options: &Options) -> Result<BTreeMap<&'static str, bo
         let required = options.require.iter().any(|name| name == need.name);
         let used = cells.iter().any(|cell| cell.needs.contains(&need));
         if required || (used && (need != DNS || options.online)) {
-            found.insert(need.name, has(need));
+            found.insert(need.name.to_string(), has(need));
         }
         if required && found.get(need.name) == Some(&false) {
             eprintln!(
@@ -203,6 +241,8 @@ impl Show<'_> {
                 bins: self.bins.clone(),
                 pace: self.pace,
                 seed: Some(self.seed),
+                as_recorded: self.options.as_recorded,
+                trials: self.options.trials,
                 timeout: Duration::from_secs_f64(self.options.timeout),
                 online: self.real,
                 stop: self.stop,
@@ -220,14 +260,6 @@ impl Show<'_> {
         }
         Ok((outcomes, parts.len()))
     }
-}
-
-/// Writes the file whole or not at all: a reader never finds half of it.
-fn write_record(file: &Path, record: &Record) -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(record).context("write down the replay")?;
-    let part = file.with_extension("part");
-    fs::write(&part, text + "\n").with_context(|| format!("write {}", part.display()))?;
-    fs::rename(&part, file).with_context(|| format!("write {}", file.display()))
 }
 
 /// A seed that is short enough to be typed again.

@@ -13,11 +13,7 @@ pub(crate) fn select(names: &[String], options: &Options) -> Result<Vec<&'static
         .chain(&options.until)
         .chain(&options.skip)
         .chain(names);
-    for name in every {
-        if !CELLS.iter().any(|cell| cell.is_named(name)) {
-            return Err(format!("no cell is called {name:?}{}", did_you_mean(name)));
-        }
-    }
+    named(&every.cloned().collect::<Vec<_>>())?;
     let place = |name: &Option<String>, last: bool| {
         let named = |cell: &&Cell| name.as_ref().is_none_or(|name| cell.is_named(name));
         if last {
@@ -44,6 +40,18 @@ pub(crate) fn select(names: &[String], options: &Options) -> Result<Vec<&'static
         return Err("no cell is left between --from, --until and --skip".to_string());
     }
     Ok(cells)
+}
+
+/// The cells that are named, all if none is; or a sentence about the word that names none.
+pub(crate) fn named(names: &[String]) -> Result<Vec<&'static Cell>, String> {
+    if let Some(name) = names
+        .iter()
+        .find(|name| !CELLS.iter().any(|cell| cell.is_named(name)))
+    {
+        return Err(format!("no cell is called {name:?}{}", did_you_mean(name)));
+    }
+    let wanted = |cell: &&Cell| names.is_empty() || names.iter().any(|name| cell.is_named(name));
+    Ok(CELLS.iter().copied().filter(wanted).collect())
 }
 
 fn did_you_mean(name: &str) -> String {

@@ -1,6 +1,7 @@
 //! Chapter 1: processes.
 
 use super::{Cell, DNS, Line, NSLOOKUP, Variant, any, line};
+use crate::cast::Role;
 use crate::check::Check::*;
 
 pub(super) static FORK: Cell = Cell {
@@ -12,6 +13,10 @@ pub(super) static FORK: Cell = Cell {
     idea: "one call, two returns: fork",
     idea_zh: "一次调用，两次返回：fork",
     python: "os.fork",
+    teaches: "fork returns twice: in the parent with the number of the child, in the child with 0. From there two processes run the same program, each with memory of its own, and the system alone decides which of them speaks first.",
+    teaches_zh: "fork 调用一次、返回两次：在父进程里返回子进程号，在子进程里返回 0。此后两个进程各自运行同一个程序，内存互不相干，谁先打印由系统决定。",
+    hint: "Run it some twenty times and count how often the child speaks first.",
+    hint_zh: "连续运行二十次，数一数子进程先说话的有几次。",
     needs: &[],
     variants: &[Variant {
         prints: &[
@@ -42,6 +47,22 @@ Process (28361) start...
 I (28361) just created a child process (28461).
 I am child process (28461) and my parent is 28361
 ",
+        roles: &[
+            Role {
+                mark: "P",
+                name: "parent",
+                name_zh: "父进程",
+                ids: &["start.p", "parent.p", "child.p"],
+                says: &["start", "parent"],
+            },
+            Role {
+                mark: "C",
+                name: "child",
+                name_zh: "子进程",
+                ids: &["parent.c", "child.c"],
+                says: &["child"],
+            },
+        ],
         ..Variant::PLAIN
     }],
 };
@@ -55,6 +76,10 @@ pub(super) static PROCESS: Cell = Cell {
     idea: "a function in a process of its own",
     idea_zh: "在子进程里运行一个函数",
     python: "multiprocessing.Process",
+    teaches: "A function runs in a child process, and join waits until it has returned. Because the parent waits, all four lines have one order, and what the function returns or how it died comes back through join.",
+    teaches_zh: "函数在子进程里运行，join 等它结束。因为父进程在等，四行输出只有一种次序；函数的返回值，或者它怎样死去，都由 join 带回来。",
+    hint: "Let the function panic, and see what join returns.",
+    hint_zh: "让函数 panic，看看 join 返回什么。",
     needs: &[],
     variants: &[Variant {
         prints: &[
@@ -76,6 +101,22 @@ Child process will start.
 Run child process test (28538)...
 Child process end.
 ",
+        roles: &[
+            Role {
+                mark: "P",
+                name: "parent",
+                name_zh: "父进程",
+                ids: &["parent.p"],
+                says: &["parent", "will", "end"],
+            },
+            Role {
+                mark: "C",
+                name: "child",
+                name_zh: "子进程",
+                ids: &["run.c"],
+                says: &["run"],
+            },
+        ],
         ..Variant::PLAIN
     }],
 };
@@ -89,6 +130,10 @@ pub(super) static POOL: Cell = Cell {
     idea: "four workers share five tasks",
     idea_zh: "四个进程分担五个任务",
     python: "multiprocessing.Pool",
+    teaches: "Four workers take five tasks from one queue. The fifth task starts as soon as the first worker is free, in that worker's process; so a pool saves the start of a process for each task, and never runs more than four at once.",
+    teaches_zh: "四个工作进程从同一个队列里领取五个任务。谁先空下来，第五个任务就在谁那里开始；因此进程池不必为每个任务启动进程，同时运行的也从不超过四个。",
+    hint: "Kill a worker with kill -9 in the middle of a task: the pool says which task was lost and starts another worker.",
+    hint_zh: "任务进行到一半时用 kill -9 杀掉一个工作进程：进程池会说出丢了哪个任务，并补上新的进程。",
     needs: &[],
     variants: &[Variant {
         prints: &[
@@ -132,7 +177,21 @@ pub(super) static POOL: Cell = Cell {
             Started("parent.p"),
             Gone("run.w"),
         ],
-        free: &[("run", "waiting")],
+        free: &[
+            ("run", "waiting"),
+            ("run", "run"),
+            ("done", "waiting"),
+            ("done", "run"),
+        ],
+        // The notebook printed its sleeps to the hundredth of a second. What it drew was anything
+        // from half a hundredth below; near the lower end leaves room for the sleep to come late.
+        draws: &[
+            &[0.906 / 3.0],
+            &[0.0],
+            &[1.316 / 3.0],
+            &[2.106 / 3.0],
+            &[1.716 / 3.0],
+        ],
         recorded: "\
 Parent process 28361.
 Run task 2 (28593)...
@@ -148,6 +207,22 @@ Task 4 runs 1.72 seconds.
 Task 3 runs 2.11 seconds.
 All subprocesses done.
 ",
+        roles: &[
+            Role {
+                mark: "P",
+                name: "parent",
+                name_zh: "父进程",
+                ids: &["parent.p"],
+                says: &["parent", "waiting", "all"],
+            },
+            Role {
+                mark: "W",
+                name: "worker",
+                name_zh: "工作进程",
+                ids: &["run.w"],
+                says: &["run", "done"],
+            },
+        ],
         ..Variant::PLAIN
     }],
 };
@@ -167,6 +242,10 @@ pub(super) static CALL: Cell = Cell {
     idea: "run a program, take its exit code",
     idea_zh: "运行一个程序，得到退出码",
     python: "subprocess.call",
+    teaches: "A program starts another program, lets it print where it prints itself, waits, and takes its exit code. The lines in between are the other program's own.",
+    teaches_zh: "程序启动另一个程序，让它直接打印到同一个地方，等它结束，取得退出码。中间的几行是那个程序自己说的。",
+    hint: "Call a program that kills itself, and compare the exit code with Python's.",
+    hint_zh: "调用一个会杀死自己的程序，把退出码和 Python 的比较一下。",
     needs: &[NSLOOKUP, DNS],
     variants: &[Variant {
         prints: &[
@@ -191,6 +270,22 @@ pub(super) static CALL: Cell = Cell {
 $ nslookup www.baidu.org
 Exit code:  0
 ",
+        roles: &[
+            Role {
+                mark: "P",
+                name: "program",
+                name_zh: "程序",
+                ids: &[],
+                says: &["command", "exit"],
+            },
+            Role {
+                mark: "N",
+                name: "nslookup",
+                name_zh: "nslookup",
+                ids: &[],
+                says: &["*"],
+            },
+        ],
         ..Variant::PLAIN
     }],
 };
@@ -204,6 +299,10 @@ pub(super) static COMMUNICATE: Cell = Cell {
     idea: "feed a program, take all it says",
     idea_zh: "给程序输入，取回全部输出",
     python: "Popen.communicate",
+    teaches: "A program feeds another one its input and takes all that it says. Both pipes are served at the same time, so neither waits for ever for the other to read, however much is said.",
+    teaches_zh: "程序把输入交给另一个程序，并取回它的全部输出。两条管道同时照看，所以无论输出多少，双方都不会互相等待到永远。",
+    hint: "Feed it a megabyte where the other program reads nothing: it still ends.",
+    hint_zh: "给一个什么都不读的程序输入 1 MB：它照样会结束。",
     needs: &[NSLOOKUP, DNS],
     variants: &[Variant {
         prints: &[
@@ -263,6 +362,10 @@ pub(super) static QUEUE: Cell = Cell {
     idea: "a writer and a reader share a queue",
     idea_zh: "两个进程用队列交换数据",
     python: "multiprocessing.Queue",
+    teaches: "A writer and a reader, two processes, share a queue. Items arrive in the order in which they were put, each after it was put. The reader would wait for ever, so it is terminated once everything put has been worked on.",
+    teaches_zh: "写进程和读进程共用一个队列。数据按放入的次序取出，而且总在放入之后。读进程自己不会结束，所以等放入的全部处理完，再把它终止。",
+    hint: "Kill the reader with kill -9 instead: the queue is not damaged, and another reader could go on.",
+    hint_zh: "改用 kill -9 杀掉读进程：队列不会损坏，换一个读进程就能接着读。",
     needs: &[],
     variants: &[Variant {
         prints: &[
@@ -285,7 +388,7 @@ pub(super) static QUEUE: Cell = Cell {
             Gone("write.w"),
             Gone("read.r"),
         ],
-        free: &[("write", "read")],
+        free: &[("write", "read"), ("put", "read"), ("put", "get")],
         recorded: "\
 Process to write: 28825
 Put A to queue...
@@ -296,6 +399,22 @@ Get B from queue.
 Put C to queue...
 Get C from queue.
 ",
+        roles: &[
+            Role {
+                mark: "W",
+                name: "writer",
+                name_zh: "写进程",
+                ids: &["write.w"],
+                says: &["write", "put"],
+            },
+            Role {
+                mark: "R",
+                name: "reader",
+                name_zh: "读进程",
+                ids: &["read.r"],
+                says: &["read", "get"],
+            },
+        ],
         ..Variant::PLAIN
     }],
 };

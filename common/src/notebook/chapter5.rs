@@ -1,6 +1,7 @@
 //! Chapter 5: distributed processes.
 
 use super::{Cell, Companion, End, Line, PORT, Variant, line};
+use crate::cast::Role;
 use crate::check::Check::*;
 
 const PUT: Line = line("put", 10, "Put task {n:int}...");
@@ -20,6 +21,41 @@ Put task 6910...
 Try get results...
 ";
 
+const MASTER_AND_WORKER: &[Role] = &[
+    Role {
+        mark: "M",
+        name: "master",
+        name_zh: "主程序",
+        ids: &[],
+        says: &["put", "try", "result", "exit", "empty"],
+    },
+    Role {
+        mark: "W",
+        name: "worker",
+        name_zh: "工作程序",
+        ids: &[],
+        says: &["connect", "work", "leave"],
+    },
+];
+
+/// The tasks that the notebook drew, each in the middle of its share of the range.
+const DREW: &[&[f64]] = &[&[
+    task(2062),
+    task(2827),
+    task(6076),
+    task(7493),
+    task(7519),
+    task(1849),
+    task(1657),
+    task(1193),
+    task(6016),
+    task(6910),
+]];
+
+const fn task(n: u16) -> f64 {
+    (n as f64 + 0.5) / 10_001.0
+}
+
 pub(super) static MASTER: Cell = Cell {
     number: Some(16),
     chapter: 5,
@@ -29,6 +65,10 @@ pub(super) static MASTER: Cell = Cell {
     idea: "tasks and results, queued over the network",
     idea_zh: "通过网络的任务队列与结果队列",
     python: "multiprocessing.managers",
+    teaches: "The two queues are served over the network: a master puts tasks in one and takes results from the other, and workers on any machine do the reverse. Without a worker nobody takes the tasks, and the master waits in vain: that is what the notebook recorded.",
+    teaches_zh: "两个队列通过网络提供：主程序往一个里放任务，从另一个里取结果；任何机器上的工作程序则反过来。没有工作程序，任务就没人领取，主程序只能白等：笔记录下的正是这种情形。",
+    hint: "Start the master in one terminal and two workers in others: the tasks are shared out.",
+    hint_zh: "在一个终端启动主程序，在另外两个终端启动工作程序：任务会分给它们。",
     needs: &[PORT],
     variants: &[
         // The notebook never started a worker, so its master waited in vain.
@@ -47,6 +87,8 @@ pub(super) static MASTER: Cell = Cell {
             ],
             recorded: TASKS,
             recorded_error: "Empty: \n",
+            roles: MASTER_AND_WORKER,
+            draws: DREW,
             ..Variant::PLAIN
         },
         Variant {
@@ -77,6 +119,8 @@ pub(super) static MASTER: Cell = Cell {
                 Product("result.a", "result.b", "result.r"),
                 PortFree,
             ],
+            roles: MASTER_AND_WORKER,
+            draws: DREW,
             ..Variant::PLAIN
         },
     ],

@@ -1,6 +1,7 @@
 //! Chapters 2 to 4: threads, thread-local values, and processes against threads.
 
-use super::{CPUS, Cell, Statistic, Trials, Variant, line};
+use super::{CPUS, Cell, Line, Statistic, Trials, Variant, line};
+use crate::cast::Role;
 use crate::check::Check::*;
 
 pub(super) static THREAD: Cell = Cell {
@@ -12,6 +13,10 @@ pub(super) static THREAD: Cell = Cell {
     idea: "a thread with a name, waited for",
     idea_zh: "有名字的线程，等它结束",
     python: "threading.Thread",
+    teaches: "A thread has a name, runs a function beside the main thread, and is waited for with join. The main thread's last line can only come after the loop's, a second apart for each tick.",
+    teaches_zh: "线程有名字，在主线程旁边运行一个函数，用 join 等它结束。主线程的最后一行只能在循环之后；循环每秒打印一次。",
+    hint: "Drop the join: the program ends with its main thread, and the ticks stop.",
+    hint_zh: "去掉 join：主线程一结束，程序就结束，循环也停了。",
     needs: &[],
     variants: &[Variant {
         prints: &[
@@ -38,6 +43,13 @@ thread LoopThread >>> 5
 thread LoopThread ended.
 thread MainThread ended.
 ",
+        roles: &[Role {
+            mark: "",
+            name: "thread",
+            name_zh: "线程",
+            ids: &["running.t", "tick.t", "ended.t"],
+            says: &["running", "tick", "ended"],
+        }],
         ..Variant::PLAIN
     }],
 };
@@ -51,11 +63,15 @@ pub(super) static RACE: Cell = Cell {
     idea: "two threads, one balance, no lock",
     idea_zh: "两个线程改同一个余额，没有锁",
     python: "threading, without a Lock",
+    teaches: "Two threads change one balance without a lock. Each change is a load and a store, and whoever comes between the two is overwritten: every lost update shifts the balance by 5 or 8. Whether it happens is luck, so one run shows nothing; many runs do.",
+    teaches_zh: "两个线程不加锁地修改同一个余额。每次修改都是先读后写，插在中间的那一次会被覆盖：每丢一次更新，余额就偏 5 或 8。会不会发生全凭运气，所以跑一次说明不了什么，跑很多次才行。",
+    hint: "cargo xtask race -n 200 runs it 200 times; taskset -c 0 in front pins it to one processor.",
+    hint_zh: "cargo xtask race -n 200 运行 200 次；前面加上 taskset -c 0，就只用一个处理器。",
     needs: &[CPUS],
     variants: &[Variant {
-        prints: &[line("balance", 1, "{n:int}")],
+        prints: BALANCE,
         trials: Some(Trials {
-            runs: 20,
+            runs: 100,
             outcome: "balance.n",
             statistic: Statistic::AnyNonZero,
             widened: Some("race_widened"),
@@ -65,27 +81,45 @@ pub(super) static RACE: Cell = Cell {
     }],
 };
 
+const BALANCE: &[Line] = &[line("balance", 1, "{n:int}")];
+
+const ALL_ZERO: Trials = Trials {
+    runs: 20,
+    outcome: "balance.n",
+    statistic: Statistic::AllZero,
+    widened: None,
+};
+
 pub(super) static LOCK: Cell = Cell {
     number: Some(14),
     chapter: 2,
     package: "multithread",
     bin: "lock",
-    companions: &[],
+    companions: &["atomic_add"],
     idea: "the same balance behind a lock",
     idea_zh: "同一个余额，加上锁",
     python: "threading.Lock",
+    teaches: "The same balance, with a lock around each change: nobody comes between load and store, and the result is 0 every time. An atomic add does the same without a lock, since load and store are one step there.",
+    teaches_zh: "还是那个余额，每次修改都在锁里：没有谁能插在读和写之间，结果每次都是 0。原子加法不用锁也能做到，因为读和写在那里是一步。",
+    hint: "Lock once around the whole loop instead of each change, and compare the time.",
+    hint_zh: "把锁加在整个循环外面，而不是每次修改外面，比较一下用时。",
     needs: &[],
-    variants: &[Variant {
-        prints: &[line("balance", 1, "{n:int}")],
-        trials: Some(Trials {
-            runs: 20,
-            outcome: "balance.n",
-            statistic: Statistic::AllZero,
-            widened: None,
-        }),
-        recorded: "0\n",
-        ..Variant::PLAIN
-    }],
+    variants: &[
+        Variant {
+            name: "mutex",
+            trials: Some(ALL_ZERO),
+            prints: BALANCE,
+            recorded: "0\n",
+            ..Variant::PLAIN
+        },
+        Variant {
+            name: "atomic",
+            bin: Some("atomic_add"),
+            trials: Some(ALL_ZERO),
+            prints: BALANCE,
+            ..Variant::PLAIN
+        },
+    ],
 };
 
 pub(super) static LOCAL: Cell = Cell {
@@ -97,9 +131,14 @@ pub(super) static LOCAL: Cell = Cell {
     idea: "a global that each thread has for itself",
     idea_zh: "全局变量，每个线程各有一份",
     python: "threading.local",
+    teaches: "One global name, and a value of its own behind it for each thread. What one thread stores there no other can see, so no lock is wanted.",
+    teaches_zh: "一个全局的名字，每个线程背后各有一份自己的值。一个线程存进去的，别的线程看不到，所以不需要锁。",
+    hint: "Read it in a thread that never stored anything: Rust makes you say what it holds then.",
+    hint_zh: "在一个从未存过值的线程里读它：Rust 要求事先说明那时里面是什么。",
     needs: &[],
     variants: &[Variant {
         prints: &[line("hello", 2, "Hello, {s:word} (in {t:word})")],
+        free: &[("hello", "hello")],
         checks: &[Pairs(
             "hello",
             "s",
@@ -110,6 +149,13 @@ pub(super) static LOCAL: Cell = Cell {
 Hello, Alice (in Thread-A)
 Hello, Bob (in Thread-B)
 ",
+        roles: &[Role {
+            mark: "",
+            name: "thread",
+            name_zh: "线程",
+            ids: &["hello.t"],
+            says: &["hello"],
+        }],
         ..Variant::PLAIN
     }],
 };
@@ -123,6 +169,10 @@ pub(super) static PROCESS_VS_THREAD: Cell = Cell {
     idea: "what each costs, shares and survives",
     idea_zh: "各自的开销、共享与隔离",
     python: "(a heading without a cell)",
+    teaches: "The notebook asks and does not answer: process or thread? Both use all processors in Rust. A thread starts faster, weighs less and hands over a pointer where a process copies. A process keeps its memory and its crashes to itself, and can be stopped from outside.",
+    teaches_zh: "笔记只提出了问题：进程还是线程？在 Rust 里两者都能用满所有处理器。线程启动快、占用少，传递数据只需移交指针，进程则要复制。进程的内存和崩溃只影响自己，还可以从外面让它停下。",
+    hint: "Start it under load, and see which figures move and which do not.",
+    hint_zh: "在机器繁忙时运行，看看哪些数字变了，哪些没有变。",
     needs: &[],
     variants: &[Variant {
         prints: &[

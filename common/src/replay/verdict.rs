@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::{Ended, Observed, Run};
+use crate::cast::Cast;
 use crate::check::Finding;
 use crate::notebook::{Cell, End, Statistic, Trials, Variant};
 use crate::transcript::{Printed, Source, Transcript};
@@ -16,12 +17,42 @@ pub struct Outcome {
     pub runs: Vec<Run>,
     /// Each check with what it found, over all runs.
     pub verdicts: Vec<Verdict>,
-    /// How this run made use of the freedoms that the cell leaves, in words.
-    pub freedoms: Vec<String>,
+    /// Where this run used a freedom that the cell leaves otherwise than the notebook did.
+    pub freedoms: Vec<Freedom>,
     /// A stand-in played a program of the outside world.
     pub stand_in: bool,
     /// From start to end, all runs together.
     pub took: Duration,
+}
+
+/// Two lines that came in the other order than in the notebook, which is free.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Freedom {
+    /// The line that came first in this run.
+    pub first: String,
+    /// The line that came first in the notebook; the same one where several of a kind changed
+    /// places.
+    pub then: String,
+}
+
+impl Freedom {
+    /// The freedom as a sentence for a reader.
+    pub fn sentence(&self) -> String {
+        let Freedom { first, then } = self;
+        match first == then {
+            true => format!("`{first}` in another order than in the notebook: any is right"),
+            false => format!("`{first}` before `{then}`, in the notebook after it: either may be"),
+        }
+    }
+
+    /// The sentence in Chinese.
+    pub fn sentence_zh(&self) -> String {
+        let Freedom { first, then } = self;
+        match first == then {
+            true => format!("`{first}` 的次序与笔记不同：怎样都对"),
+            false => format!("`{first}` 先于 `{then}`，笔记里则在其后：两种次序都对"),
+        }
+    }
 }
 
 /// One check, and what it found.
@@ -29,6 +60,8 @@ pub struct Outcome {
 pub struct Verdict {
     /// The check, as a sentence.
     pub sentence: String,
+    /// The sentence in Chinese.
+    pub sentence_zh: String,
     /// Whether it held.
     pub held: bool,
     /// What shows it; where it did not hold, what is wrong.
@@ -40,13 +73,14 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    fn new(sentence: String, finding: Finding) -> Verdict {
+    fn new([sentence, sentence_zh]: [String; 2], finding: Finding) -> Verdict {
         let (held, line, evidence) = match finding {
             Ok(evidence) => (true, None, evidence),
             Err((line, why)) => (false, line, why),
         };
         Verdict {
             sentence,
+            sentence_zh,
             held,
             evidence,
             line,
@@ -60,6 +94,7 @@ impl Outcome {
         cell: &'static Cell,
         variant: &'static Variant,
         runs: Vec<Run>,
+        trials: usize,
         stand_in: bool,
         took: Duration,
     ) -> Outcome {
@@ -83,7 +118,7 @@ impl Outcome {
             variant
                 .trials
                 .as_ref()
-                .map(|trials| statistic(cell, variant, trials, &runs)),
+                .map(|wanted| statistic(cell, variant, wanted, trials, &runs)),
         );
         let freedoms = runs
             .first()
@@ -122,7 +157,10 @@ pub fn judge_recording(variant: &Variant, out: &str, error: &str) -> Vec<Verdict
 
 fn judge(variant: &Variant, transcript: &Transcript, observed: Option<&Observed>) -> Vec<Verdict> {
     let mut verdicts = vec![Verdict::new(
-        "every line is one of the cell's, and whole".to_string(),
+        [
+            "every line is one of the cell's, and whole".to_string(),
+            "每一行都属于这个单元，而且完整".to_string(),
+        ],
         match transcript.misfits.first() {
             Some(misfit) => Err((Some(misfit.line), misfit.why.clone())),
             None => Ok(format!("{} lines", transcript.events.len())),
@@ -131,24 +169,32 @@ fn judge(variant: &Variant, transcript: &Transcript, observed: Option<&Observed>
     for line in transcript.lines() {
         let count = transcript.named(line.event).count();
         let (least, most) = line.times;
-        let times = match (least, most) {
+        let (times, times_zh) = match (least, most) {
             (0, usize::MAX) => continue,
-            (1, 1) => "once".to_string(),
-            _ if least == most => format!("{least} times"),
-            _ => format!("{least} to {most} times"),
+            (1, 1) => ("once".to_string(), "一次".to_string()),
+            _ if least == most => (format!("{least} times"), format!("{least} 次")),
+            _ => (
+                format!("{least} to {most} times"),
+                format!("{least} 到 {most} 次"),
+            ),
         };
         let finding = match (least..=most).contains(&count) {
             true => Ok(format!("{count}")),
             false => Err((None, format!("{count} times"))),
         };
         verdicts.push(Verdict::new(
-            format!("`{}` is printed {times}", line.event),
+            [
+                format!("`{}` is printed {times}", line.event),
+                format!("`{}` 打印{times_zh}", line.event),
+            ],
             finding,
         ));
     }
     for check in variant.checks {
         let finding = check.judge(transcript, observed);
-        verdicts.extend(finding.map(|finding| Verdict::new(check.sentence(), finding)));
+        verdicts.extend(
+            finding.map(|finding| Verdict::new([check.sentence(), check.sentence_zh()], finding)),
+        );
     }
     if let Some(observed) = observed {
         verdicts.extend(endings(variant, observed));
@@ -158,13 +204,22 @@ fn judge(variant: &Variant, transcript: &Transcript, observed: Option<&Observed>
 
 fn endings(variant: &Variant, observed: &Observed) -> Vec<Verdict> {
     let (want, right) = match (variant.end, observed.ended) {
-        (End::Code(want), ended) => (format!("exits with {want}"), ended == Ended::Code(want)),
+        (End::Code(want), ended) => (
+            [
+                format!("it exits with {want}"),
+                format!("以退出码 {want} 结束"),
+            ],
+            ended == Ended::Code(want),
+        ),
         (End::Failure, ended) => (
-            "fails, as recorded".to_string(),
+            ["it fails, as recorded", "像记录的那样失败"].map(str::to_string),
             matches!(ended, Ended::Code(code) if code != 0),
         ),
         (End::Signal(want), ended) => (
-            format!("is ended by signal {want}"),
+            [
+                format!("it is ended by signal {want}"),
+                format!("被信号 {want} 终止"),
+            ],
             ended == Ended::Signal(want),
         ),
     };
@@ -178,14 +233,13 @@ fn endings(variant: &Variant, observed: &Observed) -> Vec<Verdict> {
         };
         if right { Ok(how) } else { Err((None, how)) }
     };
-    let mut verdicts = vec![Verdict::new(
-        format!("it {want}"),
-        finding(right, observed.ended),
-    )];
+    let mut verdicts = vec![Verdict::new(want, finding(right, observed.ended))];
     if let Some(companion) = &variant.companion {
-        let sentence = format!("{} exits with 0", companion.bin);
         verdicts.push(Verdict::new(
-            sentence,
+            [
+                format!("{} exits with 0", companion.bin),
+                format!("{} 以退出码 0 结束", companion.bin),
+            ],
             match observed.companion {
                 Some(ended) => finding(ended == Ended::Code(0), ended),
                 None => Err((None, "it was never started".to_string())),
@@ -193,7 +247,11 @@ fn endings(variant: &Variant, observed: &Observed) -> Vec<Verdict> {
         ));
     }
     verdicts.push(Verdict::new(
-        "no process is left behind, running or unreaped".to_string(),
+        [
+            "no process is left behind, running or unreaped",
+            "没有留下进程，无论在运行还是未回收",
+        ]
+        .map(str::to_string),
         match observed.left.first() {
             Some(_) => Err((None, observed.left.join(", "))),
             None => Ok("none".to_string()),
@@ -203,7 +261,7 @@ fn endings(variant: &Variant, observed: &Observed) -> Vec<Verdict> {
 }
 
 /// What a run of a trial came to.
-fn outcome(variant: &Variant, run: &Run) -> Option<String> {
+fn result(variant: &Variant, run: &Run) -> Option<String> {
     let transcript = Transcript::read(variant, &run.printed);
     let hole = variant.trials.as_ref()?.outcome;
     transcript.values(hole).next().map(str::to_string)
@@ -211,16 +269,22 @@ fn outcome(variant: &Variant, run: &Run) -> Option<String> {
 
 /// Whether a run of a trial came to 0.
 pub(super) fn is_zero(variant: &Variant, run: &Run) -> bool {
-    outcome(variant, run).is_none_or(|value| value == "0")
+    result(variant, run).is_none_or(|value| value == "0")
 }
 
-fn statistic(cell: &Cell, variant: &Variant, trials: &Trials, runs: &[Run]) -> Verdict {
+fn statistic(
+    cell: &Cell,
+    variant: &Variant,
+    trials: &Trials,
+    wanted: usize,
+    runs: &[Run],
+) -> Verdict {
     let not_zero = |bin: &str| {
         let runs: Vec<&Run> = runs.iter().filter(|run| run.bin == bin).collect();
         let count = runs.iter().filter(|run| !is_zero(variant, run)).count();
         (count, runs.len())
     };
-    let (natural, runs_of_it) = not_zero(cell.bin);
+    let (natural, runs_of_it) = not_zero(cell.program(variant));
     let mut evidence = match trials.statistic {
         Statistic::AnyNonZero => format!("{natural} of {runs_of_it} are not 0"),
         Statistic::AllZero => format!("{} of {runs_of_it} are 0", runs_of_it - natural),
@@ -236,12 +300,18 @@ fn statistic(cell: &Cell, variant: &Variant, trials: &Trials, runs: &[Run]) -> V
     }
     let (sentence, held) = match trials.statistic {
         Statistic::AnyNonZero => (
-            format!("of {} runs, at least one is not 0", trials.runs),
+            [
+                format!("of {wanted} runs, at least one is not 0"),
+                format!("{wanted} 次运行中至少有一次不是 0"),
+            ],
             any,
         ),
         Statistic::AllZero => (
-            format!("of {} runs, all are 0", trials.runs),
-            !any && runs.len() == trials.runs,
+            [
+                format!("of {wanted} runs, all are 0"),
+                format!("{wanted} 次运行全都是 0"),
+            ],
+            !any && runs.len() == wanted,
         ),
     };
     Verdict::new(
@@ -254,24 +324,41 @@ fn statistic(cell: &Cell, variant: &Variant, trials: &Trials, runs: &[Run]) -> V
     )
 }
 
-/// Where a free order came out otherwise than in the notebook, in words.
-fn freedoms(variant: &Variant, run: &Run) -> Vec<String> {
+/// Where a free order came out otherwise than in the notebook.
+fn freedoms(variant: &Variant, run: &Run) -> Vec<Freedom> {
+    if variant.recorded.is_empty() {
+        return Vec::new();
+    }
     let recorded = Transcript::read(variant, &recorded_lines(variant.recorded, Source::Out));
     let now = Transcript::read(variant, &run.printed);
     let first = |lines: &Transcript, one: &str, other: &str| {
         let line = |name| lines.named(name).next().map(|event| event.line);
         Some(line(one)? <= line(other)?)
     };
-    let note = |(one, other): &(&str, &str)| {
-        let (then, now) = (first(&recorded, one, other)?, first(&now, one, other)?);
-        let (early, late) = if now { (one, other) } else { (other, one) };
-        (then != now)
-            .then(|| format!("`{early}` before `{late}`, in the notebook after it: either may be"))
+    let said = |lines: &Transcript, name: &str| {
+        let cast = Cast::of(variant, lines);
+        let rest = |event| cast.rest(event).into_iter().map(str::to_string).collect();
+        lines.named(name).map(rest).collect::<Vec<Vec<String>>>()
+    };
+    let note = |(one, other): &(&'static str, &'static str)| {
+        let differs = match one == other {
+            true => said(&recorded, one) != said(&now, one),
+            false => first(&recorded, one, other)? != first(&now, one, other)?,
+        };
+        let (first, then) = match first(&now, one, other)? {
+            true => (one, other),
+            false => (other, one),
+        };
+        differs.then(|| Freedom {
+            first: (*first).to_string(),
+            then: (*then).to_string(),
+        })
     };
     variant.free.iter().filter_map(note).collect()
 }
 
-fn recorded_lines(text: &str, source: Source) -> Vec<Printed> {
+/// The lines of a recording: the text that was printed, or the text of the error.
+pub fn recorded_lines(text: &str, source: Source) -> Vec<Printed> {
     let line = |text: &str| Printed {
         source,
         at: None,

@@ -1,0 +1,105 @@
+use super::Check;
+
+impl Check {
+    /// The check as a sentence for a reader, with the lines quoted as the table has them.
+    pub fn sentence(&self) -> String {
+        match self {
+            Check::First(line) => format!("`{line}` is the first line"),
+            Check::Last(line) => format!("`{line}` is the last line"),
+            Check::Before(first, then) => format!("`{first}` comes before `{then}`"),
+            Check::Order(names) => format!("the order is {}", names.join(", ")),
+            Check::BeforeEach { first, then, on } => {
+                format!("each `{first}` comes before the `{then}` of the same {on}")
+            }
+            Check::Set(hole, values) => format!("{hole} is {}, in any order", values.join(", ")),
+            Check::Sequence(hole, values) => {
+                format!("{hole} is {}, in this order", values.join(", "))
+            }
+            Check::SameSequence(one, other) => format!("{other} is {one}, in the same order"),
+            Check::Every(hole, value) => format!("every {hole} is {value}"),
+            Check::Pairs(line, one, other, pairs) => {
+                let pairs: Vec<String> =
+                    pairs.iter().map(|(a, b)| format!("{a} with {b}")).collect();
+                format!(
+                    "{line} has {one} and {other} in pairs: {}",
+                    pairs.join(", ")
+                )
+            }
+            Check::Same(holes) => format!("one value: {}", holes.join(" = ")),
+            Check::Differ(one, other) => format!("no {other} is a {one}"),
+            Check::Distinct(hole, least, most) if least == most => {
+                format!("{most} different {hole}")
+            }
+            Check::Distinct(hole, least, most) => format!("{least} to {most} different {hole}"),
+            Check::Range(hole, low, high) => format!("{hole} is from {low} to {high}"),
+            Check::Seconds(hole, low, high) => {
+                format!("{hole} is from {low} to {high} s, times the pace")
+            }
+            Check::Less(one, other) => format!("{one} is less than {other}"),
+            Check::Product(a, b, product) => format!("{product} is {a} times {b}"),
+            Check::AtMostOpen { open, limit, .. } => format!("at most {limit} `{open}` at once"),
+            Check::OneAtATime { open, by, .. } => format!("one `{open}` at a time for each {by}"),
+            Check::Lasts {
+                from, to, printed, ..
+            } => {
+                format!("{to}.{printed} is the time that passed from `{from}` to `{to}`")
+            }
+            Check::Gaps(line, seconds) => format!("`{line}` arrives every {seconds} s"),
+            Check::After(first, then, seconds) => {
+                format!("`{then}` arrives {seconds} s after `{first}`")
+            }
+            Check::Started(hole) => format!("{hole} is the process that was started"),
+            Check::Parent(hole) => format!("the parent, {hole}, is the process that was started"),
+            Check::Gone(hole) => format!("the process {hole} is gone afterwards"),
+            Check::PortFree => "the port is free afterwards".to_string(),
+        }
+    }
+
+    /// The sentence in Chinese.
+    pub fn sentence_zh(&self) -> String {
+        match self {
+            Check::First(line) => format!("`{line}` 是第一行"),
+            Check::Last(line) => format!("`{line}` 是最后一行"),
+            Check::Before(first, then) => format!("`{first}` 在 `{then}` 之前"),
+            Check::Order(names) => format!("次序是 {}", names.join("、")),
+            Check::BeforeEach { first, then, on } => {
+                format!("每个 `{first}` 都在 {on} 相同的 `{then}` 之前")
+            }
+            Check::Set(hole, values) => format!("{hole} 是 {}，次序不限", values.join("、")),
+            Check::Sequence(hole, values) => format!("{hole} 依次是 {}", values.join("、")),
+            Check::SameSequence(one, other) => format!("{other} 就是 {one}，次序也相同"),
+            Check::Every(hole, value) => format!("每个 {hole} 都是 {value}"),
+            Check::Pairs(line, one, other, pairs) => {
+                let pairs: Vec<String> = pairs.iter().map(|(a, b)| format!("{a} 配 {b}")).collect();
+                format!("{line} 的 {one} 和 {other} 成对：{}", pairs.join("，"))
+            }
+            Check::Same(holes) => format!("是同一个值：{}", holes.join(" = ")),
+            Check::Differ(one, other) => format!("{other} 都不同于 {one}"),
+            Check::Distinct(hole, least, most) if least == most => {
+                format!("{hole} 有 {most} 个不同的值")
+            }
+            Check::Distinct(hole, least, most) => {
+                format!("{hole} 有 {least} 到 {most} 个不同的值")
+            }
+            Check::Range(hole, low, high) => format!("{hole} 在 {low} 到 {high} 之间"),
+            Check::Seconds(hole, low, high) => {
+                format!("{hole} 在 {low} 到 {high} 秒之间（乘以速度）")
+            }
+            Check::Less(one, other) => format!("{one} 小于 {other}"),
+            Check::Product(a, b, product) => format!("{product} 等于 {a} 乘以 {b}"),
+            Check::AtMostOpen { open, limit, .. } => format!("同时最多有 {limit} 个 `{open}`"),
+            Check::OneAtATime { open, by, .. } => format!("每个 {by} 同时只有一个 `{open}`"),
+            Check::Lasts {
+                from, to, printed, ..
+            } => format!("{to}.{printed} 就是从 `{from}` 到 `{to}` 经过的时间"),
+            Check::Gaps(line, seconds) => format!("`{line}` 每 {seconds} 秒到达一次"),
+            Check::After(first, then, seconds) => {
+                format!("`{then}` 在 `{first}` 之后 {seconds} 秒到达")
+            }
+            Check::Started(hole) => format!("{hole} 就是启动的那个进程"),
+            Check::Parent(hole) => format!("父进程 {hole} 就是启动的那个进程"),
+            Check::Gone(hole) => format!("进程 {hole} 事后已经不在"),
+            Check::PortFree => "端口事后已经释放".to_string(),
+        }
+    }
+}

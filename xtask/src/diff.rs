@@ -1,0 +1,280 @@
+//! `diff`: what the notebook printed beside what the last run printed, processes by their roles.
+
+use std::fmt::Write;
+
+use common::notebook::{Statistic, Variant};
+
+use crate::Exit;
+use crate::cli::ViewOptions;
+use crate::part::{Part, Side};
+use crate::record::Record;
+use crate::select;
+
+/// How a line of this run stands to the notebook's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Same,
+    /// In another order, which the table leaves free.
+    Free,
+    /// In another order, which it does not.
+    Moved,
+    /// A value that the table leaves open, as the balance of a race, or a line that may be there.
+    Open,
+    /// With other words or numbers.
+    Changed,
+    Missing,
+    Extra,
+}
+
+/// The lines of both sides, matched: the places of the notebook's and of this run's, from 0.
+struct Matched {
+    pairs: Vec<(usize, usize)>,
+    /// For each line of this run.
+    now: Vec<Change>,
+    /// For each line of the notebook.
+    recorded: Vec<Change>,
+}
+
+pub(crate) fn diff(options: &ViewOptions) -> anyhow::Result<Exit> {
+    let cells = match select::named(&options.cells) {
+        Ok(cells) => cells,
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            return Ok(Exit::NoCell);
+        }
+    };
+    let record = Record::read(options.run.as_deref())?;
+    let mut same = true;
+    let mut shown = false;
+    for part in Part::all(&record)? {
+        if cells.iter().any(|cell| cell.bin == part.cell.bin) {
+            shown = true;
+            same &= show(&part);
+        }
+    }
+    if !shown {
+        eprintln!("error: the run has none of these cells: replay them with cargo xtask run");
+        return Ok(Exit::NoCell);
+    }
+    Ok(if same { Exit::Held } else { Exit::Failed })
+}
+
+/// Prints the comparison, and says whether nothing changed but what may.
+fn show(part: &Part) -> bool {
+    let Some(recorded) = &part.recorded else {
+        println!(
+            "{} {}: the notebook has no output for this\n",
+            part.label(),
+            part.cell.bin
+        );
+        return true;
+    };
+    let (text, same) = compare(part.variant, recorded, &part.now);
+    println!("{} {}\n{text}", part.label(), part.cell.bin);
+    same
+}
+
+fn compare(variant: &Variant, recorded: &Side, now: &Side) -> (String, bool) {
+    let matched = matched(variant, recorded, now);
+    let masked = |side: &Side| -> Vec<String> {
+        (1..=side.printed.len())
+            .map(|line| side.masked(line))
+            .collect()
+    };
+    let (left, right) = (masked(recorded), masked(now));
+    let width = left
+        .iter()
+        .map(|line| line.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(12);
+    let mut text = format!("    {:width$}    this run\n", "the notebook");
+    for row in 0..left.len().max(right.len()) {
+        let one = left.get(row).map_or("", String::as_str);
+        let gone = matched
+            .recorded
+            .get(row)
+            .filter(|change| **change == Change::Missing);
+        let mark = if gone.is_some() { "-" } else { " " };
+        let _ = write!(text, "  {mark} {one:width$}");
+        if let Some(other) = right.get(row) {
+            let mark = match matched.now[row] {
+                Change::Same | Change::Missing => " ",
+                Change::Free => "↕",
+                Change::Moved => "!",
+                Change::Open => "~",
+                Change::Changed => "≠",
+                Change::Extra => "+",
+            };
+            let _ = write!(text, "  {mark} {other}");
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    let count = |change| {
+        let all = matched.now.iter().chain(&matched.recorded);
+        all.filter(|known| **known == change).count()
+    };
+    let changed = count(Change::Changed) + count(Change::Missing) + count(Change::Extra);
+    let (free, moved, open) = (
+        count(Change::Free),
+        count(Change::Moved),
+        count(Change::Open),
+    );
+    let _ = writeln!(text, "  {}", who(recorded, now).join("  "));
+    let _ = write!(text, "  {changed} changed, {free} moved (declared free)");
+    if moved > 0 {
+        let _ = write!(text, ", {moved} moved and not free");
+    }
+    if open > 0 {
+        let _ = write!(text, ", {open} open (~ any such line is right)");
+    }
+    text.push('\n');
+    (text, changed == 0 && moved == 0)
+}
+
+/// Which number each process had then and has now.
+fn who(recorded: &Side, now: &Side) -> Vec<String> {
+    let found = |mark: &str| now.cast.members.iter().find(|member| member.mark == mark);
+    let pair = |member: &common::cast::Member| {
+        let then = member.id.as_deref()?;
+        let now = found(&member.mark)?.id.as_deref()?;
+        (then != now || member.mark != now).then(|| format!("{} {then}→{now}", member.mark))
+    };
+    recorded.cast.members.iter().filter_map(pair).collect()
+}
+
+fn matched(variant: &Variant, recorded: &Side, now: &Side) -> Matched {
+    let name = |side: &Side, at: usize| side.event(at + 1).map(|event| event.name);
+    let mut matched = Matched {
+        pairs: Vec::new(),
+        now: vec![Change::Extra; now.printed.len()],
+        recorded: vec![Change::Missing; recorded.printed.len()],
+    };
+    // The same words first, then lines of the same name.
+    for exact in [true, false] {
+        for then in 0..recorded.printed.len() {
+            let alike = |at: &usize| match exact {
+                true => recorded.masked(then + 1) == now.masked(at + 1),
+                false => name(recorded, then).is_some() && name(recorded, then) == name(now, *at),
+            };
+            let open = |at: &usize| matched.now[*at] == Change::Extra;
+            let found = (0..now.printed.len()).filter(open).find(alike);
+            if let Some(at) = found.filter(|_| matched.recorded[then] == Change::Missing) {
+                matched.pairs.push((then, at));
+                matched.recorded[then] = Change::Same;
+                matched.now[at] = match exact {
+                    true => Change::Same,
+                    false if any_value(variant) => Change::Open,
+                    false => Change::Changed,
+                };
+            }
+        }
+    }
+    for at in 0..now.printed.len() {
+        let named = name(now, at);
+        let known = now.lines.lines().find(|line| Some(line.event) == named);
+        if matched.now[at] == Change::Extra && known.is_some_and(|line| line.times.0 == 0) {
+            matched.now[at] = Change::Open;
+        }
+    }
+    let free = |one: Option<&str>, other: Option<&str>| {
+        let pair = one.zip(other);
+        variant
+            .free
+            .iter()
+            .any(|(a, b)| pair == Some((*a, *b)) || pair == Some((*b, *a)))
+    };
+    // A line that came before another and now comes after it has moved, and so has the other; the
+    // one that passed more lines is shown as such.
+    while let Some((pair, passed)) = most_moved(&matched) {
+        let lawful = |other: &(usize, usize)| free(name(now, pair.1), name(now, other.1));
+        if matched.now[pair.1] == Change::Same {
+            matched.now[pair.1] = match passed.iter().all(lawful) {
+                true => Change::Free,
+                false => Change::Moved,
+            };
+        }
+        matched.pairs.retain(|known| *known != pair);
+    }
+    matched
+}
+
+/// The pair that passed most others, with these; none when all are in order.
+fn most_moved(matched: &Matched) -> Option<((usize, usize), Vec<(usize, usize)>)> {
+    let passed = |pair: &(usize, usize)| {
+        let crosses = |other: &&(usize, usize)| (pair.0 < other.0) != (pair.1 < other.1);
+        matched
+            .pairs
+            .iter()
+            .filter(|other| *other != pair)
+            .filter(crosses)
+            .copied()
+            .collect()
+    };
+    let all = matched.pairs.iter().map(|pair| (*pair, passed(pair)));
+    all.filter(|(_, passed): &(_, Vec<_>)| !passed.is_empty())
+        .max_by_key(|(_, passed)| passed.len())
+}
+
+/// The outcome is an accident, and any number may come out.
+fn any_value(variant: &Variant) -> bool {
+    variant
+        .trials
+        .as_ref()
+        .is_some_and(|trials| trials.statistic == Statistic::AnyNonZero)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::notebook;
+    use common::transcript::Source;
+
+    fn against(bin: &str, text: &str) -> (String, bool) {
+        let variant = &notebook::cell(bin).expect("it is in the table").variants[0];
+        let recorded = Side::recorded(variant).expect("it was recorded");
+        let printed = common::replay::recorded_lines(text, Source::Out);
+        compare(variant, &recorded, &Side::new(variant, printed))
+    }
+
+    #[test]
+    fn a_child_that_speaks_first_has_moved_freely_and_nothing_has_changed() {
+        let (text, same) = against(
+            "fork",
+            "Process (7) start...\n\
+             I am child process (9) and my parent is 7\n\
+             I (7) just created a child process (9).\n",
+        );
+        assert!(same, "{text}");
+        assert!(
+            text.contains("0 changed, 1 moved (declared free)"),
+            "{text}"
+        );
+        assert!(text.contains("P 28361→7  C 28461→9"), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_parent_has_changed() {
+        let (text, same) = against(
+            "fork",
+            "Process (7) start...\n\
+             I (7) just created a child process (9).\n\
+             I am child process (9) and my parent is 1\n",
+        );
+        assert!(!same, "{text}");
+    }
+
+    #[test]
+    fn an_order_that_is_not_free_is_no_free_move() {
+        let (text, same) = against(
+            "process",
+            "Parent process 7.\n\
+             Child process will start.\n\
+             Child process end.\n\
+             Run child process test (9)...\n",
+        );
+        assert!(!same, "{text}");
+        assert!(text.contains("1 moved and not free"), "{text}");
+    }
+}

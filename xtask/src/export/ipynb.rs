@@ -1,0 +1,155 @@
+//! A Jupyter notebook, nbformat 4.5: the record of a run, with the notebook's execution numbers.
+//!
+//! It is there to be read: a kernel that ran these cells inside itself would not survive its fork.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use common::notebook::CHAPTERS;
+use common::transcript::{Printed, Source};
+use serde_json::{Value, json};
+
+use crate::cli::Lang;
+use crate::part::{Part, source};
+use crate::picture::{Picture, WIDE, pictures};
+use crate::record::Record;
+
+pub(super) fn notebook(run: &Record, parts: &[Part], lang: Lang) -> anyhow::Result<String> {
+    let mut cells = Vec::new();
+    let words = lang.words();
+    let top = format!(
+        "# {}\n\n{}: {} · {} {} · {} {}\n\n`{}`",
+        words["title"],
+        words["seed"],
+        run.seed,
+        run.passed,
+        words["passed_count"],
+        run.failed,
+        words["failed_count"],
+        run.again
+    );
+    cells.push(markdown("replay", &top));
+    let mut chapter = 0;
+    for part in parts {
+        if part.cell.chapter != chapter {
+            chapter = part.cell.chapter;
+            let title = lang.chapter(chapter);
+            let known = CHAPTERS.iter().any(|(number, ..)| *number == chapter);
+            cells.extend(known.then(|| {
+                markdown(
+                    &format!("chapter-{chapter}"),
+                    &format!("## {chapter}. {title}"),
+                )
+            }));
+        }
+        let id = part.slug();
+        let text = format!(
+            "### {} {}\n\n**{}**\n\n{}",
+            part.label(),
+            part.cell.program(part.variant),
+            lang.idea(part.cell),
+            lang.teaches(part.cell)
+        );
+        cells.push(markdown(&format!("{id}-text"), &text));
+        cells.push(code(run, part)?);
+        let pictures = pictures(part, parts, WIDE, lang);
+        cells.extend(pictures.iter().map(drawn));
+    }
+    let book = json!({
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {
+            "kernelspec": { "name": "rust", "display_name": "Rust", "language": "rust" },
+            "language_info": { "name": "rust", "file_extension": ".rs", "mimetype": "text/rust" },
+            "replay": {
+                "seed": run.seed,
+                "pace": run.pace,
+                "as_recorded": run.as_recorded,
+                "passed": run.passed,
+                "failed": run.failed,
+                "again": run.again,
+            },
+        },
+        "cells": cells,
+    });
+    Ok(serde_json::to_string_pretty(&book)? + "\n")
+}
+
+fn markdown(id: &str, text: &str) -> Value {
+    json!({ "id": id, "cell_type": "markdown", "metadata": {}, "source": text })
+}
+
+/// A picture in a Markdown cell, by value: GitHub does not show SVG among the outputs.
+fn drawn(picture: &Picture) -> Value {
+    let svg = BASE64_STANDARD.encode(picture.standalone());
+    let text = format!(
+        "![{}](data:image/svg+xml;base64,{svg})\n\n{}",
+        picture.title.replace(['[', ']'], ""),
+        picture.desc
+    );
+    markdown(&picture.name, &text)
+}
+
+fn code(run: &Record, part: &Part) -> anyhow::Result<Value> {
+    let checks = part.record.verdicts.iter().map(|verdict| {
+        json!({
+            "sentence": verdict.sentence,
+            "held": verdict.held,
+            "evidence": verdict.evidence,
+        })
+    });
+    Ok(json!({
+        "id": part.slug(),
+        "cell_type": "code",
+        "execution_count": part.cell.number,
+        "metadata": {
+            "replay": {
+                "held": part.record.held,
+                "seconds": part.record.seconds,
+                "seed": run.seed,
+                "checks": checks.collect::<Vec<_>>(),
+            },
+        },
+        "source": source(part.cell, part.cell.program(part.variant))?.trim_end(),
+        "outputs": outputs(part),
+    }))
+}
+
+/// The lines as streams, in the order of arrival, and how the program failed, if it did.
+fn outputs(part: &Part) -> Vec<Value> {
+    let mut outputs: Vec<Value> = Vec::new();
+    let mut last = None;
+    let mut text = String::new();
+    let stream =
+        |name: &str, text: &str| json!({ "output_type": "stream", "name": name, "text": text });
+    let name = |printed: &Printed| match printed.source {
+        Source::Out | Source::Companion => "stdout",
+        Source::Err => "stderr",
+    };
+    for printed in &part.now.printed {
+        if last.is_some_and(|last| last != name(printed)) {
+            outputs.extend(last.map(|last| stream(last, &text)));
+            text.clear();
+        }
+        last = Some(name(printed));
+        text += &printed.text;
+        text.push('\n');
+    }
+    outputs.extend(last.map(|last| stream(last, &text)));
+    let exit = part.record.runs.first().and_then(|run| run.exit);
+    if exit != Some(0) {
+        let said = part
+            .now
+            .printed
+            .iter()
+            .rfind(|line| line.source == Source::Err);
+        let said = said.map_or("", |line| line.text.as_str());
+        let (name, value) = said.split_once(':').unwrap_or(("Failed", said));
+        outputs.push(json!({
+            "output_type": "error",
+            "ename": name,
+            "evalue": value.trim(),
+            "traceback": [said],
+        }));
+    }
+    outputs
+}

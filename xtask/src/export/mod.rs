@@ -1,0 +1,60 @@
+//! `export`: the last run in the forms that other tools read.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+
+use crate::Exit;
+use crate::cli::{ExportOptions, Form, Lang};
+use crate::part::Part;
+use crate::picture::{WIDE, pictures};
+use crate::record::{self, Record};
+
+mod ipynb;
+mod page;
+mod trace;
+
+pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<Exit> {
+    let run = Record::read(options.run.as_deref())?;
+    let parts = Part::all(&run)?;
+    let folder = record::folder()?;
+    let lang = options.lang;
+    let (name, text) = match options.form {
+        Form::Ipynb => ("notebook.ipynb", ipynb::notebook(&run, &parts, lang)?),
+        Form::Junit => ("junit.xml", page::junit(&run, &parts, lang)?),
+        Form::Md => ("report.md", page::markdown(&run, &parts, lang)?),
+        Form::Trace => ("trace.json", trace::trace(&parts)?),
+        Form::Svg => {
+            let own = folder.join("pictures");
+            return svg(&parts, options.output.as_deref().unwrap_or(&own), lang);
+        }
+    };
+    if options.output.as_deref() == Some(Path::new("-")) {
+        // A reader who has gone away, as `head` does, is no reason to fail.
+        let _ = io::stdout().write_all(text.as_bytes());
+        return Ok(Exit::Held);
+    }
+    let own = folder.join(name);
+    let file = options.output.as_deref().unwrap_or(&own);
+    record::write_whole(file, &text)?;
+    println!("{}", file.display());
+    Ok(Exit::Held)
+}
+
+/// Writes each picture to a file of its own.
+fn svg(parts: &[Part], folder: &Path, lang: Lang) -> anyhow::Result<Exit> {
+    if folder == Path::new("-") {
+        bail!("pictures are several files: name a folder with --output");
+    }
+    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    for part in parts {
+        for picture in pictures(part, parts, WIDE, lang) {
+            let file = folder.join(format!("{}.svg", picture.name));
+            record::write_whole(&file, &picture.standalone())?;
+            println!("{}", file.display());
+        }
+    }
+    Ok(Exit::Held)
+}

@@ -1,0 +1,306 @@
+//! Chapter 4: what a thread and a process cost, as bars, and the cost of a fork over memory.
+
+use common::transcript::Event;
+
+use super::{Anchor, Picture, WIDE, text_width};
+use crate::cli::Lang;
+use crate::part::Part;
+
+/// One measured figure, with the range that holds nine of ten rounds.
+#[derive(Clone)]
+struct Figure {
+    /// Of what: `thread`, `fork`, `spawn`.
+    by: String,
+    size: String,
+    median: f64,
+    low: f64,
+    high: f64,
+}
+
+/// The figures of lines whose names begin so: `start` has `start_thread`, `start_fork`.
+fn figures(part: &Part, what: &str) -> Vec<Figure> {
+    let figure = |event: &Event| {
+        let by = event.name.strip_prefix(what)?.strip_prefix('_')?;
+        let number = |hole: &str| event.value(hole).parse::<f64>().ok();
+        Some(Figure {
+            by: by.to_string(),
+            size: event.value("size").to_string(),
+            median: number("median")?,
+            low: number("low")?,
+            high: number("high")?,
+        })
+    };
+    part.now.lines.events.iter().filter_map(figure).collect()
+}
+
+/// The colour of a way, the same in every panel.
+fn class(by: &str) -> &'static str {
+    match by {
+        "thread" => "m0",
+        "fork" => "m1",
+        "spawn" => "m3",
+        _ => "m2",
+    }
+}
+
+pub(super) fn compare(part: &Part, width: f64, lang: Lang) -> Vec<Picture> {
+    let pictures = [bars(part, width, lang), fork_line(part, width, lang)];
+    pictures.into_iter().flatten().collect()
+}
+
+/// A panel of bars: its title, its unit and its figures.
+struct Panel {
+    title: String,
+    unit: &'static str,
+    figures: Vec<Figure>,
+}
+
+fn panels(part: &Part, lang: Lang) -> Vec<Panel> {
+    let of = |what: &str, size: &str| {
+        let all = figures(part, what).into_iter();
+        all.filter(|figure| size.is_empty() || figure.size == size)
+            .collect()
+    };
+    let panel = |en: &str, zh: &str, unit, figures| Panel {
+        title: lang.pick(en, zh).to_string(),
+        unit,
+        figures,
+    };
+    let panels = vec![
+        panel("start and join", "启动并等待结束", "µs", of("start", "0")),
+        panel(
+            "memory of one more",
+            "再多一个占用的内存",
+            "kB",
+            of("memory", ""),
+        ),
+        panel("round trip of 64 B", "往返 64 B", "µs", of("trip", "64 B")),
+        panel(
+            "round trip of 1 MiB",
+            "往返 1 MiB",
+            "µs",
+            of("trip", "1 MiB"),
+        ),
+        panel(
+            "throughput at 64 B",
+            "吞吐量，每条 64 B",
+            "MB/s",
+            of("rate", "64 B"),
+        ),
+        panel(
+            "throughput at 1 MiB",
+            "吞吐量，每条 1 MiB",
+            "MB/s",
+            of("rate", "1 MiB"),
+        ),
+        panel(
+            "CPU work done by all processors",
+            "用满处理器的计算",
+            "×",
+            of("work", ""),
+        ),
+    ];
+    panels
+        .into_iter()
+        .filter(|panel| !panel.figures.is_empty())
+        .collect()
+}
+
+fn bars(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
+    let panels = panels(part, lang);
+    let told = panels.iter().map(|panel| {
+        let figures = panel
+            .figures
+            .iter()
+            .map(|figure| format!("{} {} {}", figure.by, number(figure.median), panel.unit));
+        format!(
+            "{}: {}",
+            panel.title,
+            figures.collect::<Vec<_>>().join(", ")
+        )
+    });
+    let title = lang.pick("What a thread and a process cost", "线程与进程各自的开销");
+    let desc = told.collect::<Vec<_>>().join("; ");
+    let mut picture = Picture::new("compare-bars", width, title.to_string(), desc);
+    let columns = if width >= WIDE { 2 } else { 1 };
+    let gap = 32.0;
+    let wide = (width - gap * (columns - 1) as f64) / columns as f64;
+    let mut top: f64 = 16.0;
+    for row in panels.chunks(columns) {
+        let mut bottom = top;
+        for (at, panel) in row.iter().enumerate() {
+            let left = at as f64 * (wide + gap);
+            bottom = bottom.max(draw(&mut picture, panel, (left, top, wide)));
+        }
+        top = bottom + 30.0;
+    }
+    let note = lang.pick(
+        "Bar: median. Thin line: from the 5th to the 95th percentile.",
+        "条：中位数。细线：第 5 到第 95 百分位。",
+    );
+    picture.paragraph(0.0, top - 6.0, width, "small", note);
+    (!panels.is_empty()).then_some(picture)
+}
+
+fn draw(picture: &mut Picture, panel: &Panel, (left, top, width): (f64, f64, f64)) -> f64 {
+    picture.text(left, top, Anchor::Start, "strong", &panel.title);
+    let (name, value) = (52.0, 100.0);
+    let room = width - name - value;
+    let most = panel
+        .figures
+        .iter()
+        .map(|figure| figure.median)
+        .fold(0.0, f64::max)
+        .max(1e-9);
+    let first = panel
+        .figures
+        .first()
+        .map_or(1.0, |figure| figure.median)
+        .max(1e-9);
+    let mut y = top + 8.0;
+    for (at, figure) in panel.figures.iter().enumerate() {
+        let x = |value: f64| left + name + (room * value / most).clamp(0.0, room + 8.0);
+        picture.text(left, y + 15.0, Anchor::Start, "", &figure.by);
+        let class = format!("box {}", class(&figure.by));
+        picture.rect(
+            left + name,
+            y + 2.0,
+            (x(figure.median) - left - name).max(1.5),
+            16.0,
+            &class,
+        );
+        picture.line(
+            (x(figure.low), y + 10.0),
+            (x(figure.high), y + 10.0),
+            "range",
+        );
+        let mut text = match panel.unit {
+            "×" => format!("×{:.2}", figure.median),
+            unit => format!("{} {unit}", number(figure.median)),
+        };
+        let ratio = figure.median / first;
+        if at > 0 && panel.unit != "×" {
+            text += &match ratio {
+                ratio if ratio >= 10.0 => format!(" ×{ratio:.0}"),
+                ratio => format!(" ×{}", number(ratio)),
+            };
+        }
+        let after = x(figure.median.max(figure.high)) + 6.0;
+        let after = after.min(left + width - text_width(&text));
+        picture.text(after, y + 15.0, Anchor::Start, "small", &text);
+        y += 24.0;
+    }
+    if panel.unit == "×" {
+        let alone = left + name + room / most;
+        picture.line((alone, top + 8.0), (alone, y), "dash");
+    }
+    y
+}
+
+/// What a start costs when the program that starts already holds so much memory.
+fn fork_line(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
+    let figures = figures(part, "start");
+    let size = |figure: &Figure| figure.size.parse::<f64>().unwrap_or(0.0);
+    let largest = figures.iter().map(size).fold(0.0, f64::max);
+    let most = figures.iter().map(|figure| figure.high).fold(0.0, f64::max) / 1000.0;
+    let told = figures.iter().map(|figure| {
+        format!(
+            "{}, {} MiB: {} µs",
+            figure.by,
+            figure.size,
+            number(figure.median)
+        )
+    });
+    let desc = told.collect::<Vec<_>>().join("; ");
+    let title = lang.pick(
+        "Start and join over the memory of the program that starts",
+        "启动者占用的内存越大，fork 越贵",
+    );
+    let mut picture = Picture::new("fork-cost", width, title.to_string(), desc);
+    if largest == 0.0 || most == 0.0 {
+        return None;
+    }
+    let (left, right, top, bottom) = (46.0, width - 74.0, 26.0, 206.0);
+    let x = |mib: f64| left + (right - left) * mib / largest;
+    let y = |ms: f64| bottom - (bottom - top) * ms / most;
+    let step = super::round_step(most / 4.0);
+    for at in 0..=(most / step + 1e-9) as usize {
+        let ms = at as f64 * step;
+        picture.line((left, y(ms)), (right, y(ms)), "grid");
+        picture.text(left - 6.0, y(ms) + 4.0, Anchor::End, "small", &number(ms));
+    }
+    picture.text(
+        0.0,
+        12.0,
+        Anchor::Start,
+        "small",
+        lang.pick("ms, median", "毫秒，中位数"),
+    );
+    let mut sizes: Vec<f64> = figures.iter().map(size).collect();
+    sizes.sort_by(f64::total_cmp);
+    sizes.dedup();
+    let mut last = f64::MIN;
+    for mib in sizes {
+        let text = format!("{mib:.0}");
+        if x(mib) - last >= text_width(&text) + 6.0 {
+            picture.text(x(mib), bottom + 16.0, Anchor::Middle, "small", &text);
+            last = x(mib);
+        }
+    }
+    let unit = lang.pick("MiB in the program that starts", "启动者占用的内存，MiB");
+    picture.text(
+        (left + right) / 2.0,
+        bottom + 34.0,
+        Anchor::Middle,
+        "small",
+        unit,
+    );
+    lines(&mut picture, &figures, &x, &y, right);
+    Some(picture)
+}
+
+/// A line for each way, with its name at its end.
+fn lines(
+    picture: &mut Picture,
+    figures: &[Figure],
+    x: &dyn Fn(f64) -> f64,
+    y: &dyn Fn(f64) -> f64,
+    right: f64,
+) {
+    let mut ways: Vec<&str> = figures.iter().map(|figure| figure.by.as_str()).collect();
+    ways.sort_unstable();
+    ways.dedup();
+    let mut names: Vec<(f64, &str)> = Vec::new();
+    for way in ways {
+        let of = figures.iter().filter(|figure| figure.by == way);
+        let points = of.map(|figure| {
+            let mib = figure.size.parse::<f64>().unwrap_or(0.0);
+            (x(mib), y(figure.median / 1000.0))
+        });
+        let points: Vec<(f64, f64)> = points.collect();
+        for pair in points.windows(2) {
+            picture.line(pair[0], pair[1], "");
+        }
+        for (px, py) in &points {
+            picture.dot(*px, *py, 5.0, &format!("box {}", class(way)));
+        }
+        names.extend(points.last().map(|(_, py)| (*py, way)));
+    }
+    // Names of lines that end at the same place stand above each other.
+    names.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    let mut free = f64::MAX;
+    for (py, way) in names {
+        let at = (py + 4.0).min(free - 16.0);
+        picture.text(right + 10.0, at, Anchor::Start, "", way);
+        free = at;
+    }
+}
+
+/// A figure with as many digits as say something.
+fn number(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 || value.fract().abs() < 1e-9 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}

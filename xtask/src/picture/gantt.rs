@@ -1,0 +1,162 @@
+//! In [3]: which worker did which task when, in the notebook above and in this run below.
+
+use super::{Anchor, Axis, Picture, colour};
+use crate::cli::Lang;
+use crate::part::{Part, Side, at};
+
+/// A task: who did it, from when to when.
+pub(crate) struct Task {
+    pub(crate) number: String,
+    pub(crate) who: usize,
+    pub(crate) from: f64,
+    /// None if it never ended.
+    pub(crate) to: Option<f64>,
+}
+
+const ROW: f64 = 28.0;
+
+/// The pool on an axis of seconds that both runs share.
+pub(super) fn pool(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
+    let mut sides = Vec::new();
+    if let Some(recorded) = &part.recorded {
+        let name = lang.pick("the notebook", "笔记").to_string();
+        sides.push((name, recorded, tasks(recorded, 1.0)));
+    }
+    // A quicker run is stretched to the notebook's pace: the same draws then look the same.
+    let stretch = if part.pace > 0.0 {
+        1.0 / part.pace
+    } else {
+        1.0
+    };
+    let note = match (stretch == 1.0, lang) {
+        (true, Lang::En) => "this run".to_string(),
+        (true, Lang::Zh) => "这次运行".to_string(),
+        (false, Lang::En) => format!("this run, its times × {stretch:.0}"),
+        (false, Lang::Zh) => format!("这次运行，时间 × {stretch:.0}"),
+    };
+    sides.push((note, &part.now, tasks(&part.now, stretch)));
+    let all = sides.iter().flat_map(|(_, _, tasks)| tasks);
+    let longest = all
+        .map(|task| task.to.unwrap_or(task.from))
+        .fold(0.0, f64::max);
+    let told = |(name, side, tasks): &(String, &Side, Vec<Task>)| {
+        let tasks = tasks.iter().map(|task| {
+            let mark = &side.cast.members[task.who].mark;
+            format!("{mark}: {}", label(task, lang))
+        });
+        format!("{name}: {}", tasks.collect::<Vec<_>>().join("; "))
+    };
+    let desc = sides.iter().map(told).collect::<Vec<_>>().join(". ");
+    let title = lang.pick(
+        "Four workers, five tasks: who did which when",
+        "四个工作进程、五个任务：谁在何时做哪一个",
+    );
+    let mut picture = Picture::new("pool-gantt", width, title.to_string(), desc);
+    let axis = Axis::new(92.0, width - 28.0, longest * 1.02);
+    let mut y = 16.0;
+    for (name, side, tasks) in &sides {
+        picture.text(0.0, y, Anchor::Start, "strong", name);
+        y = draw(&mut picture, side, tasks, &axis, y + 10.0, lang) + 44.0;
+    }
+    let any = sides.last().is_some_and(|(_, _, tasks)| !tasks.is_empty());
+    any.then_some(picture)
+}
+
+fn draw(
+    picture: &mut Picture,
+    side: &Side,
+    tasks: &[Task],
+    axis: &Axis,
+    top: f64,
+    lang: Lang,
+) -> f64 {
+    let mut workers: Vec<usize> = tasks.iter().map(|task| task.who).collect();
+    workers.sort_unstable();
+    workers.dedup();
+    let bottom = top + workers.len() as f64 * ROW;
+    picture.seconds(axis, top, bottom);
+    for (row, who) in workers.iter().enumerate() {
+        let y = top + row as f64 * ROW;
+        let member = &side.cast.members[*who];
+        let id = member.id.as_deref().unwrap_or_default();
+        let name = format!("{} {id}", member.mark);
+        picture.text(0.0, y + 19.0, Anchor::Start, "", &name);
+        for task in tasks.iter().filter(|task| task.who == *who) {
+            bar(picture, task, axis, y, lang);
+        }
+    }
+    bottom
+}
+
+fn bar(picture: &mut Picture, task: &Task, axis: &Axis, y: f64, lang: Lang) {
+    let (from, to) = (axis.x(task.from), axis.x(task.to.unwrap_or(axis.longest)));
+    let class = format!("box {}", colour(task.who));
+    let middle = y + ROW / 2.0;
+    if to - from < 6.0 {
+        // Too short for a bar: a mark that can be seen, below the line of what follows at once.
+        let x = from;
+        let diamond = format!(
+            "M{x:.1} {:.1}L{:.1} {middle:.1}L{x:.1} {:.1}L{:.1} {middle:.1}Z",
+            middle - 9.0,
+            x + 6.0,
+            middle + 9.0,
+            x - 6.0
+        );
+        picture.path(&diamond, &class);
+        return;
+    }
+    picture.rect(from, y + 4.0, to - from, ROW - 8.0, &class);
+    let (long, short) = (label(task, lang), format!("{}", task.number));
+    let text = if super::text_width(&long) + 8.0 < to - from {
+        long
+    } else {
+        short
+    };
+    picture.text((from + to) / 2.0, middle + 4.0, Anchor::Middle, "on", &text);
+}
+
+fn label(task: &Task, lang: Lang) -> String {
+    let number = &task.number;
+    match (task.to, lang) {
+        (Some(to), Lang::En) => format!("task {number}, {:.2} s", to - task.from),
+        (Some(to), Lang::Zh) => format!("任务 {number}，{:.2} 秒", to - task.from),
+        (None, Lang::En) => format!("task {number}, never done"),
+        (None, Lang::Zh) => format!("任务 {number}，没有做完"),
+    }
+}
+
+/// The tasks of a pool: by arrival times where there are any, else by the seconds that were printed.
+pub(crate) fn tasks(side: &Side, stretch: f64) -> Vec<Task> {
+    let mut tasks: Vec<Task> = Vec::new();
+    let begin = side.first("run").unwrap_or(0.0);
+    for run in side.lines.named("run") {
+        let Some(who) = side.speaker(run.line) else {
+            continue;
+        };
+        let number = run.value("i").to_string();
+        let done = side
+            .lines
+            .named("done")
+            .find(|done| done.value("i") == number);
+        let (from, to) = match run.at {
+            Some(_) => {
+                let moment = |seconds: f64| (seconds - begin) * stretch;
+                (moment(at(run)), done.map(|done| moment(at(done))))
+            }
+            // A recording has no times: a worker's task began when its last one had ended.
+            None => {
+                let earlier = tasks.iter().filter(|task| task.who == who);
+                let from = earlier.filter_map(|task| task.to).fold(0.0, f64::max);
+                let took = done.and_then(|done| done.value("s").parse::<f64>().ok());
+                (from, took.map(|took| from + took))
+            }
+        };
+        tasks.push(Task {
+            number,
+            who,
+            from,
+            to,
+        });
+    }
+    tasks
+}

@@ -1,0 +1,288 @@
+//! In [10], In [11] and In [16]: a lane for each process or thread, from left to right in time.
+
+use super::{Anchor, Axis, Picture, WIDE, colour};
+use crate::cli::Lang;
+use crate::part::{Part, at};
+
+const LANE: f64 = 72.0;
+
+/// Draws the lanes with their names, and gives the y of each.
+fn draw_lanes(picture: &mut Picture, axis: &Axis, names: &[(String, usize)], top: f64) -> Vec<f64> {
+    let y = |row: usize| top + LANE * (row as f64 + 0.5);
+    picture.seconds(axis, top, top + LANE * names.len() as f64);
+    for (row, (name, who)) in names.iter().enumerate() {
+        let mut words = name.splitn(2, ' ');
+        picture.rect(
+            0.0,
+            y(row) - 16.0,
+            8.0,
+            32.0,
+            &format!("box {}", colour(*who)),
+        );
+        let first = words.next().unwrap_or_default();
+        picture.text(14.0, y(row) - 2.0, Anchor::Start, "strong", first);
+        let second = words.next().unwrap_or_default();
+        picture.text(14.0, y(row) + 14.0, Anchor::Start, "small", second);
+        picture.line((axis.left, y(row)), (axis.right, y(row)), "");
+    }
+    (0..names.len()).map(y).collect()
+}
+
+/// When the part ended, in seconds.
+fn end(part: &Part) -> f64 {
+    part.record.runs.first().map_or(0.0, |run| run.seconds)
+}
+
+/// In [10]: an arrow for each item, from its put to its get, and where the reader was ended.
+pub(super) fn queue(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
+    let side = &part.now;
+    let gets = |value: &str| side.lines.named("get").find(|get| get.value("v") == value);
+    let told = side.lines.named("put").map(|put| {
+        let value = put.value("v");
+        match (gets(value), lang) {
+            (Some(get), Lang::En) => {
+                format!("{value} put at {:.3} s, got at {:.3} s", at(put), at(get))
+            }
+            (Some(get), Lang::Zh) => {
+                format!("{value} 在 {:.3} 秒放入，{:.3} 秒取出", at(put), at(get))
+            }
+            (None, Lang::En) => format!("{value} put at {:.3} s and never got", at(put)),
+            (None, Lang::Zh) => format!("{value} 在 {:.3} 秒放入，没有取出", at(put)),
+        }
+    });
+    let title = lang.pick(
+        "A writer, a queue, a reader: an arrow for each item",
+        "写进程、队列、读进程：每个数据一支箭头",
+    );
+    let desc = told.collect::<Vec<_>>().join("; ");
+    let mut picture = Picture::new("queue-lanes", width, title.to_string(), desc);
+    let axis = Axis::new(86.0, width - 30.0, end(part));
+    let name = |role: usize| {
+        let role = &part.variant.roles[role];
+        let found = side
+            .cast
+            .members
+            .iter()
+            .position(|member| member.role.mark == role.mark);
+        let id = found
+            .and_then(|at| side.cast.members[at].id.clone())
+            .unwrap_or_default();
+        (
+            format!("{} {id}", lang.pick(role.name, role.name_zh)),
+            found.unwrap_or(0),
+        )
+    };
+    let lanes = draw_lanes(&mut picture, &axis, &[name(0), name(1)], 18.0);
+    for put in side.lines.named("put") {
+        let (x, value) = (axis.x(at(put)), put.value("v"));
+        match gets(value) {
+            Some(get) => {
+                picture.arrow((x, lanes[0]), (axis.x(at(get)), lanes[1] - 9.0), "");
+                picture.dot(axis.x(at(get)), lanes[1], 8.0, "box m1");
+                picture.text(axis.x(at(get)), lanes[1] + 4.0, Anchor::Middle, "on", value);
+            }
+            None => picture.text(x, lanes[1], Anchor::Middle, "bad", "✗"),
+        }
+        picture.dot(x, lanes[0], 8.0, "box m0");
+        picture.text(x, lanes[0] + 4.0, Anchor::Middle, "on", value);
+    }
+    let x = axis.right;
+    for (dx, dy) in [(6.0, 6.0), (6.0, -6.0)] {
+        picture.line((x - dx, lanes[1] - dy), (x + dx, lanes[1] + dy), "bad");
+    }
+    picture.text(x + 26.0, lanes[1] + 26.0, Anchor::End, "bad", "terminate()");
+    (side.cast.members.len() == 2).then_some(picture)
+}
+
+/// In [11]: the ticks of the loop, beside the main thread that waits.
+pub(super) fn thread(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
+    let side = &part.now;
+    let ticks: Vec<String> = side
+        .lines
+        .named("tick")
+        .map(|tick| format!("{} {:.2} s", tick.value("n"), at(tick)))
+        .collect();
+    let title = lang.pick(
+        "The main thread waits in join; the loop ticks",
+        "主线程在 join 里等待，循环每秒一次",
+    );
+    let desc = format!("{}: {}", lang.pick("Ticks", "每次打印"), ticks.join(", "));
+    let mut picture = Picture::new("thread-ticks", width, title.to_string(), desc);
+    let axis = Axis::new(102.0, width - 24.0, end(part));
+    let names: Vec<(String, usize)> = side
+        .cast
+        .members
+        .iter()
+        .enumerate()
+        .map(|(who, member)| (member.mark.clone(), who))
+        .collect();
+    let lanes = draw_lanes(&mut picture, &axis, &names, 8.0);
+    for event in &side.lines.events {
+        let Some(who) = side.speaker(event.line) else {
+            continue;
+        };
+        let (x, y) = (axis.x(at(event)), lanes[who]);
+        match event.name {
+            "tick" => {
+                picture.dot(x, y, 9.0, &format!("box {}", colour(who)));
+                picture.text(x, y + 4.0, Anchor::Middle, "on", event.value("n"));
+            }
+            _ => picture.rect(
+                x - 2.0,
+                y - 14.0,
+                4.0,
+                28.0,
+                &format!("box {}", colour(who)),
+            ),
+        }
+    }
+    if let (Some(main), Some(other)) = (lanes.first(), lanes.get(1)) {
+        let start = side.lines.named("running").nth(1).map_or(0.0, at);
+        picture.arrow((axis.x(start), *main), (axis.x(start), other - 15.0), "");
+        let stop = side.lines.named("ended").next().map_or(0.0, at);
+        picture.arrow((axis.x(stop), *other), (axis.x(stop), main + 15.0), "");
+        let wait = (axis.x(start) + axis.x(stop)) / 2.0;
+        picture.text(
+            wait,
+            main - 8.0,
+            Anchor::Middle,
+            "small",
+            lang.pick("waits in join", "在 join 里等待"),
+        );
+    }
+    (names.len() == 2).then_some(picture)
+}
+
+/// In [16]: master, queues and worker; where no worker came, an empty lane and the wait for it.
+pub(super) fn master(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
+    let side = &part.now;
+    let worked = side.lines.named("work").next().is_some();
+    let name = format!("{}-lanes", part.slug());
+    let puts = side.lines.named("put").count();
+    let results = side.lines.named("result").count();
+    let works = side.lines.named("work").count();
+    let (title, desc) = match (worked, lang) {
+        (true, Lang::En) => (
+            "With a worker: every task comes back as a result",
+            format!(
+                "The master puts {puts} tasks; the worker works on {works}; {results} results come back."
+            ),
+        ),
+        (true, Lang::Zh) => (
+            "有了工作程序：每个任务都带着结果回来",
+            format!("主程序放入 {puts} 个任务，工作程序做了 {works} 个，取回 {results} 个结果。"),
+        ),
+        (false, Lang::En) => (
+            "As recorded: nobody took the tasks",
+            format!(
+                "The master puts {puts} tasks, no worker comes, and after {:.1} s it gives up with Empty.",
+                end(part)
+            ),
+        ),
+        (false, Lang::Zh) => (
+            "如笔记所录：没有人领取任务",
+            format!(
+                "主程序放入 {puts} 个任务，没有工作程序到来，{:.1} 秒后以 Empty 告终。",
+                end(part)
+            ),
+        ),
+    };
+    let mut picture = Picture::new(name, width, title.to_string(), desc);
+    let axis = Axis::new(86.0, width - 26.0, end(part));
+    let names = [
+        (lang.pick("master", "主程序").to_string(), 0),
+        (lang.pick("queues", "队列").to_string(), 2),
+        (lang.pick("worker", "工作程序").to_string(), 1),
+    ];
+    let lanes = draw_lanes(&mut picture, &axis, &names, 18.0);
+    for put in side.lines.named("put") {
+        let x = axis.x(at(put));
+        picture.arrow((x, lanes[0]), (x, lanes[1] - 5.0), "");
+        picture.dot(x, lanes[0], 4.0, "box m0");
+    }
+    let first_put = axis.x(side.first("put").unwrap_or(0.0));
+    let count = format!("{puts} × put");
+    picture.text(
+        first_put - 4.0,
+        lanes[0] - 14.0,
+        Anchor::Start,
+        "small",
+        &count,
+    );
+    for work in side.lines.named("work") {
+        let x = axis.x(at(work));
+        picture.arrow((x, lanes[1]), (x, lanes[2] - 5.0), "");
+        picture.dot(x, lanes[2], 4.0, "box m1");
+    }
+    for result in side.lines.named("result") {
+        let x = axis.x(at(result));
+        picture.arrow((x, lanes[1]), (x, lanes[0] + 5.0), "");
+        picture.dot(x, lanes[0], 4.0, "box m2");
+    }
+    if !worked {
+        nobody(&mut picture, part, &axis, &lanes, lang);
+    } else if let Some(first) = side.first("result") {
+        let text = format!("{results} × {}", lang.pick("result", "结果"));
+        picture.text(
+            axis.x(first) + 8.0,
+            lanes[0] - 14.0,
+            Anchor::Start,
+            "small",
+            &text,
+        );
+        let text = format!("{works} × {}", lang.pick("n · n", "n · n"));
+        picture.text(
+            axis.x(first),
+            lanes[2] + 22.0,
+            Anchor::Start,
+            "small",
+            &text,
+        );
+    }
+    Some(picture)
+}
+
+/// The worker that never came, and the long wait for it.
+fn nobody(picture: &mut Picture, part: &Part, axis: &Axis, lanes: &[f64], lang: Lang) {
+    let side = &part.now;
+    let from = axis
+        .x(side.first("try").unwrap_or(0.0))
+        .max(axis.left + 8.0);
+    let to = axis.x(side.first("empty").unwrap_or_else(|| end(part)));
+    let (top, height) = (lanes[0] - 9.0, 18.0);
+    picture.rect(from, top, to - from, height, "plain");
+    let strokes = ((to - from - height) / 12.0).max(0.0) as usize;
+    let stroke = |n: usize| {
+        let x = from + 12.0 * n as f64;
+        format!("M{x:.1} {:.1}l{height} {:.1}", top + height, -height)
+    };
+    picture.path(&(0..strokes).map(stroke).collect::<String>(), "grid");
+    let middle = (from + to) / 2.0;
+    let waits = lang.pick("waits for a result", "等待结果");
+    let seconds = side
+        .first("empty")
+        .zip(side.first("try"))
+        .map_or(0.0, |(a, b)| a - b);
+    let unit = lang.pick("s", "秒");
+    let text = format!("{waits}: {seconds:.1} {unit}");
+    picture.text(middle, top - 6.0, Anchor::Middle, "", &text);
+    let x = axis.right;
+    for (dx, dy) in [(6.0, 6.0), (6.0, -6.0)] {
+        picture.line((x - dx, lanes[0] - dy), (x + dx, lanes[0] + dy), "bad");
+    }
+    picture.text(
+        x + 22.0,
+        lanes[0] + 26.0,
+        Anchor::End,
+        "bad strong",
+        "Empty",
+    );
+    let nobody = match picture.width >= WIDE {
+        true => lang.pick(
+            "nobody came: the tasks stay in the queue",
+            "没有人来：任务留在队列里",
+        ),
+        false => lang.pick("nobody came", "没有人来"),
+    };
+    picture.text(middle, lanes[2] - 8.0, Anchor::Middle, "small", nobody);
+}

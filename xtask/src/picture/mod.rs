@@ -1,0 +1,272 @@
+//! Pictures of a run, as SVG, drawn from the arrival times of its lines.
+//!
+//! A picture is drawn for a width, so that its letters have their size on a page and on a phone.
+//! Colours and letters come from `picture.css`, by classes: `m0` to `m5` are the members of a cast.
+
+use std::fmt::Write;
+
+use minijinja::HtmlEscape;
+
+use crate::cli::Lang;
+use crate::part::Part;
+
+mod compare;
+pub(crate) mod gantt;
+mod histogram;
+mod lanes;
+mod tree;
+
+pub(crate) use histogram::{bins, bounds, rows};
+
+/// The style of pictures; a page that shows them includes it once.
+pub(crate) const STYLE: &str = include_str!("picture.css");
+
+/// The widths for a page and for a phone, in pixels.
+pub(crate) const WIDE: f64 = 720.0;
+pub(crate) const NARROW: f64 = 340.0;
+
+/// How many colours there are for members.
+const COLOURS: usize = 6;
+
+/// One picture, drawn for one width.
+pub(crate) struct Picture {
+    /// A word for it that no other picture of the run has.
+    pub(crate) name: String,
+    /// What it shows, in a few words.
+    pub(crate) title: String,
+    /// What there is to see in it, for those who do not see it.
+    pub(crate) desc: String,
+    width: f64,
+    height: f64,
+    body: String,
+}
+
+/// Where a text is anchored.
+#[derive(Clone, Copy)]
+enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// The pictures of a part of a run; `all` is the whole run, as one picture shows several parts.
+pub(crate) fn pictures(part: &Part, all: &[Part], width: f64, lang: Lang) -> Vec<Picture> {
+    let one = match (part.cell.bin, part.variant.name) {
+        ("fork" | "process", _) => tree::tree(part, width, lang),
+        ("pool", _) => gantt::pool(part, width, lang),
+        ("queue", _) => lanes::queue(part, width, lang),
+        ("thread", _) => lanes::thread(part, width, lang),
+        ("race", _) => histogram::histogram(all, width, lang),
+        ("process_vs_thread", _) => return compare::compare(part, width, lang),
+        ("task_master", _) => lanes::master(part, width, lang),
+        _ => None,
+    };
+    one.into_iter().collect()
+}
+
+impl Picture {
+    fn new(name: impl Into<String>, width: f64, title: String, desc: String) -> Picture {
+        Picture {
+            name: name.into(),
+            title,
+            desc,
+            width,
+            height: 0.0,
+            body: String::new(),
+        }
+    }
+
+    /// Makes the picture reach down to here.
+    fn reach(&mut self, y: f64) {
+        self.height = self.height.max(y);
+    }
+
+    fn rect(&mut self, x: f64, y: f64, width: f64, height: f64, class: &str) {
+        let width = width.max(0.0);
+        let _ = write!(
+            self.body,
+            r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}" class="{class}"/>"#
+        );
+        self.reach(y + height);
+    }
+
+    fn line(&mut self, from: (f64, f64), to: (f64, f64), class: &str) {
+        let _ = write!(
+            self.body,
+            r#"<line x1="{:.1}" y1="{:.1}" x2="{:.1}" y2="{:.1}" class="{class}"/>"#,
+            from.0, from.1, to.0, to.1
+        );
+        self.reach(from.1.max(to.1));
+    }
+
+    fn dot(&mut self, x: f64, y: f64, radius: f64, class: &str) {
+        let _ = write!(
+            self.body,
+            r#"<circle cx="{x:.1}" cy="{y:.1}" r="{radius}" class="{class}"/>"#
+        );
+        self.reach(y + radius);
+    }
+
+    fn path(&mut self, path: &str, class: &str) {
+        let _ = write!(self.body, r#"<path d="{path}" class="{class}"/>"#);
+    }
+
+    fn text(&mut self, x: f64, y: f64, anchor: Anchor, class: &str, text: &str) {
+        let anchor = match anchor {
+            Anchor::Start => "start",
+            Anchor::Middle => "middle",
+            Anchor::End => "end",
+        };
+        let _ = write!(
+            self.body,
+            r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" class="{class}">{}</text>"#,
+            HtmlEscape(text)
+        );
+        self.reach(y + 4.0);
+    }
+
+    /// A text that goes on in further lines where the width is used up; gives the y of the last.
+    fn paragraph(&mut self, x: f64, y: f64, width: f64, class: &str, text: &str) -> f64 {
+        let mut y = y;
+        let mut line = String::new();
+        let breaks = |c: char| c == ' ' || c > '\u{2e7f}';
+        for word in text.split_inclusive(breaks) {
+            if text_width(&line) + text_width(word.trim_end()) > width && !line.is_empty() {
+                self.text(x, y, Anchor::Start, class, line.trim_end());
+                line.clear();
+                y += 16.0;
+            }
+            line += word;
+        }
+        self.text(x, y, Anchor::Start, class, line.trim_end());
+        y
+    }
+
+    /// A line with a head at its end.
+    fn arrow(&mut self, from: (f64, f64), to: (f64, f64), class: &str) {
+        let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+        let length = dx.hypot(dy).max(1.0);
+        let (ux, uy) = (dx / length, dy / length);
+        let neck = (to.0 - 7.0 * ux, to.1 - 7.0 * uy);
+        self.line(from, neck, class);
+        let (px, py) = (3.5 * -uy, 3.5 * ux);
+        let head = format!(
+            "M{:.1} {:.1}L{:.1} {:.1}L{:.1} {:.1}Z",
+            to.0,
+            to.1,
+            neck.0 + px,
+            neck.1 + py,
+            neck.0 - px,
+            neck.1 - py
+        );
+        self.path(&head, &format!("head {class}"));
+        self.reach(to.1);
+    }
+
+    /// An axis of seconds under the rows from `top` to `y`: a line and a figure for each step.
+    fn seconds(&mut self, axis: &Axis, top: f64, y: f64) {
+        for (at, text) in axis.steps() {
+            let x = axis.x(at);
+            self.line((x, top), (x, y), "grid");
+            self.text(x, y + 14.0, Anchor::Middle, "small", &text);
+        }
+        self.line((axis.left, y), (axis.right, y), "axis");
+    }
+
+    /// The picture as part of a page, which has [`STYLE`].
+    pub(crate) fn inline(&self) -> String {
+        self.svg("", "")
+    }
+
+    /// The picture as a file of its own.
+    pub(crate) fn standalone(&self) -> String {
+        let paper = format!(
+            r#"<rect x="-12" y="-12" width="{:.0}" height="{:.0}" rx="8" class="paper"/>"#,
+            self.width + 24.0,
+            self.height + 32.0
+        );
+        self.svg(&format!("<style>{}</style>", STYLE.trim_end()), &paper) + "\n"
+    }
+
+    fn svg(&self, style: &str, paper: &str) -> String {
+        let id = format!("{}-{:.0}", self.name, self.width);
+        let edge = if paper.is_empty() { 0.0 } else { 12.0 };
+        let (width, height) = (self.width + 2.0 * edge, self.height + 8.0 + 2.0 * edge);
+        format!(
+            concat!(
+                r#"<svg xmlns="http://www.w3.org/2000/svg" class="picture" role="img" "#,
+                r#"aria-labelledby="{id}-t {id}-d" viewBox="{left} {left} {width:.0} {height:.0}" "#,
+                r#"width="{width:.0}" height="{height:.0}">"#,
+                r#"<title id="{id}-t">{title}</title><desc id="{id}-d">{desc}</desc>"#,
+                "{style}{paper}{body}</svg>"
+            ),
+            id = id,
+            left = -edge,
+            width = width,
+            height = height,
+            title = HtmlEscape(&self.title),
+            desc = HtmlEscape(&self.desc),
+            style = style,
+            paper = paper,
+            body = self.body,
+        )
+    }
+}
+
+/// The class of a member's colour.
+fn colour(member: usize) -> String {
+    format!("m{}", member % COLOURS)
+}
+
+/// How wide a text is, about: these are the letters of `picture.css`.
+fn text_width(text: &str) -> f64 {
+    let width = |c: char| if c > '\u{2e7f}' { 13.0 } else { 7.0 };
+    text.chars().map(width).sum()
+}
+
+/// Seconds from 0, laid out from left to right.
+struct Axis {
+    left: f64,
+    right: f64,
+    longest: f64,
+}
+
+impl Axis {
+    fn new(left: f64, right: f64, longest: f64) -> Axis {
+        let longest = if longest > 0.0 { longest } else { 1.0 };
+        Axis {
+            left,
+            right,
+            longest,
+        }
+    }
+
+    fn x(&self, seconds: f64) -> f64 {
+        let part = (seconds / self.longest).clamp(0.0, 1.0);
+        self.left + part * (self.right - self.left)
+    }
+
+    /// Round times along the axis, and how they are written.
+    fn steps(&self) -> Vec<(f64, String)> {
+        let most = ((self.right - self.left) / 60.0).max(2.0);
+        let step = round_step(self.longest / most);
+        let (factor, unit) = match self.longest {
+            longest if longest < 0.5 => (1000.0, "ms"),
+            _ => (1.0, "s"),
+        };
+        let decimals = usize::from((step * factor).fract() > 1e-9);
+        let text = |at: f64| format!("{:.decimals$} {unit}", at * factor);
+        let steps = (self.longest / step + 1e-9) as usize;
+        let all = (0..=steps).map(|step_at| step_at as f64 * step);
+        all.map(|at| (at, text(at))).collect()
+    }
+}
+
+/// The next of 1, 2, 5, 10, 20, … that is not below.
+fn round_step(least: f64) -> f64 {
+    let power = 10_f64.powf(least.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
+    step.into_iter()
+        .find(|step| *step >= least * 0.999)
+        .unwrap_or(10.0 * power)
+}

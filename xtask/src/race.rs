@@ -1,0 +1,64 @@
+//! `race`: In [13] and In [14] many times over, and how often which balance came out.
+
+use crate::Exit;
+use crate::cli::{Lang, Options};
+use crate::part::Part;
+use crate::picture::{bins, bounds, rows};
+use crate::replay;
+
+/// How often, if nobody says.
+const TRIALS: usize = 200;
+
+/// The longest bar, in characters.
+const BAR: usize = 50;
+
+pub(crate) fn race(mut options: Options) -> anyhow::Result<Exit> {
+    options.trials.get_or_insert(TRIALS);
+    let (exit, record) = replay::recorded(&["race", "lock"].map(str::to_string), &options)?;
+    if let Some(record) = record {
+        print!("{}", histogram(&Part::all(&record)?, options.lang));
+    }
+    Ok(exit)
+}
+
+/// The histogram for a terminal: a line for each place that a balance fell on.
+pub(crate) fn histogram(parts: &[Part], lang: Lang) -> String {
+    let (rows, reach) = rows(parts, lang);
+    let mut text = String::new();
+    for row in &rows {
+        let counts = bins(&row.outcomes, reach);
+        let most = counts.iter().copied().max().unwrap_or(0).max(1);
+        let all = row.outcomes.len();
+        let lost = row.outcomes.iter().filter(|value| **value != 0).count();
+        text += &match lang {
+            Lang::En => format!("\n{}: {lost} of {all} not 0\n", row.name),
+            Lang::Zh => format!("\n{}：{all} 次中 {lost} 次不是 0\n", row.name),
+        };
+        for (place, count) in (-reach..=reach).zip(counts) {
+            let recorded = row.bin.starts_with("race") && holds(place, 5);
+            if count == 0 && place != 0 && !recorded {
+                continue;
+            }
+            let bar = "█".repeat((count * BAR).div_ceil(most));
+            let note = match recorded {
+                true => lang.pick("  the notebook printed 5", "  笔记打印了 5"),
+                false => "",
+            };
+            text += format!("{:>18} │{bar} {count}{note}", range(place)).trim_end();
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn holds(place: i64, value: i64) -> bool {
+    let (low, high) = bounds(place);
+    (low.min(high)..=low.max(high)).contains(&value)
+}
+
+fn range(place: i64) -> String {
+    match bounds(place) {
+        (0, 0) => "0".to_string(),
+        (low, high) => format!("{} … {}", low.min(high), low.max(high)),
+    }
+}

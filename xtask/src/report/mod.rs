@@ -1,0 +1,101 @@
+//! `report`: the last run as one HTML page that needs nothing else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
+use minijinja::value::Serde;
+use minijinja::{Environment, context};
+use serde::Serialize;
+
+use crate::Exit;
+use crate::cli::{Lang, ReportOptions};
+use crate::part::Part;
+use crate::picture::STYLE as PICTURE_STYLE;
+use crate::record::{self, Record};
+
+mod article;
+
+use article::{Article, articles};
+
+const PAGE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("style.css");
+
+/// A chapter of the page.
+#[derive(Serialize)]
+struct Chapter {
+    number: u8,
+    title: &'static str,
+    articles: Vec<Article>,
+}
+
+pub(crate) fn report(options: &ReportOptions) -> anyhow::Result<Exit> {
+    let record = Record::read(options.run.as_deref())?;
+    let file = write(&record, options.lang, options.output.as_deref())?;
+    println!("{}", file.display());
+    if options.open {
+        let opener = if cfg!(target_os = "macos") {
+            "open"
+        } else {
+            "xdg-open"
+        };
+        Command::new(opener)
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("open the page with {opener}: it is {}", file.display()))?;
+    }
+    Ok(Exit::Held)
+}
+
+/// Writes the page, to `target/replay` if no file is given, and says where it is.
+pub(crate) fn write(record: &Record, lang: Lang, output: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let file = match output {
+        Some(file) => file.to_path_buf(),
+        None => {
+            let folder = record::folder()?;
+            fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+            folder.join(lang.pick("report.html", "report.zh-CN.html"))
+        }
+    };
+    record::write_whole(&file, &page(record, lang)?)?;
+    Ok(file)
+}
+
+fn page(record: &Record, lang: Lang) -> anyhow::Result<String> {
+    let parts = Part::all(record)?;
+    let mut chapters: Vec<Chapter> = Vec::new();
+    for article in articles(&parts, lang)? {
+        if chapters.last().map(|chapter| chapter.number) != Some(article.chapter) {
+            chapters.push(Chapter {
+                number: article.chapter,
+                title: lang.chapter(article.chapter),
+                articles: Vec::new(),
+            });
+        }
+        chapters
+            .last_mut()
+            .expect("one was pushed")
+            .articles
+            .push(article);
+    }
+    let checks: usize = record.cells.iter().map(|cell| cell.verdicts.len()).sum();
+    let mut environment = Environment::new();
+    environment
+        .add_template("page.html", PAGE)
+        .context("read the template of the page")?;
+    let template = environment.get_template("page.html")?;
+    template
+        .render(context! {
+            lang => lang.tag(),
+            w => lang.words(),
+            style => STYLE,
+            picture_style => PICTURE_STYLE,
+            run => Serde(record),
+            checks,
+            chapters => Serde(chapters),
+        })
+        .context("write the page")
+}

@@ -1,0 +1,159 @@
+//! `show`: all that there is to know of a cell, and what the last run made of it.
+
+use common::notebook::{Cell, Variant};
+
+use crate::Exit;
+use crate::cli::{Lang, ViewOptions};
+use crate::part::{self, Part, Side};
+use crate::picture::gantt;
+use crate::race;
+use crate::record::Record;
+use crate::select;
+
+pub(crate) fn show(options: &ViewOptions) -> anyhow::Result<Exit> {
+    let cells = match select::named(&options.cells) {
+        Ok(cells) => cells,
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            return Ok(Exit::NoCell);
+        }
+    };
+    // A cell can be shown before anything was replayed; a run that was asked for must be there.
+    let record = match (&options.run, Record::read(options.run.as_deref())) {
+        (Some(_), run) => Some(run?),
+        (None, run) => run.ok(),
+    };
+    let parts = record.as_ref().map_or(Ok(Vec::new()), Part::all)?;
+    for cell in cells {
+        print!("{}", text(cell, &parts, options.lang)?);
+    }
+    Ok(Exit::Held)
+}
+
+fn text(cell: &'static Cell, parts: &[Part], lang: Lang) -> anyhow::Result<String> {
+    let mut text = format!("{} {}: {}\n", cell.label(), cell.bin, lang.idea(cell));
+    text += &format!(
+        "{}: {}\n\n",
+        lang.pick("Python's word", "Python 的说法"),
+        cell.python
+    );
+    text += &format!("{}\n", lang.teaches(cell));
+    for variant in cell.variants {
+        let bin = cell.program(variant);
+        if !variant.name.is_empty() {
+            text += &format!("\n== {} ==\n", variant.name);
+        }
+        if Some(bin) != cell.variants.first().map(|first| cell.program(first))
+            || variant.name == cell.variants[0].name
+        {
+            text += &section(&part::source_path(cell, bin), &part::source(cell, bin)?);
+        }
+        let side = Side::recorded(variant);
+        if let Some(side) = &side {
+            let lines = side.printed.iter().map(|line| line.text.as_str());
+            let heading = lang.pick("the notebook printed", "笔记的输出");
+            text += &section(heading, &lines.collect::<Vec<_>>().join("\n"));
+        }
+        text += &section(lang.pick("checks", "检查"), &checks(variant, lang));
+        if !variant.free.is_empty() {
+            let free = variant
+                .free
+                .iter()
+                .map(|(one, other)| lang.declared(one, other));
+            let free = free.collect::<Vec<_>>().join("\n");
+            text += &section(lang.pick("free", "不作规定"), &free);
+        }
+        let part = parts
+            .iter()
+            .find(|part| std::ptr::eq(part.variant, variant));
+        if let Some(part) = part {
+            text += &last_run(part, parts, lang);
+        }
+    }
+    text += &section(lang.pick("try", "试一试"), lang.hint(cell));
+    Ok(text)
+}
+
+fn section(heading: &str, body: &str) -> String {
+    let lines = body
+        .trim_end()
+        .lines()
+        .map(|line| format!("    {line}").trim_end().to_string());
+    format!("\n{heading}\n{}\n", lines.collect::<Vec<_>>().join("\n"))
+}
+
+fn checks(variant: &Variant, lang: Lang) -> String {
+    let sentences = variant.checks.iter().map(|check| match lang {
+        Lang::En => check.sentence(),
+        Lang::Zh => check.sentence_zh(),
+    });
+    let trials = variant.trials.as_ref().map(|trials| match lang {
+        Lang::En => format!("the outcomes of {} runs together", trials.runs),
+        Lang::Zh => format!("{} 次运行的结果合在一起", trials.runs),
+    });
+    sentences.chain(trials).collect::<Vec<_>>().join("\n")
+}
+
+/// What the last run printed, and its picture where a terminal can show it.
+fn last_run(part: &Part, parts: &[Part], lang: Lang) -> String {
+    let heading = lang.pick("the last run printed", "上一次运行的输出");
+    let lines = (1..=part.now.printed.len()).map(|number| {
+        let printed = &part.now.printed[number - 1];
+        let at = printed.at.unwrap_or_default().as_secs_f64();
+        let who = part.now.speaker(number);
+        let mark = who.map_or("?", |who| part.now.cast.members[who].mark.as_str());
+        format!("{at:8.3} s  {mark:10} {}", printed.text)
+    });
+    let mut text = section(heading, &lines.collect::<Vec<_>>().join("\n"));
+    let picture = match part.cell.bin {
+        "pool" => pool(part, lang),
+        "race" => race::histogram(parts, lang),
+        _ => return text,
+    };
+    text += &section(lang.pick("as a picture", "画出来"), &picture);
+    text
+}
+
+/// The pool as a Gantt chart, in characters: a row for each worker, the notebook's above.
+fn pool(part: &Part, lang: Lang) -> String {
+    let stretch = if part.pace > 0.0 {
+        1.0 / part.pace
+    } else {
+        1.0
+    };
+    let mut sides = Vec::new();
+    if let Some(recorded) = &part.recorded {
+        let tasks = gantt::tasks(recorded, 1.0);
+        sides.push((lang.pick("the notebook", "笔记"), recorded, tasks));
+    }
+    let tasks = gantt::tasks(&part.now, stretch);
+    sides.push((lang.pick("this run", "这次运行"), &part.now, tasks));
+    let ends = sides.iter().flat_map(|(_, _, tasks)| tasks);
+    let longest = ends
+        .filter_map(|task| task.to)
+        .fold(0.0, f64::max)
+        .max(1e-9);
+    const COLUMNS: f64 = 60.0;
+    let column = |seconds: f64| (seconds / longest * COLUMNS).round() as usize;
+    let mut text = String::new();
+    for (name, side, tasks) in &sides {
+        text += &format!("{name}\n");
+        for (who, member) in side.cast.members.iter().enumerate() {
+            let mut row = String::new();
+            for task in tasks.iter().filter(|task| task.who == who) {
+                let (from, to) = (column(task.from), column(task.to.unwrap_or(longest)));
+                let length = row.chars().count();
+                row += &" ".repeat(from.saturating_sub(length));
+                row += &task.number;
+                let length = row.chars().count();
+                row += &"█".repeat(to.saturating_sub(length));
+            }
+            if !row.is_empty() {
+                let id = member.id.as_deref().unwrap_or_default();
+                text += &format!("  {:3} {id:>7} │{row}\n", member.mark);
+            }
+        }
+    }
+    text += &format!("{:>13} 0 s{:>56.2} s\n", "", longest);
+    text
+}

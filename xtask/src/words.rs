@@ -1,0 +1,137 @@
+//! The words of the views, in English and in Chinese.
+
+use std::collections::BTreeMap;
+
+use common::notebook::{CHAPTERS, Cell};
+use common::replay::{Freedom, Verdict};
+
+use crate::cli::Lang;
+
+impl Lang {
+    /// The one of two texts that is in this language.
+    pub(crate) fn pick<'a>(self, english: &'a str, chinese: &'a str) -> &'a str {
+        match self {
+            Lang::En => english,
+            Lang::Zh => chinese,
+        }
+    }
+
+    /// Its tag in HTML.
+    pub(crate) fn tag(self) -> &'static str {
+        self.pick("en", "zh-CN")
+    }
+
+    pub(crate) fn idea(self, cell: &'static Cell) -> &'static str {
+        self.pick(cell.idea, cell.idea_zh)
+    }
+
+    pub(crate) fn teaches(self, cell: &'static Cell) -> &'static str {
+        self.pick(cell.teaches, cell.teaches_zh)
+    }
+
+    pub(crate) fn hint(self, cell: &'static Cell) -> &'static str {
+        self.pick(cell.hint, cell.hint_zh)
+    }
+
+    pub(crate) fn sentence(self, verdict: &Verdict) -> &str {
+        self.pick(&verdict.sentence, &verdict.sentence_zh)
+    }
+
+    pub(crate) fn freedom(self, freedom: &Freedom) -> String {
+        match self {
+            Lang::En => freedom.sentence(),
+            Lang::Zh => freedom.sentence_zh(),
+        }
+    }
+
+    /// A freedom that the table declares, as a sentence.
+    pub(crate) fn declared(self, one: &str, other: &str) -> String {
+        match (one == other, self) {
+            (true, Lang::En) => format!("`{one}` may come in any order"),
+            (true, Lang::Zh) => format!("`{one}` 的次序不限"),
+            (false, Lang::En) => format!("`{one}` and `{other}` may come in either order"),
+            (false, Lang::Zh) => format!("`{one}` 与 `{other}` 谁先谁后都可以"),
+        }
+    }
+
+    /// The title of a chapter.
+    pub(crate) fn chapter(self, number: u8) -> &'static str {
+        let title = CHAPTERS.iter().find(|(known, ..)| *known == number);
+        title.map_or("", |(_, english, chinese)| self.pick(english, chinese))
+    }
+
+    /// The words that templates use, by name.
+    pub(crate) fn words(self) -> BTreeMap<&'static str, &'static str> {
+        let word = |(name, english, chinese): &(&'static str, &'static str, &'static str)| {
+            (*name, self.pick(english, chinese))
+        };
+        WORDS.iter().map(word).collect()
+    }
+}
+
+const WORDS: [(&str, &str, &str); 40] = [
+    (
+        "title",
+        "A notebook on concurrency, replayed in Rust",
+        "并发笔记，用 Rust 重放",
+    ),
+    ("held", "All checks held", "全部检查通过"),
+    ("failed", "Some checks failed", "有检查未通过"),
+    ("interrupted", "Interrupted before the end", "中途被打断"),
+    ("passed_count", "passed", "通过"),
+    ("failed_count", "failed", "未通过"),
+    ("skipped_count", "skipped", "跳过"),
+    ("checks", "checks", "项检查"),
+    ("seconds", "s", "秒"),
+    ("machine", "Machine", "机器"),
+    ("processors", "processors", "个处理器"),
+    ("seed", "Seed", "种子"),
+    ("pace", "Pace", "速度"),
+    ("again", "Run it again", "再运行一次"),
+    ("draws", "Draws", "随机数"),
+    ("as_recorded", "as the notebook drew", "与笔记相同"),
+    ("drawn", "from the seed", "由种子决定"),
+    ("network", "Network", "网络"),
+    ("online", "the real nslookup", "真实的 nslookup"),
+    ("offline", "a stand-in for nslookup", "nslookup 由替身代演"),
+    ("contents", "Cells", "单元"),
+    ("python", "Python's word", "Python 的说法"),
+    ("source", "The program", "程序"),
+    ("and_companion", "Its companion", "配套程序"),
+    ("recorded", "The notebook printed", "笔记的输出"),
+    ("now", "This run printed", "这次的输出"),
+    (
+        "nothing_recorded",
+        "The notebook has no output for this.",
+        "笔记里没有这一段的输出。",
+    ),
+    (
+        "nothing_printed",
+        "Nothing was printed.",
+        "什么也没有打印。",
+    ),
+    ("said_by", "says", "说"),
+    ("no_one", "nobody of this cell", "不属于这个单元"),
+    ("checks_title", "What was checked", "检查了什么"),
+    ("free_title", "What is free", "不作规定的次序"),
+    ("try", "Try", "试一试"),
+    ("not_so", "Not so", "不成立"),
+    ("line", "line", "第几行："),
+    ("place", "In the source", "源代码位置"),
+    (
+        "stand_in",
+        "A stand-in answered for nslookup; --online asks the real one.",
+        "nslookup 的回答来自替身；--online 会询问真实的程序。",
+    ),
+    (
+        "first_of",
+        "the first of so many runs:",
+        "只显示第一次，共运行：",
+    ),
+    (
+        "foot",
+        "Made by cargo xtask report from run.json. Times are those at which the lines arrived.",
+        "由 cargo xtask report 根据 run.json 生成。时间是各行到达的时刻。",
+    ),
+    ("jump", "Skip to the cells", "跳到单元"),
+];
