@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use common::notebook::{Statistic, Variant};
+use common::cast::Member;
+use common::notebook::{Statistic, Trials, Variant};
 
 use crate::Exit;
 use crate::cli::ViewOptions;
@@ -62,15 +63,11 @@ pub(crate) fn diff(options: &ViewOptions) -> anyhow::Result<Exit> {
 /// Prints the comparison, and says whether nothing changed but what may.
 fn show(part: &Part) -> bool {
     let Some(recorded) = &part.recorded else {
-        println!(
-            "{} {}: the notebook has no output for this\n",
-            part.label(),
-            part.cell.bin
-        );
+        println!("{}: the notebook has no output for this\n", part.name());
         return true;
     };
     let (text, same) = compare(part.variant, recorded, &part.now);
-    println!("{} {}\n{text}", part.label(), part.cell.bin);
+    println!("{}\n{text}", part.name());
     same
 }
 
@@ -78,7 +75,7 @@ fn compare(variant: &Variant, recorded: &Side, now: &Side) -> (String, bool) {
     let matched = matched(variant, recorded, now);
     let masked = |side: &Side| -> Vec<String> {
         (1..=side.printed.len())
-            .map(|line| side.masked(line))
+            .map(|line| untabbed(&side.masked(line, |member| member.mark.clone())))
             .collect()
     };
     let (left, right) = (masked(recorded), masked(now));
@@ -96,7 +93,7 @@ fn compare(variant: &Variant, recorded: &Side, now: &Side) -> (String, bool) {
             .get(row)
             .filter(|change| **change == Change::Missing);
         let mark = if gone.is_some() { "-" } else { " " };
-        let _ = write!(text, "  {mark} {one:width$}");
+        let mut line = format!("  {mark} {one:width$}");
         if let Some(other) = right.get(row) {
             let mark = match matched.now[row] {
                 Change::Same | Change::Missing => " ",
@@ -106,10 +103,9 @@ fn compare(variant: &Variant, recorded: &Side, now: &Side) -> (String, bool) {
                 Change::Changed => "≠",
                 Change::Extra => "+",
             };
-            let _ = write!(text, "  {mark} {other}");
+            let _ = write!(line, "  {mark} {other}");
         }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     let count = |change| {
         let all = matched.now.iter().chain(&matched.recorded);
@@ -121,7 +117,10 @@ fn compare(variant: &Variant, recorded: &Side, now: &Side) -> (String, bool) {
         count(Change::Moved),
         count(Change::Open),
     );
-    let _ = writeln!(text, "  {}", who(recorded, now).join("  "));
+    let who = who(recorded, now);
+    if !who.is_empty() {
+        let _ = writeln!(text, "  {}", who.join("  "));
+    }
     let _ = write!(text, "  {changed} changed, {free} moved (declared free)");
     if moved > 0 {
         let _ = write!(text, ", {moved} moved and not free");
@@ -136,7 +135,7 @@ fn compare(variant: &Variant, recorded: &Side, now: &Side) -> (String, bool) {
 /// Which number each process had then and has now.
 fn who(recorded: &Side, now: &Side) -> Vec<String> {
     let found = |mark: &str| now.cast.members.iter().find(|member| member.mark == mark);
-    let pair = |member: &common::cast::Member| {
+    let pair = |member: &Member| {
         let then = member.id.as_deref()?;
         let now = found(&member.mark)?.id.as_deref()?;
         (then != now || member.mark != now).then(|| format!("{} {then}→{now}", member.mark))
@@ -155,7 +154,7 @@ fn matched(variant: &Variant, recorded: &Side, now: &Side) -> Matched {
     for exact in [true, false] {
         for then in 0..recorded.printed.len() {
             let alike = |at: &usize| match exact {
-                true => recorded.masked(then + 1) == now.masked(at + 1),
+                true => recorded.masked(then + 1, role) == now.masked(at + 1, role),
                 false => name(recorded, then).is_some() && name(recorded, then) == name(now, *at),
             };
             let open = |at: &usize| matched.now[*at] == Change::Extra;
@@ -165,7 +164,7 @@ fn matched(variant: &Variant, recorded: &Side, now: &Side) -> Matched {
                 matched.recorded[then] = Change::Same;
                 matched.now[at] = match exact {
                     true => Change::Same,
-                    false if any_value(variant) => Change::Open,
+                    false if any_value(variant, name(now, at)) => Change::Open,
                     false => Change::Changed,
                 };
             }
@@ -217,12 +216,34 @@ fn most_moved(matched: &Matched) -> Option<((usize, usize), Vec<(usize, usize)>)
         .max_by_key(|(_, passed)| passed.len())
 }
 
-/// The outcome is an accident, and any number may come out.
-fn any_value(variant: &Variant) -> bool {
-    variant
-        .trials
-        .as_ref()
-        .is_some_and(|trials| trials.statistic == Statistic::AnyNonZero)
+/// What is compared for a process: which of several workers gets a task is left free.
+fn role(member: &Member) -> String {
+    match member.role.mark {
+        "" => member.mark.clone(),
+        mark => mark.to_string(),
+    }
+}
+
+/// The outcome is an accident, and any number may come out; or the line may say anything at its end.
+fn any_value(variant: &Variant, event: Option<&str>) -> bool {
+    let accident = |trials: &Trials| trials.statistic == Statistic::AnyNonZero;
+    let lines = variant.prints.iter().chain(variant.errors);
+    variant.trials.as_ref().is_some_and(accident)
+        || lines
+            .filter(|line| Some(line.event) == event)
+            .any(|line| line.text.ends_with(":line}"))
+}
+
+/// The line with blanks for its tabs.
+fn untabbed(line: &str) -> String {
+    let mut plain = String::new();
+    for c in line.chars() {
+        match c {
+            '\t' => plain += &" ".repeat(8 - plain.chars().count() % 8),
+            _ => plain.push(c),
+        }
+    }
+    plain
 }
 
 #[cfg(test)]

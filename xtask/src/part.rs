@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
-use common::cast::Cast;
+use common::cast::{Cast, Member};
 use common::notebook::{self, Cell, Variant};
 use common::pattern::Pattern;
 use common::replay::{Verdict, recorded_lines};
@@ -79,10 +79,10 @@ impl Side {
             .collect()
     }
 
-    /// The line with the mark of each process where its number stood.
-    pub(crate) fn masked(&self, line: usize) -> String {
+    /// The line with what stands for each process where its number stood.
+    pub(crate) fn masked(&self, line: usize, stands: impl Fn(&Member) -> String) -> String {
         let piece = |(who, text): (Option<usize>, String)| {
-            who.map_or(text, |who| self.cast.members[who].mark.clone())
+            who.map_or(text, |who| stands(&self.cast.members[who]))
         };
         self.pieces(line).into_iter().map(piece).collect()
     }
@@ -135,6 +135,14 @@ impl<'a> Part<'a> {
     /// `In [16] repaired`, as a heading.
     pub(crate) fn label(&self) -> String {
         format!("{} {}", self.cell.label(), self.variant.name)
+            .trim_end()
+            .to_string()
+    }
+
+    /// `In [16] task_master repaired`, in a text.
+    pub(crate) fn name(&self) -> String {
+        let Cell { bin, .. } = self.cell;
+        format!("{} {bin} {}", self.cell.label(), self.variant.name)
             .trim_end()
             .to_string()
     }

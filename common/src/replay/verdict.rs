@@ -354,7 +354,15 @@ fn freedoms(variant: &Variant, run: &Run) -> Vec<Freedom> {
             then: (*then).to_string(),
         })
     };
-    variant.free.iter().filter_map(note).collect()
+    let mut notes: Vec<Freedom> = Vec::new();
+    for note in variant.free.iter().filter_map(note) {
+        // A line that came early came before many others, of which one is enough to tell it.
+        let told = |known: &Freedom| known.first == note.first && known.then != known.first;
+        if !notes.iter().any(told) {
+            notes.push(note);
+        }
+    }
+    notes
 }
 
 /// The lines of a recording: the text that was printed, or the text of the error.

@@ -1,38 +1,35 @@
 //! Chapter 4: what a thread and a process each cost, share and survive, measured here and now.
 
-use multithread::compare;
+use common::pace;
+use multithread::compare::{self, Found, lines};
 
 fn main() -> anyhow::Result<()> {
-    let start = compare::start_and_join()?;
-    println!(
-        "start and join       thread {} us    process {} us",
-        start.thread.as_micros(),
-        start.process.as_micros()
-    );
-    let memory = compare::memory_of_one_more()?;
-    println!(
-        "memory of one more   thread {} kB    process {} kB",
-        memory.thread, memory.process
-    );
-    let (at_once, speed_up) = compare::cpu_work()?;
-    println!(
-        "CPU work, {at_once} at once   threads x{:.2}    processes x{:.2}",
-        speed_up.thread, speed_up.process
-    );
-    let seen = compare::a_write_is_seen()?.map(|seen| if seen { "yes" } else { "no" });
-    println!(
-        "a write is seen      thread {}    process {}",
-        seen.thread, seen.process
-    );
-    let panic = compare::a_panic_ends()?;
-    println!(
-        "a panic ends         thread {}    process {}",
-        panic.thread, panic.process
-    );
-    let abort = compare::an_abort_ends()?;
-    println!(
-        "an abort ends        thread {}    process {}",
-        abort.thread, abort.process
-    );
+    let rounds = if pace::factor() < 1.0 { 7 } else { 31 };
+    println!("median  (5th to 95th percentile, N rounds)");
+    let (start, left_out) = compare::start_and_join(rounds)?;
+    print!("{}", lines(&start, "start, {} MiB", "us"));
+    for (size, free) in left_out {
+        println!("start, {size} MiB is left out: {free} MiB are free");
+    }
+    let memory = compare::memory_of_one_more(rounds.min(9))?;
+    print!("{}", lines(&memory, "memory of {}", "kB"));
+    let trip = compare::round_trip(rounds)?;
+    print!("{}", lines(&trip, "echo, {} B", "us"));
+    let rate = compare::throughput(rounds.min(9))?;
+    print!("{}", lines(&rate, "rate, {} B", "MB/s"));
+    let work = compare::cpu_work(rounds.min(9))?;
+    print!("{}", lines(&work, "work, {} CPUs", "times"));
+    let seen = compare::a_write_is_seen()?;
+    println!("a write is seen      {seen}");
+    println!("a panic ends         {}", compare::a_panic_ends()?);
+    println!("an abort ends        {}", compare::an_abort_ends()?);
+    let crash = compare::a_sigsegv_ends()?;
+    println!("a SIGSEGV ends       {crash}");
+    let stopped = compare::can_be_stopped()?;
+    println!("it can be stopped    {stopped}");
+    let figures = (start, trip, work);
+    for sentence in Found::new(figures, seen, crash, stopped).conclusion() {
+        println!("So {sentence}.");
+    }
     Ok(())
 }

@@ -74,24 +74,24 @@ fn panels(part: &Part, lang: Lang) -> Vec<Panel> {
             "kB",
             of("memory", ""),
         ),
-        panel("round trip of 64 B", "往返 64 B", "µs", of("trip", "64 B")),
+        panel("round trip of 64 B", "往返 64 B", "µs", of("trip", "64")),
         panel(
             "round trip of 1 MiB",
             "往返 1 MiB",
             "µs",
-            of("trip", "1 MiB"),
+            of("trip", "1048576"),
         ),
         panel(
             "throughput at 64 B",
             "吞吐量，每条 64 B",
             "MB/s",
-            of("rate", "64 B"),
+            of("rate", "64"),
         ),
         panel(
             "throughput at 1 MiB",
             "吞吐量，每条 1 MiB",
             "MB/s",
-            of("rate", "1 MiB"),
+            of("rate", "1048576"),
         ),
         panel(
             "CPU work done by all processors",

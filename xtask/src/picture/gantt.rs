@@ -52,7 +52,7 @@ pub(super) fn pool(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
         "四个工作进程、五个任务：谁在何时做哪一个",
     );
     let mut picture = Picture::new("pool-gantt", width, title.to_string(), desc);
-    let axis = Axis::new(92.0, width - 28.0, longest * 1.02);
+    let axis = Axis::new(100.0, width - 28.0, longest * 1.02);
     let mut y = 16.0;
     for (name, side, tasks) in &sides {
         picture.text(0.0, y, Anchor::Start, "strong", name);
@@ -81,7 +81,10 @@ fn draw(
         let id = member.id.as_deref().unwrap_or_default();
         let name = format!("{} {id}", member.mark);
         picture.text(0.0, y + 19.0, Anchor::Start, "", &name);
-        for task in tasks.iter().filter(|task| task.who == *who) {
+        let mut own: Vec<&Task> = tasks.iter().filter(|task| task.who == *who).collect();
+        // The shortest last: it stands on the bar of what followed at once.
+        own.sort_by(|one, other| length(other).total_cmp(&length(one)));
+        for task in own {
             bar(picture, task, axis, y, lang);
         }
     }
@@ -93,16 +96,10 @@ fn bar(picture: &mut Picture, task: &Task, axis: &Axis, y: f64, lang: Lang) {
     let class = format!("box {}", colour(task.who));
     let middle = y + ROW / 2.0;
     if to - from < 6.0 {
-        // Too short for a bar: a mark that can be seen, below the line of what follows at once.
-        let x = from;
-        let diamond = format!(
-            "M{x:.1} {:.1}L{:.1} {middle:.1}L{x:.1} {:.1}L{:.1} {middle:.1}Z",
-            middle - 9.0,
-            x + 6.0,
-            middle + 9.0,
-            x - 6.0
-        );
+        // Too short for a bar: a mark that can be seen.
+        let diamond = format!("M{from:.1} {:.1}l11 11l-11 11l-11 -11Z", middle - 11.0);
         picture.path(&diamond, &class);
+        picture.text(from, middle + 4.0, Anchor::Middle, "on", &task.number);
         return;
     }
     picture.rect(from, y + 4.0, to - from, ROW - 8.0, &class);
@@ -113,6 +110,10 @@ fn bar(picture: &mut Picture, task: &Task, axis: &Axis, y: f64, lang: Lang) {
         short
     };
     picture.text((from + to) / 2.0, middle + 4.0, Anchor::Middle, "on", &text);
+}
+
+fn length(task: &Task) -> f64 {
+    task.to.map_or(f64::MAX, |to| to - task.from)
 }
 
 fn label(task: &Task, lang: Lang) -> String {

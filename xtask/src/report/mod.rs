@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use minijinja::value::Serde;
-use minijinja::{Environment, context};
+use minijinja::{Environment, HtmlEscape, context};
 use serde::Serialize;
 
 use crate::Exit;
@@ -64,6 +64,19 @@ pub(crate) fn write(record: &Record, lang: Lang, output: Option<&Path>) -> anyho
     Ok(file)
 }
 
+/// A sentence with its quoted words as code.
+fn quoted(text: &str) -> minijinja::Value {
+    let mut html = String::new();
+    for (at, piece) in text.split('`').enumerate() {
+        let piece = HtmlEscape(piece);
+        html += &match at % 2 {
+            0 => format!("{piece}"),
+            _ => format!("<code>{piece}</code>"),
+        };
+    }
+    minijinja::Value::from_safe_string(html)
+}
+
 fn page(record: &Record, lang: Lang) -> anyhow::Result<String> {
     let parts = Part::all(record)?;
     let mut chapters: Vec<Chapter> = Vec::new();
@@ -86,6 +99,7 @@ fn page(record: &Record, lang: Lang) -> anyhow::Result<String> {
     environment
         .add_template("page.html", PAGE)
         .context("read the template of the page")?;
+    environment.add_filter("quoted", quoted);
     let template = environment.get_template("page.html")?;
     template
         .render(context! {
