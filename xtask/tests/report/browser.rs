@@ -1,0 +1,203 @@
+//! A headless Chromium, driven over WebDriver: chromedriver takes JSON over HTTP.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// A browser with a profile of its own, gone when it is dropped.
+pub(crate) struct Browser {
+    driver: Child,
+    session: String,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    /// Starts one, or says what is missing.
+    pub(crate) fn start() -> Result<Browser, String> {
+        let mut driver = Command::new("chromedriver")
+            .args(["--port=0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("chromedriver cannot be started: {error}"))?;
+        let said = BufReader::new(driver.stdout.take().expect("it is piped"));
+        let (port, ports) = mpsc::channel();
+        // To its end, so that the driver never waits for a reader.
+        thread::spawn(move || {
+            for line in said.lines().map_while(Result::ok) {
+                let number = line
+                    .rsplit_once("on port ")
+                    .map(|(_, port)| port.trim_end_matches('.'));
+                if let Some(number) = number.and_then(|port| port.parse::<u16>().ok()) {
+                    let _ = port.send(number);
+                }
+            }
+        });
+        let profile = tempfile::tempdir().expect("a folder for the browser");
+        let port = ports.recv_timeout(Duration::from_secs(30));
+        let begun = port
+            .map_err(|_| "chromedriver names no port".to_string())
+            .and_then(|port| {
+                let root = format!("http://127.0.0.1:{port}/session");
+                let value = post(&root, &capabilities(profile.path()))?;
+                let id = value["sessionId"]
+                    .as_str()
+                    .ok_or("chromedriver opens no session")?;
+                Ok(format!("{root}/{id}"))
+            });
+        match begun {
+            Ok(session) => Ok(Browser {
+                driver,
+                session,
+                _profile: profile,
+            }),
+            Err(why) => {
+                let _ = driver.kill();
+                let _ = driver.wait();
+                Err(why)
+            }
+        }
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        post(&format!("{}/{path}", self.session), body)
+            .unwrap_or_else(|why| panic!("{path}: {why}"))
+    }
+
+    fn devtools(&self, command: &str, params: Value) -> Value {
+        self.post(
+            "goog/cdp/execute",
+            &json!({ "cmd": command, "params": params }),
+        )
+    }
+
+    /// Sets the width of the window in CSS pixels, and the theme that the user prefers.
+    pub(crate) fn device(&self, width: u32, theme: &str) {
+        let phone = width < 600;
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride",
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": phone }),
+        );
+        let prefers = json!([{ "name": "prefers-color-scheme", "value": theme }]);
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": prefers }));
+    }
+
+    /// Opens a file, and waits until it is loaded.
+    pub(crate) fn open(&self, file: &Path) {
+        self.post(
+            "url",
+            &json!({ "url": format!("file://{}", file.display()) }),
+        );
+    }
+
+    /// Runs a script in the page, and gives what it returns.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.post("execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Writes the whole page as a picture.
+    pub(crate) fn screenshot(&self, file: &Path) {
+        let shot = self.devtools(
+            "Page.captureScreenshot",
+            json!({ "format": "png", "captureBeyondViewport": true }),
+        );
+        let data = shot["data"].as_str().expect("it is base64");
+        let bytes = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, data);
+        std::fs::write(file, bytes.expect("it is base64")).expect("it can be written");
+    }
+
+    fn entries(&self, log: &str) -> Vec<String> {
+        let entries = self.post("se/log", &json!({ "type": log }));
+        let entries = entries.as_array().expect("it is a list");
+        let text = |entry: &Value| entry["message"].as_str().unwrap_or_default().to_string();
+        entries.iter().map(text).collect()
+    }
+
+    /// What was said on the console, errors and all.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.entries("browser")
+    }
+
+    /// The addresses that were asked for, since this was asked last.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        let address = |entry: String| {
+            let entry: Value = serde_json::from_str(&entry).ok()?;
+            let message = &entry["message"];
+            let asked = message["method"] == "Network.requestWillBeSent";
+            let url = message["params"]["request"]["url"].as_str()?;
+            asked.then(|| url.to_string())
+        };
+        let found: Vec<String> = self
+            .entries("performance")
+            .into_iter()
+            .filter_map(address)
+            .collect();
+        assert!(
+            !found.is_empty(),
+            "the page itself was asked for, and noted"
+        );
+        found
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = ureq::delete(&self.session).call();
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+fn capabilities(profile: &Path) -> Value {
+    let profile = format!("--user-data-dir={}", profile.display());
+    let arguments = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        &profile,
+    ];
+    json!({ "capabilities": { "alwaysMatch": {
+        "browserName": "chrome",
+        "goog:chromeOptions": { "args": arguments },
+        "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
+    }}})
+}
+
+/// Sends a command, and gives its value or its error.
+fn post(url: &str, body: &Value) -> Result<Value, String> {
+    let agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(120)))
+        .build()
+        .new_agent();
+    let sent = agent
+        .post(url)
+        .content_type("application/json")
+        .send(body.to_string());
+    let mut answer = sent.map_err(|error| error.to_string())?;
+    let text = answer
+        .body_mut()
+        .with_config()
+        .limit(200 << 20)
+        .read_to_string();
+    let text = text.map_err(|error| error.to_string())?;
+    let mut answer: Value =
+        serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+    match answer["value"]["error"].as_str() {
+        Some(_) => Err(answer["value"]["message"].to_string()),
+        None => Ok(answer["value"].take()),
+    }
+}

@@ -1,0 +1,258 @@
+//! The page of a run, in a browser: what is on it, that it fits, and that it needs nothing else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use assert_cmd::cargo::cargo_bin;
+use common::notebook::CELLS;
+use serde_json::{Value, json};
+
+mod browser;
+
+use browser::Browser;
+
+/// What the page looks like from within.
+const LOOK: &str = include_str!("look.js");
+
+fn folder() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+fn xtask(arguments: &[&str]) -> String {
+    let output = Command::new(cargo_bin("xtask"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("xtask starts");
+    let text = String::from_utf8(output.stdout).expect("it prints text");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {text}{errors}");
+    text
+}
+
+/// A whole replay, done once for all tests of this file.
+fn run() -> &'static str {
+    static RUN: OnceLock<String> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let file = folder().join("run.json");
+        let file = file.to_str().expect("our paths are text").to_string();
+        xtask(&["all", "--fast", "--seed", "7", "-q", "--json", &file]);
+        file
+    })
+}
+
+/// The page of a run, in a language.
+fn page(run: &str, lang: &str, name: &str) -> PathBuf {
+    let file = folder().join(name);
+    let output = file.to_str().expect("our paths are text");
+    xtask(&["report", "--run", run, "--lang", lang, "-o", output]);
+    file
+}
+
+/// A browser; or the reason why there is none, which only a machine without the tools may have.
+fn browser() -> Option<Browser> {
+    match Browser::start() {
+        Ok(browser) => Some(browser),
+        Err(why) => {
+            assert!(std::env::var_os("CI").is_none(), "{why}");
+            eprintln!("skipped: {why} (Debian: apt install chromium chromium-driver)");
+            None
+        }
+    }
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    let list = value.as_array().expect("it is a list");
+    list.iter()
+        .map(|text| text.as_str().expect("it is a text"))
+        .collect()
+}
+
+#[test]
+fn the_page_shows_every_cell_and_every_picture_in_both_languages_themes_and_sizes() {
+    let Some(browser) = browser() else { return };
+    let pages = ["en", "zh"].map(|lang| (lang, page(run(), lang, &format!("report.{lang}.html"))));
+    for (lang, file) in &pages {
+        for theme in ["light", "dark"] {
+            for width in [1280, 390] {
+                let at = format!("{lang} {theme} {width}");
+                browser.device(width, theme);
+                browser.open(file);
+                let look = browser.run(LOOK);
+                browser.screenshot(&folder().join(format!("report-{lang}-{theme}-{width}.png")));
+                is_whole(&look, &at);
+                reads_well(&look, &at);
+                let language = if *lang == "en" { "en" } else { "zh-CN" };
+                assert_eq!(look["lang"], language, "{at}");
+                let chinese = look["chinese"].as_u64().expect("letters are counted");
+                assert_eq!(
+                    chinese > 500,
+                    *lang == "zh",
+                    "{at}: {chinese} Chinese letters"
+                );
+            }
+        }
+    }
+    assert_eq!(
+        browser.log(),
+        Vec::<String>::new(),
+        "the console stays empty"
+    );
+    for request in browser.requests() {
+        let own = request.starts_with("file://") || request.starts_with("data:");
+        assert!(own, "the page asked for {request}");
+    }
+}
+
+/// Every cell of the table is there, with its lines, its checks, its source and its pictures.
+fn is_whole(look: &Value, at: &str) {
+    let parts: usize = CELLS.iter().map(|cell| cell.variants.len()).sum();
+    let articles = look["articles"].as_array().expect("there are articles");
+    assert_eq!(articles.len(), parts, "{at}");
+    let mut expected = CELLS.iter().flat_map(|cell| {
+        cell.variants
+            .iter()
+            .map(|variant| format!("{} {}", cell.label(), variant.name))
+    });
+    for article in articles {
+        let heading = article["heading"].as_str().expect("it has a heading");
+        let label = expected.next().expect("one for each variant");
+        assert!(
+            heading.contains(label.trim_end()),
+            "{at}: {heading} for {label}"
+        );
+        for part in ["lines", "checks", "teaches"] {
+            assert!(
+                article[part].as_u64() > Some(0),
+                "{at}: {heading} has no {part}"
+            );
+        }
+        let unlabelled = article["unlabelled"].as_u64();
+        assert_eq!(
+            unlabelled,
+            Some(0),
+            "{at}: {heading} has lines that nobody said"
+        );
+    }
+    assert!(look["sources"].as_u64() >= Some(CELLS.len() as u64), "{at}");
+    assert_eq!(
+        texts(&look["pictures"]),
+        [
+            "fork-tree",
+            "process-tree",
+            "pool-gantt",
+            "queue-lanes",
+            "thread-ticks",
+            "race-histogram",
+            "compare-bars",
+            "fork-cost",
+            "task_master-recorded-lanes",
+            "task_master-repaired-lanes",
+        ],
+        "{at}"
+    );
+    assert!(
+        texts(&look["mute"]).is_empty(),
+        "{at}: pictures without words: {}",
+        look["mute"]
+    );
+    let verdict = look["verdict"].as_str().expect("it is a text");
+    assert!(verdict.starts_with('✓'), "{at}: {verdict}");
+    let again = look["again"].as_str().expect("it is a text");
+    assert_eq!(again, "cargo xtask all --seed 7 --fast", "{at}");
+}
+
+/// Nothing is cut off, nothing overlaps, and all letters stand out from what is behind them.
+fn reads_well(look: &Value, at: &str) {
+    for fault in ["wider", "overlapping", "pale", "nameless", "outside"] {
+        assert!(
+            texts(&look[fault]).is_empty(),
+            "{at}: {fault}: {:#}",
+            look[fault]
+        );
+    }
+    assert!(
+        look["compared"].as_u64() > Some(500),
+        "{at}: contrast was computed"
+    );
+}
+
+#[test]
+fn the_same_process_has_the_same_colour_on_both_sides_and_in_the_picture() {
+    let Some(browser) = browser() else { return };
+    browser.device(1280, "light");
+    browser.open(&page(run(), "en", "report.colours.html"));
+    let look = browser.run(LOOK);
+    let colours = look["colours"].as_object().expect("there are colours");
+    assert!(colours.len() >= 5, "parent and four workers: {colours:?}");
+    for (mark, colours) in colours {
+        assert_eq!(texts(colours).len(), 1, "{mark} has {colours}");
+    }
+}
+
+#[test]
+fn a_cell_that_failed_says_what_where_and_how_to_see_it_again() {
+    // The record of a run in which the reader lost an item, as a queue that is broken would lose it.
+    let mut record: Value =
+        serde_json::from_slice(&fs::read(run()).expect("it was written")).expect("it is JSON");
+    let cells = record["cells"].as_array_mut().expect("it has cells");
+    let queue = cells
+        .iter_mut()
+        .find(|cell| cell["bin"] == "queue")
+        .expect("it is there");
+    queue["held"] = json!(false);
+    let verdicts = queue["verdicts"].as_array_mut().expect("it has verdicts");
+    let wrong = verdicts
+        .iter_mut()
+        .find(|verdict| {
+            verdict["sentence"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("get.v is"))
+        })
+        .expect("the order is checked");
+    wrong["held"] = json!(false);
+    wrong["evidence"] = json!("expected A, B, C, got A, C");
+    wrong["line"] = json!(6);
+    (record["failed"], record["passed"]) = (json!(1), json!(13));
+    let file = folder().join("failed.json");
+    fs::write(&file, record.to_string()).expect("it can be written");
+    let file = page(file.to_str().expect("text"), "en", "report.failed.html");
+
+    let html = fs::read_to_string(&file).expect("it was written");
+    let article = html
+        .split("<article")
+        .find(|part| part.contains("id=\"queue\""))
+        .expect("there");
+    for said in [
+        "get.v is A, B, C, in this order",
+        "expected A, B, C, got A, C",
+        "(line 6)",
+        "multiprocess&#x2f;src&#x2f;bin&#x2f;queue.rs:",
+        "cargo xtask run queue --seed 7 --fast",
+    ] {
+        assert!(article.contains(said), "{said}: {article}");
+    }
+    let Some(browser) = browser() else { return };
+    for width in [1280, 390] {
+        browser.device(width, "light");
+        browser.open(&file);
+        let look = browser.run(LOOK);
+        browser.screenshot(&folder().join(format!("report-failed-{width}.png")));
+        reads_well(&look, "failed");
+        assert!(
+            look["verdict"]
+                .as_str()
+                .is_some_and(|verdict| verdict.starts_with('✗'))
+        );
+    }
+}
+
+#[test]
+fn the_page_of_a_whole_run_is_small() {
+    let size = fs::metadata(page(run(), "zh", "report.size.html"))
+        .expect("it was written")
+        .len();
+    assert!(size < 500_000, "{size} bytes");
+}
