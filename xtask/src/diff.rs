@@ -27,9 +27,9 @@ enum Change {
     Extra,
 }
 
-/// The lines of both sides, matched: the places of the notebook's and of this run's, from 0.
+/// The lines of both sides, matched.
 struct Matched {
-    pairs: Vec<(usize, usize)>,
+    pairs: Vec<Pair>,
     /// For each line of this run.
     now: Vec<Change>,
     /// For each line of the notebook.
@@ -150,6 +150,14 @@ fn matched(variant: &Variant, recorded: &Side, now: &Side) -> Matched {
         now: vec![Change::Extra; now.printed.len()],
         recorded: vec![Change::Missing; recorded.printed.len()],
     };
+    // Which of several workers gets a task is left free: they are compared as one.
+    let role = |member: &Member| {
+        let same = |other: &&Member| other.role.name == member.role.name;
+        match recorded.cast.members.iter().filter(same).count() {
+            2.. if !member.role.mark.is_empty() => member.role.mark.to_string(),
+            _ => member.mark.clone(),
+        }
+    };
     // The same words first, then lines of the same name.
     for exact in [true, false] {
         for then in 0..recorded.printed.len() {
@@ -187,7 +195,7 @@ fn matched(variant: &Variant, recorded: &Side, now: &Side) -> Matched {
     // A line that came before another and now comes after it has moved, and so has the other; the
     // one that passed more lines is shown as such.
     while let Some((pair, passed)) = most_moved(&matched) {
-        let lawful = |other: &(usize, usize)| free(name(now, pair.1), name(now, other.1));
+        let lawful = |other: &Pair| free(name(now, pair.1), name(now, other.1));
         if matched.now[pair.1] == Change::Same {
             matched.now[pair.1] = match passed.iter().all(lawful) {
                 true => Change::Free,
@@ -199,10 +207,13 @@ fn matched(variant: &Variant, recorded: &Side, now: &Side) -> Matched {
     matched
 }
 
+/// The places of a line in the notebook and in this run, from 0.
+type Pair = (usize, usize);
+
 /// The pair that passed most others, with these; none when all are in order.
-fn most_moved(matched: &Matched) -> Option<((usize, usize), Vec<(usize, usize)>)> {
-    let passed = |pair: &(usize, usize)| {
-        let crosses = |other: &&(usize, usize)| (pair.0 < other.0) != (pair.1 < other.1);
+fn most_moved(matched: &Matched) -> Option<(Pair, Vec<Pair>)> {
+    let passed = |pair: &Pair| {
+        let crosses = |other: &&Pair| (pair.0 < other.0) != (pair.1 < other.1);
         matched
             .pairs
             .iter()
@@ -214,14 +225,6 @@ fn most_moved(matched: &Matched) -> Option<((usize, usize), Vec<(usize, usize)>)
     let all = matched.pairs.iter().map(|pair| (*pair, passed(pair)));
     all.filter(|(_, passed): &(_, Vec<_>)| !passed.is_empty())
         .max_by_key(|(_, passed)| passed.len())
-}
-
-/// What is compared for a process: which of several workers gets a task is left free.
-fn role(member: &Member) -> String {
-    match member.role.mark {
-        "" => member.mark.clone(),
-        mark => mark.to_string(),
-    }
 }
 
 /// The outcome is an accident, and any number may come out; or the line may say anything at its end.

@@ -18,9 +18,15 @@ use crate::workers;
 /// The sizes that the program has grown to when it starts another, in MiB.
 const SIZES: [usize; 4] = [0, 64, 256, 1024];
 
+/// Starts one and joins it.
+type Start = fn() -> Result<()>;
+
+/// A size that was left out, and how much memory was free, both in MiB.
+pub type LeftOut = (usize, usize);
+
 /// The ways to start one that does nothing, and to join it: each more way is a line here, a
 /// [`Way`], and a line of the cell's in the table of the notebook.
-const WAYS: [(Way, fn() -> Result<()>); 3] = [
+const WAYS: [(Way, Start); 3] = [
     (Way::Thread, || {
         start_thread(|| ())?.join().expect("it does nothing");
         Ok(())
@@ -39,12 +45,12 @@ const WAYS: [(Way, fn() -> Result<()>); 3] = [
 /// another program, for which no page is copied. The program is kept on one processor meanwhile:
 /// elsewhere, a busy machine would add the wait for a second one, which is no cost of any and can
 /// be longer than all. A size for which the machine has not twice the memory free is left out, and
-/// said in the second list with what was free, both in MiB.
+/// said in the second list.
 ///
 /// # Errors
 ///
 /// See the [module](super#errors).
-pub fn start_and_join(rounds: usize) -> Result<(Vec<Row>, Vec<(usize, usize)>)> {
+pub fn start_and_join(rounds: usize) -> Result<(Vec<Row>, Vec<LeftOut>)> {
     let this_thread = Pid::from_raw(0);
     let all = sched_getaffinity(this_thread).map_err(|errno| os(PIN, errno.into()))?;
     let mut one = CpuSet::new();
@@ -59,7 +65,7 @@ pub fn start_and_join(rounds: usize) -> Result<(Vec<Row>, Vec<(usize, usize)>)> 
 
 const PIN: &str = "keep the measurement on one processor";
 
-fn start_and_join_here(rounds: usize) -> Result<(Vec<Row>, Vec<(usize, usize)>)> {
+fn start_and_join_here(rounds: usize) -> Result<(Vec<Row>, Vec<LeftOut>)> {
     let mut rows = Vec::new();
     let mut left_out = Vec::new();
     for mib in SIZES {

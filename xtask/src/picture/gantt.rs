@@ -103,7 +103,7 @@ fn bar(picture: &mut Picture, task: &Task, axis: &Axis, y: f64, lang: Lang) {
         return;
     }
     picture.rect(from, y + 4.0, to - from, ROW - 8.0, &class);
-    let (long, short) = (label(task, lang), format!("{}", task.number));
+    let (long, short) = (label(task, lang), task.number.clone());
     let text = if super::text_width(&long) + 8.0 < to - from {
         long
     } else {

@@ -134,7 +134,7 @@ fn draw(
     lang: Lang,
 ) -> f64 {
     let height = 64.0;
-    let bottom = top + 10.0 + height;
+    let bottom = top + 24.0 + height;
     let counts = bins(&row.outcomes, reach);
     let most = counts.iter().copied().max().unwrap_or(1).max(1);
     picture.text(x(-reach), top, Anchor::Start, "strong", &row.name);
@@ -148,7 +148,7 @@ fn draw(
         let five = x(bin(RECORDED)) + step / 2.0;
         picture.line((five, top + 8.0), (five, bottom), "dash");
         let text = lang.pick("the notebook: 5", "笔记：5");
-        picture.text(five + 4.0, top + 20.0, Anchor::Start, "small", text);
+        picture.text(five + 4.0, top + 18.0, Anchor::Start, "small", text);
     }
     for (place, count) in (-reach..=reach).zip(counts).filter(|(_, count)| *count > 0) {
         let tall = (height * count as f64 / most as f64).max(2.0);

@@ -108,7 +108,7 @@ pub(super) fn thread(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
     );
     let desc = format!("{}: {}", lang.pick("Ticks", "每次打印"), ticks.join(", "));
     let mut picture = Picture::new("thread-ticks", width, title.to_string(), desc);
-    let axis = Axis::new(102.0, width - 24.0, end(part));
+    let axis = Axis::new(118.0, width - 24.0, end(part));
     let names: Vec<(String, usize)> = side
         .cast
         .members
@@ -201,13 +201,14 @@ pub(super) fn master(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
         picture.dot(x, lanes[0], 4.0, "box m0");
     }
     let first_put = axis.x(side.first("put").unwrap_or(0.0));
-    let count = format!("{puts} × put");
+    // Where nobody works, the wait is written above the lane.
+    let (dx, dy) = if worked { (-4.0, -14.0) } else { (10.0, 30.0) };
     picture.text(
-        first_put - 4.0,
-        lanes[0] - 14.0,
+        first_put + dx,
+        lanes[0] + dy,
         Anchor::Start,
         "small",
-        &count,
+        &format!("{puts} × put"),
     );
     for work in side.lines.named("work") {
         let x = axis.x(at(work));
@@ -221,23 +222,11 @@ pub(super) fn master(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
     }
     if !worked {
         nobody(&mut picture, part, &axis, &lanes, lang);
-    } else if let Some(first) = side.first("result") {
+    } else {
         let text = format!("{results} × {}", lang.pick("result", "结果"));
-        picture.text(
-            axis.x(first) + 8.0,
-            lanes[0] - 14.0,
-            Anchor::Start,
-            "small",
-            &text,
-        );
-        let text = format!("{works} × {}", lang.pick("n · n", "n · n"));
-        picture.text(
-            axis.x(first),
-            lanes[2] + 22.0,
-            Anchor::Start,
-            "small",
-            &text,
-        );
+        picture.text(axis.right, lanes[0] - 14.0, Anchor::End, "small", &text);
+        let text = format!("{works} × {}", lang.pick("task", "任务"));
+        picture.text(axis.right, lanes[2] + 24.0, Anchor::End, "small", &text);
     }
     Some(picture)
 }

@@ -13,11 +13,13 @@ use serde_json::{Value, json};
 pub(crate) struct Browser {
     driver: Child,
     session: String,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 impl Browser {
-    /// Starts one, or says what is missing.
+    /// Starts one; an error says that there is no driver on this machine.
+    ///
+    /// A driver that is there and does not work is no reason to go on without it: that panics.
     pub(crate) fn start() -> Result<Browser, String> {
         let mut driver = Command::new("chromedriver")
             .args(["--port=0"])
@@ -33,36 +35,29 @@ impl Browser {
             for line in said.lines().map_while(Result::ok) {
                 let number = line
                     .rsplit_once("on port ")
-                    .map(|(_, port)| port.trim_end_matches('.'));
-                if let Some(number) = number.and_then(|port| port.parse::<u16>().ok()) {
+                    .and_then(|(_, port)| port.trim_end_matches('.').parse::<u16>().ok());
+                // Before it has one, it says that it starts on port 0.
+                if let Some(number) = number.filter(|port| *port > 0) {
                     let _ = port.send(number);
                 }
             }
         });
         let profile = tempfile::tempdir().expect("a folder for the browser");
         let port = ports.recv_timeout(Duration::from_secs(30));
-        let begun = port
-            .map_err(|_| "chromedriver names no port".to_string())
-            .and_then(|port| {
-                let root = format!("http://127.0.0.1:{port}/session");
-                let value = post(&root, &capabilities(profile.path()))?;
-                let id = value["sessionId"]
-                    .as_str()
-                    .ok_or("chromedriver opens no session")?;
-                Ok(format!("{root}/{id}"))
-            });
-        match begun {
-            Ok(session) => Ok(Browser {
-                driver,
-                session,
-                _profile: profile,
-            }),
-            Err(why) => {
-                let _ = driver.kill();
-                let _ = driver.wait();
-                Err(why)
-            }
-        }
+        let root = port.map(|port| format!("http://127.0.0.1:{port}/session"));
+        let mut browser = Browser {
+            driver,
+            session: root.expect("chromedriver names its port"),
+            profile,
+        };
+        let opened = post(&browser.session, &capabilities(browser.profile.path()));
+        let opened = opened.unwrap_or_else(|why| panic!("chromedriver opens no browser: {why}"));
+        let id = opened["sessionId"].as_str().expect("a session has a name");
+        browser.session = format!("{}/{id}", browser.session);
+        // The browser's own first page is left, and what that asked for is none of ours.
+        browser.post("url", &json!({ "url": "about:blank" }));
+        browser.entries("performance");
+        Ok(browser)
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {
