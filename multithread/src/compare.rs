@@ -137,9 +137,7 @@ fn repeat(rounds: usize, mut round: impl FnMut() -> Result<()>) -> Result<()> {
 }
 
 /// The rows as lines for a reader: `what` is said first, with the row's size for `{}`.
-pub fn lines(rows: &[Row], what: &str, unit: &str) -> String {
-    // A factor has something to say behind the point; memory and speed have not.
-    let decimals = if unit == "kB" || unit == "MB/s" { 0 } else { 2 };
+pub fn lines(rows: &[Row], what: &str, unit: &str, decimals: usize) -> String {
     let line = |row: &Row| {
         let (what, way) = (what.replace("{}", &row.size.to_string()), row.way);
         let Figure {

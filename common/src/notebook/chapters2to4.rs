@@ -180,17 +180,17 @@ pub(super) static PROCESS_VS_THREAD: Cell = Cell {
             Line {
                 event: "start_thread",
                 times: (1, 4),
-                text: "start, {size:int} MiB\tthread\t{median:secs}\tus  ({low:secs} to {high:secs}, N {n:int})",
+                text: "start, {size:int} MiB\tthread\t{median:int}\tus  ({low:int} to {high:int}, N {n:int})",
             },
             Line {
                 event: "start_fork",
                 times: (1, 4),
-                text: "start, {size:int} MiB\tfork\t{median:secs}\tus  ({low:secs} to {high:secs}, N {n:int})",
+                text: "start, {size:int} MiB\tfork\t{median:int}\tus  ({low:int} to {high:int}, N {n:int})",
             },
             Line {
                 event: "start_spawn",
                 times: (1, 4),
-                text: "start, {size:int} MiB\tspawn\t{median:secs}\tus  ({low:secs} to {high:secs}, N {n:int})",
+                text: "start, {size:int} MiB\tspawn\t{median:int}\tus  ({low:int} to {high:int}, N {n:int})",
             },
             Line {
                 event: "left_out",

@@ -7,18 +7,18 @@ fn main() -> anyhow::Result<()> {
     let rounds = if pace::factor() < 1.0 { 7 } else { 31 };
     println!("median  (5th to 95th percentile, N rounds)");
     let (start, left_out) = compare::start_and_join(rounds)?;
-    print!("{}", lines(&start, "start, {} MiB", "us"));
+    print!("{}", lines(&start, "start, {} MiB", "us", 0));
     for (size, free) in left_out {
         println!("start, {size} MiB is left out: {free} MiB are free");
     }
     let memory = compare::memory_of_one_more(rounds.min(9))?;
-    print!("{}", lines(&memory, "memory of {}", "kB"));
+    print!("{}", lines(&memory, "memory of {}", "kB", 0));
     let trip = compare::round_trip(rounds)?;
-    print!("{}", lines(&trip, "echo, {} B", "us"));
+    print!("{}", lines(&trip, "echo, {} B", "us", 2));
     let rate = compare::throughput(rounds.min(9))?;
-    print!("{}", lines(&rate, "rate, {} B", "MB/s"));
+    print!("{}", lines(&rate, "rate, {} B", "MB/s", 0));
     let work = compare::cpu_work(rounds.min(9))?;
-    print!("{}", lines(&work, "work, {} CPUs", "times"));
+    print!("{}", lines(&work, "work, {} CPUs", "times", 2));
     let seen = compare::a_write_is_seen()?;
     println!("a write is seen      {seen}");
     println!("a panic ends         {}", compare::a_panic_ends()?);
