@@ -11,7 +11,7 @@
 //!
 //! Every function fails with [`Error::Threaded`] when the program has other threads, with
 //! [`Error::Os`] when the system refuses a thread, a process or a look into `/proc`, and with what
-//! [`Process::join`] says of a process that something else ended.
+//! [`Process::join`](multiprocess::Process::join) says of a process that something else ended.
 
 use std::time::{Duration, Instant};
 use std::{fmt, fs, io, thread};

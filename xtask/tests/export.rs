@@ -86,7 +86,10 @@ fn parts() -> usize {
 #[test]
 fn with_the_notebooks_draws_no_line_has_changed_and_what_moved_is_free() {
     // The pool prints how long it slept, to the hundredth, which a busy machine may stretch.
-    let steady = CELLS.iter().map(|cell| cell.bin).filter(|bin| *bin != "pool");
+    let steady = CELLS
+        .iter()
+        .map(|cell| cell.bin)
+        .filter(|bin| *bin != "pool");
     let arguments: Vec<&str> = ["diff", "--run", run()].into_iter().chain(steady).collect();
     let (code, out, err) = xtask(&arguments);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");

@@ -35,7 +35,7 @@ impl fmt::Display for Ends {
 ///
 /// # Errors
 ///
-/// See the [module](self#errors).
+/// See the [module](super#errors).
 ///
 /// # Examples
 ///
@@ -65,7 +65,7 @@ pub fn a_write_is_seen() -> Result<Both<bool>> {
 ///
 /// # Errors
 ///
-/// See the [module](self#errors).
+/// See the [module](super#errors).
 ///
 /// # Examples
 ///
@@ -87,7 +87,7 @@ pub fn a_panic_ends() -> Result<Both<Ends>> {
 ///
 /// # Errors
 ///
-/// See the [module](self#errors).
+/// See the [module](super#errors).
 ///
 /// # Examples
 ///
@@ -109,7 +109,7 @@ pub fn an_abort_ends() -> Result<Both<Ends>> {
 ///
 /// # Errors
 ///
-/// See the [module](self#errors).
+/// See the [module](super#errors).
 ///
 /// # Examples
 ///
@@ -134,7 +134,7 @@ pub fn a_sigsegv_ends() -> Result<Both<Ends>> {
 ///
 /// # Errors
 ///
-/// See the [module](self#errors).
+/// See the [module](super#errors).
 pub fn can_be_stopped() -> Result<Both<bool>> {
     await_joined_threads();
     let endless = Process::spawn(|| {
