@@ -7,7 +7,7 @@ use std::env;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng, TryRng};
 
-/// The environment variable with draws that were made elsewhere, as [`Draws::told`] reads them.
+/// The environment variable with draws that were made elsewhere, as [`tell`] writes them.
 pub const DRAWS: &str = "DRAWS";
 
 /// The draws of one stream: those that it was told to make, then its own.

@@ -81,7 +81,7 @@ pub struct Replay<'a> {
     pub bins: PathBuf,
     /// The factor on all pauses, see [`pace`](crate::pace).
     pub pace: f64,
-    /// The seed of all draws, see [`draw`](crate::draw); none for the system's randomness.
+    /// The seed of all draws, see [`draw`]; none for the system's randomness.
     pub seed: Option<u64>,
     /// Draw what the notebook drew, as far as its output tells.
     pub as_recorded: bool,

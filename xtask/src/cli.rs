@@ -26,7 +26,7 @@ pub(crate) enum Task {
         #[command(flatten)]
         options: Options,
     },
-    /// Run the race of In [13] and the locks of In [14] many times, and draw what came out
+    /// Run the race of In 13 and the locks of In 14 many times, and draw what came out
     Race(Options),
     /// Write the last run as one HTML page, with pictures
     Report(ReportOptions),

@@ -1,4 +1,4 @@
-//! `race`: In [13] and In [14] many times over, and how often which balance came out.
+//! `race`: `In [13]` and `In [14]` many times over, and how often which balance came out.
 
 use crate::Exit;
 use crate::cli::{Lang, Options};

@@ -1,4 +1,4 @@
-//! In [3]: which worker did which task when, in the notebook above and in this run below.
+//! `In [3]`: which worker did which task when, in the notebook above and in this run below.
 
 use super::{Anchor, Axis, Picture, colour};
 use crate::cli::Lang;

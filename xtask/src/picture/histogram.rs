@@ -1,4 +1,4 @@
-//! In [13] and In [14]: how often which balance came out, with a lock and without.
+//! `In [13]` and `In [14]`: how often which balance came out, with a lock and without.
 
 use super::{Anchor, Picture};
 use crate::cli::Lang;
@@ -11,7 +11,7 @@ pub(crate) struct Row {
     pub(crate) outcomes: Vec<i64>,
 }
 
-/// What the notebook's In [13] printed.
+/// What the notebook's `In [13]` printed.
 const RECORDED: i64 = 5;
 
 /// The place of a balance on a symmetric logarithmic scale, two steps for each power of ten: 0 is
@@ -47,7 +47,7 @@ pub(crate) fn bins(outcomes: &[i64], reach: i64) -> Vec<usize> {
     (-reach..=reach).map(count).collect()
 }
 
-/// The programs of In [13] and In [14] that were run, each with what came out, and how far from 0
+/// The programs of `In [13]` and `In [14]` that were run, each with what came out, and how far from 0
 /// the places must reach to hold them all.
 pub(crate) fn rows(parts: &[Part], lang: Lang) -> (Vec<Row>, i64) {
     let named = [

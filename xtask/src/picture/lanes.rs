@@ -1,4 +1,4 @@
-//! In [10], In [11] and In [16]: a lane for each process or thread, from left to right in time.
+//! `In [10]`, `In [11]` and `In [16]`: a lane for each process or thread, from left to right in time.
 
 use super::{Anchor, Axis, Picture, WIDE, colour};
 use crate::cli::Lang;
@@ -33,7 +33,7 @@ fn end(part: &Part) -> f64 {
     part.record.runs.first().map_or(0.0, |run| run.seconds)
 }
 
-/// In [10]: an arrow for each item, from its put to its get, and where the reader was ended.
+/// `In [10]`: an arrow for each item, from its put to its get, and where the reader was ended.
 pub(super) fn queue(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
     let side = &part.now;
     let gets = |value: &str| side.lines.named("get").find(|get| get.value("v") == value);
@@ -94,7 +94,7 @@ pub(super) fn queue(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
     (side.cast.members.len() == 2).then_some(picture)
 }
 
-/// In [11]: the ticks of the loop, beside the main thread that waits.
+/// `In [11]`: the ticks of the loop, beside the main thread that waits.
 pub(super) fn thread(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
     let side = &part.now;
     let ticks: Vec<String> = side
@@ -153,7 +153,7 @@ pub(super) fn thread(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
     (names.len() == 2).then_some(picture)
 }
 
-/// In [16]: master, queues and worker; where no worker came, an empty lane and the wait for it.
+/// `In [16]`: master, queues and worker; where no worker came, an empty lane and the wait for it.
 pub(super) fn master(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
     let side = &part.now;
     let worked = side.lines.named("work").next().is_some();

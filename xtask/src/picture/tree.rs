@@ -1,4 +1,4 @@
-//! In [1] and In [2]: who is whose parent, and who said what.
+//! `In [1]` and `In [2]`: who is whose parent, and who said what.
 
 use super::{Anchor, Picture, WIDE, colour};
 use crate::cli::Lang;
