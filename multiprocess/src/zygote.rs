@@ -9,7 +9,7 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, Write},
+    io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::FileExt,
@@ -35,9 +35,11 @@ use crate::{
     Error, Result,
     handle::{Handle, Order},
     sys::{
+        at_exit::at_exit,
         call::Function,
         children,
         fork::{self, Forked, die_with, exit_now},
+        identity::Identity,
         pidfd,
         poll::poll,
         private::Private,
@@ -45,8 +47,21 @@ use crate::{
     },
 };
 
-/// Where this process sends its orders, if it has a zygote.
-static ORDERS: Mutex<Option<Private<OwnedFd>>> = Mutex::new(None);
+/// The zygote of this process, if it has one. A fork of the process has a leftover of it.
+static ZYGOTE: Mutex<Option<Connection>> = Mutex::new(None);
+
+/// The application's side.
+struct Connection {
+    orders: Private<OwnedFd>,
+    zygote: Handle,
+    owner: Identity,
+}
+
+impl Connection {
+    fn is_ours(&self) -> bool {
+        self.owner == Identity::mine()
+    }
+}
 
 /// An order's message: the function, whether a daemon is wanted, and how many descriptors come
 /// along. Of these the first is the socket for the answers, the second holds the argument.
@@ -68,7 +83,8 @@ const ANSWER: usize = size_of::<i32>();
 /// the program had at this call. What the program changes later it does not see: hand it over as
 /// the argument. Functions of libraries that were loaded later (dlopen(3)) do not exist there.
 ///
-/// The zygote ends with this program, however that ends. A second call does nothing.
+/// The zygote ends with this program, however that ends; at a normal end it is waited for. A second
+/// call does nothing.
 ///
 /// # Errors
 ///
@@ -95,41 +111,58 @@ const ANSWER: usize = size_of::<i32>();
 /// }
 /// ```
 pub fn init() -> Result<()> {
-    let mut orders = lock();
-    if orders.as_ref().is_some_and(|orders| orders.get().is_ok()) {
+    let mut connection = lock();
+    if connection
+        .as_ref()
+        .is_some_and(|it| it.orders.get().is_ok())
+    {
         return Ok(());
     }
     let me = process::id().cast_signed();
     let prepare = || Ok((rights::pair()?, pidfd::open(me)?));
     let ((ours, theirs), application) =
         prepare().map_err(|error: io::Error| Error::os("open a socket to the zygote", error))?;
-    // Else each process has a copy of what is still in the buffer, and prints it again.
-    let _ = io::stdout().flush();
-    match fork::fork("the zygote")? {
-        Forked::Parent(_) => *orders = Some(Private::new(ours)),
-        Forked::Child => {
-            // The lock is this process's as well, and its children will ask for it.
-            drop(orders);
-            drop(ours);
-            die_with(me);
-            let life = panic::catch_unwind(move || Zygote::new(theirs, application)?.serve());
-            exit_now(i32::from(!matches!(life, Ok(Ok(())))));
-        }
-    }
+    let Some(zygote) = Handle::fork("the zygote")? else {
+        // The lock is this process's as well, and its children will ask for it.
+        drop(connection);
+        drop(ours);
+        die_with(me);
+        let life = panic::catch_unwind(move || Zygote::new(theirs, application)?.serve());
+        exit_now(i32::from(!matches!(life, Ok(Ok(())))));
+    };
+    *connection = Some(Connection {
+        orders: Private::new(ours),
+        zygote,
+        owner: Identity::mine(),
+    });
+    at_exit(end);
     Ok(())
 }
 
-fn lock() -> MutexGuard<'static, Option<Private<OwnedFd>>> {
-    ORDERS.lock().unwrap_or_else(PoisonError::into_inner)
+/// Ends the zygote, which would otherwise be left to be buried by somebody else.
+extern "C" fn end() {
+    // A thread that sends an order at this moment may hold the lock for ever.
+    let Ok(mut connection) = ZYGOTE.try_lock() else {
+        return;
+    };
+    if let Some(connection) = connection.take_if(|connection| connection.is_ours()) {
+        let _ = connection.zygote.signal(libc::SIGKILL);
+        let _ = connection.zygote.reap();
+    }
+}
+
+fn lock() -> MutexGuard<'static, Option<Connection>> {
+    ZYGOTE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Has the zygote carry out an order; `None` if this process has no zygote.
 pub(crate) fn start(what: &str, order: &Order) -> Option<Result<Handle>> {
-    let orders = lock();
+    let connection = lock();
     // A fork of the process that has the zygote has none itself.
-    let socket = orders.as_ref()?.get().ok()?;
-    let answers = send(socket.as_fd(), order);
-    drop(orders);
+    let ours = connection.as_ref().filter(|it| it.is_ours())?;
+    let orders = ours.orders.get().ok()?;
+    let answers = send(orders.as_fd(), order);
+    drop(connection);
     let handle = answers.and_then(|answers| {
         let (pid, mut pidfd) = answer(answers.as_fd())?;
         match (pid, pidfd.pop()) {

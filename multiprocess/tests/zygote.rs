@@ -15,7 +15,10 @@ use std::{
 
 use multiprocess::{Connection, Error, Pool, Process, Queue, init, pipe};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        prctl,
+        signal::{Signal, kill},
+    },
     unistd::{Pid, getppid},
 };
 
@@ -41,6 +44,8 @@ tests![
     a_worker_of_a_program_with_threads_is_killed_and_no_other_task_notices,
     a_killed_zygote_is_told_and_what_it_started_goes_on,
     the_zygote_ends_with_its_program,
+    a_program_that_ends_well_has_waited_for_its_zygote,
+    a_fork_that_ends_well_does_not_end_the_zygote,
     a_killed_program_takes_daemons_and_busy_workers_along,
 ];
 
@@ -343,6 +348,24 @@ fn a_killed_zygote_is_told_and_what_it_started_goes_on() {
     let error = Process::spawn_with(square, 1).unwrap_err().to_string();
     assert!(error.contains("from the zygote"), "{error}");
     assert_eq!(pool.map(square, 0..4).unwrap(), [0, 1, 4, 9]);
+}
+
+fn a_program_that_ends_well_has_waited_for_its_zygote() {
+    // Whom the program leaves behind becomes a child of this process, ended or not.
+    prctl::set_child_subreaper(true).unwrap();
+    Child::fork(|| {
+        init().unwrap();
+        assert_eq!(Process::spawn_with(square, 3).unwrap().join().unwrap(), 9);
+        process::exit(0);
+    })
+    .succeed();
+    assert_eq!(children(), []);
+}
+
+fn a_fork_that_ends_well_does_not_end_the_zygote() {
+    init().unwrap();
+    Child::fork(|| process::exit(0)).succeed();
+    assert_eq!(Process::spawn_with(square, 3).unwrap().join().unwrap(), 9);
 }
 
 fn the_zygote_ends_with_its_program() {

@@ -3,6 +3,7 @@
 //! All `unsafe` of the workspace is in this folder, behind safe signatures: shared memory is handed
 //! out as atomics only, so that no caller can make a data race, whatever another process does.
 
+pub(crate) mod at_exit;
 pub(crate) mod call;
 pub(crate) mod children;
 pub(crate) mod fork;
