@@ -63,6 +63,8 @@ pub enum Way {
     Thread,
     /// A process that is forked, with a copy of all memory.
     Fork,
+    /// A process that is forked from the zygote, see [`multiprocess::init`].
+    Zygote,
     /// Another program, in a process that begins with nothing.
     Spawn,
 }
@@ -72,6 +74,7 @@ impl fmt::Display for Way {
         f.write_str(match self {
             Way::Thread => "thread",
             Way::Fork => "fork",
+            Way::Zygote => "zygote",
             Way::Spawn => "spawn",
         })
     }

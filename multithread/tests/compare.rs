@@ -34,6 +34,7 @@ fn a_thread_is_faster_to_start_than_a_process() {
         let thread = median(&start, Way::Thread, size);
         assert!(thread > 0.0, "{start:?}");
         assert!(thread < median(&start, Way::Fork, size), "{start:?}");
+        assert!(thread < median(&start, Way::Zygote, size), "{start:?}");
         assert!(thread < median(&start, Way::Spawn, size), "{start:?}");
     }
     assert!(left_out.iter().all(|(size, _)| *size > 0), "{left_out:?}");

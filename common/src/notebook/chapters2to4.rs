@@ -188,6 +188,11 @@ pub(super) static PROCESS_VS_THREAD: Cell = Cell {
                 text: "start, {size:int} MiB\tfork\t{median:int}\tus  ({low:int} to {high:int}, N {n:int})",
             },
             Line {
+                event: "start_zygote",
+                times: (1, 4),
+                text: "start, {size:int} MiB\tzygote\t{median:int}\tus  ({low:int} to {high:int}, N {n:int})",
+            },
+            Line {
                 event: "start_spawn",
                 times: (1, 4),
                 text: "start, {size:int} MiB\tspawn\t{median:int}\tus  ({low:int} to {high:int}, N {n:int})",
@@ -274,6 +279,7 @@ pub(super) static PROCESS_VS_THREAD: Cell = Cell {
                 "legend",
                 "start_thread",
                 "start_fork",
+                "start_zygote",
                 "start_spawn",
                 "memory_thread",
                 "trip_thread",
@@ -289,6 +295,7 @@ pub(super) static PROCESS_VS_THREAD: Cell = Cell {
                 "so",
             ]),
             Less("start_thread.median", "start_fork.median"),
+            Less("start_thread.median", "start_zygote.median"),
             Less("start_thread.median", "start_spawn.median"),
             Less("memory_thread.median", "memory_fork.median"),
             Range("work_thread.median", 0.2, 1024.0),

@@ -26,12 +26,13 @@ pub type LeftOut = (usize, usize);
 
 /// The ways to start one that does nothing, and to join it: each more way is a line here, a
 /// [`Way`], and a line of the cell's in the table of the notebook.
-const WAYS: [(Way, Start); 3] = [
+const WAYS: [(Way, Start); 4] = [
     (Way::Thread, || {
         start_thread(|| ())?.join().expect("it does nothing");
         Ok(())
     }),
     (Way::Fork, || Process::spawn(|| ())?.join()),
+    (Way::Zygote, || Process::spawn_with(|()| (), ())?.join()),
     (Way::Spawn, || {
         let ended = Command::new("true").status();
         ended.map(drop).map_err(|error| os("run true", error))
@@ -42,7 +43,8 @@ const WAYS: [(Way, Start); 3] = [
 /// program that starts it holds nothing, 64, 256 and 1,024 MiB.
 ///
 /// A fork grows dearer with that memory, whose page tables are copied; a thread does not, nor does
-/// another program, for which no page is copied. The program is kept on one processor meanwhile:
+/// another program, for which no page is copied, nor a process of the zygote, which stays small:
+/// that is started here, if the program has none. The program is kept on one processor meanwhile:
 /// elsewhere, a busy machine would add the wait for a second one, which is no cost of any and can
 /// be longer than all. A size for which the machine has not twice the memory free is left out, and
 /// said in the second list.
@@ -51,6 +53,7 @@ const WAYS: [(Way, Start); 3] = [
 ///
 /// See the [module](super#errors).
 pub fn start_and_join(rounds: usize) -> Result<(Vec<Row>, Vec<LeftOut>)> {
+    multiprocess::init()?;
     let this_thread = Pid::from_raw(0);
     let all = sched_getaffinity(this_thread).map_err(|errno| os(PIN, errno.into()))?;
     let mut one = CpuSet::new();

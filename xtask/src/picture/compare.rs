@@ -9,7 +9,7 @@ use crate::part::Part;
 /// One measured figure, with the range that holds nine of ten rounds.
 #[derive(Clone)]
 struct Figure {
-    /// Of what: `thread`, `fork`, `spawn`.
+    /// Of what: `thread`, `fork`, `zygote`, `spawn`.
     by: String,
     size: String,
     median: f64,
@@ -38,8 +38,8 @@ fn class(by: &str) -> &'static str {
     match by {
         "thread" => "m0",
         "fork" => "m1",
-        "spawn" => "m3",
-        _ => "m2",
+        "zygote" => "m2",
+        _ => "m3",
     }
 }
 
