@@ -23,21 +23,6 @@ fn server() -> (Server, String) {
     (server, address)
 }
 
-/// The peak of a process's resident memory, in bytes.
-fn peak(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .expect("it has memory");
-    let kib: u64 = line
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .expect("a number");
-    kib << 10
-}
-
 #[test]
 fn a_silent_peer_is_dropped_at_the_deadline_of_the_handshake() {
     let builder = Manager::builder().handshake_timeout(Duration::from_millis(100));
@@ -307,7 +292,7 @@ fn bombs_cost_bounded_memory_and_the_stream_stays_in_step() {
         .0
         .write_all(&(64_u32 << 20).to_be_bytes())
         .expect("it is open");
-    let peak = peak(manager.child.id()) >> 20;
+    let peak = support::memory(manager.child.id(), "VmHWM") >> 20;
     assert!(peak < 1024, "{peak} MiB at the peak");
 }
 

@@ -19,20 +19,6 @@ fn take_descriptors() {
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit it may");
 }
 
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .expect("it has memory");
-    let kib: u64 = line
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .expect("a number");
-    kib << 10
-}
-
 #[test]
 fn a_thousand_clients_that_connect_at_one_moment_are_all_served() {
     take_descriptors();
@@ -67,9 +53,9 @@ fn two_thousand_idle_connections_cost_little_memory() {
     take_descriptors();
     let (manager, address) = support::manager(&["--queue", "q"]);
     let pid = manager.child.id();
-    let before = resident(pid);
+    let before = support::memory(pid, "VmRSS");
     let idle: Vec<Raw> = (0..2000).map(|_| Raw::accepted(&address)).collect();
-    let after = resident(pid);
+    let after = support::memory(pid, "VmRSS");
     let size = request("q", "qsize", b"");
     for mut raw in idle {
         assert!(raw.call(&size).ends_with(b"K\0t."));

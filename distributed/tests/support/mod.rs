@@ -182,3 +182,15 @@ pub(crate) fn eventually(mut holds: impl FnMut() -> bool) -> bool {
     }
     false
 }
+
+/// A figure of a process's memory, as `/proc/PID/status` names it, in bytes: `VmRSS` is what it has
+/// in memory now, `VmHWM` the most that it ever had.
+pub(crate) fn memory(pid: u32, figure: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| {
+        let rest = line.strip_prefix(figure)?;
+        rest.strip_prefix(':')
+    });
+    let kib = line.expect("it has memory").trim().trim_end_matches(" kB");
+    kib.parse::<u64>().expect("a number") << 10
+}
