@@ -47,6 +47,31 @@ pub enum Error {
         /// What it says.
         text: String,
     },
+    /// The item cannot be written as JSON, or the one received is not of the wanted type.
+    #[error("an item of type {item_type} does not go through JSON: {source}")]
+    Json {
+        /// The wanted type.
+        item_type: &'static str,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The item is longer than the engine takes.
+    #[error("the item is too long ({0}): pass it by reference, as a file or an object")]
+    TooLong(String),
+    /// The lease has ended before its item was done: another may have the item.
+    #[error("the lease is over: the item may have been given to another")]
+    LeaseOver,
+    /// The text does not say where queues are.
+    #[error("not an address of queues: {0}")]
+    Address(String),
+    /// The engine refused, or did not answer.
+    #[error("{attempt}: {reason}")]
+    Engine {
+        /// What was attempted, and where.
+        attempt: String,
+        /// What the engine said.
+        reason: String,
+    },
     /// The other side said what it may not say.
     #[error("protocol: {0}")]
     Protocol(String),

@@ -47,6 +47,8 @@ mod connection;
 mod error;
 mod frame;
 pub mod handshake;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod options;
 pub mod pickle;
 mod protocol;
@@ -54,6 +56,7 @@ pub mod rust_master;
 pub mod rust_worker;
 pub mod security;
 mod server;
+mod worker;
 
 pub use client::{Client, Lease, Queue};
 pub use error::{Error, Result};
@@ -61,6 +64,7 @@ pub use server::{Builder, QueueOptions, QueueStatus, Server, Status, Stopper};
 
 /// How long a connection and its handshake may take.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+pub use worker::{Worked, Worker};
 
 /// Where both sides begin: Python's `multiprocessing.managers.BaseManager`.
 ///

@@ -1,0 +1,324 @@
+//! The queues on an engine: NATS JetStream.
+//!
+//! A queue is a stream of the retention policy WorkQueue on disk, with one durable pull consumer;
+//! its dead letters are in a second stream. Names and headers are in `layout`, for whoever writes a
+//! worker in another language.
+//!
+//! - `address`: the URL of an engine.
+//! - `layout`: the streams of a queue.
+//! - `publish`: storing items, acknowledged and once.
+//! - `pull`: fetching items.
+//! - `leases`: items that are out, and kept so.
+//! - `queue`: a queue as its users see it.
+//! - `status`: what the engine says of its queues, and of what it survives.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{io, process, thread};
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{Context, ContextBuilder};
+use async_nats::{ConnectErrorKind, ConnectOptions, Event};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::{Error, Result};
+
+mod address;
+mod layout;
+mod leases;
+mod publish;
+mod pull;
+mod queue;
+mod status;
+
+use address::Address;
+pub use layout::Layout;
+pub use queue::{Lease, Queue};
+pub use status::{Durability, QueueStatus};
+
+/// How long it may take to connect.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How long the answer to one request may take.
+const REQUEST_TIME: Duration = Duration::from_secs(3);
+/// How long a call goes on trying when the engine is away. The leader of a stream that dies has a
+/// successor after 4 to 9 s.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Streams like ours and consumers by name are not known to older ones.
+const OLDEST: (u64, u64) = (2, 9);
+
+/// The connection to an engine, which all queues of a client share.
+struct Engine {
+    address: Address,
+    client: async_nats::Client,
+    context: Context,
+    /// How often it was connected.
+    connections: watch::Receiver<u64>,
+    /// Dropped without a wait, since it may be dropped where waiting is forbidden.
+    runtime: Option<Runtime>,
+}
+
+impl Engine {
+    fn wait<R>(&self, future: impl Future<Output = R>) -> R {
+        self.runtime().block_on(future)
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("it is there until the drop")
+    }
+
+    fn error(&self, attempt: &str, reason: impl ToString) -> Error {
+        Error::Engine {
+            attempt: format!("{attempt} at {}", self.address),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A client of an engine.
+///
+/// Its calls block; inside an asynchronous program they belong in `spawn_blocking`.
+#[derive(Clone)]
+pub struct Client {
+    engine: Arc<Engine>,
+    patience: Duration,
+    /// Until when a queue that is not there is waited for.
+    start_until: Instant,
+}
+
+impl Client {
+    /// Connects to the engine at `url`, `nats://` or `tls://` for encryption:
+    /// `nats://user:password@host:4222,host2:4222/namespace?monitor=http://host:8222`.
+    ///
+    /// A name alone before the `@` is a token. The path keeps the queues of several programs
+    /// apart. Options are files: `creds`, `nkey`, `ca`, `cert` and `key`, as the nats tools have
+    /// them; and `monitor`, where the server tells how it writes to disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Address`] when that is no such URL, [`Error::Io`] when nobody listens there or a
+    /// file cannot be read, [`Error::Engine`] when the server refuses us, is too old or has
+    /// JetStream off, or when it does not answer within 5 s.
+    pub fn connect(url: &str) -> Result<Client> {
+        Client::connect_within(Duration::ZERO, url)
+    }
+
+    /// As [`connect`](Client::connect), for a client that may start before the engine or before
+    /// the queues: it tries again for `time` while nobody listens, and a queue that is not there
+    /// is waited for until then.
+    ///
+    /// # Errors
+    ///
+    /// Those of `connect`, from the last try.
+    pub fn connect_within(time: Duration, url: &str) -> Result<Client> {
+        let address: Address = url.parse()?;
+        let start_until = Instant::now() + time;
+        loop {
+            match connect(&address) {
+                Err(error) if error.is_refused() && Instant::now() < start_until => {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                engine => {
+                    return Ok(Client {
+                        engine: Arc::new(engine?),
+                        patience: PATIENCE,
+                        start_until,
+                    });
+                }
+            }
+        }
+    }
+
+    /// How long a call tries to reach an engine that has gone away; 30 s unless it is set. It holds
+    /// for queues that are opened afterwards.
+    pub fn reconnect_within(mut self, time: Duration) -> Client {
+        self.patience = time;
+        self
+    }
+
+    /// The server as the URL has it, without what is secret.
+    pub fn address(&self) -> String {
+        self.engine.address.to_string()
+    }
+
+    /// Makes a queue, or changes its size, lease and replicas if it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Engine`] when the stream of this name is not one of ours, or the server refuses:
+    /// more replicas than nodes, no room on its disk, no permission.
+    pub fn create(&self, name: &str, layout: &Layout) -> Result<()> {
+        let made = layout::create(&self.engine, name, layout, self.patience);
+        self.engine.wait(made)
+    }
+
+    /// Opens a queue; one named `<name>.dead` has the dead letters of the other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoQueue`] when there is none of this name, [`Error::Engine`] when its stream is
+    /// none of ours.
+    pub fn queue<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Queue<T>> {
+        loop {
+            match Queue::open(&self.engine, name, self.patience) {
+                Err(Error::NoQueue { .. }) if Instant::now() < self.start_until => {
+                    thread::sleep(Duration::from_millis(100));
+                }
+                queue => return queue,
+            }
+        }
+    }
+
+    /// Empties a queue: what waits and what is out.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`queue`](Client::queue).
+    pub fn purge(&self, name: &str) -> Result<()> {
+        self.engine
+            .wait(layout::purge(&self.engine, name, self.patience))
+    }
+
+    /// What the engine says of its queues.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Engine`] when it does not answer.
+    pub fn status(&self) -> Result<Vec<QueueStatus>> {
+        self.engine.wait(status::status(&self.engine))
+    }
+
+    /// What of a queue survives a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`queue`](Client::queue).
+    pub fn durability(&self, name: &str) -> Result<Durability> {
+        self.engine
+            .wait(status::durability(&self.engine, name, self.patience))
+    }
+}
+
+fn connect(address: &Address) -> Result<Engine> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("nats")
+        .enable_all()
+        .build()
+        .map_err(Error::io("start a thread for the connection"))?;
+    let (connected, connections) = watch::channel(0);
+    let attempt = format!("connect to {address}");
+    let options = ConnectOptions::new()
+        .name(format!("rust-{}", process::id()))
+        .connection_timeout(CONNECT_TIME)
+        .max_reconnects(None)
+        .reconnect_delay_callback(|attempts| {
+            let longest = Duration::from_millis(50) * (1 << attempts.min(5)) as u32;
+            longest
+                .min(Duration::from_secs(1))
+                .mul_f64(rand::random_range(0.5..1.0))
+        })
+        .event_callback(move |event| {
+            if let Event::Connected = event {
+                connected.send_modify(|count| *count += 1);
+            }
+            async {}
+        });
+    let client = runtime.block_on(async {
+        let options = address.identify(options).await?;
+        match timeout(CONNECT_TIME, options.connect(address.servers.as_slice())).await {
+            Ok(client) => client.map_err(|error| refused(&attempt, &error)),
+            Err(_) => Err(Error::Engine {
+                attempt: attempt.clone(),
+                reason: format!("no answer within {} s", CONNECT_TIME.as_secs()),
+            }),
+        }
+    })?;
+    // It starts a task of its own.
+    let entered = runtime.enter();
+    let context = ContextBuilder::new()
+        .timeout(REQUEST_TIME)
+        .build(client.clone());
+    drop(entered);
+    let engine = Engine {
+        address: address.clone(),
+        client,
+        context,
+        connections,
+        runtime: Some(runtime),
+    };
+    check(&engine)?;
+    Ok(engine)
+}
+
+/// Whether the server can do what we need.
+fn check(engine: &Engine) -> Result<()> {
+    let info = engine.client.server_info();
+    let mut parts = info.version.split('.').map_while(|part| part.parse().ok());
+    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if version < OLDEST {
+        let (major, minor) = OLDEST;
+        let reason = format!(
+            "the server is version {}, queues need {major}.{minor} or newer",
+            info.version
+        );
+        return Err(engine.error("use the server", reason));
+    }
+    if !info.jetstream {
+        let reason = "JetStream is off: start nats-server with -js and -sd FOLDER";
+        return Err(engine.error("use the server", reason));
+    }
+    Ok(())
+}
+
+fn refused(attempt: &str, error: &async_nats::ConnectError) -> Error {
+    let source = std::error::Error::source(error);
+    let system = source.and_then(|source| source.downcast_ref::<io::Error>());
+    let attempt = attempt.to_string();
+    match (error.kind(), system) {
+        (ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication, _) => {
+            let reason = "the server refuses our user, password, token or key".to_string();
+            Error::Engine { attempt, reason }
+        }
+        (_, Some(system)) => Error::Io {
+            attempt,
+            source: system.kind().into(),
+        },
+        _ => Error::Engine {
+            attempt,
+            reason: error.to_string(),
+        },
+    }
+}
+
+/// Whether an error of the server is over once its cluster has found itself.
+fn is_passing(code: ErrorCode) -> bool {
+    [
+        ErrorCode::CLUSTER_NOT_AVAILABLE,
+        ErrorCode::CLUSTER_NOT_LEADER,
+        ErrorCode::CLUSTER_NO_PEERS,
+        ErrorCode::CLUSTER_INCOMPLETE,
+        ErrorCode::STREAM_OFFLINE,
+        ErrorCode::CONSUMER_OFFLINE,
+        ErrorCode::STREAM_TOO_MANY_REQUESTS,
+    ]
+    .contains(&code)
+}
+
+/// The id that a message was put under.
+fn id_of(message: &async_nats::jetstream::Message) -> Option<String> {
+    let headers = message.headers.as_ref()?;
+    let id = headers.get(async_nats::header::NATS_MESSAGE_ID)?;
+    Some(id.as_str().to_string())
+}

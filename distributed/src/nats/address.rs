@@ -1,0 +1,198 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use async_nats::ConnectOptions;
+use url::Url;
+
+use crate::{Error, Result};
+
+/// Where an engine listens and who we are to it, as a URL says both.
+///
+/// Shown, it is without what is secret.
+#[derive(Clone)]
+pub(super) struct Address {
+    pub(super) servers: Vec<String>,
+    /// Keeps the queues of several programs on one engine apart.
+    pub(super) namespace: String,
+    /// Where the server tells how it writes to disk, if it does.
+    pub(super) monitor: Option<String>,
+    scheme: String,
+    user: String,
+    password: Option<String>,
+    credentials: Option<PathBuf>,
+    nkey: Option<PathBuf>,
+    authority: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+/// Without one in the URL.
+const NAMESPACE: &str = "tm";
+
+impl FromStr for Address {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Address> {
+        // The secret may be anywhere in a text that is no URL, so the text is not repeated.
+        let wrong = |reason: &str| Error::Address(reason.to_string());
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or_else(|| wrong("it has no ://"))?;
+        let host_start = rest.rfind('@').map_or(0, |at| at + 1);
+        let hosts_end = rest[host_start..]
+            .find(['/', '?'])
+            .map_or(rest.len(), |end| host_start + end);
+        let hosts: Vec<&str> = rest[host_start..hosts_end].split(',').collect();
+        // A list of hosts is ours; the rest is a URL's business.
+        let single = format!(
+            "{scheme}://{}{}{}",
+            &rest[..host_start],
+            hosts[0],
+            &rest[hosts_end..]
+        );
+        let url = Url::parse(&single).map_err(|error| wrong(&error.to_string()))?;
+        if hosts.iter().any(|host| host.is_empty()) {
+            return Err(wrong("a host is empty"));
+        }
+        let decode = |text: &str| -> String {
+            // What a form decodes, once nothing in it has a meaning of its own.
+            let text = text
+                .replace('+', "%2B")
+                .replace('&', "%26")
+                .replace('=', "%3D");
+            let mut pairs = url::form_urlencoded::parse(text.as_bytes());
+            pairs.next().map_or_else(String::new, |(key, _)| key.into())
+        };
+        let namespace = match url.path().trim_matches('/') {
+            "" => NAMESPACE.to_string(),
+            name => name.to_string(),
+        };
+        let plain = |char: char| char.is_ascii_alphanumeric() || char == '_';
+        if !namespace.chars().all(plain) {
+            return Err(wrong("its path, a namespace, has more than A-Z a-z 0-9 _"));
+        }
+        let mut address = Address {
+            servers: hosts
+                .iter()
+                .map(|host| format!("{scheme}://{host}"))
+                .collect(),
+            namespace,
+            monitor: None,
+            scheme: scheme.to_string(),
+            user: decode(url.username()),
+            password: url.password().map(decode),
+            credentials: None,
+            nkey: None,
+            authority: None,
+            certificate: None,
+            key: None,
+        };
+        for (option, value) in url.query_pairs() {
+            let path = || Some(PathBuf::from(value.as_ref()));
+            match option.as_ref() {
+                "monitor" => address.monitor = Some(value.into_owned()),
+                "creds" => address.credentials = path(),
+                "nkey" => address.nkey = path(),
+                "ca" => address.authority = path(),
+                "cert" => address.certificate = path(),
+                "key" => address.key = path(),
+                other => {
+                    let known = "monitor, creds, nkey, ca, cert, key";
+                    return Err(wrong(&format!("there is no option {other}, only {known}")));
+                }
+            }
+        }
+        Ok(address)
+    }
+}
+
+impl Address {
+    /// The options of the client that say who we are.
+    pub(super) async fn identify(&self, mut options: ConnectOptions) -> Result<ConnectOptions> {
+        match &self.password {
+            Some(password) => {
+                options = options.user_and_password(self.user.clone(), password.clone());
+            }
+            None if !self.user.is_empty() => options = options.token(self.user.clone()),
+            None => {}
+        }
+        if let Some(file) = &self.credentials {
+            let attempt = format!("read the credentials from {}", file.display());
+            let read = options.credentials_file(file).await;
+            options = read.map_err(Error::io(attempt))?;
+        }
+        if let Some(file) = &self.nkey {
+            let attempt = format!("read the nkey from {}", file.display());
+            let seed = std::fs::read_to_string(file).map_err(Error::io(attempt))?;
+            options = options.nkey(seed.trim().to_string());
+        }
+        if let Some(file) = &self.authority {
+            options = options.add_root_certificates(file.clone());
+        }
+        if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
+            options = options.add_client_certificate(certificate.clone(), key.clone());
+        }
+        Ok(options.require_tls(self.scheme == "tls"))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mark = format!("{}://", self.scheme);
+        let hosts: Vec<&str> = self
+            .servers
+            .iter()
+            .map(|server| server.trim_start_matches(&mark))
+            .collect();
+        write!(f, "{mark}{}", hosts.join(","))?;
+        match self.namespace.as_str() {
+            NAMESPACE => Ok(()),
+            namespace => write!(f, "/{namespace}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Address {
+        text.parse()
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_secrets() {
+        for text in [
+            "nats://bob:secret@a:4222,b:4223/render?creds=/secret/file",
+            "nats://secret@a:4222,b:4223/render",
+        ] {
+            assert_eq!(parse(text).to_string(), "nats://a:4222,b:4223/render");
+        }
+    }
+
+    #[test]
+    fn a_password_is_decoded() {
+        let address = parse("nats://bob:p%40ss+w%2Fo@a");
+        assert_eq!(
+            (address.user.as_str(), address.password.as_deref()),
+            ("bob", Some("p@ss+w/o"))
+        );
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_without_being_repeated() {
+        for text in [
+            "secret",
+            "nats://",
+            "nats://a,,b",
+            "nats://a/secret.x",
+            "nats://a?pass=secret",
+        ] {
+            let error = text.parse::<Address>().err().map(|error| error.to_string());
+            let error = error.unwrap_or_else(|| panic!("{text} is taken for an address"));
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

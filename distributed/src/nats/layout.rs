@@ -1,0 +1,313 @@
+//! The streams of a queue, and the names that any client of NATS needs to join in.
+
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::response::Response;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use async_nats::jetstream::{self, ErrorCode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+
+use super::Engine;
+use crate::{Error, Result};
+
+/// The consumer that all workers of a queue share.
+pub(super) const CONSUMER: &str = "workers";
+/// How the name of a queue ends that has the dead letters of another.
+pub(super) const DEAD: &str = ".dead";
+/// The headers of a dead letter.
+pub(super) const REASON: &str = "Reason";
+pub(super) const DELIVERIES: &str = "Deliveries";
+
+/// How long the engine remembers ids, to store nothing twice.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
+/// How long a dead letter is kept.
+const DEAD_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// More than the workers that one server serves have out and waiting.
+const IN_FLIGHT_MAX: i64 = 1 << 17;
+const WAITING_MAX: i64 = 1 << 14;
+
+/// What a queue on an engine is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The most items it takes, those that are out included; 0 for any number.
+    pub maxsize: usize,
+    /// Whether an item that was got comes back unless it is done.
+    pub redeliver: bool,
+    /// After so many deliveries, an item that comes back again is a dead letter.
+    pub max_deliveries: u32,
+    /// How long an item is out before it comes back, unless its holder says that it lives.
+    pub lease: Duration,
+    /// On how many nodes each item is stored: 1, 3 or 5.
+    pub replicas: usize,
+}
+
+impl Default for Layout {
+    fn default() -> Layout {
+        Layout {
+            maxsize: 0,
+            redeliver: false,
+            max_deliveries: 3,
+            lease: Duration::from_secs(30),
+            replicas: 1,
+        }
+    }
+}
+
+/// What the stream's description says for us; a server of 2.9 keeps no metadata.
+#[derive(Deserialize, Serialize)]
+struct Description {
+    /// Of the layout, for programs of another time.
+    version: u32,
+    redeliver: bool,
+    max_deliveries: u32,
+}
+
+const VERSION: u32 = 1;
+
+/// A queue that is there.
+pub(super) struct Found {
+    pub(super) consumer: PullConsumer,
+    pub(super) layout: Layout,
+    pub(super) info: Info,
+}
+
+/// The stream and the subject of a queue.
+pub(super) fn names(engine: &Engine, queue: &str) -> Result<(String, String)> {
+    let (name, kind) = match queue.strip_suffix(DEAD) {
+        Some(name) => (name, "dead"),
+        None => (queue, "queue"),
+    };
+    let plain = |char: char| char.is_ascii_alphanumeric() || "_-".contains(char);
+    if name.is_empty() || !name.chars().all(plain) {
+        let reason = "a name has only A-Z a-z 0-9 _ and -, and may end in .dead";
+        return Err(engine.error(&format!("use the queue `{queue}`"), reason));
+    }
+    let namespace = &engine.address.namespace;
+    Ok((
+        format!("{namespace}-{kind}-{name}"),
+        format!("{namespace}.{kind}.{name}"),
+    ))
+}
+
+/// Makes the streams of a queue, its dead letters first, and their consumers.
+pub(super) async fn create(
+    engine: &Engine,
+    queue: &str,
+    layout: &Layout,
+    patience: Duration,
+) -> Result<()> {
+    let dead = Layout {
+        maxsize: 0,
+        redeliver: false,
+        max_deliveries: 0,
+        ..layout.clone()
+    };
+    make(engine, &format!("{queue}{DEAD}"), &dead, DEAD_AGE, patience).await?;
+    make(engine, queue, layout, Duration::ZERO, patience).await
+}
+
+async fn make(
+    engine: &Engine,
+    queue: &str,
+    layout: &Layout,
+    max_age: Duration,
+    patience: Duration,
+) -> Result<()> {
+    let (stream, subject) = names(engine, queue)?;
+    let description = Description {
+        version: VERSION,
+        redeliver: layout.redeliver,
+        max_deliveries: layout.max_deliveries,
+    };
+    let description = serde_json::to_string(&description).expect("it is plain data");
+    let config = Config {
+        name: stream.clone(),
+        description: Some(description),
+        subjects: vec![subject.clone()],
+        retention: RetentionPolicy::WorkQueue,
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        max_messages: match layout.maxsize {
+            0 => -1,
+            maxsize => i64::try_from(maxsize).unwrap_or(i64::MAX),
+        },
+        max_bytes: -1,
+        max_messages_per_subject: -1,
+        max_consumers: -1,
+        max_age,
+        duplicate_window: DUPLICATE_WINDOW,
+        num_replicas: layout.replicas,
+        ..Config::default()
+    };
+    let attempt = format!("create the queue `{queue}`");
+    let there = ask::<Info>(
+        engine,
+        &attempt,
+        format!("STREAM.INFO.{stream}"),
+        &(),
+        patience,
+    );
+    match there.await? {
+        Ok(info) => {
+            described(engine, queue, &info)?;
+            let path = format!("STREAM.UPDATE.{stream}");
+            answered(
+                engine,
+                &attempt,
+                ask::<Info>(engine, &attempt, path, &config, patience).await?,
+            )?;
+        }
+        Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+            let path = format!("STREAM.CREATE.{stream}");
+            let made = ask::<Info>(engine, &attempt, path, &config, patience).await?;
+            let info = answered(engine, &attempt, made)?;
+            described(engine, queue, &info)?;
+        }
+        Err(error) => return Err(engine.error(&attempt, error)),
+    }
+    let consumer = pull::Config {
+        durable_name: Some(CONSUMER.to_string()),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: layout.lease,
+        // A message beyond the server's limit would stay in the stream and not be seen again.
+        max_deliver: -1,
+        max_ack_pending: IN_FLIGHT_MAX,
+        max_waiting: WAITING_MAX,
+        ..pull::Config::default()
+    };
+    let start = Instant::now();
+    loop {
+        let context = &engine.context;
+        match context
+            .create_consumer_on_stream(consumer.clone(), &stream)
+            .await
+        {
+            Ok(_) => return Ok(()),
+            Err(error) if start.elapsed() > patience => {
+                return Err(engine.error(&attempt, error));
+            }
+            Err(error) => match error.kind() {
+                jetstream::stream::ConsumerErrorKind::JetStream(refusal)
+                    if !super::is_passing(refusal.error_code()) =>
+                {
+                    return Err(engine.error(&attempt, refusal));
+                }
+                _ => sleep(Duration::from_millis(100)).await,
+            },
+        }
+    }
+}
+
+/// Finds the stream and the consumer of a queue.
+pub(super) async fn find(engine: &Engine, queue: &str, patience: Duration) -> Result<Found> {
+    let (stream, _) = names(engine, queue)?;
+    let attempt = format!("open the queue `{queue}`");
+    let missing = || Error::NoQueue {
+        name: queue.to_string(),
+        known: format!(
+            "no stream {stream} at {}: a master makes it",
+            engine.address
+        ),
+    };
+    let path = format!("STREAM.INFO.{stream}");
+    let info = match ask::<Info>(engine, &attempt, path, &(), patience).await? {
+        Ok(info) => info,
+        Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => return Err(missing()),
+        Err(error) => return Err(engine.error(&attempt, error)),
+    };
+    let description = described(engine, queue, &info)?;
+    let start = Instant::now();
+    let consumer: PullConsumer = loop {
+        let found = engine.context.get_consumer_from_stream(CONSUMER, &stream);
+        match found.await {
+            Ok(consumer) => break consumer,
+            Err(error) => match error.kind() {
+                jetstream::stream::ConsumerErrorKind::JetStream(refusal)
+                    if refusal.error_code() == ErrorCode::CONSUMER_NOT_FOUND =>
+                {
+                    return Err(missing());
+                }
+                _ if start.elapsed() > patience => return Err(engine.error(&attempt, error)),
+                _ => sleep(Duration::from_millis(100)).await,
+            },
+        }
+    };
+    let layout = Layout {
+        maxsize: usize::try_from(info.config.max_messages).unwrap_or(0),
+        redeliver: description.redeliver,
+        max_deliveries: description.max_deliveries,
+        lease: consumer.cached_info().config.ack_wait,
+        replicas: info.config.num_replicas,
+    };
+    Ok(Found {
+        consumer,
+        layout,
+        info,
+    })
+}
+
+/// Empties a queue.
+pub(super) async fn purge(engine: &Engine, queue: &str, patience: Duration) -> Result<()> {
+    let (stream, _) = names(engine, queue)?;
+    let attempt = format!("empty the queue `{queue}`");
+    find(engine, queue, patience).await?;
+    let path = format!("STREAM.PURGE.{stream}");
+    let purged = ask::<serde_json::Value>(engine, &attempt, path, &(), patience).await?;
+    answered(engine, &attempt, purged).map(|_| ())
+}
+
+/// What the stream says of itself; an error for one that another program has made.
+fn described(engine: &Engine, queue: &str, info: &Info) -> Result<Description> {
+    let text = info.config.description.as_deref().unwrap_or_default();
+    let description = serde_json::from_str::<Description>(text).ok();
+    match description {
+        Some(description)
+            if description.version == VERSION
+                && info.config.retention == RetentionPolicy::WorkQueue =>
+        {
+            Ok(description)
+        }
+        _ => {
+            let reason = format!(
+                "the stream {} is there with another layout: remove it, or keep apart from it by a \
+                 path in the URL, as in {}/mine",
+                info.config.name, engine.address
+            );
+            Err(engine.error(&format!("use the queue `{queue}`"), reason))
+        }
+    }
+}
+
+type Answer<V> = std::result::Result<V, jetstream::Error>;
+
+/// Asks the server, again and again while nobody can answer for it.
+pub(super) async fn ask<V: DeserializeOwned>(
+    engine: &Engine,
+    attempt: &str,
+    path: String,
+    request: &impl Serialize,
+    patience: Duration,
+) -> Result<Answer<V>> {
+    let start = Instant::now();
+    loop {
+        let reason = match engine.context.request(path.clone(), request).await {
+            Ok(Response::Ok(value)) => return Ok(Ok(value)),
+            Ok(Response::Err { error }) if !super::is_passing(error.error_code()) => {
+                return Ok(Err(error));
+            }
+            Ok(Response::Err { error }) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if start.elapsed() > patience {
+            return Err(engine.error(attempt, reason));
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn answered<V>(engine: &Engine, attempt: &str, answer: Answer<V>) -> Result<V> {
+    answer.map_err(|error| engine.error(attempt, error))
+}

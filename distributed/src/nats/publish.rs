@@ -1,0 +1,129 @@
+//! Publishing: acknowledged, and again under the same id until it is.
+
+use std::error::Error as _;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::{self, ErrorCode};
+use futures_util::future::join_all;
+use tokio::time::sleep;
+
+use super::Engine;
+use crate::{Error, Result};
+
+/// How many messages may be under way; a client of NATS stands still far above.
+const WINDOW: usize = 256;
+/// The pauses between attempts grow from the first to the second.
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
+
+/// What is to be stored, and where.
+pub(super) struct Publication {
+    pub(super) subject: String,
+    pub(super) message: PublishMessage,
+}
+
+/// Whether another attempt may succeed.
+enum Refusal {
+    Full,
+    Away(String),
+    Final(Error),
+}
+
+/// Publishes all, several at a time. When it returns, all are stored; `Full` after `room`, if the
+/// stream has none until then.
+pub(super) async fn publish_all(
+    engine: &Engine,
+    publications: Vec<Publication>,
+    patience: Duration,
+    room: Option<Instant>,
+) -> Result<()> {
+    let mut publications = publications.into_iter().peekable();
+    while publications.peek().is_some() {
+        let mut under_way = Vec::new();
+        for publication in publications.by_ref().take(WINDOW) {
+            let sent = send(engine, &publication).await;
+            under_way.push(async move { (publication, confirm(engine, sent).await) });
+        }
+        // One after the other, for those that were refused may have to wait for each other.
+        for (publication, refused) in join_all(under_way).await {
+            if let Err(refusal) = refused {
+                again(engine, &publication, patience, room, refusal).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+type Sent = std::result::Result<jetstream::context::PublishAckFuture, PublishError>;
+
+async fn send(engine: &Engine, publication: &Publication) -> Sent {
+    let message = publication.message.clone();
+    let subject = publication.subject.clone();
+    engine.context.send_publish(subject, message).await
+}
+
+async fn confirm(engine: &Engine, sent: Sent) -> std::result::Result<(), Refusal> {
+    let stored = match sent {
+        Ok(sent) => sent.await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    stored.map_err(|error| refusal(engine, &error))
+}
+
+/// Tries until it is stored: the id in the message sees to it that it is not so twice.
+async fn again(
+    engine: &Engine,
+    publication: &Publication,
+    patience: Duration,
+    room: Option<Instant>,
+    mut refusal: Refusal,
+) -> Result<()> {
+    let start = Instant::now();
+    let mut pause = PAUSES[0];
+    loop {
+        match refusal {
+            Refusal::Full if room.is_some_and(|room| Instant::now() + pause > room) => {
+                return Err(Error::Full);
+            }
+            Refusal::Away(reason) if start.elapsed() > patience => {
+                return Err(engine.error("put an item", reason));
+            }
+            Refusal::Final(error) => return Err(error),
+            Refusal::Full | Refusal::Away(_) => {}
+        }
+        // Not all clients at the same moment.
+        sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        pause = (2 * pause).min(PAUSES[1]);
+        match confirm(engine, send(engine, publication).await).await {
+            Ok(()) => return Ok(()),
+            Err(again) => refusal = again,
+        }
+    }
+}
+
+fn refusal(engine: &Engine, error: &PublishError) -> Refusal {
+    match error.kind() {
+        PublishErrorKind::StreamNotFound
+        | PublishErrorKind::TimedOut
+        | PublishErrorKind::BrokenPipe
+        | PublishErrorKind::MaxAckPending => Refusal::Away(error.to_string()),
+        PublishErrorKind::MaxPayloadExceeded => Refusal::Final(Error::TooLong(error.to_string())),
+        _ => {
+            let text = error.to_string();
+            let source = error.source();
+            let code = source
+                .and_then(|source| source.downcast_ref::<jetstream::Error>())
+                .map(|error| error.error_code());
+            match code {
+                _ if text.contains("maximum messages exceeded") => Refusal::Full,
+                Some(code) if super::is_passing(code) => Refusal::Away(text),
+                Some(ErrorCode::INSUFFICIENT_RESOURCES) => {
+                    let reason = format!("its disk, or its share of it, is full: {text}");
+                    Refusal::Final(engine.error("store an item", reason))
+                }
+                _ => Refusal::Final(engine.error("store an item", text)),
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What the engine says of its queues, and of what it survives.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::Info;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::layout::{self, DEAD};
+use super::{Engine, REQUEST_TIME};
+use crate::Result;
+
+/// What the engine says of one queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueStatus {
+    /// Its name.
+    pub name: String,
+    /// Items that nobody has taken.
+    pub len: u64,
+    /// The most items it takes; 0 for any number.
+    pub maxsize: u64,
+    /// Requests of workers that wait for an item.
+    pub waiting: u64,
+    /// Items that are out and may come back.
+    pub leases: u64,
+    /// Items that were put.
+    pub put: u64,
+    /// Items that were handed out, again and again ones included.
+    pub delivered: u64,
+    /// Items that came back and are not done.
+    pub redelivered: u64,
+    /// Items that were put and not worked off: what `join` waits for.
+    pub unfinished: u64,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    streams: Option<Vec<Info>>,
+    total: usize,
+}
+
+pub(super) async fn status(engine: &Engine) -> Result<Vec<QueueStatus>> {
+    let namespace = &engine.address.namespace;
+    let attempt = "ask for the queues";
+    let mut queues: Vec<String> = Vec::new();
+    let mut offset = 0;
+    loop {
+        let request = serde_json::json!({ "offset": offset });
+        let asked = layout::ask::<Page>(
+            engine,
+            attempt,
+            "STREAM.LIST".into(),
+            &request,
+            REQUEST_TIME,
+        );
+        let page = asked.await?.map_err(|error| engine.error(attempt, error))?;
+        let streams = page.streams.unwrap_or_default();
+        offset += streams.len();
+        let is_last = streams.is_empty() || offset >= page.total;
+        for stream in streams {
+            let name = stream.config.name;
+            if let Some(queue) = name.strip_prefix(&format!("{namespace}-queue-")) {
+                queues.push(queue.to_string());
+            } else if let Some(queue) = name.strip_prefix(&format!("{namespace}-dead-")) {
+                queues.push(format!("{queue}{DEAD}"));
+            }
+        }
+        if is_last {
+            break;
+        }
+    }
+    queues.sort();
+    let mut found = Vec::new();
+    for name in queues {
+        let there = layout::find(engine, &name, REQUEST_TIME).await?;
+        let info = there.consumer.cached_info();
+        found.push(QueueStatus {
+            name,
+            len: info.num_pending,
+            maxsize: there.layout.maxsize as u64,
+            waiting: info.num_waiting as u64,
+            leases: info.num_ack_pending as u64,
+            put: there.info.state.last_sequence,
+            delivered: info.delivered.consumer_sequence,
+            redelivered: info.num_redelivered as u64,
+            unfinished: there.info.state.messages,
+        });
+    }
+    Ok(found)
+}
+
+/// What of a queue survives a loss of power; it prints as a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// `put` returns when the item is on the disk of one node.
+    Synchronous,
+    /// `put` returns when several nodes have the item, and the disk gets it later.
+    Replicated(usize),
+    /// `put` returns when one node has the item, and the disk gets it later.
+    Late,
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Durability::Synchronous => {
+                write!(
+                    f,
+                    "synchronous writes: a power cut loses nothing that was put"
+                )
+            }
+            Durability::Replicated(nodes) => write!(
+                f,
+                "{nodes} replicas: a node may fail; a power cut of all at once loses what was put \
+                 in the last 2 minutes"
+            ),
+            Durability::Late => write!(
+                f,
+                "warning: a power cut loses what was put in the last 2 minutes; sync_interval: \
+                 always in the server's configuration (2.10 or newer) or three replicas prevent it"
+            ),
+        }
+    }
+}
+
+pub(super) async fn durability(
+    engine: &Engine,
+    queue: &str,
+    patience: Duration,
+) -> Result<Durability> {
+    let replicas = layout::find(engine, queue, patience).await?.layout.replicas;
+    let is_synchronous = match &engine.address.monitor {
+        Some(monitor) => asked(monitor).await.map_err(|reason| {
+            engine.error(
+                &format!("ask {monitor} how it writes, for the queues"),
+                reason,
+            )
+        })?,
+        None => false,
+    };
+    Ok(match (is_synchronous, replicas) {
+        (true, _) => Durability::Synchronous,
+        (false, 2..) => Durability::Replicated(replicas),
+        (false, _) => Durability::Late,
+    })
+}
+
+/// Whether the server behind the monitor writes each item to disk before it says so. Those that do
+/// not leave the field out.
+async fn asked(monitor: &str) -> std::result::Result<bool, String> {
+    let host = monitor
+        .strip_prefix("http://")
+        .ok_or("expected http://HOST:PORT")?
+        .trim_end_matches('/');
+    let request = format!("GET /jsz?config=1 HTTP/1.0\r\nHost: {host}\r\n\r\n");
+    let answer = timeout(REQUEST_TIME, async {
+        let mut stream = TcpStream::connect(host).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.take(1 << 20).read_to_end(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    });
+    let answer = match answer.await {
+        Ok(answer) => answer.map_err(|error| error.to_string())?,
+        Err(_) => return Err("no answer".to_string()),
+    };
+    let body = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    let body = &answer[body.map_or(0, |start| start + 4)..];
+    let value: serde_json::Value =
+        serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    Ok(value["config"]["sync_always"].as_bool().unwrap_or(false))
+}

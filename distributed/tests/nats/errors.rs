@@ -1,0 +1,212 @@
+use std::io::Write;
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use distributed::Error;
+use distributed::nats::{Client, Layout};
+
+use crate::server::{DEADLINE, Server};
+
+/// What connecting fails with, in time, and without our secret.
+fn failure(url: &str) -> String {
+    let start = Instant::now();
+    let error = Client::connect(url)
+        .err()
+        .expect("there is nobody to connect to");
+    assert!(start.elapsed() < DEADLINE / 2, "{error}");
+    let source =
+        std::error::Error::source(&error).map_or(String::new(), |source| format!(": {source}"));
+    let text = format!("{error}{source}");
+    assert!(!text.contains("secret"), "{text}");
+    text
+}
+
+/// A port on which nobody listens.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// A server that says this and no more.
+fn says(greeting: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(greeting.as_bytes());
+            kept.push(stream);
+        }
+    });
+    port
+}
+
+#[test]
+fn nobody_there_is_told_with_the_address_and_without_the_password() {
+    let port = free_port();
+    let text = failure(&format!("nats://bob:secret@127.0.0.1:{port}"));
+    assert!(
+        text.contains(&format!("connect to nats://127.0.0.1:{port}: ")),
+        "{text}"
+    );
+    assert!(text.contains("refused"), "{text}");
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up_in_time() {
+    let text = failure(&format!("nats://secret@127.0.0.1:{}", says("")));
+    assert!(
+        text.contains("no answer within 5 s") || text.contains("timed out"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_server_of_another_kind_is_told_of() {
+    let text = failure(&format!(
+        "nats://secret@127.0.0.1:{}",
+        says("220 mail ready\r\n")
+    ));
+    assert!(text.contains("connect to nats://127.0.0.1:"), "{text}");
+}
+
+#[test]
+fn wrong_credentials_are_told_apart_from_a_server_that_is_away() {
+    let Some(server) = Server::start_with(&["-js", "--user", "bob", "--pass", "right"]) else {
+        return;
+    };
+    let port = server.port();
+    let right = Client::connect(&format!("nats://bob:right@127.0.0.1:{port}"));
+    right.expect("that is the password");
+    for wrong in ["bob:secret@", "secret@", ""] {
+        let text = failure(&format!("nats://{wrong}127.0.0.1:{port}"));
+        assert!(text.contains("refuses our user"), "{text}");
+    }
+}
+
+#[test]
+fn a_server_without_jetstream_says_how_to_turn_it_on() {
+    let Some(server) = Server::start_with(&[]) else {
+        return;
+    };
+    let text = failure(&server.url());
+    assert!(text.contains("start nats-server with -js"), "{text}");
+}
+
+#[test]
+fn a_server_that_is_too_old_is_told_of_with_its_version() {
+    // It answers the first ping, so that the client takes it for connected.
+    let greeting = "INFO {\"server_id\":\"x\",\"version\":\"2.2.6\",\"proto\":1,\"headers\":true,\
+                    \"jetstream\":true,\"max_payload\":1048576}\r\nPONG\r\n";
+    let text = failure(&format!("nats://secret@127.0.0.1:{}", says(greeting)));
+    assert!(text.contains("version 2.2.6, queues need 2.9"), "{text}");
+}
+
+#[test]
+fn a_stream_of_another_layout_is_left_as_it_is() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let client = server.client();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let other = async_nats::connect(server.url())
+            .await
+            .expect("it is there");
+        let config = async_nats::jetstream::stream::Config {
+            name: "tm-queue-tasks".to_string(),
+            subjects: vec!["tm.queue.tasks".to_string()],
+            ..Default::default()
+        };
+        let made = async_nats::jetstream::new(other)
+            .create_stream(config)
+            .await;
+        made.expect("a stream of somebody else's");
+    });
+    for error in [
+        client.create("tasks", &Layout::default()).err(),
+        client.queue::<u32>("tasks").err(),
+    ] {
+        let text = error.expect("it is not ours").to_string();
+        assert!(
+            text.contains("tm-queue-tasks is there with another layout"),
+            "{text}"
+        );
+        assert!(text.contains(&server.url()), "{text}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_of_put_and_not_a_full_queue() {
+    let Some(server) = Server::configured("jetstream { max_file_store: 200KB }") else {
+        return;
+    };
+    let client = server.client_with(&Layout::default());
+    let tasks = client.queue::<String>("tasks").expect("it is there");
+    let long = "x".repeat(50_000);
+    let error = (0..10).find_map(|_| tasks.put(&long).err());
+    let text = error.expect("there is no room for all").to_string();
+    assert!(text.contains("store an item"), "{text}");
+    assert!(
+        text.contains("resource") || text.contains("storage"),
+        "{text}"
+    );
+    assert!(
+        tasks.len().expect("it answers") > 0,
+        "what was stored is there"
+    );
+}
+
+#[test]
+fn an_item_that_is_too_long_is_refused_at_once() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let client = server.client_with(&Layout::default());
+    let tasks = client.queue::<String>("tasks").expect("it is there");
+    let error = tasks.put(&"x".repeat(2 << 20)).err();
+    assert!(matches!(error, Some(Error::TooLong(_))), "{error:?}");
+}
+
+#[test]
+fn more_replicas_than_nodes_are_refused() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let layout = Layout {
+        replicas: 3,
+        ..Layout::default()
+    };
+    let client = server.client().reconnect_within(Duration::from_secs(1));
+    let text = client
+        .create("tasks", &layout)
+        .err()
+        .expect("one node")
+        .to_string();
+    assert!(text.contains("create the queue `tasks"), "{text}");
+}
+
+#[test]
+fn a_queue_that_nobody_made_is_told_of() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let text = server
+        .client()
+        .queue::<u32>("tasks")
+        .err()
+        .expect("none")
+        .to_string();
+    assert!(
+        text.contains("no stream tm-queue-tasks at nats://"),
+        "{text}"
+    );
+    let text = server
+        .client()
+        .queue::<u32>("a.b")
+        .err()
+        .expect("no name")
+        .to_string();
+    assert!(text.contains("A-Z a-z 0-9"), "{text}");
+}

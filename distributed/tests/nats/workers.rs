@@ -1,0 +1,189 @@
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use distributed::nats::{Client, Layout};
+use distributed::{Error, Worker};
+
+use crate::server::{DEADLINE, Server};
+
+fn pair(server: &Server, lease: Duration) -> Client {
+    let layout = Layout {
+        redeliver: true,
+        lease,
+        max_deliveries: 2,
+        ..Layout::default()
+    };
+    let client = server.client_with(&layout);
+    client
+        .create("results", &Layout::default())
+        .expect("a queue");
+    client
+}
+
+fn square(n: &u64) -> Result<u64, Infallible> {
+    Ok(n * n)
+}
+
+#[test]
+fn every_task_has_one_result_whatever_the_number_of_threads() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let client = pair(&server, DEADLINE);
+    for concurrency in [1, 4] {
+        let tasks = client.queue::<u64>("tasks").expect("it is there");
+        tasks
+            .put_many(&(0..500).collect::<Vec<_>>())
+            .expect("they are stored");
+        let worker = Worker::new()
+            .concurrency(concurrency)
+            .idle(Duration::from_millis(300));
+        let worked = worker
+            .run(&client, "tasks", "results", square)
+            .expect("it works");
+        assert_eq!((worked.done, worked.failed), (500, 0));
+        tasks.join().expect("all are done");
+        let results = client.queue::<u64>("results").expect("it is there");
+        let mut got = BTreeSet::new();
+        while got.len() < 500 {
+            got.extend(
+                results
+                    .get_many(100, Some(DEADLINE))
+                    .expect("there are more"),
+            );
+        }
+        assert_eq!(got, (0..500).map(|n| n * n).collect());
+        assert!(results.is_empty().expect("it answers"));
+    }
+}
+
+#[test]
+fn long_tasks_are_not_kept_from_a_worker_that_has_nothing_to_do() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let client = pair(&server, DEADLINE);
+    let tasks = client.queue::<u64>("tasks").expect("it is there");
+    tasks.put_many(&[0; 4]).expect("they are stored");
+    // Each holds its task until both have one: a worker that took two would wait for itself.
+    let meeting = std::sync::Barrier::new(2);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let worker = Worker::new().idle(Duration::from_millis(300));
+                let worked = worker.run(&client, "tasks", "results", |_: &u64| {
+                    meeting.wait();
+                    thread::sleep(Duration::from_millis(150));
+                    Ok::<u64, Infallible>(0)
+                });
+                assert_eq!(worked.expect("it works").done, 2);
+            });
+        }
+    });
+}
+
+#[test]
+fn work_that_fails_or_panics_is_tried_again_and_then_a_dead_letter() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let client = pair(&server, DEADLINE);
+    let tasks = client.queue::<u64>("tasks").expect("it is there");
+    tasks.put_many(&[1, 2, 3]).expect("they are stored");
+    let tries = AtomicU32::new(0);
+    let worker = Worker::new().idle(Duration::from_secs(3));
+    let worked = worker.run(&client, "tasks", "results", |n: &u64| match n {
+        1 => {
+            tries.fetch_add(1, SeqCst);
+            Err("it is one".to_string())
+        }
+        2 => panic!("it is two"),
+        _ => Ok(*n),
+    });
+    let worked = worked.expect("it works");
+    assert_eq!((worked.done, worked.failed, tries.load(SeqCst)), (1, 4, 2));
+    let dead = client.queue::<u64>("tasks.dead").expect("it is there");
+    let letters = Mutex::new(BTreeSet::new());
+    for _ in 0..2 {
+        let letter = dead.lease(Some(DEADLINE), None).expect("there are two");
+        let (deliveries, reason) = letter.death().expect("it is a dead letter");
+        letters
+            .lock()
+            .unwrap()
+            .insert((*letter.item(), deliveries, reason.to_string()));
+        letter.done().expect("it is ours");
+    }
+    let want = [
+        (1, 2, "it is one".to_string()),
+        (2, 2, "the worker panicked: it is two".to_string()),
+    ];
+    assert_eq!(
+        letters.into_inner().expect("no panic"),
+        BTreeSet::from(want)
+    );
+}
+
+#[test]
+fn an_item_of_another_type_harms_no_worker() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let client = pair(&server, DEADLINE);
+    let texts = client.queue::<String>("tasks").expect("it is there");
+    texts
+        .put(&"not a number".to_string())
+        .expect("it is stored");
+    let tasks = client.queue::<u64>("tasks").expect("it is there");
+    assert!(matches!(
+        tasks.get_timeout(DEADLINE),
+        Err(Error::Json { .. })
+    ));
+    tasks.put(&3).expect("it is stored");
+    let worker = Worker::new().idle(Duration::from_secs(3));
+    let worked = worker
+        .run(&client, "tasks", "results", square)
+        .expect("it works");
+    assert_eq!((worked.done, worked.failed), (1, 1));
+    let dead = client.queue::<String>("tasks.dead").expect("it is there");
+    let letter = dead.lease(Some(DEADLINE), None).expect("there is one");
+    let (_, reason) = letter.death().expect("it is a dead letter");
+    assert!(reason.contains("not a u64"), "{reason}");
+}
+
+#[test]
+fn a_worker_that_is_stopped_finishes_what_it_is_at_and_gives_back_the_rest() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let client = pair(&server, DEADLINE);
+    let tasks = client.queue::<u64>("tasks").expect("it is there");
+    tasks
+        .put_many(&(0..200).collect::<Vec<_>>())
+        .expect("they are stored");
+    let stop = Arc::new(AtomicBool::new(false));
+    let worker = Worker::new().stop(stop.clone());
+    let worked = worker.run(&client, "tasks", "results", |n: &u64| {
+        if *n == 100 {
+            stop.store(true, SeqCst);
+        }
+        Ok::<u64, Infallible>(*n)
+    });
+    let worked = worked.expect("it works");
+    assert_eq!(worked.done, 101);
+    let results = client.queue::<u64>("results").expect("it is there");
+    assert_eq!(results.len().expect("it answers"), 101);
+    // What it gave back is there at once, though leases last longer than this test may.
+    let mut left = BTreeSet::new();
+    while left.len() < 99 {
+        left.extend(
+            tasks
+                .get_many(99, Some(DEADLINE / 4))
+                .expect("there are more"),
+        );
+    }
+    assert_eq!(left, (101..200).collect());
+}
