@@ -1,121 +1,147 @@
-use std::any;
-use std::collections::BTreeSet;
-use std::marker::PhantomData;
-use std::sync::Mutex;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::connection::{Connection, Target, request};
-use crate::pickle::{self, Encoder, Pickle, Span};
+#[cfg(feature = "nats")]
+use crate::nats;
 use crate::server::Status;
-use crate::{Error, Result};
+use crate::{Durability, Error, QueueOptions, Result, manager};
 
-/// The longest pause between two attempts to reach a server that is away.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long the end of a queue may take that tells its server so.
-const FAREWELL: Duration = Duration::from_secs(1);
-
-/// A client of a server of queues; from [`Manager::connect`](crate::Manager::connect).
+/// A client of the place where queues are: of a manager, from
+/// [`Manager::connect`](crate::Manager::connect), or of an engine, from
+/// [`connect`](crate::connect()).
 #[derive(Clone, Debug)]
-pub struct Client {
-    pub(crate) target: Target,
-    patience: Duration,
+pub struct Client(Place);
+
+#[derive(Clone, Debug)]
+enum Place {
+    Manager(manager::Client),
+    #[cfg(feature = "nats")]
+    Engine(nats::Client),
+}
+
+/// A call that both places have.
+macro_rules! either {
+    ($either:expr, $place:ident, $there:ident => $call:expr) => {
+        match $either {
+            $place::Manager($there) => $call,
+            #[cfg(feature = "nats")]
+            $place::Engine($there) => $call,
+        }
+    };
 }
 
 impl Client {
-    pub(crate) fn new(target: Target) -> Client {
-        Client {
-            target,
-            patience: Duration::ZERO,
-        }
+    pub(crate) fn of_manager(client: manager::Client) -> Client {
+        Client(Place::Manager(client))
     }
 
-    /// How long a call tries to reach a server that has gone away, with longer and longer pauses;
-    /// zero, the default, is not at all. It holds for queues that are opened afterwards.
+    #[cfg(feature = "nats")]
+    pub(crate) fn of_engine(client: nats::Client) -> Client {
+        Client(Place::Engine(client))
+    }
+
+    /// How long a call tries to reach a server that has gone away, with longer and longer pauses.
+    /// It holds for queues that are opened afterwards.
     ///
-    /// A call that the loss interrupted is made again. The server may have done it before: a `put`
-    /// can put twice, and a `get` lose what it was handed, unless the queue redelivers. What was in
-    /// the queues of a server that died is lost; they are there again, and empty.
-    pub fn reconnect_within(mut self, time: Duration) -> Client {
-        self.patience = time;
-        self
+    /// Unless it is said, not at all for a manager: a call that the loss interrupted is made
+    /// again, and the server may have done it before. A `put` can put twice, and a `get` lose what
+    /// it was handed, unless the queue redelivers. What was in the queues of a manager that died
+    /// is lost; they are there again, and empty.
+    ///
+    /// On an engine, 30 s: nothing that was put is lost or put twice.
+    pub fn reconnect_within(self, time: Duration) -> Client {
+        Client(match self.0 {
+            Place::Manager(client) => Place::Manager(client.reconnect_within(time)),
+            #[cfg(feature = "nats")]
+            Place::Engine(client) => Place::Engine(client.reconnect_within(time)),
+        })
     }
 
-    /// Opens a queue of the server: Python's `manager.get_task_queue()`. Each queue has a
-    /// connection of its own, so one that waits holds up no other.
+    /// Opens a queue: Python's `manager.get_task_queue()`. One that waits holds up no other.
     ///
     /// # Errors
     ///
-    /// [`Error::NoQueue`] when the server has none of this name, [`Error::Closed`] when it is gone
-    /// since; else those of [`Manager::connect`](crate::Manager::connect).
+    /// [`Error::NoQueue`] when there is none of this name, [`Error::Closed`] when the manager is
+    /// gone since; [`Error::Engine`] when the stream of this name is none of ours. Else those of
+    /// [`connect`](crate::connect()).
     pub fn queue<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Queue<T>> {
-        let mut client = self.clone();
-        let (ident, methods) = client.create(name)?;
-        Ok(Queue {
-            name: name.to_string(),
-            methods,
-            state: Mutex::new(State {
-                client,
-                ident,
-                connection: None,
-            }),
-            items: PhantomData,
-        })
+        Ok(Queue(match &self.0 {
+            Place::Manager(client) => There::Manager(client.queue(name)?),
+            #[cfg(feature = "nats")]
+            Place::Engine(client) => There::Engine(client.queue(name)?),
+        }))
+    }
+
+    /// Makes a queue on an engine, and its dead letters; of one that is there, it changes size,
+    /// lease and replicas. A manager has the queues that it was started with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoQueue`] for a manager; [`Error::Engine`] when the stream of this name is none of
+    /// ours, or the server refuses: more replicas than nodes, no room on its disk, no permission.
+    pub fn create(&self, queue: impl Into<QueueOptions>) -> Result<()> {
+        let queue = queue.into();
+        match &self.0 {
+            Place::Manager(_) => Err(no_engine(queue.name())),
+            #[cfg(feature = "nats")]
+            Place::Engine(client) => client.create(&queue),
+        }
+    }
+
+    /// Empties a queue of an engine: what waits and what is out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoQueue`] for a manager, else those of [`queue`](Client::queue).
+    pub fn purge(&self, name: &str) -> Result<()> {
+        match &self.0 {
+            Place::Manager(_) => Err(no_engine(name)),
+            #[cfg(feature = "nats")]
+            Place::Engine(client) => client.purge(name),
+        }
     }
 
     /// What the server says of its connections and queues.
     ///
     /// # Errors
     ///
-    /// [`Error::Remote`] from a server of CPython, which does not have it; else those of
-    /// [`queue`](Client::queue).
+    /// [`Error::Remote`] from a server of CPython, which does not have it; [`Error::Engine`] from
+    /// an engine that does not answer; else those of [`queue`](Client::queue).
     pub fn status(&self) -> Result<Status> {
-        self.clone().once("status", |_| {}, read::<Status>)
+        either!(&self.0, Place, client => client.status())
     }
 
-    /// Opens a queue and refers to it; its ident and its methods.
-    fn create(&mut self, name: &str) -> Result<(String, BTreeSet<String>)> {
-        let created = self.once("create", |args| _ = args.str(name), read);
-        created.map_err(|error| match error {
-            Error::Remote { class, text } => Error::NoQueue {
-                name: name.to_string(),
-                said: format!("{class}: {text}"),
-            },
-            error => error,
-        })
-    }
-
-    /// Calls the manager itself, which takes a connection for each call.
-    pub(crate) fn once<R>(
-        &mut self,
-        method: &str,
-        args: impl FnOnce(&mut Encoder),
-        read: impl FnOnce(&Pickle, Span) -> Result<R>,
-    ) -> Result<R> {
-        let mut connection = self.connect()?;
-        connection.call(&mut request(None, method, args), read)
-    }
-
-    /// A connection to a server that was there before: if nobody listens, it has gone.
-    fn connect(&mut self) -> Result<Connection> {
-        self.target
-            .connect()
-            .map_err(|error| match error.is_refused() {
-                true => Error::Closed,
-                false => error,
-            })
+    /// What of a queue survives a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`queue`](Client::queue).
+    pub fn durability(&self, name: &str) -> Result<Durability> {
+        match &self.0 {
+            Place::Manager(_) => Ok(Durability::Memory),
+            #[cfg(feature = "nats")]
+            Place::Engine(client) => client.durability(name),
+        }
     }
 }
 
-/// A queue on a server: Python's proxy of a `queue.Queue`.
+fn no_engine(queue: &str) -> Error {
+    Error::NoQueue {
+        name: queue.to_string(),
+        said: "a manager has the queues that it was started with".to_string(),
+    }
+}
+
+/// A queue: on a manager, Python's proxy of a `queue.Queue`; on an engine, a stream.
 ///
-/// First in, first out. Items are pickles: what a `T` is in Python, [`pickle`](crate::pickle) says.
-/// Threads may share a queue, but a call waits for the one before; a thread that waits in `get`
-/// takes a queue of its own. A server whose machine is gone without a word is noticed within some
-/// 90 s.
+/// First in, first out, but for items that come back. Threads may share a queue, but a call waits
+/// for the one before; a thread that waits in `get` takes a queue of its own.
+///
+/// On a manager, items are pickles: what a `T` is in Python, [`pickle`](crate::pickle) says. A
+/// server whose machine is gone without a word is noticed within some 90 s. On an engine, items are
+/// JSON. What else differs, [`growing`](crate::growing) has in a table.
 ///
 /// # Examples
 ///
@@ -134,30 +160,25 @@ impl Client {
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Queue<T> {
-    name: String,
-    /// What the server offers: more than Python's methods, if it is one of ours.
-    methods: BTreeSet<String>,
-    state: Mutex<State>,
-    items: PhantomData<fn(T) -> T>,
-}
+pub struct Queue<T>(There<T>);
 
 #[derive(Debug)]
-struct State {
-    client: Client,
-    ident: String,
-    connection: Option<Connection>,
+enum There<T> {
+    Manager(manager::Queue<T>),
+    #[cfg(feature = "nats")]
+    Engine(nats::Queue<T>),
 }
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Puts an item at the end, and waits for room as long as it takes. When it returns, the
-    /// server has it.
+    /// server has it; an engine, on as many nodes as the queue has replicas.
     ///
     /// # Errors
     ///
-    /// [`Error::Item`] when the item has no counterpart in Python, [`Error::Remote`] when it is
-    /// over the server's limit, [`Error::Closed`] when the server is gone: it may have got the
-    /// item or not.
+    /// [`Error::Item`] when the item has no counterpart in Python, [`Error::Json`] when it has none
+    /// in JSON, [`Error::Remote`] or [`Error::TooLong`] when it is over the server's limit,
+    /// [`Error::Closed`] when the manager is gone: it may have got the item or not.
+    /// [`Error::Engine`] when the engine cannot store it or is away for too long.
     pub fn put(&self, item: &T) -> Result<()> {
         self.put_within(item, None)
     }
@@ -181,38 +202,35 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     }
 
     fn put_within(&self, item: &T, timeout: Option<Duration>) -> Result<()> {
-        let code = code(item)?;
-        let args = |args: &mut Encoder| waiting(args.item(&code), timeout);
-        self.call("put", args, nothing)
+        either!(&self.0, There, queue => queue.put_within(item, timeout))
     }
 
-    /// Puts all items at the end, next to each other, in one message. Waits until there is room for
-    /// all. On a server of CPython, which lacks it, it puts one after the other.
+    /// Puts all items at the end.
+    ///
+    /// On a manager, next to each other, in one message, when there is room for all; on a server of
+    /// CPython, which lacks that, one after the other. On an engine, several at a time: others may
+    /// put between them, and one that had to be put again is behind those after it.
     ///
     /// # Errors
     ///
-    /// Those of [`put`](Queue::put); [`Error::Remote`] when there can never be room for so many.
+    /// Those of [`put`](Queue::put), and an engine may have some of the items then;
+    /// [`Error::Remote`] when a manager can never have room for so many.
     pub fn put_many(&self, items: &[T]) -> Result<()> {
-        if !self.methods.contains("put_many") {
-            return items.iter().try_for_each(|item| self.put(item));
-        }
-        let codes = items.iter().map(code).collect::<Result<Vec<_>>>()?;
-        let args = |args: &mut Encoder| {
-            args.list();
-            codes.iter().for_each(|code| _ = args.item(code));
-            args.appends();
-        };
-        self.call("put_many", args, nothing)
+        either!(&self.0, There, queue => queue.put_many(items))
     }
 
     /// Takes the first item, and waits for one as long as it takes.
     ///
-    /// A client that dies in here takes no item with it.
+    /// A client that dies in here takes no item with it. Where the queue redelivers, the item stays
+    /// ours until the next `get` or [`task_done`](Queue::task_done), and goes back if neither comes:
+    /// by the end of the process, or of this handle.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] when the server is gone; [`Error::Item`] when the item is not a `T`: it is
-    /// taken, and its pickle is in the error.
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
+    /// long. [`Error::Item`] when the item is not a `T`: as in Python, it is taken and lost, unless
+    /// the queue redelivers. [`Error::Json`] is its like on an engine, where the item comes back
+    /// later, and is a dead letter in the end.
     pub fn get(&self) -> Result<T> {
         self.get_within(None)
     }
@@ -236,40 +254,29 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     }
 
     fn get_within(&self, timeout: Option<Duration>) -> Result<T> {
-        self.call("get", |args| waiting(args, timeout), item)
+        either!(&self.0, There, queue => queue.get_within(timeout))
     }
 
-    /// Takes up to `n` items, in one message: those that there are, or, if there are none, the
-    /// first ones that come. Waits for these no longer than `timeout`, and without limit if `None`.
+    /// Takes up to `n` items, at once: those that there are, or, if there are none, the first ones
+    /// that come. Waits for these no longer than `timeout`, and without limit if `None`.
     ///
     /// # Errors
     ///
     /// Those of [`get_timeout`](Queue::get_timeout); [`Error::Remote`] when `n` is 0.
     pub fn get_many(&self, n: usize, timeout: Option<Duration>) -> Result<Vec<T>> {
-        let args = |args: &mut Encoder| seconds(args.int(n as i128), timeout);
-        if self.methods.contains("get_many") {
-            return self.call("get_many", args, item);
-        }
-        let mut items = vec![self.get_within(timeout)?];
-        while items.len() < n {
-            match self.try_get() {
-                Err(Error::Empty) => break,
-                item => items.push(item?),
-            }
-        }
-        Ok(items)
+        either!(&self.0, There, queue => queue.get_many(n, timeout))
     }
 
     /// Takes the first item under a lease: it goes back to the queue unless
     /// [`done`](Lease::done) is called, whatever happens to this client.
     ///
     /// Waits for one no longer than `timeout`, and without limit if `None`. With `expires`, the
-    /// lease also ends after so long, for a client that hangs.
+    /// lease also ends after so long, for a client that hangs. A server of CPython has no leases:
+    /// from there an item is taken for good.
     ///
     /// # Errors
     ///
-    /// [`Error::Remote`] from a server of CPython, which does not have it; else those of
-    /// [`get_timeout`](Queue::get_timeout).
+    /// Those of [`get_timeout`](Queue::get_timeout).
     ///
     /// # Examples
     ///
@@ -292,44 +299,105 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         timeout: Option<Duration>,
         expires: Option<Duration>,
     ) -> Result<Lease<'_, T>> {
-        let args = |args: &mut Encoder| {
-            args.bool(true);
-            seconds(args, timeout);
-            seconds(args, expires);
-        };
-        let (id, item) = self.call("lease", args, item)?;
-        Ok(Lease {
-            item,
-            id: Some(id),
-            queue: self,
-        })
+        let mut leases = self.lease_many(1, timeout, expires)?;
+        Ok(leases.pop().expect("there is one, or it is Empty"))
     }
 
-    /// Counts one item as worked off: Python's `task_done`.
+    /// As [`lease`](Queue::lease), but up to `n` of those that there are.
+    ///
+    /// # Errors
+    ///
+    /// Those of `lease`.
+    pub fn lease_many(
+        &self,
+        n: usize,
+        timeout: Option<Duration>,
+        expires: Option<Duration>,
+    ) -> Result<Vec<Lease<'_, T>>> {
+        let manager = match &self.0 {
+            There::Manager(queue) => queue,
+            #[cfg(feature = "nats")]
+            There::Engine(queue) => {
+                let held = queue.lease_many(n, timeout, expires)?.into_iter();
+                let lease = |(item, held)| Lease {
+                    item,
+                    held: Held::Engine(held),
+                };
+                return Ok(held.map(lease).collect());
+            }
+        };
+        let mut leases = Vec::new();
+        let mut wait = timeout;
+        while leases.len() < n.max(1) {
+            match manager.lease(wait, expires) {
+                Ok((item, held)) => leases.push(Lease {
+                    item,
+                    held: Held::Manager(held),
+                }),
+                Err(Error::Empty) if !leases.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+            wait = Some(Duration::ZERO);
+        }
+        Ok(leases)
+    }
+
+    /// Puts the results of items in another queue, and then ends the leases. How many leases were
+    /// over before is the answer; their results are there all the same.
+    ///
+    /// On an engine each result goes under the id of its item: if an item is worked off twice, the
+    /// reader gets the result once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`put`](Queue::put), when all items go back.
+    pub fn finish<R: Serialize + DeserializeOwned>(
+        &self,
+        results: &Queue<R>,
+        finished: Vec<(Lease<'_, T>, R)>,
+    ) -> Result<usize> {
+        let (leases, values): (Vec<_>, Vec<_>) = finished.into_iter().unzip();
+        match &results.0 {
+            There::Manager(queue) if values.len() == 1 => queue.put_within(&values[0], None)?,
+            There::Manager(queue) => queue.put_many(&values)?,
+            #[cfg(feature = "nats")]
+            There::Engine(queue) => {
+                let ids = leases.iter().map(|lease| lease.id().unwrap_or_default());
+                queue.put_as(ids.zip(&values))?;
+            }
+        }
+        let ended = leases.into_iter().map(Lease::done);
+        Ok(ended.filter(Result::is_err).count())
+    }
+
+    /// Counts one item as worked off: Python's `task_done`. Where an engine's queue does not
+    /// redeliver, every item is, as it is got.
     ///
     /// # Errors
     ///
     /// [`Error::Remote`] when more are counted than were put, else those of [`len`](Queue::len).
     pub fn task_done(&self) -> Result<()> {
-        self.call("task_done", |_| {}, nothing)
+        either!(&self.0, There, queue => queue.task_done())
     }
 
-    /// Waits until every item that was put has been worked off: Python's `join`.
+    /// Waits until every item that was put has been worked off: Python's `join`. On an engine it
+    /// asks ten times in a second, and a dead letter counts as worked off.
     ///
     /// # Errors
     ///
     /// Those of [`len`](Queue::len).
     pub fn join(&self) -> Result<()> {
-        self.call("join", |_| {}, nothing)
+        either!(&self.0, There, queue => queue.join())
     }
 
     /// How many items wait: Python's `qsize`. Others may change that at any moment.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] when the server is gone.
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for
+    /// too long.
     pub fn len(&self) -> Result<usize> {
-        self.call("qsize", |_| {}, read)
+        either!(&self.0, There, queue => queue.len())
     }
 
     /// Whether no item waits: Python's `empty`.
@@ -338,87 +406,17 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// Those of [`len`](Queue::len).
     pub fn is_empty(&self) -> Result<bool> {
-        self.call("empty", |_| {}, read)
+        either!(&self.0, There, queue => queue.is_empty())
     }
 
-    /// Whether there is no room for another item: Python's `full`.
+    /// Whether there is no room for another item: Python's `full`. On an engine, items that are out
+    /// take room too.
     ///
     /// # Errors
     ///
     /// Those of [`len`](Queue::len).
     pub fn is_full(&self) -> Result<bool> {
-        self.call("full", |_| {}, read)
-    }
-}
-
-impl<T> Queue<T> {
-    fn call<R>(
-        &self,
-        method: &str,
-        args: impl Fn(&mut Encoder),
-        read: impl Fn(&Pickle, Span) -> Result<R>,
-    ) -> Result<R> {
-        let mut state = self.state.lock().unwrap();
-        let start = Instant::now();
-        let mut pause = Duration::from_millis(20);
-        let mut is_new = false;
-        loop {
-            match state.attempt(method, &args, &read) {
-                Err(Error::Closed) if start.elapsed() + pause < state.client.patience => {
-                    // Not all clients at the same moment.
-                    thread::sleep(pause.mul_f64(rand::random_range(0.5..1.0)));
-                    pause = (2 * pause).min(PAUSE_MAX);
-                }
-                // The server was restarted, and Python's gives its queues new idents then.
-                Err(Error::Remote { class, .. }) if class == "KeyError" && !is_new => {
-                    state.ident = state.client.create(&self.name)?.0;
-                    is_new = true;
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-}
-
-impl State {
-    fn attempt<R>(
-        &mut self,
-        method: &str,
-        args: impl Fn(&mut Encoder),
-        read: impl Fn(&Pickle, Span) -> Result<R>,
-    ) -> Result<R> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let mut connection = self.client.connect()?;
-                let name = |args: &mut Encoder| _ = args.str("Rust");
-                connection.call(&mut request(None, "accept_connection", name), nothing)?;
-                connection
-            }
-        };
-        let outcome = connection.call(&mut request(Some(&self.ident), method, args), read);
-        // Any other error is an answer, after which both sides are in step.
-        if !matches!(
-            outcome,
-            Err(Error::Closed | Error::Io { .. } | Error::Protocol(_))
-        ) {
-            self.connection = Some(connection);
-        }
-        outcome
-    }
-}
-
-impl<T> Drop for Queue<T> {
-    /// Ends the reference, for the sake of servers that count them. A server that is gone does not
-    /// mind.
-    fn drop(&mut self) {
-        let Ok(state) = self.state.get_mut() else {
-            return;
-        };
-        drop(state.connection.take());
-        state.client.target.time = FAREWELL;
-        let ident = |args: &mut Encoder| _ = args.str(&state.ident);
-        let _ = state.client.once("decref", ident, nothing);
+        either!(&self.0, There, queue => queue.is_full())
     }
 }
 
@@ -428,73 +426,132 @@ impl<T> Drop for Queue<T> {
 pub struct Lease<'q, T> {
     /// The item.
     pub item: T,
-    id: Option<u64>,
-    queue: &'q Queue<T>,
+    held: Held<'q, T>,
+}
+
+#[derive(Debug)]
+enum Held<'q, T> {
+    Manager(manager::Held<'q, T>),
+    #[cfg(feature = "nats")]
+    Engine(nats::Held<'q, T>),
 }
 
 impl<T> Lease<'_, T> {
+    /// What tells the item from all others, on an engine.
+    pub fn id(&self) -> Option<&str> {
+        match &self.held {
+            Held::Manager(_) => None,
+            #[cfg(feature = "nats")]
+            Held::Engine(held) => Some(held.id()),
+        }
+    }
+
+    /// How often the item was handed out, with this time, on an engine.
+    pub fn deliveries(&self) -> Option<u32> {
+        match &self.held {
+            Held::Manager(_) => None,
+            #[cfg(feature = "nats")]
+            Held::Engine(held) => Some(held.deliveries()),
+        }
+    }
+
+    /// Of a dead letter on an engine: how often it had been handed out, and why it is one.
+    pub fn death(&self) -> Option<(u32, &str)> {
+        match &self.held {
+            Held::Manager(_) => None,
+            #[cfg(feature = "nats")]
+            Held::Engine(held) => held.death(),
+        }
+    }
+
     /// Ends the lease: the item is worked off.
     ///
     /// # Errors
     ///
-    /// [`Error::Remote`] when the lease is over, and the item may have been given to another;
-    /// [`Error::Closed`] when the server is gone.
-    pub fn done(mut self) -> Result<()> {
-        let id = self.id.take().unwrap_or_default();
-        self.queue
-            .call("ack", |args| _ = args.int(id.into()), nothing)
+    /// [`Error::Remote`] or [`Error::LeaseOver`] when the lease is over, and the item may have been
+    /// given to another; [`Error::Closed`] when the manager is gone.
+    pub fn done(self) -> Result<()> {
+        either!(self.held, Held, held => held.done())
     }
-}
 
-impl<T> Drop for Lease<'_, T> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            let _ = self
-                .queue
-                .call("release", |args| _ = args.int(id.into()), nothing);
+    /// Says that the work failed: the item goes back.
+    ///
+    /// On an engine it comes again after a pause that grows with each time, from 1 s to 5 minutes,
+    /// and after its last delivery it is a dead letter with this reason.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Engine`] when the dead letter cannot be stored.
+    #[cfg_attr(not(feature = "nats"), expect(unused_variables))]
+    pub fn fail(self, reason: &str) -> Result<()> {
+        match self.held {
+            Held::Manager(_) => Ok(()),
+            #[cfg(feature = "nats")]
+            Held::Engine(held) => held.fail(reason),
         }
     }
 }
 
-/// The arguments `block` and `timeout`, as far as they are needed.
-fn waiting(args: &mut Encoder, timeout: Option<Duration>) {
-    match timeout {
-        None => {}
-        Some(Duration::ZERO) => _ = args.bool(false),
-        timeout => seconds(args.bool(true), timeout),
+/// Connects to the place of queues that `url` names.
+///
+/// - `tcp://host:5000` is a manager, whose key is the environment variable `MANAGER_AUTHKEY`, and
+///   without it the notebook's, `abc`.
+/// - `nats://host:4222`, or `tls://host:4222` for encryption, is an engine, with the feature `nats`:
+///   `nats://user:password@host:4222,host2:4222/namespace?monitor=http://host:8222`. A name alone
+///   before the `@` is a token. The path keeps the queues of several programs apart. The options
+///   `creds`, `nkey`, `ca`, `cert` and `key` are files, as NATS's tools have them; `monitor` is
+///   where the server tells how it writes to disk.
+///
+/// Calls block; in an asynchronous program they belong where blocking is allowed, and panic in a
+/// task of tokio elsewhere.
+///
+/// # Errors
+///
+/// [`Error::Address`] when that is no such URL, or the feature is off; [`Error::Io`] when nobody
+/// listens there or a file cannot be read; [`Error::Auth`] for another key; [`Error::Engine`] when
+/// the engine refuses us, is too old, has JetStream off, or does not answer within 5 s. None
+/// repeats a secret of the URL.
+///
+/// # Examples
+///
+/// ```
+/// use distributed::{Error, Manager};
+///
+/// let server = Manager::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// # if std::env::var_os("MANAGER_AUTHKEY").is_some() { return Ok::<(), Error>(()) }
+/// let client = distributed::connect(&format!("tcp://{}", server.address()))?;
+/// client.queue::<u32>("tasks")?.put(&34)?;
+/// assert!(matches!(distributed::connect("http://localhost"), Err(Error::Address(_))));
+/// # Ok::<(), Error>(())
+/// ```
+pub fn connect(url: &str) -> Result<Client> {
+    connect_within(Duration::ZERO, url)
+}
+
+/// As [`connect`](connect()), for a client that may start before its server: tries again for `time`
+/// while nobody listens there, and waits until then for a queue that is not on the engine yet.
+///
+/// # Errors
+///
+/// Those of `connect`, from the last try.
+pub fn connect_within(time: Duration, url: &str) -> Result<Client> {
+    let until = Instant::now() + time;
+    match url.split_once("://") {
+        Some(("tcp", address)) => {
+            let key = std::env::var_os("MANAGER_AUTHKEY");
+            let key = key.map_or(b"abc".to_vec(), |key| key.into_encoded_bytes());
+            crate::Manager::connect_within(until - Instant::now(), address, &key)
+        }
+        #[cfg(feature = "nats")]
+        Some(("nats" | "tls", _)) => nats::Client::connect_until(until, url).map(Client::of_engine),
+        #[cfg(not(feature = "nats"))]
+        Some(("nats" | "tls", _)) => Err(Error::Address(
+            "this program was built without the feature nats (cargo run --features \
+             distributed/nats)"
+                .to_string(),
+        )),
+        _ => Err(Error::Address(
+            "expected tcp://HOST:PORT, nats://HOST:PORT or tls://HOST:PORT".to_string(),
+        )),
     }
-}
-
-fn seconds(args: &mut Encoder, time: Option<Duration>) {
-    // Python's own clock cannot add up to much more.
-    const FOREVER: f64 = 1e9;
-    match time.map(|time| time.as_secs_f64()) {
-        Some(seconds) if seconds < FOREVER => args.float(seconds),
-        _ => args.none(),
-    };
-}
-
-fn code<T: Serialize>(item: &T) -> Result<Vec<u8>> {
-    pickle::to_item(item).map_err(|source| Error::Item {
-        item_type: any::type_name::<T>(),
-        source,
-        pickle: Vec::new(),
-    })
-}
-
-fn item<T: DeserializeOwned>(reply: &Pickle, value: Span) -> Result<T> {
-    pickle::from_value(reply, value.value).map_err(|source| Error::Item {
-        item_type: any::type_name::<T>(),
-        source,
-        pickle: reply.part(value).unwrap_or_default(),
-    })
-}
-
-fn read<R: DeserializeOwned>(pickle: &Pickle, value: Span) -> Result<R> {
-    let read = pickle::from_value(pickle, value.value);
-    read.map_err(|error| Error::Protocol(format!("an unexpected reply: {error}")))
-}
-
-pub(crate) fn nothing(_: &Pickle, _: Span) -> Result<()> {
-    Ok(())
 }

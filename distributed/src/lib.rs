@@ -10,7 +10,10 @@
 //! - [`handshake`]: how both sides prove that they know the key.
 //! - `frame`, `protocol`: messages, requests and replies.
 //! - `server`: the queues, and a task for each connection.
-//! - `connection`, `client`: a queue as its users see it.
+//! - `client`: a queue as its users see it; on a manager by `connection` and `manager`, on an
+//!   engine by `nats`.
+//! - [`Worker`]: takes tasks and puts results, in several threads.
+//! - [`growing`]: what an engine is for, and what differs there.
 //! - [`options`]: the command lines of the chapter's programs.
 //!
 //! # Coming from `multiprocessing.managers`
@@ -44,11 +47,14 @@ use std::time::{Duration, Instant};
 
 mod client;
 mod connection;
+mod durability;
 mod error;
 mod frame;
+pub mod growing;
 pub mod handshake;
+mod manager;
 #[cfg(feature = "nats")]
-pub mod nats;
+mod nats;
 pub mod options;
 pub mod pickle;
 mod protocol;
@@ -58,13 +64,15 @@ pub mod security;
 mod server;
 mod worker;
 
-pub use client::{Client, Lease, Queue};
+pub use client::{Client, Lease, Queue, connect, connect_within};
+pub use durability::Durability;
 pub use error::{Error, Result};
 pub use server::{Builder, QueueOptions, QueueStatus, Server, Status, Stopper};
 
+pub use worker::{Worked, Worker};
+
 /// How long a connection and its handshake may take.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
-pub use worker::{Worked, Worker};
 
 /// Where both sides begin: Python's `multiprocessing.managers.BaseManager`.
 ///
@@ -101,7 +109,7 @@ impl Manager {
         if key.is_empty() {
             return Err(Error::EmptyKey);
         }
-        let mut client = Client::new(connection::Target {
+        let mut client = manager::Client::new(connection::Target {
             address: address.to_string(),
             key: key.to_vec(),
             bare: handshake::Digest::Md5,
@@ -110,9 +118,9 @@ impl Manager {
         let mut connection = client.target.connect()?;
         connection.call(
             &mut connection::request(None, "dummy", |_| {}),
-            client::nothing,
+            manager::nothing,
         )?;
-        Ok(client)
+        Ok(Client::of_manager(client))
     }
 
     /// As [`connect`](Manager::connect), for a client that may start before its server: tries

@@ -10,11 +10,12 @@
 //! - `pull`: fetching items.
 //! - `leases`: items that are out, and kept so.
 //! - `queue`: a queue as its users see it.
+//! - `presence`: who is connected.
 //! - `status`: what the engine says of its queues, and of what it survives.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{io, process, thread};
+use std::{fmt, io, process, thread};
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{Context, ContextBuilder};
@@ -25,23 +26,20 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::{Error, Result};
+use crate::{CONNECT_TIME, Durability, Error, QueueOptions, Result, Status};
 
 mod address;
 mod layout;
 mod leases;
+mod presence;
 mod publish;
 mod pull;
 mod queue;
 mod status;
 
 use address::Address;
-pub use layout::Layout;
-pub use queue::{Lease, Queue};
-pub use status::{Durability, QueueStatus};
+pub(crate) use queue::{Held, Queue};
 
-/// How long it may take to connect.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long the answer to one request may take.
 const REQUEST_TIME: Duration = Duration::from_secs(3);
 /// How long a call goes on trying when the engine is away. The leader of a stream that dies has a
@@ -87,10 +85,8 @@ impl Drop for Engine {
 }
 
 /// A client of an engine.
-///
-/// Its calls block; inside an asynchronous program they belong in `spawn_blocking`.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     engine: Arc<Engine>,
     patience: Duration,
     /// Until when a queue that is not there is waited for.
@@ -98,32 +94,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the engine at `url`, `nats://` or `tls://` for encryption:
-    /// `nats://user:password@host:4222,host2:4222/namespace?monitor=http://host:8222`.
-    ///
-    /// A name alone before the `@` is a token. The path keeps the queues of several programs
-    /// apart. Options are files: `creds`, `nkey`, `ca`, `cert` and `key`, as the nats tools have
-    /// them; and `monitor`, where the server tells how it writes to disk.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Address`] when that is no such URL, [`Error::Io`] when nobody listens there or a
-    /// file cannot be read, [`Error::Engine`] when the server refuses us, is too old or has
-    /// JetStream off, or when it does not answer within 5 s.
-    pub fn connect(url: &str) -> Result<Client> {
-        Client::connect_within(Duration::ZERO, url)
-    }
-
-    /// As [`connect`](Client::connect), for a client that may start before the engine or before
-    /// the queues: it tries again for `time` while nobody listens, and a queue that is not there
-    /// is waited for until then.
-    ///
-    /// # Errors
-    ///
-    /// Those of `connect`, from the last try.
-    pub fn connect_within(time: Duration, url: &str) -> Result<Client> {
+    /// Connects, and tries again until that moment while nobody listens.
+    pub(crate) fn connect_until(start_until: Instant, url: &str) -> Result<Client> {
         let address: Address = url.parse()?;
-        let start_until = Instant::now() + time;
         loop {
             match connect(&address) {
                 Err(error) if error.is_refused() && Instant::now() < start_until => {
@@ -140,36 +113,17 @@ impl Client {
         }
     }
 
-    /// How long a call tries to reach an engine that has gone away; 30 s unless it is set. It holds
-    /// for queues that are opened afterwards.
-    pub fn reconnect_within(mut self, time: Duration) -> Client {
+    pub(crate) fn reconnect_within(mut self, time: Duration) -> Client {
         self.patience = time;
         self
     }
 
-    /// The server as the URL has it, without what is secret.
-    pub fn address(&self) -> String {
-        self.engine.address.to_string()
-    }
-
-    /// Makes a queue, or changes its size, lease and replicas if it is there.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Engine`] when the stream of this name is not one of ours, or the server refuses:
-    /// more replicas than nodes, no room on its disk, no permission.
-    pub fn create(&self, name: &str, layout: &Layout) -> Result<()> {
-        let made = layout::create(&self.engine, name, layout, self.patience);
+    pub(crate) fn create(&self, queue: &QueueOptions) -> Result<()> {
+        let made = layout::create(&self.engine, queue, self.patience);
         self.engine.wait(made)
     }
 
-    /// Opens a queue; one named `<name>.dead` has the dead letters of the other.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoQueue`] when there is none of this name, [`Error::Engine`] when its stream is
-    /// none of ours.
-    pub fn queue<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Queue<T>> {
+    pub(crate) fn queue<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Queue<T>> {
         loop {
             match Queue::open(&self.engine, name, self.patience) {
                 Err(Error::NoQueue { .. }) if Instant::now() < self.start_until => {
@@ -180,33 +134,27 @@ impl Client {
         }
     }
 
-    /// Empties a queue: what waits and what is out.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`queue`](Client::queue).
-    pub fn purge(&self, name: &str) -> Result<()> {
-        self.engine
-            .wait(layout::purge(&self.engine, name, self.patience))
+    pub(crate) fn purge(&self, name: &str) -> Result<()> {
+        let purged = layout::purge(&self.engine, name, self.patience);
+        self.engine.wait(purged)
     }
 
-    /// What the engine says of its queues.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Engine`] when it does not answer.
-    pub fn status(&self) -> Result<Vec<QueueStatus>> {
+    pub(crate) fn status(&self) -> Result<Status> {
         self.engine.wait(status::status(&self.engine))
     }
 
-    /// What of a queue survives a loss of power.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`queue`](Client::queue).
-    pub fn durability(&self, name: &str) -> Result<Durability> {
-        self.engine
-            .wait(status::durability(&self.engine, name, self.patience))
+    pub(crate) fn durability(&self, name: &str) -> Result<Durability> {
+        let durability = status::durability(&self.engine, name, self.patience);
+        self.engine.wait(durability)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let address = self.engine.address.to_string();
+        f.debug_struct("Client")
+            .field("address", &address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -259,6 +207,7 @@ fn connect(address: &Address) -> Result<Engine> {
         runtime: Some(runtime),
     };
     check(&engine)?;
+    presence::answer(&engine);
     Ok(engine)
 }
 

@@ -1,15 +1,20 @@
 //! The command lines of the chapter's programs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use std::{env, fs, io};
 
+use anyhow::Context;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use tracing_subscriber::EnvFilter;
 
-use crate::{Builder, Error, Manager, QueueOptions, Result};
+use crate::{Builder, Client, Error, Manager, QueueOptions, Result, Server};
 
 /// Serve two queues, put tasks in one, and print the results that workers put in the other.
 #[derive(Debug, clap::Parser)]
@@ -17,6 +22,19 @@ pub struct Master {
     /// Address to serve the queues on
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
     pub bind: String,
+    /// Have the queues on an engine instead: nats://HOST:PORT, with user:password@, /NAMESPACE and
+    /// ?monitor=http://HOST:PORT as need be
+    #[arg(long, value_name = "URL", conflicts_with = "bind")]
+    pub queues: Option<String>,
+    /// On how many nodes of the engine each task is stored: 1, 3 or 5
+    #[arg(long, default_value_t = 1, requires = "queues")]
+    replicas: usize,
+    /// After how long without a sign of life a worker's tasks go to another one
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, requires = "queues")]
+    lease: Duration,
+    /// Empty the queues of what an earlier run left on the engine
+    #[arg(long, requires = "queues")]
+    purge: bool,
     /// How long to wait for each result
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub timeout: Duration,
@@ -29,6 +47,34 @@ pub struct Master {
 }
 
 impl Master {
+    /// Serves the queues, or makes them on the engine; and a client of them. At an engine it says
+    /// on standard error what a loss of power would cost.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::serve`], of [`connect`](crate::connect()) and of [`Client::create`].
+    pub fn start(&self, queues: Builder) -> anyhow::Result<(Option<Server>, Client)> {
+        let Some(url) = &self.queues else {
+            let key = self.authkey.read()?;
+            let served = queues.serve(&self.bind, &key);
+            let server = served.context("cannot serve (--bind takes another address)")?;
+            let client = Manager::connect(server.address(), &key)?;
+            return Ok((Some(server), client));
+        };
+        let client = crate::connect(url)?;
+        let queues = queues.queues.into_iter();
+        for queue in queues.map(|queue| queue.lease(self.lease).replicas(self.replicas)) {
+            let name = queue.name().to_string();
+            client.create(queue)?;
+            if self.purge {
+                client.purge(&name)?;
+                client.purge(&format!("{name}.dead"))?;
+            }
+            eprintln!("{name}: {}", client.durability(&name)?);
+        }
+        Ok((None, client))
+    }
+
     /// Says of a result that did not come what it waited for, and how to mend that.
     pub fn explain(&self, error: Error) -> anyhow::Error {
         match error {
@@ -47,6 +93,18 @@ pub struct Worker {
     /// Address of the master
     #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
     pub address: String,
+    /// Take tasks from an engine instead: nats://HOST:PORT, as the master has it
+    #[arg(long, value_name = "URL", conflicts_with = "address")]
+    pub queues: Option<String>,
+    /// How many tasks to work on at the same time
+    #[arg(long, value_name = "THREADS", default_value_t = 1)]
+    concurrency: usize,
+    /// The most short tasks that a thread fetches at a time
+    #[arg(long, value_name = "TASKS", default_value_t = 32)]
+    prefetch: usize,
+    /// How long a task may take before another worker gets it too
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    time_limit: Option<Duration>,
     /// How long the queue stays empty before the worker leaves
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub idle: Duration,
@@ -56,10 +114,54 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// The address without its port.
+    /// The host of the address, without the port, and without the secret of a URL.
     pub fn host(&self) -> &str {
-        let address = self.address.as_str();
-        address.rsplit_once(':').map_or(address, |(host, _)| host)
+        let address = self.queues.as_ref().unwrap_or(&self.address);
+        let host = address
+            .split_once("://")
+            .map_or(address.as_str(), |(_, rest)| rest);
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        let host = host.split(['/', '?', ',']).next().unwrap_or(host);
+        host.rsplit_once(':').map_or(host, |(host, _)| host)
+    }
+
+    /// Joins the master, which may start up to 10 s later.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](crate::connect()).
+    pub fn connect(&self) -> anyhow::Result<Client> {
+        let time = Duration::from_secs(10);
+        let joined = match &self.queues {
+            Some(url) => return Ok(crate::connect_within(time, url)?),
+            None => Manager::connect_within(time, &self.address, &self.authkey.read()?),
+        };
+        let start = "no master to join (start it with cargo run -p distributed --bin task_master)";
+        joined.context(start)
+    }
+
+    /// What works as the options say. The first SIGTERM or Ctrl-C makes it finish what it is at,
+    /// and a second one ends the program.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the signals cannot be caught.
+    pub fn worker(&self) -> Result<crate::Worker> {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            flag::register_conditional_shutdown(signal, 1, stop.clone())
+                .and_then(|_| flag::register(signal, stop.clone()))
+                .map_err(Error::io("catch SIGTERM and SIGINT"))?;
+        }
+        let worker = crate::Worker::new()
+            .concurrency(self.concurrency)
+            .prefetch(self.prefetch)
+            .idle(self.idle)
+            .stop(stop);
+        Ok(match self.time_limit {
+            Some(limit) => worker.time_limit(limit),
+            None => worker,
+        })
     }
 }
 
@@ -109,8 +211,8 @@ pub struct Serve {
 pub enum Ask {
     /// Print the queues of a manager that runs: lengths, leases, deliveries
     Status {
-        /// Where it listens
-        #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
+        /// Where it listens, or the URL of an engine
+        #[arg(value_name = "HOST:PORT or URL", default_value = "127.0.0.1:5000")]
         address: String,
     },
 }
@@ -136,6 +238,18 @@ impl Serve {
         match given_key(self.authkey_file.as_ref())? {
             Some(key) => Ok(key),
             None => usage("no key: set MANAGER_AUTHKEY or give --authkey-file"),
+        }
+    }
+
+    /// A client of the manager or engine there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](crate::connect()).
+    pub fn client(&self, address: &str) -> Result<Client> {
+        match address.contains("://") {
+            true => crate::connect(address),
+            false => Manager::connect(address, &self.key()?),
         }
     }
 

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::nats::{Client, Queue};
-use crate::{Error, Result};
+use crate::{Client, Error, Queue, Result};
 
 /// How long a worker waits for a task before it looks whether it shall stop.
 const SLICE: Duration = Duration::from_secs(1);
@@ -101,7 +100,7 @@ impl Worker {
     /// # Errors
     ///
     /// The first of a thread: those of opening queues, and [`Error::Engine`] when the engine is
-    /// away for too long.
+    /// away for too long, [`Error::Closed`] when the manager is gone.
     pub fn run<T, R, E>(
         &self,
         client: &Client,
@@ -173,7 +172,7 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Thread<'_
                 }
                 Err(Error::Empty) => at_once = 1,
                 // It comes again, for a worker that knows its type.
-                Err(Error::Json { .. }) => self.worked.failed += 1,
+                Err(Error::Json { .. } | Error::Item { .. }) => self.worked.failed += 1,
                 Err(error) => return Err(error),
             }
         }
@@ -192,7 +191,7 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Thread<'_
         let (number, start) = (leases.len(), Instant::now());
         let mut finished = Vec::with_capacity(number);
         let mut finished_since = start;
-        for mut lease in leases {
+        for lease in leases {
             if self.worker.stop.load(SeqCst) {
                 self.worked.given_back += 1;
                 continue;
@@ -203,7 +202,7 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Thread<'_
                     .finish(&self.results, std::mem::take(&mut finished))?;
                 finished_since = Instant::now();
             }
-            match catch_unwind(AssertUnwindSafe(|| work(lease.item()))) {
+            match catch_unwind(AssertUnwindSafe(|| work(&lease.item))) {
                 Ok(Ok(result)) => finished.push((lease, result)),
                 Ok(Err(error)) => {
                     self.worked.failed += 1;

@@ -4,7 +4,6 @@ use std::thread;
 
 use anyhow::Context;
 use clap::Parser;
-use distributed::Manager;
 use distributed::options::{Ask, Serve};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -22,7 +21,7 @@ fn main() {
 }
 
 fn status(options: &Serve, address: &str) -> anyhow::Result<()> {
-    println!("{}", Manager::connect(address, &options.key()?)?.status()?);
+    println!("{}", options.client(address)?.status()?);
     Ok(())
 }
 

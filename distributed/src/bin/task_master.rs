@@ -1,6 +1,5 @@
 //! `In [16]`: a master puts tasks in one queue on the network and reads results from another.
 
-use anyhow::Context;
 use clap::Parser;
 use common::draw;
 use distributed::{Manager, QueueOptions, options::Master};
@@ -14,13 +13,10 @@ fn main() {
 }
 
 fn run(options: &Master) -> anyhow::Result<()> {
-    let key = options.authkey.read()?;
-    let server = Manager::builder()
+    let queues = Manager::builder()
         .queue(QueueOptions::new("get_task_queue").redeliver(true))
-        .queue("get_result_queue")
-        .serve(&options.bind, &key)
-        .context("cannot serve (--bind takes another address)")?;
-    let manager = Manager::connect(server.address(), &key)?;
+        .queue("get_result_queue");
+    let (server, manager) = options.start(queues)?;
     let tasks = manager.queue("get_task_queue")?;
     let results = manager.queue::<String>("get_result_queue")?;
     let mut draws = draw::stream(0);
@@ -34,7 +30,7 @@ fn run(options: &Master) -> anyhow::Result<()> {
         let result = results.get_timeout(options.timeout);
         println!("Result: {}", result.map_err(|e| options.explain(e))?);
     }
-    server.shutdown();
+    drop(server);
     println!("master exit.");
     Ok(())
 }

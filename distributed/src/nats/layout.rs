@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::Engine;
-use crate::{Error, Result};
+use crate::{Error, QueueOptions, Result};
 
 /// The consumer that all workers of a queue share.
 pub(super) const CONSUMER: &str = "workers";
@@ -29,33 +29,6 @@ const DEAD_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 const IN_FLIGHT_MAX: i64 = 1 << 17;
 const WAITING_MAX: i64 = 1 << 14;
 
-/// What a queue on an engine is like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
-    /// The most items it takes, those that are out included; 0 for any number.
-    pub maxsize: usize,
-    /// Whether an item that was got comes back unless it is done.
-    pub redeliver: bool,
-    /// After so many deliveries, an item that comes back again is a dead letter.
-    pub max_deliveries: u32,
-    /// How long an item is out before it comes back, unless its holder says that it lives.
-    pub lease: Duration,
-    /// On how many nodes each item is stored: 1, 3 or 5.
-    pub replicas: usize,
-}
-
-impl Default for Layout {
-    fn default() -> Layout {
-        Layout {
-            maxsize: 0,
-            redeliver: false,
-            max_deliveries: 3,
-            lease: Duration::from_secs(30),
-            replicas: 1,
-        }
-    }
-}
-
 /// What the stream's description says for us; a server of 2.9 keeps no metadata.
 #[derive(Deserialize, Serialize)]
 struct Description {
@@ -70,7 +43,7 @@ const VERSION: u32 = 1;
 /// A queue that is there.
 pub(super) struct Found {
     pub(super) consumer: PullConsumer,
-    pub(super) layout: Layout,
+    pub(super) options: QueueOptions,
     pub(super) info: Info,
 }
 
@@ -95,32 +68,33 @@ pub(super) fn names(engine: &Engine, queue: &str) -> Result<(String, String)> {
 /// Makes the streams of a queue, its dead letters first, and their consumers.
 pub(super) async fn create(
     engine: &Engine,
-    queue: &str,
-    layout: &Layout,
+    options: &QueueOptions,
     patience: Duration,
 ) -> Result<()> {
-    let dead = Layout {
+    let dead = QueueOptions {
+        name: format!("{}{DEAD}", options.name),
         maxsize: 0,
         redeliver: false,
+        // Whoever reads dead letters may do so as often as need be.
         max_deliveries: 0,
-        ..layout.clone()
+        ..options.clone()
     };
-    make(engine, &format!("{queue}{DEAD}"), &dead, DEAD_AGE, patience).await?;
-    make(engine, queue, layout, Duration::ZERO, patience).await
+    make(engine, &dead, DEAD_AGE, patience).await?;
+    make(engine, options, Duration::ZERO, patience).await
 }
 
 async fn make(
     engine: &Engine,
-    queue: &str,
-    layout: &Layout,
+    options: &QueueOptions,
     max_age: Duration,
     patience: Duration,
 ) -> Result<()> {
+    let queue = options.name.as_str();
     let (stream, subject) = names(engine, queue)?;
     let description = Description {
         version: VERSION,
-        redeliver: layout.redeliver,
-        max_deliveries: layout.max_deliveries,
+        redeliver: options.redeliver,
+        max_deliveries: options.max_deliveries,
     };
     let description = serde_json::to_string(&description).expect("it is plain data");
     let config = Config {
@@ -130,7 +104,7 @@ async fn make(
         retention: RetentionPolicy::WorkQueue,
         storage: StorageType::File,
         discard: DiscardPolicy::New,
-        max_messages: match layout.maxsize {
+        max_messages: match options.maxsize {
             0 => -1,
             maxsize => i64::try_from(maxsize).unwrap_or(i64::MAX),
         },
@@ -139,7 +113,7 @@ async fn make(
         max_consumers: -1,
         max_age,
         duplicate_window: DUPLICATE_WINDOW,
-        num_replicas: layout.replicas,
+        num_replicas: options.replicas,
         ..Config::default()
     };
     let attempt = format!("create the queue `{queue}`");
@@ -171,7 +145,7 @@ async fn make(
     let consumer = pull::Config {
         durable_name: Some(CONSUMER.to_string()),
         ack_policy: AckPolicy::Explicit,
-        ack_wait: layout.lease,
+        ack_wait: options.lease,
         // A message beyond the server's limit would stay in the stream and not be seen again.
         max_deliver: -1,
         max_ack_pending: IN_FLIGHT_MAX,
@@ -207,7 +181,7 @@ pub(super) async fn find(engine: &Engine, queue: &str, patience: Duration) -> Re
     let attempt = format!("open the queue `{queue}`");
     let missing = || Error::NoQueue {
         name: queue.to_string(),
-        known: format!(
+        said: format!(
             "no stream {stream} at {}: a master makes it",
             engine.address
         ),
@@ -235,7 +209,8 @@ pub(super) async fn find(engine: &Engine, queue: &str, patience: Duration) -> Re
             },
         }
     };
-    let layout = Layout {
+    let options = QueueOptions {
+        name: queue.to_string(),
         maxsize: usize::try_from(info.config.max_messages).unwrap_or(0),
         redeliver: description.redeliver,
         max_deliveries: description.max_deliveries,
@@ -244,7 +219,7 @@ pub(super) async fn find(engine: &Engine, queue: &str, patience: Duration) -> Re
     };
     Ok(Found {
         consumer,
-        layout,
+        options,
         info,
     })
 }

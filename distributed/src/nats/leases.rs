@@ -58,6 +58,12 @@ impl Leases {
         number
     }
 
+    /// The item of a lease that is not over.
+    pub(super) fn message(&self, number: u64) -> Option<Arc<Message>> {
+        let held = self.held.lock().unwrap();
+        held.messages.get(&number).map(|out| out.message.clone())
+    }
+
     /// Ends it; `None` when it was over by our own clock, so that another may have the item.
     pub(super) fn end(&self, number: u64) -> Option<Arc<Message>> {
         let out = self.held.lock().unwrap().messages.remove(&number)?;

@@ -1,10 +1,9 @@
-use std::any;
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{any, fmt, mem, thread};
 
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{AckKind, Message};
@@ -12,27 +11,23 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::layout::{self, DEAD, DELIVERIES, Layout, REASON};
+use super::layout::{self, DEAD, DELIVERIES, REASON};
 use super::leases::Leases;
 use super::publish::{Publication, publish_all};
 use super::pull::Pull;
 use super::{Engine, id_of};
-use crate::{Error, Result};
+use crate::{Error, QueueOptions, Result};
 
 /// How many items a queue remembers that it has handed out, to hand none out twice.
 const SEEN_MAX: usize = 1 << 20;
 /// The pause before a failed item is tried again, and the longest that it grows to.
 const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
 
-/// A queue on an engine.
-///
-/// First in, first out, but for items that come back. Items are JSON. Threads may share a queue,
-/// but a call waits for the one before; a thread that waits in `get` takes a queue of its own.
-pub struct Queue<T> {
+/// A queue: a stream, of which each handle takes by requests of its own.
+pub(crate) struct Queue<T> {
     engine: Arc<Engine>,
-    name: String,
     subject: String,
-    layout: Layout,
+    options: QueueOptions,
     patience: Duration,
     leases: Leases,
     state: Mutex<State>,
@@ -52,11 +47,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         let found = engine.wait(layout::find(engine, name, patience))?;
         Ok(Queue {
             engine: engine.clone(),
-            name: name.to_string(),
             subject,
             patience,
-            leases: Leases::new(engine, found.layout.lease),
-            layout: found.layout,
+            leases: Leases::new(engine, found.options.lease),
+            options: found.options,
             state: Mutex::new(State {
                 pull: Pull::new(found.consumer),
                 open: VecDeque::new(),
@@ -66,55 +60,23 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         })
     }
 
-    /// Puts an item at the end, and waits for room as long as it takes. When it returns, the
-    /// engine has it on as many nodes as the queue has replicas.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Json`] when JSON cannot carry it, [`Error::TooLong`] when it is over the engine's
-    /// limit, [`Error::Engine`] when it cannot store it or is away for too long.
-    pub fn put(&self, item: &T) -> Result<()> {
-        self.put_all(std::slice::from_ref(item), None)
+    pub(crate) fn put_within(&self, item: &T, timeout: Option<Duration>) -> Result<()> {
+        let room = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.publish(vec![self.publication(item, &new_id())?], room)
     }
 
-    /// As [`put`](Queue::put), but waits no longer than `timeout` for room: `put(…, timeout=…)`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] when there was no room in time; else those of `put`.
-    pub fn put_timeout(&self, item: &T, timeout: Duration) -> Result<()> {
-        self.put_all(
-            std::slice::from_ref(item),
-            Instant::now().checked_add(timeout),
-        )
+    pub(crate) fn put_many(&self, items: &[T]) -> Result<()> {
+        let publications = items.iter().map(|item| self.publication(item, &new_id()));
+        self.publish(publications.collect::<Result<_>>()?, None)
     }
 
-    /// As [`put_timeout`](Queue::put_timeout) without any wait: Python's `put_nowait`.
-    ///
-    /// # Errors
-    ///
-    /// Those of `put_timeout`.
-    pub fn try_put(&self, item: &T) -> Result<()> {
-        self.put_timeout(item, Duration::ZERO)
-    }
-
-    /// Puts all items at the end, several at a time. Others may put between them, and one that had
-    /// to be put again is behind those after it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`put`](Queue::put); some of the items are stored then.
-    pub fn put_many(&self, items: &[T]) -> Result<()> {
-        self.put_all(items, None)
-    }
-
-    fn put_all(&self, items: &[T], room: Option<Instant>) -> Result<()> {
-        let publications = items
-            .iter()
-            .map(|item| self.publication(item, &new_id()))
-            .collect::<Result<Vec<_>>>()?;
-        self.engine
-            .wait(publish_all(&self.engine, publications, self.patience, room))
+    /// Puts results, each under the id of its item.
+    pub(crate) fn put_as<'i>(&self, items: impl Iterator<Item = (&'i str, &'i T)>) -> Result<()>
+    where
+        T: 'i,
+    {
+        let publications = items.map(|(id, item)| self.publication(item, id));
+        self.publish(publications.collect::<Result<_>>()?, None)
     }
 
     fn publication(&self, item: &T, id: &str) -> Result<Publication> {
@@ -127,196 +89,103 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         })
     }
 
-    /// Takes the first item, and waits for one as long as it takes.
-    ///
-    /// Where the queue redelivers, it stays ours until the next `get` or
-    /// [`task_done`](Queue::task_done), and goes back if neither comes: by the end of the process,
-    /// or of this handle.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Json`] when the item is not a `T`: it comes back later, and is a dead letter in the
-    /// end. [`Error::Engine`] when the engine is away for too long.
-    pub fn get(&self) -> Result<T> {
-        self.get_within(None)
-    }
-
-    /// As [`get`](Queue::get), but waits no longer than `timeout`: Python's `get(timeout=…)`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Empty`] when there was none in time; else those of `get`.
-    pub fn get_timeout(&self, timeout: Duration) -> Result<T> {
-        self.get_within(Some(timeout))
-    }
-
-    /// As [`get_timeout`](Queue::get_timeout) without any wait: Python's `get_nowait`.
-    ///
-    /// # Errors
-    ///
-    /// Those of `get_timeout`.
-    pub fn try_get(&self) -> Result<T> {
-        self.get_within(Some(Duration::ZERO))
-    }
-
-    fn get_within(&self, timeout: Option<Duration>) -> Result<T> {
+    pub(crate) fn get_within(&self, timeout: Option<Duration>) -> Result<T> {
         let mut items = self.get_many(1, timeout)?;
         Ok(items.pop().expect("there is one, or it is Empty"))
     }
 
-    /// Takes up to `n` items: those that there are, or, if there are none, the first that comes.
-    /// Waits for it no longer than `timeout`, and without limit if `None`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`get_timeout`](Queue::get_timeout).
-    pub fn get_many(&self, n: usize, timeout: Option<Duration>) -> Result<Vec<T>> {
-        self.finish_open();
-        let leases = self.lease_many(n, timeout, None)?;
-        let redeliver = self.layout.redeliver;
-        let mut items = Vec::with_capacity(leases.len());
-        for mut lease in leases {
-            let number = lease.number.take().expect("it was begun just now");
-            if redeliver {
-                self.state.lock().unwrap().open.push_back(number);
-            } else {
-                self.acknowledge(number);
+    pub(crate) fn get_many(&self, n: usize, timeout: Option<Duration>) -> Result<Vec<T>> {
+        let open = mem::take(&mut self.state.lock().unwrap().open);
+        for number in open {
+            self.acknowledge(number);
+        }
+        let mut items = Vec::new();
+        for (item, mut held) in self.lease_many(n, timeout, None)? {
+            let number = held.number.take().expect("it was begun just now");
+            match self.options.redeliver {
+                true => self.state.lock().unwrap().open.push_back(number),
+                false => _ = self.acknowledge(number),
             }
-            items.push(lease.item.take().expect("it is taken once"));
+            items.push(item);
         }
         Ok(items)
     }
 
-    /// Takes the first item under a lease: it goes back to the queue unless it is
-    /// [`done`](Lease::done), whatever happens to this process. The lease is renewed while the
-    /// process runs, but no longer than `expires`, for work that hangs.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`get_timeout`](Queue::get_timeout).
-    pub fn lease(
-        &self,
-        timeout: Option<Duration>,
-        expires: Option<Duration>,
-    ) -> Result<Lease<'_, T>> {
-        let mut leases = self.lease_many(1, timeout, expires)?;
-        Ok(leases.pop().expect("there is one, or it is Empty"))
-    }
-
-    /// As [`lease`](Queue::lease), but up to `n` of those that there are.
-    ///
-    /// # Errors
-    ///
-    /// Those of `lease`.
-    pub fn lease_many(
+    /// Up to `n` items, and what holds them: at least one, or an error.
+    pub(crate) fn lease_many(
         &self,
         n: usize,
         timeout: Option<Duration>,
         expires: Option<Duration>,
-    ) -> Result<Vec<Lease<'_, T>>> {
+    ) -> Result<Vec<(T, Held<'_, T>)>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let messages = {
                 let mut state = self.state.lock().unwrap();
-                let taken = state
-                    .pull
-                    .take(&self.engine, n.max(1), deadline, self.patience);
+                let pull = &mut state.pull;
+                let taken = pull.take(&self.engine, n.max(1), deadline, self.patience);
                 self.engine.wait(taken)?
             };
-            let mut leases = Vec::with_capacity(messages.len());
+            let mut items = Vec::with_capacity(messages.len());
             let mut wrong = None;
             for message in messages {
                 match self.receive(message, expires) {
-                    Ok(lease) => leases.extend(lease),
+                    Ok(item) => items.extend(item),
                     Err(error) => wrong = Some(error),
                 }
             }
             match wrong {
-                Some(error) if leases.is_empty() => return Err(error),
-                _ if leases.is_empty() => {}
+                Some(error) if items.is_empty() => return Err(error),
+                _ if items.is_empty() => {}
                 // What was wrong comes again, and is told then.
-                _ => return Ok(leases),
+                _ => return Ok(items),
             }
         }
     }
 
-    /// The lease of a message, unless it was handed out before or is a dead letter.
+    /// The item of a message, unless it was handed out before or is a dead letter.
     fn receive(
         &self,
         message: async_nats::Message,
         expires: Option<Duration>,
-    ) -> Result<Option<Lease<'_, T>>> {
+    ) -> Result<Option<(T, Held<'_, T>)>> {
         let context = self.engine.context.clone();
         let message = Arc::new(Message { message, context });
-        let info = message
-            .info()
-            .map_err(|error| self.engine.error("get an item", error))?;
-        let deliveries = u32::try_from(info.delivered).unwrap_or(u32::MAX);
-        let id =
-            id_of(&message).unwrap_or_else(|| format!("{}.{}", info.stream, info.stream_sequence));
+        let info = message.info();
+        let info = info.map_err(|error| self.engine.error("get an item", error))?;
+        let given = || format!("{}.{}", info.stream, info.stream_sequence);
+        let id = id_of(&message).unwrap_or_else(given);
         let number = self.leases.hold(message.clone(), expires);
         if self.state.lock().unwrap().seen.has(&id) {
             self.acknowledge(number);
             return Ok(None);
         }
-        let mut lease = Lease {
-            item: None,
+        let held = Held {
             id,
-            deliveries,
+            deliveries: u32::try_from(info.delivered).unwrap_or(u32::MAX),
             death: death(&message),
             number: Some(number),
             queue: self,
         };
-        let max = self.layout.max_deliveries;
-        if max > 0 && deliveries > max {
-            let reason = "it was delivered again and again, and not finished";
-            lease.bury(reason, deliveries - 1)?;
+        let max = self.options.max_deliveries;
+        if max > 0 && held.deliveries > max {
+            let deliveries = held.deliveries - 1;
+            held.bury(
+                "it was delivered again and again, and not finished",
+                deliveries,
+            )?;
             return Ok(None);
         }
         match serde_json::from_slice(&message.payload) {
-            Ok(item) => lease.item = Some(item),
+            Ok(item) => Ok(Some((item, held))),
             Err(error) => {
-                lease.fail(&format!("it is not a {}: {error}", any::type_name::<T>()))?;
-                return Err(wrong_item::<T>(error));
+                held.fail(&format!("it is not a {}: {error}", any::type_name::<T>()))?;
+                Err(wrong_item::<T>(error))
             }
         }
-        Ok(Some(lease))
     }
 
-    /// Puts the results of items in another queue, each under the id of its item, and then ends the
-    /// leases. If that happens twice, the reader gets the result once.
-    ///
-    /// The answer is how many leases were over before; their results are there all the same.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`put`](Queue::put), when all items go back.
-    pub fn finish<R: Serialize + DeserializeOwned>(
-        &self,
-        results: &Queue<R>,
-        finished: Vec<(Lease<'_, T>, R)>,
-    ) -> Result<usize> {
-        let publications = finished
-            .iter()
-            .map(|(lease, result)| results.publication(result, &lease.id))
-            .collect::<Result<Vec<_>>>()?;
-        self.engine.wait(publish_all(
-            &self.engine,
-            publications,
-            results.patience,
-            None,
-        ))?;
-        let done = finished.into_iter().map(|(lease, _)| lease.done());
-        Ok(done.filter(|done| done.is_err()).count())
-    }
-
-    /// Counts the item that was got first as worked off: Python's `task_done`. Where the queue
-    /// does not redeliver, every item is, as it is got.
-    ///
-    /// # Errors
-    ///
-    /// None; a call more than items were got does nothing.
-    pub fn task_done(&self) -> Result<()> {
+    pub(crate) fn task_done(&self) -> Result<()> {
         let open = self.state.lock().unwrap().open.pop_front();
         if let Some(number) = open {
             self.acknowledge(number);
@@ -324,66 +193,41 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         Ok(())
     }
 
-    /// Waits until every item that was put has been worked off or is a dead letter: Python's
-    /// `join`. It asks ten times in a second.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Engine`] when the engine is away for too long.
-    pub fn join(&self) -> Result<()> {
-        while self.counts()?.2 > 0 {
+    pub(crate) fn join(&self) -> Result<()> {
+        while self.counts()?.1 > 0 {
             thread::sleep(Duration::from_millis(100));
         }
         Ok(())
     }
 
-    /// How many items wait: Python's `qsize`. Others may change that at any moment.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Engine`] when the engine is away for too long.
-    pub fn len(&self) -> Result<usize> {
+    pub(crate) fn len(&self) -> Result<usize> {
         Ok(self.counts()?.0)
     }
 
-    /// Whether no item waits: Python's `empty`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`len`](Queue::len).
-    pub fn is_empty(&self) -> Result<bool> {
+    pub(crate) fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
     }
 
-    /// Whether there is no room for another item: Python's `full`. Items that are out count too.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`len`](Queue::len).
-    pub fn is_full(&self) -> Result<bool> {
-        let maxsize = self.layout.maxsize;
-        Ok(maxsize > 0 && self.counts()?.2 >= maxsize)
+    pub(crate) fn is_full(&self) -> Result<bool> {
+        let maxsize = self.options.maxsize;
+        Ok(maxsize > 0 && self.counts()?.1 >= maxsize)
     }
 
-    /// Items that wait, that are out, and both.
-    fn counts(&self) -> Result<(usize, usize, usize)> {
+    /// Items that wait, and these together with those that are out.
+    fn counts(&self) -> Result<(usize, usize)> {
         self.flush();
-        let found = layout::find(&self.engine, &self.name, self.patience);
+        let found = layout::find(&self.engine, &self.options.name, self.patience);
         let found = self.engine.wait(found)?;
-        let info = found.consumer.cached_info();
-        let stored = found.info.state.messages;
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        Ok((count(info.num_pending), info.num_ack_pending, count(stored)))
+        let pending = found.consumer.cached_info().num_pending;
+        Ok((count(pending), count(found.info.state.messages)))
     }
 }
 
 impl<T> Queue<T> {
-    /// Acknowledges what was got before.
-    fn finish_open(&self) {
-        let open = std::mem::take(&mut self.state.lock().unwrap().open);
-        for number in open {
-            self.acknowledge(number);
-        }
+    fn publish(&self, publications: Vec<Publication>, room: Option<Instant>) -> Result<()> {
+        let stored = publish_all(&self.engine, publications, self.patience, room);
+        self.engine.wait(stored)
     }
 
     /// Ends a lease: the item is worked off. False when it was over before.
@@ -400,9 +244,8 @@ impl<T> Queue<T> {
         self.engine.wait(message.ack()).is_ok()
     }
 
-    fn give_back(&self, number: u64, pause: Duration) {
+    fn give_back(&self, number: u64, pause: Option<Duration>) {
         if let Some(message) = self.leases.end(number) {
-            let pause = (!pause.is_zero()).then_some(pause);
             let _ = self.engine.wait(message.ack_with(AckKind::Nak(pause)));
         }
     }
@@ -419,21 +262,26 @@ impl<T> Queue<T> {
 
 impl<T> Drop for Queue<T> {
     fn drop(&mut self) {
-        let open = self
-            .state
-            .get_mut()
-            .map(|state| std::mem::take(&mut state.open));
+        let open = self.state.get_mut().map(|state| mem::take(&mut state.open));
         for number in open.unwrap_or_default() {
-            self.give_back(number, Duration::ZERO);
+            self.give_back(number, None);
         }
         self.flush();
     }
 }
 
-/// An item that is out of its queue until it is known whether it was worked off; from
-/// [`Queue::lease`]. Dropped, it goes back.
-pub struct Lease<'q, T> {
-    item: Option<T>,
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let name = &self.options.name;
+        f.debug_struct("Queue")
+            .field("name", name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the engine knows of an item that is out. Dropped, the item goes back.
+#[derive(Debug)]
+pub(crate) struct Held<'q, T> {
     id: String,
     deliveries: u32,
     death: Option<(u32, String)>,
@@ -441,35 +289,21 @@ pub struct Lease<'q, T> {
     queue: &'q Queue<T>,
 }
 
-impl<T> Lease<'_, T> {
-    /// The item.
-    pub fn item(&self) -> &T {
-        self.item.as_ref().expect("it is there until it is taken")
-    }
-
-    /// What tells the item from all others, and makes its result count once.
-    pub fn id(&self) -> &str {
+impl<T> Held<'_, T> {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
-    /// How often it was handed out, with this time.
-    pub fn deliveries(&self) -> u32 {
+    pub(crate) fn deliveries(&self) -> u32 {
         self.deliveries
     }
 
-    /// Of a dead letter: how often it had been handed out, and why it is one.
-    pub fn death(&self) -> Option<(u32, &str)> {
+    pub(crate) fn death(&self) -> Option<(u32, &str)> {
         let (deliveries, reason) = self.death.as_ref()?;
         Some((*deliveries, reason))
     }
 
-    /// Ends the lease: the item is worked off.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::LeaseOver`] when it is over by our own clock, and the item may have been given to
-    /// another.
-    pub fn done(mut self) -> Result<()> {
+    pub(crate) fn done(mut self) -> Result<()> {
         let number = self.number.take().expect("it ends once");
         match self.queue.acknowledge(number) {
             true => Ok(()),
@@ -477,35 +311,28 @@ impl<T> Lease<'_, T> {
         }
     }
 
-    /// Says that the work failed: the item comes back after a pause that grows with each time, and
-    /// after the queue's `max_deliveries` it is a dead letter with this reason.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Engine`] when the dead letter cannot be stored.
-    pub fn fail(&mut self, reason: &str) -> Result<()> {
-        let max = self.queue.layout.max_deliveries;
-        if max > 0 && self.deliveries >= max {
-            return self.bury(reason, self.deliveries);
+    pub(crate) fn fail(mut self, reason: &str) -> Result<()> {
+        let max = self.queue.options.max_deliveries;
+        let deliveries = self.deliveries;
+        if max > 0 && deliveries >= max {
+            return self.bury(reason, deliveries);
         }
         if let Some(number) = self.number.take() {
-            let doubled = RETRY[0] * 2u32.saturating_pow(self.deliveries.saturating_sub(1).min(16));
+            let doubled = RETRY[0] * 2u32.pow((deliveries - 1).min(16));
+            // Not all that failed together at the same moment.
             let pause = doubled.min(RETRY[1]).mul_f64(rand::random_range(0.5..1.0));
-            self.queue.give_back(number, pause);
+            self.queue.give_back(number, Some(pause));
         }
         Ok(())
     }
 
-    /// Moves the item to the dead letters.
-    fn bury(&mut self, reason: &str, deliveries: u32) -> Result<()> {
-        let Some(number) = self.number.take() else {
-            return Ok(());
-        };
+    /// Moves the item to the dead letters. If that fails, it goes back.
+    fn bury(mut self, reason: &str, deliveries: u32) -> Result<()> {
         let queue = self.queue;
-        let Some(message) = queue.leases.end(number) else {
+        let (_, subject) = layout::names(&queue.engine, &format!("{}{DEAD}", queue.options.name))?;
+        let Some(message) = self.number.and_then(|number| queue.leases.message(number)) else {
             return Ok(());
         };
-        let (_, subject) = layout::names(&queue.engine, &format!("{}{DEAD}", queue.name))?;
         let letter = PublishMessage::build()
             .payload(message.payload.clone())
             .message_id(&self.id)
@@ -515,19 +342,23 @@ impl<T> Lease<'_, T> {
             subject,
             message: letter,
         };
-        let engine = &queue.engine;
-        engine.wait(async {
-            publish_all(engine, vec![publication], queue.patience, None).await?;
-            let ended = message.ack_with(AckKind::Term).await;
-            ended.map_err(|error| engine.error("end an item", error))
-        })
+        queue.publish(vec![publication], None)?;
+        if let Some(message) = self
+            .number
+            .take()
+            .and_then(|number| queue.leases.end(number))
+        {
+            let ended = queue.engine.wait(message.ack_with(AckKind::Term));
+            ended.map_err(|error| queue.engine.error("end an item", error))?;
+        }
+        Ok(())
     }
 }
 
-impl<T> Drop for Lease<'_, T> {
+impl<T> Drop for Held<'_, T> {
     fn drop(&mut self) {
         if let Some(number) = self.number.take() {
-            self.queue.give_back(number, Duration::ZERO);
+            self.queue.give_back(number, None);
         }
     }
 }
@@ -585,6 +416,6 @@ fn number(id: &str) -> u128 {
 fn wrong_item<T>(source: serde_json::Error) -> Error {
     Error::Json {
         item_type: any::type_name::<T>(),
-        source,
+        source: source.into(),
     }
 }

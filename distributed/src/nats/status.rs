@@ -1,6 +1,5 @@
 //! What the engine says of its queues, and of what it survives.
 
-use std::fmt;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Info;
@@ -10,32 +9,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::layout::{self, DEAD};
-use super::{Engine, REQUEST_TIME};
-use crate::Result;
-
-/// What the engine says of one queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct QueueStatus {
-    /// Its name.
-    pub name: String,
-    /// Items that nobody has taken.
-    pub len: u64,
-    /// The most items it takes; 0 for any number.
-    pub maxsize: u64,
-    /// Requests of workers that wait for an item.
-    pub waiting: u64,
-    /// Items that are out and may come back.
-    pub leases: u64,
-    /// Items that were put.
-    pub put: u64,
-    /// Items that were handed out, again and again ones included.
-    pub delivered: u64,
-    /// Items that came back and are not done.
-    pub redelivered: u64,
-    /// Items that were put and not worked off: what `join` waits for.
-    pub unfinished: u64,
-}
+use super::{Engine, REQUEST_TIME, presence};
+use crate::{Durability, QueueStatus, Result, Status};
 
 #[derive(Deserialize)]
 struct Page {
@@ -43,7 +18,7 @@ struct Page {
     total: usize,
 }
 
-pub(super) async fn status(engine: &Engine) -> Result<Vec<QueueStatus>> {
+pub(super) async fn status(engine: &Engine) -> Result<Status> {
     let namespace = &engine.address.namespace;
     let attempt = "ask for the queues";
     let mut queues: Vec<String> = Vec::new();
@@ -81,7 +56,8 @@ pub(super) async fn status(engine: &Engine) -> Result<Vec<QueueStatus>> {
         found.push(QueueStatus {
             name,
             len: info.num_pending,
-            maxsize: there.layout.maxsize as u64,
+            maxsize: there.options.maxsize as u64,
+            redeliver: there.options.redeliver,
             waiting: info.num_waiting as u64,
             leases: info.num_ack_pending as u64,
             put: there.info.state.last_sequence,
@@ -90,42 +66,10 @@ pub(super) async fn status(engine: &Engine) -> Result<Vec<QueueStatus>> {
             unfinished: there.info.state.messages,
         });
     }
-    Ok(found)
-}
-
-/// What of a queue survives a loss of power; it prints as a sentence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Durability {
-    /// `put` returns when the item is on the disk of one node.
-    Synchronous,
-    /// `put` returns when several nodes have the item, and the disk gets it later.
-    Replicated(usize),
-    /// `put` returns when one node has the item, and the disk gets it later.
-    Late,
-}
-
-impl fmt::Display for Durability {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Durability::Synchronous => {
-                write!(
-                    f,
-                    "synchronous writes: a power cut loses nothing that was put"
-                )
-            }
-            Durability::Replicated(nodes) => write!(
-                f,
-                "{nodes} replicas: a node may fail; a power cut of all at once loses what was put \
-                 in the last 2 minutes"
-            ),
-            Durability::Late => write!(
-                f,
-                "warning: a power cut loses what was put in the last 2 minutes; sync_interval: \
-                 always in the server's configuration (2.10 or newer) or three replicas prevent it"
-            ),
-        }
-    }
+    Ok(Status {
+        connections: presence::count(engine).await,
+        queues: found,
+    })
 }
 
 pub(super) async fn durability(
@@ -133,7 +77,10 @@ pub(super) async fn durability(
     queue: &str,
     patience: Duration,
 ) -> Result<Durability> {
-    let replicas = layout::find(engine, queue, patience).await?.layout.replicas;
+    let replicas = layout::find(engine, queue, patience)
+        .await?
+        .options
+        .replicas;
     let is_synchronous = match &engine.address.monitor {
         Some(monitor) => asked(monitor).await.map_err(|reason| {
             engine.error(

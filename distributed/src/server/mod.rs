@@ -44,10 +44,12 @@ const GRACE: Duration = Duration::from_secs(1);
 /// ```
 #[derive(Clone, Debug)]
 pub struct QueueOptions {
-    name: String,
-    maxsize: usize,
-    redeliver: bool,
-    max_deliveries: u32,
+    pub(crate) name: String,
+    pub(crate) maxsize: usize,
+    pub(crate) redeliver: bool,
+    pub(crate) max_deliveries: u32,
+    pub(crate) lease: Duration,
+    pub(crate) replicas: usize,
 }
 
 impl Default for QueueOptions {
@@ -66,6 +68,8 @@ impl QueueOptions {
             maxsize: 0,
             redeliver: false,
             max_deliveries: 3,
+            lease: Duration::from_secs(30),
+            replicas: 1,
         }
     }
 
@@ -94,6 +98,19 @@ impl QueueOptions {
         self.max_deliveries = times.max(1);
         self
     }
+
+    /// On an engine, after how long without a sign of life from its holder an item comes back; 30 s
+    /// if not said, and at least 100 ms. A manager sees by its connection that a worker is gone.
+    pub fn lease(mut self, time: Duration) -> QueueOptions {
+        self.lease = time.max(Duration::from_millis(100));
+        self
+    }
+
+    /// On an engine, how many nodes store each item: 1 if not said, or 3 or 5 in a cluster.
+    pub fn replicas(mut self, nodes: usize) -> QueueOptions {
+        self.replicas = nodes;
+        self
+    }
 }
 
 impl<S: Into<String>> From<S> for QueueOptions {
@@ -113,7 +130,7 @@ struct Limits {
 /// A server that does not serve yet; from [`Manager::builder`](crate::Manager::builder).
 #[derive(Debug)]
 pub struct Builder {
-    queues: Vec<QueueOptions>,
+    pub(crate) queues: Vec<QueueOptions>,
     factories: BTreeSet<String>,
     limits: Limits,
 }

@@ -3,15 +3,14 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use distributed::Error;
-use distributed::nats::{Client, Layout};
+use distributed::{Error, QueueOptions};
 
 use crate::server::{DEADLINE, Server};
 
 /// What connecting fails with, in time, and without our secret.
 fn failure(url: &str) -> String {
     let start = Instant::now();
-    let error = Client::connect(url)
+    let error = distributed::connect(url)
         .err()
         .expect("there is nobody to connect to");
     assert!(start.elapsed() < DEADLINE / 2, "{error}");
@@ -77,7 +76,7 @@ fn wrong_credentials_are_told_apart_from_a_server_that_is_away() {
         return;
     };
     let port = server.port();
-    let right = Client::connect(&format!("nats://bob:right@127.0.0.1:{port}"));
+    let right = distributed::connect(&format!("nats://bob:right@127.0.0.1:{port}"));
     right.expect("that is the password");
     for wrong in ["bob:secret@", "secret@", ""] {
         let text = failure(&format!("nats://{wrong}127.0.0.1:{port}"));
@@ -125,7 +124,7 @@ fn a_stream_of_another_layout_is_left_as_it_is() {
         made.expect("a stream of somebody else's");
     });
     for error in [
-        client.create("tasks", &Layout::default()).err(),
+        client.create("tasks").err(),
         client.queue::<u32>("tasks").err(),
     ] {
         let text = error.expect("it is not ours").to_string();
@@ -142,7 +141,7 @@ fn a_full_disk_is_an_error_of_put_and_not_a_full_queue() {
     let Some(server) = Server::configured("jetstream { max_file_store: 200KB }") else {
         return;
     };
-    let client = server.client_with(&Layout::default());
+    let client = server.client_with("tasks");
     let tasks = client.queue::<String>("tasks").expect("it is there");
     let long = "x".repeat(50_000);
     let error = (0..10).find_map(|_| tasks.put(&long).err());
@@ -163,7 +162,7 @@ fn an_item_that_is_too_long_is_refused_at_once() {
     let Some(server) = Server::start() else {
         return;
     };
-    let client = server.client_with(&Layout::default());
+    let client = server.client_with("tasks");
     let tasks = client.queue::<String>("tasks").expect("it is there");
     let error = tasks.put(&"x".repeat(2 << 20)).err();
     assert!(matches!(error, Some(Error::TooLong(_))), "{error:?}");
@@ -174,16 +173,9 @@ fn more_replicas_than_nodes_are_refused() {
     let Some(server) = Server::start() else {
         return;
     };
-    let layout = Layout {
-        replicas: 3,
-        ..Layout::default()
-    };
+    let tasks = QueueOptions::new("tasks").replicas(3);
     let client = server.client().reconnect_within(Duration::from_secs(1));
-    let text = client
-        .create("tasks", &layout)
-        .err()
-        .expect("one node")
-        .to_string();
+    let text = client.create(tasks).err().expect("one node").to_string();
     assert!(text.contains("create the queue `tasks"), "{text}");
 }
 

@@ -3,16 +3,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use distributed::Error;
-use distributed::nats::{Durability, Layout};
+use distributed::{Durability, QueueOptions};
 
 use crate::server::{DEADLINE, Server};
 
-fn redelivering(lease: Duration) -> Layout {
-    Layout {
-        redeliver: true,
-        lease,
-        ..Layout::default()
-    }
+fn redelivering(lease: Duration) -> QueueOptions {
+    QueueOptions::new("tasks").redeliver(true).lease(lease)
 }
 
 #[test]
@@ -20,7 +16,7 @@ fn items_come_out_in_the_order_in_which_they_went_in() {
     let Some(server) = Server::start() else {
         return;
     };
-    let client = server.client_with(&Layout::default());
+    let client = server.client_with("tasks");
     let tasks = client.queue::<u32>("tasks").expect("it is there");
     tasks.put(&1).expect("it is stored");
     tasks
@@ -49,14 +45,14 @@ fn a_get_that_waits_has_the_item_as_soon_as_it_is_put() {
     let Some(server) = Server::start() else {
         return;
     };
-    let client = server.client_with(&Layout::default());
+    let client = server.client_with("tasks");
     let tasks = client.queue::<String>("tasks").expect("it is there");
     thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             let tasks = client.queue::<String>("tasks").expect("it is there");
             tasks.get_timeout(DEADLINE)
         });
-        while client.status().expect("it answers")[0].waiting == 0 {
+        while client.status().expect("it answers").queues[0].waiting == 0 {
             thread::sleep(Duration::from_millis(5));
         }
         tasks.put(&"Bob".to_string()).expect("it is stored");
@@ -69,11 +65,7 @@ fn a_bounded_queue_is_full_until_an_item_is_done() {
     let Some(server) = Server::start() else {
         return;
     };
-    let layout = Layout {
-        maxsize: 3,
-        ..redelivering(DEADLINE)
-    };
-    let client = server.client_with(&layout);
+    let client = server.client_with(redelivering(DEADLINE).maxsize(3));
     let tasks = client.queue::<u32>("tasks").expect("it is there");
     tasks.put_many(&[1, 2, 3]).expect("there is room for three");
     assert!(tasks.is_full().expect("it answers"));
@@ -102,7 +94,7 @@ fn an_item_that_is_not_done_goes_back_and_one_that_is_does_not() {
     let Some(server) = Server::start() else {
         return;
     };
-    let client = server.client_with(&redelivering(DEADLINE));
+    let client = server.client_with(redelivering(DEADLINE));
     let tasks = client.queue::<u32>("tasks").expect("it is there");
     tasks.put_many(&[1, 2]).expect("they are stored");
     assert_eq!(tasks.get().expect("there are two"), 1);
@@ -123,7 +115,7 @@ fn a_lease_lasts_as_long_as_its_holder_works_and_ends_with_expires() {
         return;
     };
     let lease = Duration::from_millis(600);
-    let client = server.client_with(&redelivering(lease));
+    let client = server.client_with(redelivering(lease));
     let tasks = client.queue::<u32>("tasks").expect("it is there");
     let other = client.queue::<u32>("tasks").expect("it is there");
     tasks.put(&1).expect("it is stored");
@@ -136,7 +128,7 @@ fn a_lease_lasts_as_long_as_its_holder_works_and_ends_with_expires() {
         .lease(Some(DEADLINE), Some(lease))
         .expect("there is one");
     let again = other.lease(Some(DEADLINE), None).expect("it comes back");
-    assert_eq!((*again.item(), again.deliveries()), (2, 2));
+    assert_eq!((again.item, again.deliveries()), (2, Some(2)));
     assert!(matches!(hung.done(), Err(Error::LeaseOver)));
     again.done().expect("it is the other's");
 }
@@ -146,18 +138,14 @@ fn after_its_last_delivery_an_item_is_a_dead_letter_with_its_reason() {
     let Some(server) = Server::start() else {
         return;
     };
-    let layout = Layout {
-        max_deliveries: 2,
-        ..redelivering(DEADLINE)
-    };
-    let client = server.client_with(&layout);
+    let client = server.client_with(redelivering(DEADLINE).max_deliveries(2));
     let tasks = client.queue::<u32>("tasks").expect("it is there");
     tasks.put_many(&[1, 2]).expect("they are stored");
     let ids: Vec<String> = (1..=2)
         .map(|delivery| {
             // Goes back, as from one that dies.
             let lease = tasks.lease(Some(DEADLINE), None).expect("it is there");
-            let lease = match *lease.item() {
+            let lease = match lease.item {
                 1 => lease,
                 _ => {
                     lease.done().expect("it is ours");
@@ -166,8 +154,8 @@ fn after_its_last_delivery_an_item_is_a_dead_letter_with_its_reason() {
                         .expect("the first is left")
                 }
             };
-            assert_eq!((*lease.item(), lease.deliveries()), (1, delivery));
-            lease.id().to_string()
+            assert_eq!((lease.item, lease.deliveries()), (1, Some(delivery)));
+            lease.id().expect("an engine has ids").to_string()
         })
         .collect();
     if tasks.len().expect("it answers") > 0 {
@@ -181,7 +169,7 @@ fn after_its_last_delivery_an_item_is_a_dead_letter_with_its_reason() {
     tasks.join().expect("dead letters count as done");
     let dead = client.queue::<u32>("tasks.dead").expect("it is there");
     let letter = dead.lease(Some(DEADLINE), None).expect("there is one");
-    assert_eq!((*letter.item(), letter.id()), (1, ids[0].as_str()));
+    assert_eq!((letter.item, letter.id()), (1, Some(ids[0].as_str())));
     let (deliveries, reason) = letter.death().expect("it is a dead letter");
     assert_eq!(deliveries, 2);
     assert!(reason.contains("not finished"), "{reason}");
@@ -192,10 +180,8 @@ fn the_reader_gets_the_result_of_a_task_once_however_often_it_was_done() {
     let Some(server) = Server::start() else {
         return;
     };
-    let client = server.client_with(&redelivering(Duration::from_millis(300)));
-    client
-        .create("results", &Layout::default())
-        .expect("a queue");
+    let client = server.client_with(redelivering(Duration::from_millis(300)));
+    client.create("results").expect("a queue");
     let tasks = client.queue::<u32>("tasks").expect("it is there");
     let results = client.queue::<u32>("results").expect("it is there");
     tasks.put(&7).expect("it is stored");
@@ -224,7 +210,7 @@ fn nothing_is_lost_when_the_server_is_killed_and_started_again() {
     let Some(mut server) = Server::start() else {
         return;
     };
-    let client = server.client_with(&Layout::default());
+    let client = server.client_with("tasks");
     let tasks = client.queue::<u32>("tasks").expect("it is there");
     tasks
         .put_many(&(0..500).collect::<Vec<_>>())
@@ -262,13 +248,13 @@ fn a_get_that_waits_while_the_server_is_killed_has_what_is_put_afterwards() {
     let Some(mut server) = Server::start() else {
         return;
     };
-    let client = server.client_with(&Layout::default());
+    let client = server.client_with("tasks");
     thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             let tasks = client.queue::<u32>("tasks").expect("it is there");
             tasks.get_timeout(DEADLINE)
         });
-        while client.status().expect("it answers")[0].waiting == 0 {
+        while client.status().expect("it answers").queues[0].waiting == 0 {
             thread::sleep(Duration::from_millis(5));
         }
         server.kill();
@@ -287,7 +273,7 @@ fn a_server_that_writes_late_is_told_of_and_one_that_does_not_is_too() {
     let Some(server) = Server::start() else {
         return;
     };
-    let client = server.client_with(&Layout::default());
+    let client = server.client_with("tasks");
     let durability = client.durability("tasks").expect("it answers");
     assert_eq!(durability, Durability::Late);
     assert!(
@@ -301,19 +287,19 @@ fn the_namespace_of_a_url_keeps_queues_apart() {
     let Some(server) = Server::start() else {
         return;
     };
-    let client = server.client_with(&Layout::default());
+    let client = server.client_with("tasks");
     client
         .queue("tasks")
         .expect("it is there")
         .put(&1)
         .expect("it is stored");
     let mine = format!("{}/mine", server.url());
-    let mine = distributed::nats::Client::connect(&mine).expect("it is the same server");
+    let mine = distributed::connect(&mine).expect("it is the same server");
     assert!(matches!(
         mine.queue::<u32>("tasks"),
         Err(Error::NoQueue { .. })
     ));
-    mine.create("tasks", &Layout::default()).expect("a queue");
+    mine.create("tasks").expect("a queue");
     assert!(
         mine.queue::<u32>("tasks")
             .expect("it is there")

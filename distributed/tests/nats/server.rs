@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use distributed::nats::{Client, Layout};
+use distributed::{Client, QueueOptions};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -81,13 +81,13 @@ impl Server {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::connect(&self.url()).expect("the server is ready")
+        distributed::connect(&self.url()).expect("the server is ready")
     }
 
     /// A client, once it has a queue `tasks` like that.
-    pub(crate) fn client_with(&self, layout: &Layout) -> Client {
+    pub(crate) fn client_with(&self, tasks: impl Into<QueueOptions>) -> Client {
         let client = self.client();
-        client.create("tasks", layout).expect("a queue");
+        client.create(tasks).expect("a queue");
         client
     }
 

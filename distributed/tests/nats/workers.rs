@@ -5,22 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use distributed::nats::{Client, Layout};
-use distributed::{Error, Worker};
+use distributed::{Client, Error, QueueOptions, Worker};
 
 use crate::server::{DEADLINE, Server};
 
 fn pair(server: &Server, lease: Duration) -> Client {
-    let layout = Layout {
-        redeliver: true,
-        lease,
-        max_deliveries: 2,
-        ..Layout::default()
-    };
-    let client = server.client_with(&layout);
-    client
-        .create("results", &Layout::default())
-        .expect("a queue");
+    let tasks = QueueOptions::new("tasks");
+    let client = server.client_with(tasks.redeliver(true).lease(lease).max_deliveries(2));
+    client.create("results").expect("a queue");
     client
 }
 
@@ -114,7 +106,7 @@ fn work_that_fails_or_panics_is_tried_again_and_then_a_dead_letter() {
         letters
             .lock()
             .unwrap()
-            .insert((*letter.item(), deliveries, reason.to_string()));
+            .insert((letter.item, deliveries, reason.to_string()));
         letter.done().expect("it is ours");
     }
     let want = [
