@@ -32,6 +32,9 @@ pub struct Master {
     /// After how long without a sign of life a worker's tasks go to another one
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, requires = "queues")]
     lease: Duration,
+    /// After so many deliveries a task is a dead letter
+    #[arg(long, value_name = "TIMES", default_value_t = 3)]
+    max_deliveries: u32,
     /// Empty the queues of what an earlier run left on the engine
     #[arg(long, requires = "queues")]
     purge: bool,
@@ -53,7 +56,10 @@ impl Master {
     /// # Errors
     ///
     /// Those of [`Builder::serve`], of [`connect`](crate::connect()) and of [`Client::create`].
-    pub fn start(&self, queues: Builder) -> anyhow::Result<(Option<Server>, Client)> {
+    pub fn start(&self, mut queues: Builder) -> anyhow::Result<(Option<Server>, Client)> {
+        for queue in &mut queues.queues {
+            queue.max_deliveries = self.max_deliveries.max(1);
+        }
         let Some(url) = &self.queues else {
             let key = self.authkey.read()?;
             let served = queues.serve(&self.bind, &key);

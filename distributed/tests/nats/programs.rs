@@ -1,0 +1,286 @@
+//! The pair of In [16] on the engine, as a user starts it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use assert_cmd::cargo::cargo_bin;
+use nix::sys::signal::Signal;
+
+use crate::server::{DEADLINE, Server, signal};
+
+/// A program under way; killed at the end, if it has not ended before.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(name: &str, arguments: &[&str]) -> Program {
+    let mut command = Command::new(cargo_bin(name));
+    command
+        .args(arguments)
+        .env("PACE", "0.02")
+        .env("SEED", "16");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Program(command.spawn().expect("it starts"))
+}
+
+impl Program {
+    /// Its output, once it has ended, and its exit code.
+    fn end(mut self) -> (String, String, Option<i32>) {
+        let mut stdout = self.0.stdout.take().expect("it is piped");
+        let mut stderr = self.0.stderr.take().expect("it is piped");
+        let stderr = thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).expect("it prints text");
+        let deadline = Instant::now() + DEADLINE;
+        let status = loop {
+            match self.0.try_wait().expect("it is ours") {
+                Some(status) => break status,
+                None => assert!(Instant::now() < deadline, "it hangs"),
+            }
+            thread::yield_now();
+        };
+        (text, stderr.join().expect("no panic"), status.code())
+    }
+
+    /// Waits for a line that it prints.
+    fn until(&mut self, wanted: &str) {
+        let stdout = self.0.stdout.as_mut().expect("it is piped");
+        // Byte by byte, so that what follows is left for others.
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while stdout.read(&mut byte).expect("it prints") > 0 {
+            line.push(byte[0]);
+            if byte[0] == b'\n' {
+                if String::from_utf8_lossy(&line).starts_with(wanted) {
+                    return;
+                }
+                line.clear();
+            }
+        }
+        panic!("it ended without {wanted}");
+    }
+}
+
+/// How often each line of a kind was printed.
+fn lines<'t>(text: &'t str, start: &str) -> BTreeMap<&'t str, u32> {
+    let mut count = BTreeMap::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix(start)) {
+        *count.entry(line).or_default() += 1;
+    }
+    count
+}
+
+/// Each task that the master put has one result.
+fn assert_complete(master: &str, count: u32) {
+    let put = lines(master, "Put task ");
+    let want: BTreeMap<String, u32> = put
+        .iter()
+        .map(|(task, times)| {
+            let n: i64 = task.trim_end_matches("...").parse().expect("a number");
+            (format!("{n} * {n} = {}", n * n), *times)
+        })
+        .collect();
+    let results = lines(master, "Result: ");
+    let got = results
+        .into_iter()
+        .map(|(text, times)| (text.to_string(), times));
+    assert_eq!(got.collect::<BTreeMap<_, _>>(), want);
+    assert_eq!(want.values().sum::<u32>(), count);
+}
+
+#[test]
+fn the_pair_prints_on_the_engine_what_it_prints_on_a_manager() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let worker = start("task_worker", &["--queues", &url]);
+    let master = start("task_master", &["--queues", &url]);
+    let (out, err, code) = master.end();
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(
+        err.contains("get_task_queue: warning: a power cut loses"),
+        "{err}"
+    );
+    assert_complete(&out, 10);
+    assert!(out.ends_with("master exit.\n"), "{out}");
+    let (out, err, code) = worker.end();
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(
+        out.starts_with("Connect to server 127.0.0.1...\nrun task "),
+        "{out}"
+    );
+    assert!(out.ends_with("worker exit.\n"), "{out}");
+    let asked = start("manager", &["status", &url]).end().0;
+    assert!(asked.contains("get_task_queue.dead"), "{asked}");
+    let row = asked
+        .lines()
+        .find(|line| line.starts_with("get_task_queue "));
+    let row: Vec<&str> = row.expect("it has a row").split_whitespace().collect();
+    assert_eq!((row[1], row[5], row[8]), ("0", "10", "0"), "{asked}");
+}
+
+#[test]
+fn a_worker_that_is_killed_or_frozen_loses_no_task() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let master = [
+        "--queues",
+        &url,
+        "--count",
+        "60",
+        "--lease",
+        "1",
+        "--timeout",
+        "50",
+    ];
+    let master = start("task_master", &master);
+    let mut killed = start("task_worker", &["--queues", &url]);
+    killed.until("run task");
+    signal(&killed.0, Signal::SIGKILL);
+    let mut frozen = start("task_worker", &["--queues", &url]);
+    frozen.until("run task");
+    signal(&frozen.0, Signal::SIGSTOP);
+    let _worker = start("task_worker", &["--queues", &url, "--idle", "50"]);
+    let (out, err, code) = master.end();
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_complete(&out, 60);
+}
+
+#[test]
+fn a_worker_that_is_terminated_gives_back_what_it_has_and_exits_with_0() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    // The lease is longer than the test may take: what is not given back is missing.
+    let master = [
+        "--queues",
+        &url,
+        "--count",
+        "100",
+        "--lease",
+        "600",
+        "--timeout",
+        "50",
+    ];
+    let master = start("task_master", &master);
+    let mut first = start("task_worker", &["--queues", &url, "--concurrency", "2"]);
+    first.until("run task");
+    first.until("run task");
+    signal(&first.0, Signal::SIGTERM);
+    let (out, err, code) = first.end();
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.ends_with("worker exit.\n"), "{out}");
+    let _second = start("task_worker", &["--queues", &url, "--idle", "50"]);
+    let (out, err, code) = master.end();
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_complete(&out, 100);
+}
+
+#[test]
+fn what_an_earlier_run_left_is_purged_on_request() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let left = start("task_master", &["--queues", &url, "--timeout", "0.05"]).end();
+    assert_eq!(left.2, Some(1), "{left:?}");
+    assert!(
+        left.1.contains("Empty: no result within 0.05 s"),
+        "{left:?}"
+    );
+    let master = start("task_master", &["--queues", &url, "--purge"]);
+    let _worker = start("task_worker", &["--queues", &url, "--idle", "50"]);
+    let (out, err, code) = master.end();
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_complete(&out, 10);
+}
+
+#[test]
+fn an_engine_that_is_missing_is_told_of_without_the_password() {
+    let (out, err, code) = start(
+        "task_master",
+        &["--queues", "nats://bob:secret@127.0.0.1:1"],
+    )
+    .end();
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert!(
+        err.contains("nats://127.0.0.1:1") && !err.contains("secret"),
+        "{err}"
+    );
+}
+
+/// A Python that has nats-py: one that is there, or one made for it in target/.
+fn python() -> Option<PathBuf> {
+    let has = |python: &Path| {
+        let status = Command::new(python)
+            .args(["-c", "import nats"])
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    };
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/nats-venv/bin/python");
+    let found = [PathBuf::from("python3"), venv]
+        .into_iter()
+        .find(|python| has(python));
+    if found.is_none() {
+        let how = "python3 -m venv target/nats-venv && target/nats-venv/bin/pip install nats-py";
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "no Python has nats-py: {how}"
+        );
+        println!("skipped: no Python has nats-py: {how}");
+    }
+    found
+}
+
+#[test]
+fn a_worker_in_python_is_as_good_as_one_in_rust_and_has_under_30_lines() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/nats_worker.py");
+    let text = fs::read_to_string(&file).expect("it is in the documentation");
+    assert!(
+        text.lines().count() < 30,
+        "it has {} lines",
+        text.lines().count()
+    );
+    let Some(python) = python() else { return };
+    let url = server.url();
+    let mut master = start(
+        "task_master",
+        &["--queues", &url, "--count", "20", "--timeout", "50"],
+    );
+    master.until("Try get results");
+    let mut worker = Command::new(python);
+    worker.arg(file).args([&url, "3"]);
+    worker.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let worker = Program(worker.spawn().expect("it starts"));
+    let (out, err, code) = master.end();
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_eq!(lines(&out, "Result: ").values().sum::<u32>(), 20, "{out}");
+    let (out, err, code) = worker.end();
+    assert_eq!(
+        (code, lines(&out, "run task ").values().sum::<u32>()),
+        (Some(0), 20),
+        "{err}"
+    );
+}
