@@ -42,13 +42,26 @@ pub(crate) enum Task {
     Doctor,
     /// Measure speed next to multiprocessing, procspawn, ipc-channel, crossbeam and the raw limits
     Bench(BenchOptions),
-    /// Kill workers, readers, writers, supervisors and applications, and see that nothing is lost
+    /// Kill workers, readers, writers, supervisors, servers and nodes, and see that nothing is lost
     Chaos(ChaosOptions),
+    /// Three nodes of NATS on loopback, ports 4222 to 4224, data in target/cluster
+    #[command(subcommand)]
+    Cluster(ClusterTask),
     /// The program that a round of chaos works on
     #[command(hide = true)]
     ChaosProgram { case: String, seed: u64 },
     /// Run every gate: formatting, lints, documents, tests and the replay
     Ci,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ClusterTask {
+    /// Start the nodes that are down, and print the URL for --queues
+    Up,
+    /// End them; their data stays
+    Down,
+    /// Say which run; exits with 1 if one does not
+    Status,
 }
 
 #[derive(Args, Debug)]

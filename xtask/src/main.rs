@@ -3,7 +3,7 @@
 //! `cargo xtask all` is the whole of it. `run` replays some cells, `race` runs the race many
 //! times; `report`, `show`, `diff` and `export` are views of the last run. `list` shows what there
 //! is, `doctor` what this machine can replay, `bench` how fast the libraries are, `chaos` what they
-//! survive, and `ci` runs every gate of the project.
+//! survive, `cluster` starts nodes of NATS, and `ci` runs every gate of the project.
 
 use std::process::ExitCode;
 
@@ -15,6 +15,7 @@ mod ci;
 mod cli;
 mod diff;
 mod doctor;
+mod engine;
 mod export;
 mod highlight;
 mod list;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Task::Doctor => doctor::doctor(),
         Task::Bench(options) => bench::bench(&options),
         Task::Chaos(options) => chaos::chaos(&options),
+        Task::Cluster(task) => engine::cluster(task),
         Task::ChaosProgram { case, seed } => chaos::program(&case, seed),
         Task::Ci => ci::ci(),
     };

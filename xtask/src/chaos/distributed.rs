@@ -1,0 +1,283 @@
+//! The pair of In [16], whose workers, server or nodes are killed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use nix::sys::signal::Signal;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tempfile::TempDir;
+
+use super::Round;
+use crate::engine::{self, Node};
+
+const TASKS: u64 = 2_000;
+const WORKERS: usize = 4;
+/// A task takes 20 ms, so that all together take about as long as 20 kills.
+const PACE: &str = "0.2";
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long a node is down, and how long the cluster has to find itself before the next one is.
+const AWAY: Duration = Duration::from_secs(1);
+const DEADLINE: Duration = Duration::from_secs(120);
+
+pub(super) fn judge_manager(seed: u64) -> anyhow::Result<Round> {
+    let stage = Stage::new(Vec::new())?;
+    stage.run(seed, &Kill::Workers)
+}
+
+pub(super) fn judge_engine(seed: u64) -> anyhow::Result<Round> {
+    let folder = tempfile::tempdir().context("a folder for the server")?;
+    let node = Node::single(folder.path())?;
+    Stage::new(vec![node])?.run(seed, &Kill::Workers)
+}
+
+pub(super) fn judge_server(seed: u64) -> anyhow::Result<Round> {
+    let folder = tempfile::tempdir().context("a folder for the server")?;
+    let node = Node::single(folder.path())?;
+    Stage::new(vec![node])?.run(seed, &Kill::Nodes)
+}
+
+pub(super) fn judge_cluster(seed: u64) -> anyhow::Result<Round> {
+    let folder = tempfile::tempdir().context("a folder for the cluster")?;
+    let (ports, routes) = (engine::free_ports(3)?, engine::free_ports(3)?);
+    let nodes = Node::cluster(folder.path(), &ports, &routes)?;
+    Stage::new(nodes)?.run(seed, &Kill::Nodes)
+}
+
+enum Kill {
+    /// A worker every so often.
+    Workers,
+    /// The only node three times, or each of several once, one after the other.
+    Nodes,
+}
+
+/// The programs, and the nodes that they meet at; a manager, if there are none.
+struct Stage {
+    programs: TempDir,
+    nodes: Vec<Node>,
+}
+
+/// Killed when it is dropped.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for node in &self.nodes {
+            let _ = node.end(Signal::SIGKILL);
+        }
+    }
+}
+
+impl Stage {
+    fn new(nodes: Vec<Node>) -> anyhow::Result<Stage> {
+        let stage = Stage {
+            programs: build()?,
+            nodes,
+        };
+        for node in &stage.nodes {
+            node.start()?;
+        }
+        if stage.nodes.len() > 1 {
+            engine::wait_for_leader(&stage.nodes)?;
+        }
+        Ok(stage)
+    }
+
+    fn program(&self, name: &str, arguments: &[&str]) -> anyhow::Result<Program> {
+        let child = Command::new(self.programs.path().join(name))
+            .args(arguments)
+            .env("PACE", PACE)
+            .stdin(Stdio::null())
+            .stdout(if name == "task_master" {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("start {name}"))?;
+        Ok(Program(child))
+    }
+
+    fn run(&self, seed: u64, what: &Kill) -> anyhow::Result<Round> {
+        let mut dice = StdRng::seed_from_u64(seed);
+        let mut round = Round::default();
+        let address = format!("127.0.0.1:{}", engine::free_ports(1)?[0]);
+        let url = engine::url(&self.nodes);
+        let count = TASKS.to_string();
+        let mut master = vec!["--count", &count, "--timeout", "100"];
+        let mut worker = vec!["--idle", "100"];
+        if self.nodes.is_empty() {
+            master.extend(["--bind", &address]);
+            worker.push(&address);
+        } else {
+            let replicas = if self.nodes.len() > 1 { "3" } else { "1" };
+            master.extend(["--queues", &url, "--lease", "2", "--replicas", replicas]);
+            // A task may be fetched by several workers that are killed before it is their turn.
+            master.extend(["--max-deliveries", "20"]);
+            worker.extend(["--queues", &url]);
+        }
+        let mut master = self.program("task_master", &master)?;
+        let lines = lines(&mut master)?;
+        let mut workers = (0..WORKERS)
+            .map(|_| self.program("task_worker", &worker))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let mut heard = Heard::default();
+        let deadline = Instant::now() + DEADLINE;
+        let mut kills = 0;
+        while !heard.all && Instant::now() < deadline {
+            heard.listen(&lines, PAUSE.mul_f64(dice.random_range(0.5..1.5)));
+            if heard.all || heard.results == 0 {
+                continue;
+            }
+            match what {
+                Kill::Workers => {
+                    let victim = dice.random_range(0..WORKERS);
+                    workers[victim] = self.program("task_worker", &worker)?;
+                    kills += 1;
+                }
+                Kill::Nodes if kills < 3 => {
+                    let node = &self.nodes[kills as usize % self.nodes.len()];
+                    node.end(Signal::SIGKILL)?;
+                    heard.listen(&lines, AWAY);
+                    node.start()?;
+                    kills += 1;
+                    // The next may go when this one is of use again.
+                    let before = heard.results;
+                    while heard.results < before + 100 && !heard.all && Instant::now() < deadline {
+                        heard.listen(&lines, PAUSE);
+                    }
+                }
+                Kill::Nodes => {}
+            }
+        }
+        round.count("kills", kills);
+        heard.judge(&mut round);
+        Ok(round)
+    }
+}
+
+/// What the master has printed.
+#[derive(Default)]
+struct Heard {
+    /// For each task, how often it was put less how often its result came.
+    open: BTreeMap<i64, i64>,
+    put: u64,
+    results: u64,
+    wrong: u64,
+    last: Option<Instant>,
+    longest: Duration,
+    all: bool,
+}
+
+impl Heard {
+    fn listen(&mut self, lines: &Receiver<String>, time: Duration) {
+        let until = Instant::now() + time;
+        while !self.all {
+            let left = until.saturating_duration_since(Instant::now());
+            match lines.recv_timeout(left) {
+                Ok(line) => self.hear(&line),
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => self.all = true,
+            }
+        }
+    }
+
+    fn hear(&mut self, line: &str) {
+        if let Some(task) = line.strip_prefix("Put task ") {
+            let task = task.trim_end_matches("...").parse().unwrap_or(-1);
+            *self.open.entry(task).or_default() += 1;
+            self.put += 1;
+        } else if let Some(result) = line.strip_prefix("Result: ") {
+            let task: i64 = result
+                .split(' ')
+                .next()
+                .unwrap_or_default()
+                .parse()
+                .unwrap_or(-1);
+            *self.open.entry(task).or_default() -= 1;
+            self.wrong += u64::from(result != format!("{task} * {task} = {}", task * task));
+            self.results += 1;
+        } else {
+            return;
+        }
+        let now = Instant::now();
+        if let Some(last) = self.last {
+            self.longest = self.longest.max(now - last);
+        }
+        self.last = Some(now);
+    }
+
+    fn judge(&self, round: &mut Round) {
+        round.count("tasks", self.put);
+        round.count("results", self.results);
+        round.count(
+            "ms longest without progress",
+            self.longest.as_millis() as u64,
+        );
+        let lost: i64 = self.open.values().filter(|open| **open > 0).sum();
+        let doubled: i64 = self.open.values().filter(|open| **open < 0).sum();
+        round.claim(self.put == TASKS, || {
+            format!("{} of {TASKS} tasks were put", self.put)
+        });
+        round.claim(lost == 0, || format!("{lost} tasks have no result"));
+        round.claim(doubled == 0, || format!("{} results too many", -doubled));
+        round.claim(self.wrong == 0, || {
+            format!("{} results are wrong", self.wrong)
+        });
+        round.claim(self.all, || {
+            format!("it hangs: no end after {} s", DEADLINE.as_secs())
+        });
+    }
+}
+
+fn lines(program: &mut Program) -> anyhow::Result<Receiver<String>> {
+    let stdout = program.0.stdout.take().context("its output is piped")?;
+    let (line, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let mut texts = BufReader::new(stdout).lines().map_while(Result::ok);
+        texts.all(|text| line.send(text).is_ok())
+    });
+    Ok(lines)
+}
+
+/// Builds the programs with the engine, and keeps them where no other build replaces them.
+fn build() -> anyhow::Result<TempDir> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .current_dir(&root)
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "distributed",
+            "--features",
+            "nats",
+            "--bins",
+        ])
+        .status()
+        .context("run cargo build")?;
+    ensure!(built.success(), "the programs do not build");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    let folder = tempfile::tempdir().context("a folder for the programs")?;
+    for name in ["task_master", "task_worker"] {
+        let built = target.join("debug").join(name);
+        fs::copy(&built, folder.path().join(name))
+            .with_context(|| format!("copy {}", built.display()))?;
+    }
+    Ok(folder)
+}

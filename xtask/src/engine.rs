@@ -1,0 +1,226 @@
+//! Nodes of NATS on loopback: a cluster to work with, and servers for chaos to kill.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::Exit;
+use crate::cli::ClusterTask;
+
+const NODES: u16 = 3;
+/// Where clients and nodes find the cluster that `cargo xtask cluster` starts: from here upwards.
+const CLIENT_PORT: u16 = 4222;
+const ROUTE_PORT: u16 = 6222;
+/// How long a node may take to say that it is ready, and a cluster that it has a leader.
+const DEADLINE: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_millis(20);
+
+/// One server, with all that it has in a folder.
+pub(crate) struct Node {
+    folder: PathBuf,
+    pub(crate) port: u16,
+}
+
+impl Node {
+    /// Configures a server of its own.
+    pub(crate) fn single(folder: &Path) -> anyhow::Result<Node> {
+        let port = free_ports(1)?[0];
+        Node::configure(folder, port, "")
+    }
+
+    /// Configures the nodes of a cluster.
+    pub(crate) fn cluster(
+        folder: &Path,
+        ports: &[u16],
+        routes: &[u16],
+    ) -> anyhow::Result<Vec<Node>> {
+        let all: Vec<String> = routes
+            .iter()
+            .map(|port| format!("nats://127.0.0.1:{port}"))
+            .collect();
+        let nodes = ports.iter().zip(routes).enumerate();
+        nodes
+            .map(|(number, (port, route))| {
+                let cluster = format!(
+                    "server_name: node{n}\ncluster {{ name: local, listen: \"127.0.0.1:{route}\", \
+                     routes: [{}] }}\n",
+                    all.join(", "),
+                    n = number + 1,
+                );
+                Node::configure(&folder.join(format!("node{}", number + 1)), *port, &cluster)
+            })
+            .collect()
+    }
+
+    fn configure(folder: &Path, port: u16, cluster: &str) -> anyhow::Result<Node> {
+        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        let configuration = format!(
+            "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n{cluster}",
+            folder.display()
+        );
+        let file = folder.join("nats.conf");
+        fs::write(&file, configuration).with_context(|| format!("write {}", file.display()))?;
+        Ok(Node {
+            folder: folder.to_path_buf(),
+            port,
+        })
+    }
+
+    /// Starts it in the background, and waits until it takes clients.
+    pub(crate) fn start(&self) -> anyhow::Result<()> {
+        let log = File::create(self.folder.join("log")).context("write the log of a node")?;
+        let child = Command::new("nats-server")
+            .arg("-c")
+            .arg(self.folder.join("nats.conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .context("run nats-server (apt-get install nats-server)")?;
+        fs::write(self.folder.join("pid"), child.id().to_string()).context("note a node's pid")?;
+        // Whoever starts a node may end before it; until then its end must be taken.
+        thread::spawn(move || {
+            let mut child = child;
+            child.wait()
+        });
+        self.wait_for("Server is ready")
+    }
+
+    fn log(&self) -> String {
+        let log = fs::read(self.folder.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    fn wait_for(&self, line: &str) -> anyhow::Result<()> {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.log().contains(line) {
+            let log = || {
+                self.log()
+                    .lines()
+                    .last()
+                    .unwrap_or("it says nothing")
+                    .to_string()
+            };
+            ensure!(
+                self.pid().is_some(),
+                "nats-server on port {} ends: {}",
+                self.port,
+                log()
+            );
+            ensure!(
+                Instant::now() < deadline,
+                "nats-server on port {} is not ready: {}",
+                self.port,
+                log()
+            );
+            thread::sleep(TICK);
+        }
+        Ok(())
+    }
+
+    /// Its process, as long as that is there and is really the node.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        let pid: i32 = fs::read_to_string(self.folder.join("pid"))
+            .ok()?
+            .parse()
+            .ok()?;
+        let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let folder = self.folder.to_str()?.as_bytes();
+        let ours = command.windows(folder.len()).any(|window| window == folder);
+        ours.then(|| Pid::from_raw(pid))
+    }
+
+    /// Ends it by a signal, and waits until it is gone.
+    pub(crate) fn end(&self, signal: Signal) -> anyhow::Result<()> {
+        let Some(pid) = self.pid() else { return Ok(()) };
+        kill(pid, signal).with_context(|| format!("end the node on port {}", self.port))?;
+        let deadline = Instant::now() + DEADLINE;
+        while self.pid().is_some() {
+            ensure!(
+                Instant::now() < deadline,
+                "the node on port {} does not end",
+                self.port
+            );
+            thread::sleep(TICK);
+        }
+        Ok(())
+    }
+}
+
+/// The URL of some nodes.
+pub(crate) fn url(nodes: &[Node]) -> String {
+    let hosts: Vec<String> = nodes
+        .iter()
+        .map(|node| format!("127.0.0.1:{}", node.port))
+        .collect();
+    format!("nats://{}", hosts.join(","))
+}
+
+/// Ports on which nobody listens at the moment.
+pub(crate) fn free_ports(number: usize) -> anyhow::Result<Vec<u16>> {
+    let bind = |_| TcpListener::bind("127.0.0.1:0");
+    let listeners = (0..number).map(bind).collect::<Result<Vec<_>, _>>()?;
+    let ports = listeners
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.port()));
+    ports.collect()
+}
+
+/// Waits until a cluster has found itself; until then it answers no question about queues.
+pub(crate) fn wait_for_leader(nodes: &[Node]) -> anyhow::Result<()> {
+    let deadline = Instant::now() + DEADLINE;
+    let has_leader = |node: &Node| node.log().contains("cluster new metadata leader");
+    while !nodes.iter().any(has_leader) {
+        if Instant::now() > deadline {
+            bail!("the cluster has no leader after {} s", DEADLINE.as_secs());
+        }
+        thread::sleep(TICK);
+    }
+    Ok(())
+}
+
+/// `cargo xtask cluster`: three nodes, whose data outlives them.
+pub(crate) fn cluster(task: ClusterTask) -> anyhow::Result<Exit> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/cluster");
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let folder = folder.canonicalize().context("find target/cluster")?;
+    let ports: Vec<u16> = (0..NODES).map(|node| CLIENT_PORT + node).collect();
+    let routes: Vec<u16> = (0..NODES).map(|node| ROUTE_PORT + node).collect();
+    let nodes = Node::cluster(&folder, &ports, &routes)?;
+    match task {
+        ClusterTask::Up => {
+            for node in nodes.iter().filter(|node| node.pid().is_none()) {
+                node.start()?;
+            }
+            wait_for_leader(&nodes)?;
+            println!("{}", url(&nodes));
+        }
+        ClusterTask::Down => {
+            for node in &nodes {
+                node.end(Signal::SIGTERM)?;
+            }
+        }
+        ClusterTask::Status => {
+            for (number, node) in nodes.iter().enumerate() {
+                let state = match node.pid() {
+                    Some(pid) => format!("runs, process {pid}"),
+                    None => "is down".to_string(),
+                };
+                println!("node{} on port {}: {state}", number + 1, node.port);
+            }
+            if nodes.iter().any(|node| node.pid().is_none()) {
+                return Ok(Exit::Failed);
+            }
+        }
+    }
+    Ok(Exit::Held)
+}
