@@ -77,7 +77,7 @@ impl Node {
     /// Starts it in the background, and waits until it takes clients.
     pub(crate) fn start(&self) -> anyhow::Result<()> {
         let log = File::create(self.folder.join("log")).context("write the log of a node")?;
-        let child = Command::new("nats-server")
+        let mut child = Command::new("nats-server")
             .arg("-c")
             .arg(self.folder.join("nats.conf"))
             .stdin(Stdio::null())
@@ -87,44 +87,31 @@ impl Node {
             .spawn()
             .context("run nats-server (apt-get install nats-server)")?;
         fs::write(self.folder.join("pid"), child.id().to_string()).context("note a node's pid")?;
-        // Whoever starts a node may end before it; until then its end must be taken.
-        thread::spawn(move || {
-            let mut child = child;
-            child.wait()
-        });
-        self.wait_for("Server is ready")
+        let deadline = Instant::now() + DEADLINE;
+        while !self.log().contains("Server is ready") {
+            let log = self.log();
+            let last = log.lines().last().unwrap_or("it says nothing");
+            let ended = child.try_wait().context("look after a node")?;
+            ensure!(
+                ended.is_none(),
+                "nats-server on port {} ends: {last}",
+                self.port
+            );
+            ensure!(
+                Instant::now() < deadline,
+                "nats-server on port {}: {last}",
+                self.port
+            );
+            thread::sleep(TICK);
+        }
+        // Its end is taken for as long as we run; afterwards that is the system's.
+        thread::spawn(move || child.wait());
+        Ok(())
     }
 
     fn log(&self) -> String {
         let log = fs::read(self.folder.join("log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
-    }
-
-    fn wait_for(&self, line: &str) -> anyhow::Result<()> {
-        let deadline = Instant::now() + DEADLINE;
-        while !self.log().contains(line) {
-            let log = || {
-                self.log()
-                    .lines()
-                    .last()
-                    .unwrap_or("it says nothing")
-                    .to_string()
-            };
-            ensure!(
-                self.pid().is_some(),
-                "nats-server on port {} ends: {}",
-                self.port,
-                log()
-            );
-            ensure!(
-                Instant::now() < deadline,
-                "nats-server on port {} is not ready: {}",
-                self.port,
-                log()
-            );
-            thread::sleep(TICK);
-        }
-        Ok(())
     }
 
     /// Its process, as long as that is there and is really the node.
