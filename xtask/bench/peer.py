@@ -193,7 +193,48 @@ def of_server(row, address, pid):
     raise SystemExit(f"error: there is no {row} of multiprocessing")
 
 
+tasks, results = queue.Queue(), queue.Queue()
+QueueManager.register("get_tasks", callable=lambda: tasks)
+QueueManager.register("get_results", callable=lambda: results)
+
+
+def work_off(address):
+    manager = QueueManager(address=address, authkey=b"abc")
+    manager.connect()
+    tasks, results = manager.get_tasks(), manager.get_results()
+    results.put(None)
+    try:
+        while True:
+            n = tasks.get()
+            results.put(n * n)
+    except EOFError:
+        pass
+
+
+def measure_tasks(workers):
+    """Tasks per second from end to end, with so many workers of BaseManager's queues."""
+    count = 2000
+    manager = QueueManager(address=("127.0.0.1", 0), authkey=b"abc")
+    manager.start()
+    processes = [start(work_off, manager.address) for _ in range(workers)]
+    tasks, results = manager.get_tasks(), manager.get_results()
+    for _ in processes:
+        results.get()
+    begin = time.perf_counter()
+    for n in range(count):
+        tasks.put(n)
+    for _ in range(count):
+        results.get()
+    took = time.perf_counter() - begin
+    for process in processes:
+        process.kill()
+    manager.shutdown()
+    return count / took
+
+
 def measure(row, address):
+    if row.startswith("distributed/"):
+        return measure_tasks(int(row.rsplit("-", 1)[1].rstrip("w")))
     if row.startswith("manager/"):
         return measure_manager(row, address)
     if row == "queue/u64/1p1c":

@@ -20,8 +20,9 @@ use crate::cli::BenchOptions;
 /// A peer that hangs is a finding too, but must not end the run.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-const PEERS: [&str; 5] = [
+const PEERS: [&str; 6] = [
     "multiprocessing",
+    "celery",
     "procspawn",
     "ipc-channel",
     "crossbeam",
@@ -51,7 +52,8 @@ const fn case(
 }
 
 const PY: &str = "multiprocessing";
-const CASES: [Case; 15] = [
+const CELERY: &str = "celery";
+const CASES: [Case; 22] = [
     case(
         "queue/u64/1p1c",
         "items/s",
@@ -89,6 +91,14 @@ const CASES: [Case; 15] = [
     case("manager/20KB", "us", false, &[PY]),
     case("manager/server-cpu", "us/call", false, &[PY]),
     case("manager/items", "items/s", true, &[PY]),
+    // Tasks from end to end, with so many workers; the peer `multiprocessing` is its BaseManager.
+    case("distributed/manager-1w", "tasks/s", true, &[PY, CELERY]),
+    case("distributed/manager-4w", "tasks/s", true, &[PY, CELERY]),
+    case("distributed/manager-16w", "tasks/s", true, &[PY, CELERY]),
+    case("distributed/engine-1w", "tasks/s", true, &[PY, CELERY]),
+    case("distributed/engine-4w", "tasks/s", true, &[PY, CELERY]),
+    case("distributed/engine-16w", "tasks/s", true, &[PY, CELERY]),
+    case("distributed/engine-4w-single", "tasks/s", true, &[]),
 ];
 
 /// What `--json` writes.
@@ -170,6 +180,31 @@ fn build() -> anyhow::Result<Option<PathBuf>> {
     Ok(status.success().then(|| target.join("release/bench")))
 }
 
+/// A Python that has Celery: made once, in target/.
+fn celery() -> anyhow::Result<PathBuf> {
+    let venv = folder().join("../../target/celery");
+    let python = venv.join("bin/python");
+    if !python.exists() {
+        let run = |command: &mut Command| -> anyhow::Result<()> {
+            let status = command
+                .status()
+                .with_context(|| format!("run {command:?}"))?;
+            anyhow::ensure!(status.success(), "{command:?} failed");
+            Ok(())
+        };
+        let mut made = Command::new("python3");
+        run(made.args(["-m", "venv"]).arg(&venv))?;
+        let mut install = Command::new(&python);
+        let got = run(install.args(["-m", "pip", "install", "--quiet", "celery[redis]"]));
+        if got.is_err() {
+            // What is half made would be taken for whole the next time.
+            let _ = fs::remove_dir_all(&venv);
+        }
+        got?;
+    }
+    Ok(python)
+}
+
 fn python_version() -> String {
     let output = Command::new("python3").arg("--version").output();
     match output {
@@ -220,6 +255,11 @@ fn once(who: &str, row: &str, program: &Path) -> anyhow::Result<f64> {
             python.arg(folder().join("peer.py"));
             python
         }
+        CELERY => {
+            let mut python = Command::new(celery()?);
+            python.arg(folder().join("celery_peer.py"));
+            python
+        }
         _ => {
             let mut bench = Command::new(program);
             bench.arg(who);
@@ -263,7 +303,7 @@ fn once(who: &str, row: &str, program: &Path) -> anyhow::Result<f64> {
 }
 
 fn print_head() {
-    print!("{:19} {:8} {:>9}", "", "", "ours");
+    print!("{:28} {:8} {:>9}", "", "", "ours");
     for peer in PEERS {
         print!(" {peer:>17}");
     }
@@ -273,7 +313,7 @@ fn print_head() {
 /// Each figure, and after it how many times better ours is.
 fn print_row(case: &Case, row: &Row) {
     let ours = row.ours.map_or("-".to_string(), short);
-    print!("{:19} {:8} {ours:>9}", row.name, row.unit);
+    print!("{:28} {:8} {ours:>9}", row.name, row.unit);
     for peer in PEERS {
         let text = match (row.ours, row.peers[peer]) {
             (Some(ours), Some(peer)) => {

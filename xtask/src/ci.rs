@@ -7,17 +7,22 @@ use anyhow::Context;
 
 use crate::Exit;
 
-const GATES: [&str; 10] = [
+const GATES: [&str; 15] = [
     "fmt --all --check",
     "clippy --workspace --all-targets --locked -- -D warnings",
+    "clippy --package distributed --features nats --all-targets --locked -- -D warnings",
     "doc --workspace --no-deps --locked",
+    "doc --package distributed --features nats --no-deps --locked",
     "test --workspace --locked",
     // Built to be killed between two stores of its choice, which no other build can.
     "test --package multiprocess --features kill-points --test queue --locked",
+    "test --package distributed --features nats --test nats --locked",
     "run --quiet --package xtask -- all --fast",
-    "run --quiet --package xtask -- chaos --rounds 2",
+    "run --quiet --package xtask -- chaos pool supervisor queue application --rounds 2",
+    "run --quiet --package xtask -- chaos distributed --rounds 1",
     "run --quiet --package xtask -- bench queue/roundtrip --rounds 1",
     "run --quiet --package xtask -- bench manager/first-call --rounds 1",
+    "run --quiet --package xtask -- bench distributed/engine-4w --rounds 1",
     "build --quiet --manifest-path distributed/fuzz/Cargo.toml --target-dir target/fuzz --locked",
 ];
 

@@ -12,6 +12,7 @@ mod limit;
 mod manager;
 mod ours;
 mod procspawn_peer;
+mod tasks;
 
 /// Long enough that the start of the processes does not count.
 const LONG_ENOUGH: Duration = Duration::from_millis(200);
@@ -21,6 +22,12 @@ type Measured = Result<f64, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [who, url, prefetch] = arguments.as_slice()
+        && who == "worker"
+    {
+        // It ends with its server, which is killed.
+        return tasks::work(url, prefetch).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let [who, row] = arguments.as_slice() else {
         eprintln!("error: usage: bench WHO ROW, as in: bench ours queue/roundtrip");
         return ExitCode::from(2);
