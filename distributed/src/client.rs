@@ -70,7 +70,7 @@ impl Client {
         Ok(Queue(match &self.0 {
             Place::Manager(client) => There::Manager(client.queue(name)?),
             #[cfg(feature = "nats")]
-            Place::Engine(client) => There::Engine(client.queue(name)?),
+            Place::Engine(client) => There::Engine(Box::new(client.queue(name)?)),
         }))
     }
 
@@ -118,6 +118,7 @@ impl Client {
     /// # Errors
     ///
     /// Those of [`queue`](Client::queue).
+    #[cfg_attr(not(feature = "nats"), expect(unused_variables))]
     pub fn durability(&self, name: &str) -> Result<Durability> {
         match &self.0 {
             Place::Manager(_) => Ok(Durability::Memory),
@@ -166,7 +167,7 @@ pub struct Queue<T>(There<T>);
 enum There<T> {
     Manager(manager::Queue<T>),
     #[cfg(feature = "nats")]
-    Engine(nats::Queue<T>),
+    Engine(Box<nats::Queue<T>>),
 }
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
@@ -314,8 +315,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         timeout: Option<Duration>,
         expires: Option<Duration>,
     ) -> Result<Vec<Lease<'_, T>>> {
-        let manager = match &self.0 {
-            There::Manager(queue) => queue,
+        match &self.0 {
+            There::Manager(queue) => lease_each(queue, n, timeout, expires),
             #[cfg(feature = "nats")]
             There::Engine(queue) => {
                 let held = queue.lease_many(n, timeout, expires)?.into_iter();
@@ -323,23 +324,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
                     item,
                     held: Held::Engine(held),
                 };
-                return Ok(held.map(lease).collect());
+                Ok(held.map(lease).collect())
             }
-        };
-        let mut leases = Vec::new();
-        let mut wait = timeout;
-        while leases.len() < n.max(1) {
-            match manager.lease(wait, expires) {
-                Ok((item, held)) => leases.push(Lease {
-                    item,
-                    held: Held::Manager(held),
-                }),
-                Err(Error::Empty) if !leases.is_empty() => break,
-                Err(error) => return Err(error),
-            }
-            wait = Some(Duration::ZERO);
         }
-        Ok(leases)
     }
 
     /// Puts the results of items in another queue, and then ends the leases. How many leases were
@@ -418,6 +405,30 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     pub fn is_full(&self) -> Result<bool> {
         either!(&self.0, There, queue => queue.is_full())
     }
+}
+
+/// A manager leases one item at a time.
+fn lease_each<T: Serialize + DeserializeOwned>(
+    queue: &manager::Queue<T>,
+    n: usize,
+    timeout: Option<Duration>,
+    expires: Option<Duration>,
+) -> Result<Vec<Lease<'_, T>>> {
+    let mut leases = Vec::new();
+    let mut wait = timeout;
+    while leases.len() < n.max(1) {
+        match queue.lease(wait, expires) {
+            Ok((item, held)) => leases.push(Lease {
+                item,
+                held: Held::Manager(held),
+            }),
+            // What is held already is worked off, and the error met again after that.
+            Err(_) if !leases.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+        wait = Some(Duration::ZERO);
+    }
+    Ok(leases)
 }
 
 /// An item that is out of its queue until it is known whether it was worked off; from

@@ -10,9 +10,7 @@ use crate::server::{DEADLINE, Server};
 /// What connecting fails with, in time, and without our secret.
 fn failure(url: &str) -> String {
     let start = Instant::now();
-    let error = distributed::connect(url)
-        .err()
-        .expect("there is nobody to connect to");
+    let error = distributed::connect(url).expect_err("there is nobody to connect to");
     assert!(start.elapsed() < DEADLINE / 2, "{error}");
     let source =
         std::error::Error::source(&error).map_or(String::new(), |source| format!(": {source}"));
@@ -175,7 +173,7 @@ fn more_replicas_than_nodes_are_refused() {
     };
     let tasks = QueueOptions::new("tasks").replicas(3);
     let client = server.client().reconnect_within(Duration::from_secs(1));
-    let text = client.create(tasks).err().expect("one node").to_string();
+    let text = client.create(tasks).expect_err("one node").to_string();
     assert!(text.contains("create the queue `tasks"), "{text}");
 }
 
@@ -187,8 +185,7 @@ fn a_queue_that_nobody_made_is_told_of() {
     let text = server
         .client()
         .queue::<u32>("tasks")
-        .err()
-        .expect("none")
+        .expect_err("none")
         .to_string();
     assert!(
         text.contains("no stream tm-queue-tasks at nats://"),
@@ -197,8 +194,7 @@ fn a_queue_that_nobody_made_is_told_of() {
     let text = server
         .client()
         .queue::<u32>("a.b")
-        .err()
-        .expect("no name")
+        .expect_err("no name")
         .to_string();
     assert!(text.contains("A-Z a-z 0-9"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The pair of In [16] on the engine, as a user starts it.
+//! The pair of `In [16]` on the engine, as a user starts it.
 
 use std::collections::BTreeMap;
 use std::fs;

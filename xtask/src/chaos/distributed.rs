@@ -1,4 +1,4 @@
-//! The pair of In [16], whose workers, server or nodes are killed.
+//! The pair of `In [16]`, whose workers, server or nodes are killed.
 
 use std::collections::BTreeMap;
 use std::fs;
