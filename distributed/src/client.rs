@@ -329,6 +329,25 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         }
     }
 
+    /// Up to `n` items for a worker, as their queue has it: on an engine by leases; on a manager
+    /// one, which its connection holds if the queue redelivers.
+    pub(crate) fn take_many(
+        &self,
+        n: usize,
+        timeout: Option<Duration>,
+        expires: Option<Duration>,
+    ) -> Result<Vec<Lease<'_, T>>> {
+        match &self.0 {
+            There::Manager(queue) => {
+                let (item, held) = queue.take(timeout)?;
+                let held = Held::Manager(held);
+                Ok(vec![Lease { item, held }])
+            }
+            #[cfg(feature = "nats")]
+            There::Engine(_) => self.lease_many(n, timeout, expires),
+        }
+    }
+
     /// Puts the results of items in another queue, and then ends the leases. How many leases were
     /// over before is the answer; their results are there all the same.
     ///
@@ -341,8 +360,16 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     pub fn finish<R: Serialize + DeserializeOwned>(
         &self,
         results: &Queue<R>,
-        finished: Vec<(Lease<'_, T>, R)>,
+        mut finished: Vec<(Lease<'_, T>, R)>,
     ) -> Result<usize> {
+        if let (There::Manager(tasks), There::Manager(results), [(lease, result)]) =
+            (&self.0, &results.0, finished.as_slice())
+            && matches!(&lease.held, Held::Manager(held) if held.is_got())
+        {
+            tasks.put_result(results, result)?;
+            let (lease, _) = finished.swap_remove(0);
+            return lease.done().map(|()| 0);
+        }
         let (leases, values): (Vec<_>, Vec<_>) = finished.into_iter().unzip();
         match &results.0 {
             There::Manager(queue) if values.len() == 1 => queue.put_within(&values[0], None)?,

@@ -157,18 +157,34 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         timeout: Option<Duration>,
         expires: Option<Duration>,
     ) -> Result<(T, Held<'_, T>)> {
-        let (id, item) = if self.methods.contains("lease") {
+        let (out, item) = if self.methods.contains("lease") {
             let args = |args: &mut Encoder| {
                 args.bool(true);
                 seconds(args, timeout);
                 seconds(args, expires);
             };
             let (id, item) = self.call("lease", args, item)?;
-            (Some(id), item)
+            (Out::Leased(id), item)
         } else {
-            (None, self.get_within(timeout)?)
+            (Out::Got, self.get_within(timeout)?)
         };
-        Ok((item, Held { id, queue: self }))
+        Ok((item, Held::new(out, self)))
+    }
+
+    /// The first item, and what holds it, as its queue has it: this connection, if it redelivers.
+    pub(crate) fn take(&self, timeout: Option<Duration>) -> Result<(T, Held<'_, T>)> {
+        let item = self.get_within(timeout)?;
+        Ok((item, Held::new(Out::Got, self)))
+    }
+
+    /// Puts the result of what was taken in another queue. Over the same connection, so that for
+    /// the server the one ends with the other.
+    pub(crate) fn put_result<R: Serialize>(&self, results: &Queue<R>, result: &R) -> Result<()> {
+        let code = code(result)?;
+        let ident = results.state.lock().unwrap().ident.clone();
+        let args = |args: &mut Encoder| waiting(args.item(&code), None);
+        let mut state = self.state.lock().unwrap();
+        state.attempt(&ident, "put", args, nothing)
     }
 
     pub(crate) fn task_done(&self) -> Result<()> {
@@ -204,7 +220,8 @@ impl<T> Queue<T> {
         let mut pause = Duration::from_millis(20);
         let mut is_new = false;
         loop {
-            match state.attempt(method, &args, &read) {
+            let ident = state.ident.clone();
+            match state.attempt(&ident, method, &args, &read) {
                 Err(Error::Closed) if start.elapsed() + pause < state.client.patience => {
                     // Not all clients at the same moment.
                     thread::sleep(pause.mul_f64(rand::random_range(0.5..1.0)));
@@ -224,6 +241,7 @@ impl<T> Queue<T> {
 impl State {
     fn attempt<R>(
         &mut self,
+        ident: &str,
         method: &str,
         args: impl Fn(&mut Encoder),
         read: impl Fn(&Pickle, Span) -> Result<R>,
@@ -237,7 +255,7 @@ impl State {
                 connection
             }
         };
-        let outcome = connection.call(&mut request(Some(&self.ident), method, args), read);
+        let outcome = connection.call(&mut request(Some(ident), method, args), read);
         // Any other error is an answer, after which both sides are in step.
         if !matches!(
             outcome,
@@ -263,30 +281,54 @@ impl<T> Drop for Queue<T> {
     }
 }
 
-/// What the server knows of an item that is out. Dropped, the item goes back.
+/// What holds an item that is out. Dropped, the item goes back, if its queue has that.
 #[derive(Debug)]
 pub(crate) struct Held<'q, T> {
-    id: Option<u64>,
+    out: Option<Out>,
     queue: &'q Queue<T>,
 }
 
-impl<T> Held<'_, T> {
+#[derive(Debug)]
+enum Out {
+    /// By a lease of this number.
+    Leased(u64),
+    /// By the connection alone.
+    Got,
+}
+
+impl<'q, T> Held<'q, T> {
+    fn new(out: Out, queue: &'q Queue<T>) -> Held<'q, T> {
+        let out = Some(out);
+        Held { out, queue }
+    }
+
+    /// Whether the connection alone holds it, and a result over it ends that.
+    pub(crate) fn is_got(&self) -> bool {
+        matches!(self.out, Some(Out::Got))
+    }
+
     pub(crate) fn done(mut self) -> Result<()> {
-        match self.id.take() {
-            Some(id) => self
-                .queue
-                .call("ack", |args| _ = args.int(id.into()), nothing),
-            None => Ok(()),
+        match self.out.take() {
+            Some(Out::Leased(id)) => {
+                self.queue
+                    .call("ack", |args| _ = args.int(id.into()), nothing)
+            }
+            _ => Ok(()),
         }
     }
 }
 
 impl<T> Drop for Held<'_, T> {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            let _ = self
-                .queue
-                .call("release", |args| _ = args.int(id.into()), nothing);
+        match self.out {
+            Some(Out::Leased(id)) => {
+                let _ = self
+                    .queue
+                    .call("release", |args| _ = args.int(id.into()), nothing);
+            }
+            // The end of the connection is the only word for it that every server knows.
+            Some(Out::Got) => drop(self.queue.state.lock().unwrap().connection.take()),
+            None => {}
         }
     }
 }

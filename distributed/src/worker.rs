@@ -18,11 +18,12 @@ const AHEAD: Duration = Duration::from_millis(100);
 
 /// Takes tasks from one queue and puts their results in another, in several threads.
 ///
-/// A task is acknowledged after its result is stored, so a worker that is killed loses none;
-/// another worker has its tasks when their leases end. Work may so be done twice, and its result
-/// counts once.
+/// A task is acknowledged after its result is stored, so a worker that is killed loses none: on an
+/// engine another worker has its tasks when their leases end, and on a manager, if the queue
+/// redelivers, at once. Work may so be done twice, and its result counts once: on an engine by the
+/// id of the task, and on a manager because a task ends with its result, in one step.
 ///
-/// Short tasks are fetched several at a time, but never more than some 100 ms of work, so that none
+/// On an engine, short tasks are fetched several at a time, but never more than some 100 ms of work, so that none
 /// waits behind a long one while other workers have nothing to do.
 #[derive(Clone, Debug)]
 pub struct Worker {
@@ -69,7 +70,7 @@ impl Worker {
         self
     }
 
-    /// The most tasks that one thread fetches at a time, at least 1.
+    /// The most tasks that one thread fetches at a time, at least 1; from a manager always 1.
     pub fn prefetch(mut self, tasks: usize) -> Worker {
         self.prefetch = tasks.max(1);
         self
@@ -81,7 +82,7 @@ impl Worker {
         self
     }
 
-    /// How long a task may take before it is given to another worker too.
+    /// On an engine, how long a task may take before it is given to another worker too.
     pub fn time_limit(mut self, time: Duration) -> Worker {
         self.time_limit = Some(time);
         self
@@ -187,7 +188,7 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Thread<'_
         work: impl Fn(&T) -> std::result::Result<R, E>,
     ) -> Result<(usize, Duration)> {
         let limit = self.worker.time_limit;
-        let leases = self.tasks.lease_many(at_once, Some(wait), limit)?;
+        let leases = self.tasks.take_many(at_once, Some(wait), limit)?;
         let (number, start) = (leases.len(), Instant::now());
         let mut finished = Vec::with_capacity(number);
         let mut finished_since = start;

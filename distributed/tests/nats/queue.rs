@@ -206,6 +206,36 @@ fn the_reader_gets_the_result_of_a_task_once_however_often_it_was_done() {
 }
 
 #[test]
+fn a_result_that_comes_again_after_the_server_forgot_its_id_is_still_read_once() {
+    let Some(mut server) = Server::start() else {
+        return;
+    };
+    let client = server.client_with(redelivering(Duration::from_millis(300)));
+    client.create("results").expect("a queue");
+    let tasks = client.queue::<u32>("tasks").expect("it is there");
+    let results = client.queue::<u32>("results").expect("it is there");
+    tasks.put(&7).expect("it is stored");
+    let first = tasks
+        .lease(Some(DEADLINE), Some(Duration::ZERO))
+        .expect("it is there");
+    let other = client.queue::<u32>("tasks").expect("it is there");
+    let second = other.lease(Some(DEADLINE), None).expect("it comes again");
+    tasks
+        .finish(&results, vec![(first, 49)])
+        .expect("it is stored");
+    assert_eq!(results.get_timeout(DEADLINE).expect("it is there"), 49);
+    results.join().expect("the server knows that it was got");
+    server.kill();
+    server.start_again();
+    other
+        .finish(&results, vec![(second, 49)])
+        .expect("it is stored");
+    let again = results.get_timeout(Duration::from_millis(500));
+    assert!(matches!(again, Err(Error::Empty)), "{again:?}");
+    results.join().expect("it was got and ended unseen");
+}
+
+#[test]
 fn nothing_is_lost_when_the_server_is_killed_and_started_again() {
     let Some(mut server) = Server::start() else {
         return;
