@@ -331,6 +331,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     /// Up to `n` items for a worker, as their queue has it: on an engine by leases; on a manager
     /// one, which its connection holds if the queue redelivers.
+    #[cfg_attr(not(feature = "nats"), expect(unused_variables))]
     pub(crate) fn take_many(
         &self,
         n: usize,

@@ -25,7 +25,7 @@
 //! | a worker freezes | its items are out, unless a lease expires | back when the lease ends |
 //! | a long task | the connection is its lease | the lease is renewed for as long as it takes |
 //! | `put` twice by a lost reply | twice in the queue | once, by its id |
-//! | a result twice | twice in the queue | once to the reader, by its task's id |
+//! | a worker dies after its result | its task ended with it, in one step | the task is done again, and its result known by its id |
 //! | too often delivered | goes to `<name>.dead` | the same, with the reason and the count |
 //! | `maxsize` | what waits | what waits and what is out |
 //! | `put` on a full queue | is woken when there is room | looks again after 20 ms, later each second |
@@ -76,10 +76,10 @@
 //!
 //! | one stream of tasks and one of results, one node | tasks/s |
 //! | --- | --- |
-//! | 4 workers that fetch up to 32 short tasks at a time | 21,000 |
-//! | 4 workers that fetch one at a time | 4,800 |
-//! | 4 workers of Celery on Redis, in the same run | 380 |
-//! | 4 workers of CPython's `BaseManager`, in the same run | 4,300 |
+//! | 4 workers that fetch up to 32 short tasks at a time | 19,600 |
+//! | 4 workers that fetch one at a time | 5,300 |
+//! | 4 workers of Celery on Redis, in the same run | 360 |
+//! | 4 workers of CPython's `BaseManager`, in the same run | 3,000 |
 //! | `task_master`, which puts and gets one by one | 1,700 |
 //! | the same on three nodes with three replicas, on the same two processors | 420 |
 //!
@@ -95,10 +95,10 @@
 //! Times three with three replicas. What is done is deleted, so a day's writing is not a day's
 //! storage: the disk has to hold what may pile up, the last column.
 //!
-//! - **A thousand a day** need no engine. A manager does 40,000 tasks/s here.
+//! - **A thousand a day** need no engine. A manager does 26,000 tasks/s here, with 4 workers.
 //! - **A million a day** are one server with `sync_interval: always`, or three small ones if it may
 //!   not stop. One stream is far from full.
-//! - **A billion a day** peak at 34,700/s, above the 21,000 of one stream here. Split the tasks by
+//! - **A billion a day** peak at 34,700/s, above the 19,600 of one stream here. Split the tasks by
 //!   subject: `get_task_queue_0` to `_7`, each with its results, a worker on each, or several. Then
 //!   a stream has 4,300/s, less than even single fetches give here. Eight streams of three replicas
 //!   spread their leaders over the nodes: 70,000 messages/s stored three times and 230 MB/s written

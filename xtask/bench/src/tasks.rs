@@ -32,9 +32,17 @@ pub(crate) fn measure(row: &str) -> Measured {
         Some(row) => (row, "1"),
         None => (row, "32"),
     };
-    let (place, workers) = row.trim_start_matches("distributed/").split_once('-').ok_or("no place")?;
+    let (place, workers) = row
+        .trim_start_matches("distributed/")
+        .split_once('-')
+        .ok_or("no place")?;
     let workers: usize = workers.trim_end_matches('w').parse()?;
-    let options = || [QueueOptions::new("tasks").redeliver(true), QueueOptions::new("results")];
+    let options = || {
+        [
+            QueueOptions::new("tasks").redeliver(true),
+            QueueOptions::new("results"),
+        ]
+    };
     if place == "manager" {
         let [tasks, results] = options();
         let builder = Manager::builder().queue(tasks).queue(results);
@@ -59,7 +67,12 @@ fn run(url: &str, workers: usize, prefetch: &str) -> Measured {
     let workers = (0..workers).map(|_| {
         let program = std::env::current_exe()?;
         let mut command = Command::new(program);
-        Ok(Program(command.args(["worker", url, prefetch]).stdin(Stdio::null()).spawn()?))
+        Ok(Program(
+            command
+                .args(["worker", url, prefetch])
+                .stdin(Stdio::null())
+                .spawn()?,
+        ))
     });
     let workers = workers.collect::<std::io::Result<Vec<_>>>()?;
     let results = client.queue::<u64>("results")?;
@@ -70,7 +83,8 @@ fn run(url: &str, workers: usize, prefetch: &str) -> Measured {
     let tasks = client.queue::<u64>("tasks")?;
     let putting = std::thread::spawn(move || {
         let all: Vec<u64> = (0..TASKS as u64).collect();
-        all.chunks(BATCH).try_for_each(|chunk| tasks.put_many(chunk))
+        all.chunks(BATCH)
+            .try_for_each(|chunk| tasks.put_many(chunk))
     });
     let mut sum = 0;
     let mut got = 0;
@@ -92,7 +106,9 @@ pub(crate) fn work(url: &str, prefetch: &str) -> Result<(), Box<dyn Error>> {
     let client: Client = distributed::connect(url)?;
     client.queue("results")?.put(&0u64)?;
     let square = |n: &u64| Ok::<u64, String>(n * n);
-    Worker::new().prefetch(prefetch.parse()?).run(&client, "tasks", "results", square)?;
+    Worker::new()
+        .prefetch(prefetch.parse()?)
+        .run(&client, "tasks", "results", square)?;
     Ok(())
 }
 
