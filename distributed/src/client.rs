@@ -304,7 +304,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         Ok(leases.pop().expect("there is one, or it is Empty"))
     }
 
-    /// As [`lease`](Queue::lease), but up to `n` of those that there are.
+    /// As [`lease`](Queue::lease), but up to `n` of those that there are. The work on all of them
+    /// counts as begun: if this client dies, each has one try less before it is a dead letter.
     ///
     /// # Errors
     ///
@@ -318,19 +319,20 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         match &self.0 {
             There::Manager(queue) => lease_each(queue, n, timeout, expires),
             #[cfg(feature = "nats")]
-            There::Engine(queue) => {
-                let held = queue.lease_many(n, timeout, expires)?.into_iter();
-                let lease = |(item, held)| Lease {
-                    item,
-                    held: Held::Engine(held),
-                };
-                Ok(held.map(lease).collect())
+            There::Engine(_) => {
+                let leases = self.take_many(n, timeout, expires)?;
+                // When each is begun, only the caller knows: here all are.
+                for lease in &leases {
+                    lease.begin()?;
+                }
+                Ok(leases)
             }
         }
     }
 
-    /// Up to `n` items for a worker, as their queue has it: on an engine by leases; on a manager
-    /// one, which its connection holds if the queue redelivers.
+    /// Up to `n` items for a worker, as their queue has it: on an engine by leases, of which it says
+    /// when each is [begun](Lease::begin); on a manager one, which its connection holds if the queue
+    /// redelivers.
     #[cfg_attr(not(feature = "nats"), expect(unused_variables))]
     pub(crate) fn take_many(
         &self,
@@ -345,7 +347,14 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
                 Ok(vec![Lease { item, held }])
             }
             #[cfg(feature = "nats")]
-            There::Engine(_) => self.lease_many(n, timeout, expires),
+            There::Engine(queue) => {
+                let held = queue.lease_many(n, timeout, expires)?.into_iter();
+                let lease = |(item, held)| Lease {
+                    item,
+                    held: Held::Engine(held),
+                };
+                Ok(held.map(lease).collect())
+            }
         }
     }
 
@@ -494,13 +503,28 @@ impl<T> Lease<'_, T> {
         }
     }
 
-    /// Of a dead letter on an engine: how often it had been handed out, and why it is one.
+    /// Of a dead letter on an engine: how often the work on it was begun, and why it is one.
     pub fn death(&self) -> Option<(u32, &str)> {
         match &self.held {
             Held::Manager(_) => None,
             #[cfg(feature = "nats")]
             Held::Engine(held) => held.death(),
         }
+    }
+
+    /// Says that the work begins, which an engine counts. False when the lease is over, and another
+    /// may have the item.
+    pub(crate) fn begin(&self) -> Result<bool> {
+        match &self.held {
+            Held::Manager(_) => Ok(true),
+            #[cfg(feature = "nats")]
+            Held::Engine(held) => held.begin(),
+        }
+    }
+
+    /// Whether the item was out before, on an engine: it may be what its holder died of.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.deliveries().is_some_and(|deliveries| deliveries > 1)
     }
 
     /// Ends the lease: the item is worked off.

@@ -11,6 +11,7 @@
 //! - `leases`: items that are out, and kept so.
 //! - `queue`: a queue as its users see it.
 //! - `presence`: who is connected.
+//! - `starts`: how often the work on an item was begun.
 //! - `status`: what the engine says of its queues, and of what it survives.
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ mod presence;
 mod publish;
 mod pull;
 mod queue;
+mod starts;
 mod status;
 
 use address::Address;
@@ -270,4 +272,8 @@ fn id_of(message: &async_nats::jetstream::Message) -> Option<String> {
     let headers = message.headers.as_ref()?;
     let id = headers.get(async_nats::header::NATS_MESSAGE_ID)?;
     Some(id.as_str().to_string())
+}
+
+fn new_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }

@@ -3,8 +3,8 @@ use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{mem, thread};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -114,18 +114,20 @@ impl Worker {
         R: Serialize + DeserializeOwned,
         E: Display,
     {
+        let failed = AtomicBool::new(false);
         let one = || {
-            let worked = Thread {
-                worker: self,
-                tasks: client.queue(tasks)?,
-                results: client.queue(results)?,
-                worked: Worked::default(),
-            }
-            .run(&work);
-            if worked.is_err() {
-                self.stop.store(true, SeqCst);
-            }
-            worked
+            let thread = || {
+                let thread = Thread {
+                    worker: self,
+                    tasks: client.queue(tasks)?,
+                    results: client.queue(results)?,
+                    failed: &failed,
+                    worked: Worked::default(),
+                };
+                thread.run(&work)
+            };
+            // One that fails ends all, for the others would meet the same.
+            thread().inspect_err(|_| failed.store(true, SeqCst))
         };
         let mut total = Worked::default();
         thread::scope(|scope| {
@@ -150,6 +152,8 @@ struct Thread<'w, T, R> {
     worker: &'w Worker,
     tasks: Queue<T>,
     results: Queue<R>,
+    /// Whether any thread has failed.
+    failed: &'w AtomicBool,
     worked: Worked,
 }
 
@@ -157,7 +161,7 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Thread<'_
     fn run<E: Display>(mut self, work: impl Fn(&T) -> std::result::Result<R, E>) -> Result<Worked> {
         let mut at_once = 1;
         let mut idle_since = Instant::now();
-        while !self.worker.stop.load(SeqCst) {
+        while !self.is_over() {
             let left = self
                 .worker
                 .idle
@@ -180,6 +184,10 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Thread<'_
         Ok(self.worked)
     }
 
+    fn is_over(&self) -> bool {
+        self.worker.stop.load(SeqCst) || self.failed.load(SeqCst)
+    }
+
     /// Works off up to so many tasks; how many they were, and how long they took.
     fn batch<E: Display>(
         &mut self,
@@ -193,15 +201,19 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Thread<'_
         let mut finished = Vec::with_capacity(number);
         let mut finished_since = start;
         for lease in leases {
-            if self.worker.stop.load(SeqCst) {
+            if self.is_over() {
                 self.worked.given_back += 1;
                 continue;
             }
-            if finished_since.elapsed() > AHEAD {
+            // What is done is safe before one is begun that may be what a worker died of.
+            if finished_since.elapsed() > AHEAD || lease.is_suspect() {
                 self.worked.done += finished.len() as u64;
-                self.tasks
-                    .finish(&self.results, std::mem::take(&mut finished))?;
+                self.tasks.finish(&self.results, mem::take(&mut finished))?;
                 finished_since = Instant::now();
+            }
+            // Where we were frozen for too long, others have had what we took.
+            if !lease.begin()? {
+                continue;
             }
             match catch_unwind(AssertUnwindSafe(|| work(&lease.item))) {
                 Ok(Ok(result)) => finished.push((lease, result)),

@@ -25,6 +25,8 @@ pub(super) const DELIVERIES: &str = "Deliveries";
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
 /// How long a dead letter is kept.
 const DEAD_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long it is known that the work on an item was begun.
+const STARTS_AGE: Duration = DEAD_AGE;
 /// More than the workers that one server serves have out and waiting.
 const IN_FLIGHT_MAX: i64 = 1 << 17;
 const WAITING_MAX: i64 = 1 << 14;
@@ -49,10 +51,19 @@ pub(super) struct Found {
 
 /// The stream and the subject of a queue.
 pub(super) fn names(engine: &Engine, queue: &str) -> Result<(String, String)> {
-    let (name, kind) = match queue.strip_suffix(DEAD) {
-        Some(name) => (name, "dead"),
-        None => (queue, "queue"),
-    };
+    match queue.strip_suffix(DEAD) {
+        Some(name) => names_of(engine, "dead", name, queue),
+        None => names_of(engine, "queue", queue, queue),
+    }
+}
+
+/// The stream that has a message for each time that the work on an item was begun, and the subject
+/// above those of the items.
+pub(super) fn names_of_starts(engine: &Engine, queue: &str) -> Result<(String, String)> {
+    names_of(engine, "starts", queue, queue)
+}
+
+fn names_of(engine: &Engine, kind: &str, name: &str, queue: &str) -> Result<(String, String)> {
     let plain = |char: char| char.is_ascii_alphanumeric() || "_-".contains(char);
     if name.is_empty() || !name.chars().all(plain) {
         let reason = "a name has only A-Z a-z 0-9 _ and -, and may end in .dead";
@@ -65,12 +76,21 @@ pub(super) fn names(engine: &Engine, queue: &str) -> Result<(String, String)> {
     ))
 }
 
-/// Makes the streams of a queue, its dead letters first, and their consumers.
+/// Makes the streams of a queue, the queue itself last, and their consumers.
 pub(super) async fn create(
     engine: &Engine,
     options: &QueueOptions,
     patience: Duration,
 ) -> Result<()> {
+    let (stream, subject) = names_of_starts(engine, &options.name)?;
+    let starts = Config {
+        name: stream,
+        subjects: vec![format!("{subject}.*")],
+        retention: RetentionPolicy::Limits,
+        max_age: STARTS_AGE,
+        ..config(options)
+    };
+    put_stream(engine, &options.name, &starts, patience).await?;
     let dead = QueueOptions {
         name: format!("{}{DEAD}", options.name),
         maxsize: 0,
@@ -90,58 +110,20 @@ async fn make(
     patience: Duration,
 ) -> Result<()> {
     let queue = options.name.as_str();
+    let attempt = creation(queue);
     let (stream, subject) = names(engine, queue)?;
-    let description = Description {
-        version: VERSION,
-        redeliver: options.redeliver,
-        max_deliveries: options.max_deliveries,
-    };
-    let description = serde_json::to_string(&description).expect("it is plain data");
-    let config = Config {
+    let items = Config {
         name: stream.clone(),
-        description: Some(description),
-        subjects: vec![subject.clone()],
-        retention: RetentionPolicy::WorkQueue,
-        storage: StorageType::File,
-        discard: DiscardPolicy::New,
+        subjects: vec![subject],
         max_messages: match options.maxsize {
             0 => -1,
             maxsize => i64::try_from(maxsize).unwrap_or(i64::MAX),
         },
-        max_bytes: -1,
-        max_messages_per_subject: -1,
-        max_consumers: -1,
         max_age,
         duplicate_window: DUPLICATE_WINDOW,
-        num_replicas: options.replicas,
-        ..Config::default()
+        ..config(options)
     };
-    let attempt = format!("create the queue `{queue}`");
-    let there = ask::<Info>(
-        engine,
-        &attempt,
-        format!("STREAM.INFO.{stream}"),
-        &(),
-        patience,
-    );
-    match there.await? {
-        Ok(info) => {
-            described(engine, queue, &info)?;
-            let path = format!("STREAM.UPDATE.{stream}");
-            answered(
-                engine,
-                &attempt,
-                ask::<Info>(engine, &attempt, path, &config, patience).await?,
-            )?;
-        }
-        Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-            let path = format!("STREAM.CREATE.{stream}");
-            let made = ask::<Info>(engine, &attempt, path, &config, patience).await?;
-            let info = answered(engine, &attempt, made)?;
-            described(engine, queue, &info)?;
-        }
-        Err(error) => return Err(engine.error(&attempt, error)),
-    }
+    put_stream(engine, queue, &items, patience).await?;
     let consumer = pull::Config {
         durable_name: Some(CONSUMER.to_string()),
         ack_policy: AckPolicy::Explicit,
@@ -175,6 +157,56 @@ async fn make(
     }
 }
 
+fn creation(queue: &str) -> String {
+    format!("create the queue `{queue}`")
+}
+
+/// What all streams of a queue have in common.
+fn config(options: &QueueOptions) -> Config {
+    let description = Description {
+        version: VERSION,
+        redeliver: options.redeliver,
+        max_deliveries: options.max_deliveries,
+    };
+    let description = serde_json::to_string(&description).expect("it is plain data");
+    Config {
+        description: Some(description),
+        retention: RetentionPolicy::WorkQueue,
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        max_messages: -1,
+        max_bytes: -1,
+        max_messages_per_subject: -1,
+        max_consumers: -1,
+        num_replicas: options.replicas,
+        ..Config::default()
+    }
+}
+
+/// Makes a stream, or makes one of ours that is there like that.
+async fn put_stream(
+    engine: &Engine,
+    queue: &str,
+    config: &Config,
+    patience: Duration,
+) -> Result<()> {
+    let attempt = creation(queue);
+    let stream = &config.name;
+    let path = format!("STREAM.INFO.{stream}");
+    let kind = match ask::<Info>(engine, &attempt, path, &(), patience).await? {
+        Ok(info) => {
+            described(engine, queue, &info, config.retention)?;
+            "UPDATE"
+        }
+        Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => "CREATE",
+        Err(error) => return Err(engine.error(&attempt, error)),
+    };
+    let path = format!("STREAM.{kind}.{stream}");
+    let made = ask::<Info>(engine, &attempt, path, config, patience).await?;
+    let info = answered(engine, &attempt, made)?;
+    described(engine, queue, &info, config.retention).map(|_| ())
+}
+
 /// Finds the stream and the consumer of a queue.
 pub(super) async fn find(engine: &Engine, queue: &str, patience: Duration) -> Result<Found> {
     let (stream, _) = names(engine, queue)?;
@@ -192,7 +224,7 @@ pub(super) async fn find(engine: &Engine, queue: &str, patience: Duration) -> Re
         Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => return Err(missing()),
         Err(error) => return Err(engine.error(&attempt, error)),
     };
-    let description = described(engine, queue, &info)?;
+    let description = described(engine, queue, &info, RetentionPolicy::WorkQueue)?;
     let start = Instant::now();
     let consumer: PullConsumer = loop {
         let found = engine.context.get_consumer_from_stream(CONSUMER, &stream);
@@ -235,13 +267,17 @@ pub(super) async fn purge(engine: &Engine, queue: &str, patience: Duration) -> R
 }
 
 /// What the stream says of itself; an error for one that another program has made.
-fn described(engine: &Engine, queue: &str, info: &Info) -> Result<Description> {
+fn described(
+    engine: &Engine,
+    queue: &str,
+    info: &Info,
+    retention: RetentionPolicy,
+) -> Result<Description> {
     let text = info.config.description.as_deref().unwrap_or_default();
     let description = serde_json::from_str::<Description>(text).ok();
     match description {
         Some(description)
-            if description.version == VERSION
-                && info.config.retention == RetentionPolicy::WorkQueue =>
+            if description.version == VERSION && info.config.retention == retention =>
         {
             Ok(description)
         }

@@ -58,10 +58,11 @@ impl Leases {
         number
     }
 
-    /// The item of a lease that is not over.
+    /// The item of a lease that is not over by our own clock.
     pub(super) fn message(&self, number: u64) -> Option<Arc<Message>> {
         let held = self.held.lock().unwrap();
-        held.messages.get(&number).map(|out| out.message.clone())
+        let out = held.messages.get(&number)?;
+        (out.renewed.elapsed() < self.lease).then(|| out.message.clone())
     }
 
     /// Ends it; `None` when it was over by our own clock, so that another may have the item.

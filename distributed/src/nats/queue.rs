@@ -15,7 +15,7 @@ use super::layout::{self, DEAD, DELIVERIES, REASON};
 use super::leases::Leases;
 use super::publish::{Publication, publish_all};
 use super::pull::Pull;
-use super::{Engine, id_of};
+use super::{Engine, id_of, new_id, starts};
 use crate::{Error, QueueOptions, Result};
 
 /// How many items a queue remembers that it has handed out, to hand none out twice.
@@ -101,6 +101,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         }
         let mut items = Vec::new();
         for (item, mut held) in self.lease_many(n, timeout, None)? {
+            held.begin()?;
             let number = held.number.take().expect("it was begun just now");
             match self.options.redeliver {
                 true => self.state.lock().unwrap().open.push_back(number),
@@ -119,11 +120,17 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         expires: Option<Duration>,
     ) -> Result<Vec<(T, Held<'_, T>)>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // Where the first try is the last, none may be taken down by another.
+        let n = if self.options.max_deliveries == 1 {
+            1
+        } else {
+            n.max(1)
+        };
         loop {
             let messages = {
                 let mut state = self.state.lock().unwrap();
                 let pull = &mut state.pull;
-                let taken = pull.take(&self.engine, n.max(1), deadline, self.patience);
+                let taken = pull.take(&self.engine, n, deadline, self.patience);
                 self.engine.wait(taken)?
             };
             let mut items = Vec::with_capacity(messages.len());
@@ -169,16 +176,16 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         };
         let max = self.options.max_deliveries;
         if max > 0 && held.deliveries > max {
-            let deliveries = held.deliveries - 1;
-            held.bury(
-                "it was delivered again and again, and not finished",
-                deliveries,
-            )?;
-            return Ok(None);
+            let tries = held.tries()?;
+            if tries >= max {
+                held.bury("it was begun again and again, and not finished", tries)?;
+                return Ok(None);
+            }
         }
         match serde_json::from_slice(&message.payload) {
             Ok(item) => Ok(Some((item, held))),
             Err(error) => {
+                held.begin()?;
                 held.fail(&format!("it is not a {}: {error}", any::type_name::<T>()))?;
                 Err(wrong_item::<T>(error))
             }
@@ -311,14 +318,51 @@ impl<T> Held<'_, T> {
         }
     }
 
+    /// Says that the work on it begins; false when the lease is over, and another may have it.
+    pub(crate) fn begin(&self) -> Result<bool> {
+        let queue = self.queue;
+        if self
+            .number
+            .and_then(|number| queue.leases.message(number))
+            .is_none()
+        {
+            return Ok(false);
+        }
+        if self.deliveries > 1 && queue.options.max_deliveries > 0 {
+            let (engine, name) = (&queue.engine, &queue.options.name);
+            let noted = starts::note(engine, name, number(&self.id), queue.patience);
+            engine.wait(noted)?;
+        }
+        Ok(true)
+    }
+
+    /// How often the work on it was begun.
+    fn tries(&self) -> Result<u32> {
+        if self.deliveries == 1 {
+            return Ok(1);
+        }
+        let queue = self.queue;
+        let (engine, name) = (&queue.engine, &queue.options.name);
+        engine.wait(starts::count(
+            engine,
+            name,
+            number(&self.id),
+            queue.patience,
+        ))
+    }
+
     pub(crate) fn fail(mut self, reason: &str) -> Result<()> {
         let max = self.queue.options.max_deliveries;
-        let deliveries = self.deliveries;
-        if max > 0 && deliveries >= max {
-            return self.bury(reason, deliveries);
+        let tries = if max > 0 {
+            self.tries()?
+        } else {
+            self.deliveries
+        };
+        if max > 0 && tries >= max {
+            return self.bury(reason, tries);
         }
         if let Some(number) = self.number.take() {
-            let doubled = RETRY[0] * 2u32.pow((deliveries - 1).min(16));
+            let doubled = RETRY[0] * 2u32.pow((tries - 1).min(16));
             // Not all that failed together at the same moment.
             let pause = doubled.min(RETRY[1]).mul_f64(rand::random_range(0.5..1.0));
             self.queue.give_back(number, Some(pause));
@@ -327,7 +371,7 @@ impl<T> Held<'_, T> {
     }
 
     /// Moves the item to the dead letters. If that fails, it goes back.
-    fn bury(mut self, reason: &str, deliveries: u32) -> Result<()> {
+    fn bury(mut self, reason: &str, tries: u32) -> Result<()> {
         let queue = self.queue;
         let (_, subject) = layout::names(&queue.engine, &format!("{}{DEAD}", queue.options.name))?;
         let Some(message) = self.number.and_then(|number| queue.leases.message(number)) else {
@@ -337,7 +381,7 @@ impl<T> Held<'_, T> {
             .payload(message.payload.clone())
             .message_id(&self.id)
             .header(REASON, reason.replace(['\r', '\n'], " ").as_str())
-            .header(DELIVERIES, deliveries.to_string().as_str());
+            .header(DELIVERIES, tries.to_string().as_str());
         let publication = Publication {
             subject,
             message: letter,
@@ -394,10 +438,6 @@ fn death(message: &Message) -> Option<(u32, String)> {
     let reason = headers.get(REASON)?.as_str();
     let deliveries = headers.get(DELIVERIES)?.as_str().parse().ok()?;
     Some((deliveries, reason.to_string()))
-}
-
-fn new_id() -> String {
-    format!("{:032x}", rand::random::<u128>())
 }
 
 /// The id as a number: our own ids are, and of others two hashes are as good as the text.

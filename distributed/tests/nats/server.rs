@@ -102,6 +102,40 @@ impl Server {
     }
 }
 
+/// The test of this thread as a program of its own; killed at the end.
+pub(crate) struct Again(Child);
+
+impl Server {
+    /// Runs the test that calls this once more, with the URL under `variable`.
+    pub(crate) fn again(&self, variable: &str) -> Again {
+        let name = thread::current()
+            .name()
+            .expect("a test has a name")
+            .to_string();
+        let program = std::env::current_exe().expect("it was started from a file");
+        let child = Command::new(program)
+            .args(["--exact", &name])
+            .env(variable, self.url())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        Again(child.expect("it starts as it did before"))
+    }
+}
+
+impl Again {
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.0.try_wait().expect("it is ours").is_some()
+    }
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();

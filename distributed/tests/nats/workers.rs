@@ -3,9 +3,11 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use distributed::{Client, Error, QueueOptions, Worker};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::server::{DEADLINE, Server};
 
@@ -178,4 +180,64 @@ fn a_worker_that_is_stopped_finishes_what_it_is_at_and_gives_back_the_rest() {
         );
     }
     assert_eq!(left, (101..200).collect());
+}
+
+/// What the worker below dies of, while it and others are at full speed.
+const POISON: u64 = 1000;
+const ALL: u64 = 20_000;
+
+/// Also the program of the workers: this test, run again with the URL in its environment.
+#[test]
+fn a_task_that_kills_every_worker_is_a_dead_letter_and_all_others_are_done() {
+    if let Ok(url) = std::env::var("WORK_AT") {
+        let client = distributed::connect(&url).expect("the server is ready");
+        let work = |n: &u64| {
+            if *n == POISON {
+                let _ = kill(Pid::this(), Signal::SIGKILL);
+            }
+            square(n)
+        };
+        let worked = Worker::new().run(&client, "tasks", "results", work);
+        panic!("it works until it is killed: {worked:?}");
+    }
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let tasks = QueueOptions::new("tasks").redeliver(true);
+    let client = server.client_with(tasks.lease(Duration::from_millis(300)).max_deliveries(3));
+    client.create("results").expect("a queue");
+    let tasks = client.queue::<u64>("tasks").expect("it is there");
+    tasks
+        .put_many(&(0..ALL).collect::<Vec<_>>())
+        .expect("they are stored");
+    let mut workers = [(); 4].map(|()| server.again("WORK_AT"));
+    let results = client.queue::<u64>("results").expect("it is there");
+    let dead = client.queue::<u64>("tasks.dead").expect("it is there");
+    let (mut got, mut deaths) = (BTreeSet::new(), 0);
+    let deadline = Instant::now() + DEADLINE;
+    while got.len() < ALL as usize - 1 || dead.is_empty().expect("it answers") {
+        assert!(
+            Instant::now() < deadline,
+            "{} after {deaths} deaths",
+            got.len()
+        );
+        match results.get_many(256, Some(Duration::from_millis(100))) {
+            Ok(some) => got.extend(some),
+            Err(error) => assert!(matches!(error, Error::Empty), "{error}"),
+        }
+        for worker in &mut workers {
+            if worker.is_over() {
+                *worker = server.again("WORK_AT");
+                deaths += 1;
+            }
+        }
+    }
+    assert_eq!(
+        got,
+        (0..ALL).filter(|n| *n != POISON).map(|n| n * n).collect()
+    );
+    let letter = dead.lease(Some(DEADLINE), None).expect("there is one");
+    let (tries, reason) = letter.death().expect("it is a dead letter");
+    assert_eq!((letter.item, tries, deaths), (POISON, 3, 3), "{reason}");
+    assert_eq!(dead.len().expect("it answers"), 0, "and no other");
 }

@@ -1,0 +1,55 @@
+//! How often the work on an item was begun.
+//!
+//! The engine counts deliveries. A worker that fetches ahead and is killed by one item takes others
+//! down with it that it never looked at, and those are delivered again as well. So the beginning of
+//! each further try is noted in a stream; only an item that was begun too often is a dead letter.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_nats::jetstream::message::PublishMessage;
+use serde::Deserialize;
+
+use super::Engine;
+use super::layout;
+use super::publish::{Publication, publish_all};
+use crate::Result;
+
+/// The part of a stream's description that counts the messages of one subject.
+#[derive(Deserialize)]
+struct Info {
+    state: State,
+}
+
+#[derive(Deserialize)]
+struct State {
+    subjects: Option<BTreeMap<String, u32>>,
+}
+
+/// Notes that the work on an item begins once more. The first time needs no note.
+pub(super) async fn note(engine: &Engine, queue: &str, id: u128, patience: Duration) -> Result<()> {
+    let (_, subject) = layout::names_of_starts(engine, queue)?;
+    let note = Publication {
+        subject: format!("{subject}.{id:032x}"),
+        message: PublishMessage::build().message_id(super::new_id()),
+    };
+    publish_all(engine, vec![note], patience, None).await
+}
+
+/// How often it was begun: once without a note, and once with each.
+pub(super) async fn count(
+    engine: &Engine,
+    queue: &str,
+    id: u128,
+    patience: Duration,
+) -> Result<u32> {
+    let (stream, subject) = layout::names_of_starts(engine, queue)?;
+    let subject = format!("{subject}.{id:032x}");
+    let attempt = format!("ask how often an item of the queue `{queue}` was begun");
+    let path = format!("STREAM.INFO.{stream}");
+    let request = serde_json::json!({ "subjects_filter": subject });
+    let info = layout::ask::<Info>(engine, &attempt, path, &request, patience).await?;
+    let info = info.map_err(|error| engine.error(&attempt, error))?;
+    let notes = info.state.subjects.unwrap_or_default();
+    Ok(1 + notes.get(&subject).copied().unwrap_or(0))
+}
