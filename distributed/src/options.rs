@@ -131,7 +131,8 @@ impl Worker {
         host.rsplit_once(':').map_or(host, |(host, _)| host)
     }
 
-    /// Joins the master, which may start up to 10 s later.
+    /// Joins the master, which may start up to 10 s later. An engine that goes away is waited for
+    /// as long as a task would be, and at least 30 s.
     ///
     /// # Errors
     ///
@@ -139,7 +140,10 @@ impl Worker {
     pub fn connect(&self) -> anyhow::Result<Client> {
         let time = Duration::from_secs(10);
         let joined = match &self.queues {
-            Some(url) => return Ok(crate::connect_within(time, url)?),
+            Some(url) => {
+                let patience = self.idle.max(Duration::from_secs(30));
+                return Ok(crate::connect_within(time, url)?.reconnect_within(patience));
+            }
             None => Manager::connect_within(time, &self.address, &self.authkey.read()?),
         };
         let start = "no master to join (start it with cargo run -p distributed --bin task_master)";
