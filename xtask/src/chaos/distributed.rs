@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
 
@@ -21,6 +22,9 @@ const TASKS: u64 = 2_000;
 const WORKERS: usize = 4;
 /// A task takes 20 ms, so that all together take about as long as 20 kills.
 const PACE: &str = "0.2";
+/// A task takes ten minutes, for a worker that shall be at it.
+const SLOW: &str = "6000";
+const LEASE_SECONDS: u64 = 2;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a node is down, and how long the cluster has to find itself before the next one is.
 const AWAY: Duration = Duration::from_secs(1);
@@ -35,6 +39,40 @@ pub(super) fn judge_engine(seed: u64) -> anyhow::Result<Round> {
     let folder = tempfile::tempdir().context("a folder for the server")?;
     let node = Node::single(folder.path())?;
     Stage::new(vec![node])?.run(seed, &Kill::Workers)
+}
+
+/// How long it takes until the task of a worker that is killed, or frozen, is another's.
+pub(super) fn judge_lease(_seed: u64) -> anyhow::Result<Round> {
+    let mut round = Round::default();
+    for (signal, what) in [(Signal::SIGKILL, "killed"), (Signal::SIGSTOP, "frozen")] {
+        let folder = tempfile::tempdir().context("a folder for the server")?;
+        let stage = Stage::new(vec![Node::single(folder.path())?])?;
+        let url = engine::url(&stage.nodes);
+        let lease = LEASE_SECONDS.to_string();
+        let master = ["--queues", &url, "--count", "1", "--lease", &lease];
+        let mut master = stage.program("task_master", &master, PACE, Stdio::piped())?;
+        let results = lines(&mut master)?;
+        let worker = ["--queues", &url, "--idle", "100"];
+        let mut victim = stage.program("task_worker", &worker, SLOW, Stdio::piped())?;
+        until(&lines(&mut victim)?, "run task ")?;
+        let mut other = stage.program("task_worker", &worker, PACE, Stdio::piped())?;
+        let heard = lines(&mut other)?;
+        until(&heard, "Connect to server ")?;
+        kill(Pid::from_raw(victim.0.id().cast_signed()), signal).context("stop a worker")?;
+        let start = Instant::now();
+        until(&heard, "run task ")?;
+        let took = start.elapsed();
+        until(&results, "Result: ")?;
+        until(&results, "master exit.")?;
+        round.count(
+            &format!("ms longest until the task of one {what} is another's"),
+            took.as_millis() as u64,
+        );
+        round.claim(took <= Duration::from_secs(LEASE_SECONDS + 1), || {
+            format!("the task of one {what} is another's after {took:?}")
+        });
+    }
+    Ok(round)
 }
 
 pub(super) fn judge_server(seed: u64) -> anyhow::Result<Round> {
@@ -96,16 +134,18 @@ impl Stage {
         Ok(stage)
     }
 
-    fn program(&self, name: &str, arguments: &[&str]) -> anyhow::Result<Program> {
+    fn program(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        pace: &str,
+        stdout: Stdio,
+    ) -> anyhow::Result<Program> {
         let child = Command::new(self.programs.path().join(name))
             .args(arguments)
-            .env("PACE", PACE)
+            .env("PACE", pace)
             .stdin(Stdio::null())
-            .stdout(if name == "task_master" {
-                Stdio::piped()
-            } else {
-                Stdio::null()
-            })
+            .stdout(stdout)
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("start {name}"))?;
@@ -117,7 +157,7 @@ impl Stage {
         let mut round = Round::default();
         let address = format!("127.0.0.1:{}", engine::free_ports(1)?[0]);
         let url = engine::url(&self.nodes);
-        let count = TASKS.to_string();
+        let (count, lease) = (TASKS.to_string(), LEASE_SECONDS.to_string());
         let mut master = vec!["--count", &count, "--timeout", "100"];
         let mut worker = vec!["--idle", "100"];
         if self.nodes.is_empty() {
@@ -125,15 +165,13 @@ impl Stage {
             worker.push(&address);
         } else {
             let replicas = if self.nodes.len() > 1 { "3" } else { "1" };
-            master.extend(["--queues", &url, "--lease", "2", "--replicas", replicas]);
-            // A task may be fetched by several workers that are killed before it is their turn.
-            master.extend(["--max-deliveries", "20"]);
+            master.extend(["--queues", &url, "--lease", &lease, "--replicas", replicas]);
             worker.extend(["--queues", &url]);
         }
-        let mut master = self.program("task_master", &master)?;
+        let mut master = self.program("task_master", &master, PACE, Stdio::piped())?;
         let lines = lines(&mut master)?;
         let mut workers = (0..WORKERS)
-            .map(|_| self.program("task_worker", &worker))
+            .map(|_| self.program("task_worker", &worker, PACE, Stdio::null()))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let mut heard = Heard::default();
         let deadline = Instant::now() + DEADLINE;
@@ -146,7 +184,7 @@ impl Stage {
             match what {
                 Kill::Workers => {
                     let victim = dice.random_range(0..WORKERS);
-                    workers[victim] = self.program("task_worker", &worker)?;
+                    workers[victim] = self.program("task_worker", &worker, PACE, Stdio::null())?;
                     kills += 1;
                 }
                 Kill::Nodes if kills < 3 => {
@@ -252,6 +290,21 @@ fn lines(program: &mut Program) -> anyhow::Result<Receiver<String>> {
         texts.all(|text| line.send(text).is_ok())
     });
     Ok(lines)
+}
+
+/// Waits for a line that begins so.
+fn until(lines: &Receiver<String>, start: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let line = lines.recv_timeout(left);
+        if line
+            .with_context(|| format!("wait for {start:?}"))?
+            .starts_with(start)
+        {
+            return Ok(());
+        }
+    }
 }
 
 /// Builds the programs with the engine, and keeps them where no other build replaces them.
