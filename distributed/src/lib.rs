@@ -10,8 +10,8 @@
 //! - [`handshake`]: how both sides prove that they know the key.
 //! - `frame`, `protocol`: messages, requests and replies.
 //! - `server`: the queues, and a task for each connection.
-//! - `client`: a queue as its users see it; on a manager by `connection` and `manager`, on an
-//!   engine by `nats`.
+//! - `client`, `queue`, `lease`: queues as their users see them; on a manager by `connection` and
+//!   `manager`, on an engine by `nats`.
 //! - [`Worker`]: takes tasks and puts results, in several threads.
 //! - [`growing`]: what an engine is for, and what differs there.
 //! - [`options`]: the command lines of the chapter's programs.
@@ -40,7 +40,7 @@
 //! Only queues are served, first in, first out. `PriorityQueue` and `LifoQueue` would have to
 //! understand what they order; `dict`, `list`, `Lock` and the other types of a `SyncManager`,
 //! `queue.shutdown` of Python 3.13, Unix sockets and the XML-RPC serializer are left out too.
-//!
+
 use std::fmt::Display;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -52,23 +52,26 @@ mod error;
 mod frame;
 pub mod growing;
 pub mod handshake;
+mod lease;
 mod manager;
 #[cfg(feature = "nats")]
 mod nats;
 pub mod options;
 pub mod pickle;
 mod protocol;
+mod queue;
 pub mod rust_master;
 pub mod rust_worker;
 pub mod security;
 mod server;
 mod worker;
 
-pub use client::{Client, Lease, Queue, connect, connect_within};
+pub use client::{Client, connect, connect_within};
 pub use durability::Durability;
 pub use error::{Error, Result};
+pub use lease::Lease;
+pub use queue::Queue;
 pub use server::{Builder, QueueOptions, QueueStatus, Server, Status, Stopper};
-
 pub use worker::{Worked, Worker};
 
 /// How long a connection and its handshake may take.

@@ -68,15 +68,19 @@ impl Master {
             return Ok((Some(server), client));
         };
         let client = crate::connect(url)?;
-        let queues = queues.queues.into_iter();
-        for queue in queues.map(|queue| queue.lease(self.lease).replicas(self.replicas)) {
+        let mut durability = None;
+        for queue in queues.queues {
             let name = queue.name().to_string();
-            client.create(queue)?;
+            client.create(queue.lease(self.lease).replicas(self.replicas))?;
             if self.purge {
                 client.purge(&name)?;
                 client.purge(&format!("{name}.dead"))?;
             }
-            eprintln!("{name}: {}", client.durability(&name)?);
+            // They are made alike, so what holds for one holds for all.
+            durability = Some(client.durability(&name)?);
+        }
+        if let Some(durability) = durability {
+            eprintln!("queues: {durability}");
         }
         Ok((None, client))
     }

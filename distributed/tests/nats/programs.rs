@@ -112,10 +112,7 @@ fn the_pair_prints_on_the_engine_what_it_prints_on_a_manager() {
     let master = start("task_master", &["--queues", &url]);
     let (out, err, code) = master.end();
     assert_eq!(code, Some(0), "{out}{err}");
-    assert!(
-        err.contains("get_task_queue: warning: a power cut loses"),
-        "{err}"
-    );
+    assert!(err.contains("queues: warning: a power cut loses"), "{err}");
     assert_complete(&out, 10);
     assert!(out.ends_with("master exit.\n"), "{out}");
     let (out, err, code) = worker.end();
