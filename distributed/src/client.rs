@@ -52,13 +52,24 @@ impl Client {
     /// it was handed, unless the queue redelivers. What was in the queues of a manager that died
     /// is lost; they are there again, and empty.
     ///
-    /// On an engine, 30 s: nothing that was put is lost or put twice.
+    /// On an engine, 30 s: nothing that was put is lost or put twice. A `put` gives up after two
+    /// minutes at the latest, for the engine knows an item by its id no longer than that.
     pub fn reconnect_within(self, time: Duration) -> Client {
         Client(match self.0 {
             Place::Manager(client) => Place::Manager(client.reconnect_within(time)),
             #[cfg(feature = "nats")]
             Place::Engine(client) => Place::Engine(client.reconnect_within(time)),
         })
+    }
+
+    /// How long a worker goes on trying to get a task.
+    pub(crate) fn patience(&self) -> Duration {
+        match &self.0 {
+            // Its calls do so themselves.
+            Place::Manager(_) => Duration::ZERO,
+            #[cfg(feature = "nats")]
+            Place::Engine(client) => client.patience(),
+        }
     }
 
     /// Opens a queue: Python's `manager.get_task_queue()`. One that waits holds up no other.

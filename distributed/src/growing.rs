@@ -38,7 +38,7 @@
 //!
 //! Work is done at least once on both. A result counts once for a reader that stays: it remembers
 //! the last million or so. One that starts anew may be given a result that the one before it had
-//! and did not live to acknowledge; the engine itself knows an id for ten minutes.
+//! and did not live to acknowledge; the engine itself knows an id for two minutes.
 //!
 //! A lease that ends while its holder still works is not taken from it: both work then, and the
 //! holder learns it from [`Error::LeaseOver`](crate::Error::LeaseOver). Nothing fences it off.

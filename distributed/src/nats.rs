@@ -120,6 +120,10 @@ impl Client {
         self
     }
 
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     pub(crate) fn create(&self, queue: &QueueOptions) -> Result<()> {
         let made = layout::create(&self.engine, queue, self.patience);
         self.engine.wait(made)

@@ -1,15 +1,16 @@
 use std::any::Any;
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use std::{mem, thread};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Client, Error, Queue, Result};
+use crate::{Client, Error, Lease, Queue, Result};
 
 /// How long a worker waits for a task before it looks whether it shall stop.
 const SLICE: Duration = Duration::from_secs(1);
@@ -23,8 +24,9 @@ const AHEAD: Duration = Duration::from_millis(100);
 /// redelivers, at once. Work may so be done twice, and its result counts once: on an engine by the
 /// id of the task, and on a manager because a task ends with its result, in one step.
 ///
-/// On an engine, short tasks are fetched several at a time, but never more than some 100 ms of work, so that none
-/// waits behind a long one while other workers have nothing to do.
+/// On an engine, short tasks are fetched several at a time, about 100 ms of work. When one of them
+/// takes longer than that, those that wait behind it are given back to other workers, and the
+/// results before it are stored.
 #[derive(Clone, Debug)]
 pub struct Worker {
     concurrency: usize,
@@ -42,7 +44,7 @@ pub struct Worked {
     pub done: u64,
     /// Times that the work on a task failed or panicked.
     pub failed: u64,
-    /// Tasks that were given back untouched at the end.
+    /// Tasks that were given back untouched: at the end, or from behind one that took long.
     pub given_back: u64,
 }
 
@@ -110,8 +112,8 @@ impl Worker {
         work: impl Fn(&T) -> std::result::Result<R, E> + Sync,
     ) -> Result<Worked>
     where
-        T: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        T: Serialize + DeserializeOwned + Send,
+        R: Serialize + DeserializeOwned + Send,
         E: Display,
     {
         let failed = AtomicBool::new(false);
@@ -121,8 +123,8 @@ impl Worker {
                     worker: self,
                     tasks: client.queue(tasks)?,
                     results: client.queue(results)?,
+                    patience: client.patience(),
                     failed: &failed,
-                    worked: Worked::default(),
                 };
                 thread.run(&work)
             };
@@ -152,15 +154,57 @@ struct Thread<'w, T, R> {
     worker: &'w Worker,
     tasks: Queue<T>,
     results: Queue<R>,
+    patience: Duration,
     /// Whether any thread has failed.
     failed: &'w AtomicBool,
-    worked: Worked,
 }
 
-impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Thread<'_, T, R> {
-    fn run<E: Display>(mut self, work: impl Fn(&T) -> std::result::Result<R, E>) -> Result<Worked> {
+/// What a thread has before it, which another thread minds.
+struct Desk<'q, T, R> {
+    ahead: VecDeque<Lease<'q, T>>,
+    finished: Vec<(Lease<'q, T>, R)>,
+    /// Since when the thread is at the task that it is at.
+    begun: Option<Instant>,
+    worked: Worked,
+    is_left: bool,
+}
+
+impl<T, R> Thread<'_, T, R>
+where
+    T: Serialize + DeserializeOwned + Send,
+    R: Serialize + DeserializeOwned + Send,
+{
+    fn run<E: Display>(&self, work: impl Fn(&T) -> std::result::Result<R, E>) -> Result<Worked> {
+        let desk = Mutex::new(Desk {
+            ahead: VecDeque::new(),
+            finished: Vec::new(),
+            begun: None,
+            worked: Worked::default(),
+            is_left: false,
+        });
+        let left = Condvar::new();
+        thread::scope(|scope| {
+            let minder = scope.spawn(|| {
+                let minded = self.mind(&desk, &left);
+                minded.inspect_err(|_| self.failed.store(true, SeqCst))
+            });
+            let outcome = self.work(&desk, work);
+            desk.lock().unwrap().is_left = true;
+            left.notify_one();
+            outcome.and(minder.join().expect("it has nothing to panic about"))
+        })?;
+        Ok(desk.into_inner().unwrap().worked)
+    }
+
+    /// Fetches tasks and works them off, until it is time to leave.
+    fn work<'q, E: Display>(
+        &'q self,
+        desk: &Mutex<Desk<'q, T, R>>,
+        work: impl Fn(&T) -> std::result::Result<R, E>,
+    ) -> Result<()> {
         let mut at_once = 1;
         let mut idle_since = Instant::now();
+        let mut away_since = None;
         while !self.is_over() {
             let left = self
                 .worker
@@ -169,67 +213,125 @@ impl<T: Serialize + DeserializeOwned, R: Serialize + DeserializeOwned> Thread<'_
             if left.is_zero() {
                 break;
             }
-            match self.batch(at_once, left.min(SLICE), &work) {
-                Ok((number, took)) => {
-                    let all = number == at_once;
-                    at_once = next_batch(at_once, all, took).min(self.worker.prefetch);
-                    idle_since = Instant::now();
+            let wait = Some(left.min(SLICE));
+            match self.tasks.take_many(at_once, wait, self.worker.time_limit) {
+                Ok(leases) => {
+                    let (all, start) = (leases.len() == at_once, Instant::now());
+                    desk.lock().unwrap().ahead = leases.into();
+                    self.work_off(desk, &work)?;
+                    at_once = next_batch(at_once, all, start.elapsed()).min(self.worker.prefetch);
+                    (idle_since, away_since) = (Instant::now(), None);
                 }
-                Err(Error::Empty) => at_once = 1,
+                Err(Error::Empty) => (at_once, away_since) = (1, None),
+                // There may be tasks, which nobody can know.
+                Err(Error::Engine { .. })
+                    if away_since.get_or_insert_with(Instant::now).elapsed() < self.patience =>
+                {
+                    (at_once, idle_since) = (1, Instant::now());
+                }
                 // It comes again, for a worker that knows its type.
-                Err(Error::Json { .. } | Error::Item { .. }) => self.worked.failed += 1,
+                Err(Error::Json { .. } | Error::Item { .. }) => {
+                    desk.lock().unwrap().worked.failed += 1;
+                }
                 Err(error) => return Err(error),
             }
         }
-        Ok(self.worked)
+        Ok(())
     }
 
     fn is_over(&self) -> bool {
         self.worker.stop.load(SeqCst) || self.failed.load(SeqCst)
     }
 
-    /// Works off up to so many tasks; how many they were, and how long they took.
-    fn batch<E: Display>(
-        &mut self,
-        at_once: usize,
-        wait: Duration,
+    /// Works off what is on the desk.
+    fn work_off<'q, E: Display>(
+        &'q self,
+        desk: &Mutex<Desk<'q, T, R>>,
         work: impl Fn(&T) -> std::result::Result<R, E>,
-    ) -> Result<(usize, Duration)> {
-        let limit = self.worker.time_limit;
-        let leases = self.tasks.take_many(at_once, Some(wait), limit)?;
-        let (number, start) = (leases.len(), Instant::now());
-        let mut finished = Vec::with_capacity(number);
-        let mut finished_since = start;
-        for lease in leases {
+    ) -> Result<()> {
+        let mut stored = Instant::now();
+        loop {
             if self.is_over() {
-                self.worked.given_back += 1;
-                continue;
+                let ahead = desk.lock().unwrap().take_ahead();
+                drop(ahead);
             }
+            let Some(lease) = desk.lock().unwrap().begin() else {
+                break;
+            };
             // What is done is safe before one is begun that may be what a worker died of.
-            if finished_since.elapsed() > AHEAD || lease.is_suspect() {
-                self.worked.done += finished.len() as u64;
-                self.tasks.finish(&self.results, mem::take(&mut finished))?;
-                finished_since = Instant::now();
+            if stored.elapsed() > AHEAD || lease.is_suspect() {
+                let finished = desk.lock().unwrap().take_finished();
+                self.store(finished)?;
+                stored = Instant::now();
             }
             // Where we were frozen for too long, others have had what we took.
             if !lease.begin()? {
                 continue;
             }
-            match catch_unwind(AssertUnwindSafe(|| work(&lease.item))) {
-                Ok(Ok(result)) => finished.push((lease, result)),
-                Ok(Err(error)) => {
-                    self.worked.failed += 1;
-                    lease.fail(&error.to_string())?;
+            let outcome = catch_unwind(AssertUnwindSafe(|| work(&lease.item)));
+            let mut desk = desk.lock().unwrap();
+            desk.begun = None;
+            let reason = match outcome {
+                Ok(Ok(result)) => {
+                    desk.finished.push((lease, result));
+                    continue;
                 }
-                Err(panic) => {
-                    self.worked.failed += 1;
-                    lease.fail(&format!("the worker panicked: {}", text(panic.as_ref())))?;
-                }
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => format!("the worker panicked: {}", text(panic.as_ref())),
+            };
+            desk.worked.failed += 1;
+            drop(desk);
+            lease.fail(&reason)?;
+        }
+        let finished = desk.lock().unwrap().take_finished();
+        self.store(finished)
+    }
+
+    /// Sees to it that nothing waits for a task that takes long: neither the tasks behind it, which
+    /// others may do, nor the results before it.
+    fn mind<'q>(&'q self, desk: &Mutex<Desk<'q, T, R>>, left: &Condvar) -> Result<()> {
+        loop {
+            let guard = desk.lock().unwrap();
+            let waited = left.wait_timeout_while(guard, AHEAD, |desk| !desk.is_left);
+            let (mut guard, _) = waited.unwrap();
+            if guard.is_left {
+                return Ok(());
+            }
+            if guard.begun.is_some_and(|begun| begun.elapsed() > AHEAD) {
+                let (ahead, finished) = (guard.take_ahead(), guard.take_finished());
+                drop(guard);
+                drop(ahead);
+                self.store(finished)?;
             }
         }
-        self.worked.done += finished.len() as u64;
-        self.tasks.finish(&self.results, finished)?;
-        Ok((number, start.elapsed()))
+    }
+
+    /// Puts results, and ends their tasks.
+    fn store(&self, finished: Vec<(Lease<'_, T>, R)>) -> Result<()> {
+        if !finished.is_empty() {
+            self.tasks.finish(&self.results, finished)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'q, T, R> Desk<'q, T, R> {
+    /// The next task, which is begun.
+    fn begin(&mut self) -> Option<Lease<'q, T>> {
+        let next = self.ahead.pop_front();
+        self.begun = next.is_some().then(Instant::now);
+        next
+    }
+
+    /// What has not been begun. Dropped, it goes back.
+    fn take_ahead(&mut self) -> VecDeque<Lease<'q, T>> {
+        self.worked.given_back += self.ahead.len() as u64;
+        mem::take(&mut self.ahead)
+    }
+
+    fn take_finished(&mut self) -> Vec<(Lease<'q, T>, R)> {
+        self.worked.done += self.finished.len() as u64;
+        mem::take(&mut self.finished)
     }
 }
 

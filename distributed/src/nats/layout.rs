@@ -21,8 +21,9 @@ pub(super) const DEAD: &str = ".dead";
 pub(super) const REASON: &str = "Reason";
 pub(super) const DELIVERIES: &str = "Deliveries";
 
-/// How long the engine remembers ids, to store nothing twice.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
+/// How long the engine remembers ids, to store nothing twice. Each costs it some 300 bytes of memory
+/// for so long.
+pub(super) const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// How long a dead letter is kept.
 const DEAD_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long it is known that the work on an item was begun.

@@ -49,7 +49,8 @@ impl Pull {
         }
     }
 
-    /// Takes those that are there, up to `n`, or else the first that comes until `deadline`.
+    /// Takes those that are there, up to `n`, or else the first that comes until `deadline`. An
+    /// engine that does not answer is an error then, and after `patience`.
     pub(super) async fn take(
         &mut self,
         engine: &Engine,
@@ -82,7 +83,8 @@ impl Pull {
                 End::Busy => sleep(Duration::from_millis(100)).await,
                 End::Lost => {
                     self.answers = None;
-                    if lost_since.get_or_insert(now).elapsed() > patience {
+                    let over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+                    if over || lost_since.get_or_insert(now).elapsed() > patience {
                         let reason = "no answer to a request for an item";
                         return Err(engine.error("get an item", reason));
                     }

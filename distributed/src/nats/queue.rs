@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::layout::{self, DEAD, DELIVERIES, REASON};
+use super::layout::{self, DEAD, DELIVERIES, DUPLICATE_WINDOW, REASON};
 use super::leases::Leases;
 use super::publish::{Publication, publish_all};
 use super::pull::Pull;
@@ -62,21 +62,21 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     pub(crate) fn put_within(&self, item: &T, timeout: Option<Duration>) -> Result<()> {
         let room = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.publish(vec![self.publication(item, &new_id())?], room)
+        self.publish_once(vec![self.publication(item, &new_id())?], room)
     }
 
     pub(crate) fn put_many(&self, items: &[T]) -> Result<()> {
         let publications = items.iter().map(|item| self.publication(item, &new_id()));
-        self.publish(publications.collect::<Result<_>>()?, None)
+        self.publish_once(publications.collect::<Result<_>>()?, None)
     }
 
-    /// Puts results, each under the id of its item.
+    /// Puts results, each under the id of its item, by which their reader knows them too.
     pub(crate) fn put_as<'i>(&self, items: impl Iterator<Item = (&'i str, &'i T)>) -> Result<()>
     where
         T: 'i,
     {
         let publications = items.map(|(id, item)| self.publication(item, id));
-        self.publish(publications.collect::<Result<_>>()?, None)
+        self.publish(publications.collect::<Result<_>>()?)
     }
 
     fn publication(&self, item: &T, id: &str) -> Result<Publication> {
@@ -232,8 +232,15 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 }
 
 impl<T> Queue<T> {
-    fn publish(&self, publications: Vec<Publication>, room: Option<Instant>) -> Result<()> {
-        let stored = publish_all(&self.engine, publications, self.patience, room);
+    /// Publishes what nobody but the engine knows by its id, and so not for longer than it does.
+    fn publish_once(&self, publications: Vec<Publication>, room: Option<Instant>) -> Result<()> {
+        let patience = self.patience.min(DUPLICATE_WINDOW);
+        let stored = publish_all(&self.engine, publications, patience, room);
+        self.engine.wait(stored)
+    }
+
+    fn publish(&self, publications: Vec<Publication>) -> Result<()> {
+        let stored = publish_all(&self.engine, publications, self.patience, None);
         self.engine.wait(stored)
     }
 
@@ -386,7 +393,7 @@ impl<T> Held<'_, T> {
             subject,
             message: letter,
         };
-        queue.publish(vec![publication], None)?;
+        queue.publish(vec![publication])?;
         if let Some(message) = self
             .number
             .take()

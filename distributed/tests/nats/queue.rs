@@ -274,6 +274,23 @@ fn nothing_is_lost_when_the_server_is_killed_and_started_again() {
 }
 
 #[test]
+fn a_get_with_a_timeout_does_not_wait_longer_for_a_server_that_is_away_and_says_so() {
+    let Some(mut server) = Server::start() else {
+        return;
+    };
+    // It would wait longer than this test.
+    let client = server.client_with("tasks").reconnect_within(10 * DEADLINE);
+    let tasks = client.queue::<u32>("tasks").expect("it is there");
+    server.kill();
+    for timeout in [Duration::ZERO, Duration::from_millis(300)] {
+        let start = Instant::now();
+        let error = tasks.get_timeout(timeout);
+        assert!(matches!(error, Err(Error::Engine { .. })), "{error:?}");
+        assert!(start.elapsed() < DEADLINE / 2);
+    }
+}
+
+#[test]
 fn a_get_that_waits_while_the_server_is_killed_has_what_is_put_afterwards() {
     let Some(mut server) = Server::start() else {
         return;

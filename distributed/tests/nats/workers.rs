@@ -1,7 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ fn long_tasks_are_not_kept_from_a_worker_that_has_nothing_to_do() {
     let tasks = client.queue::<u64>("tasks").expect("it is there");
     tasks.put_many(&[0; 4]).expect("they are stored");
     // Each holds its task until both have one: a worker that took two would wait for itself.
-    let meeting = std::sync::Barrier::new(2);
+    let meeting = Barrier::new(2);
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -78,6 +78,31 @@ fn long_tasks_are_not_kept_from_a_worker_that_has_nothing_to_do() {
             });
         }
     });
+}
+
+#[test]
+fn nothing_waits_for_a_long_task_that_was_fetched_with_it() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let client = pair(&server, DEADLINE);
+    let tasks = client.queue::<u64>("tasks").expect("it is there");
+    tasks
+        .put_many(&(0..200).collect::<Vec<_>>())
+        .expect("they are stored");
+    let results = client.queue::<u64>("results").expect("it is there");
+    let worker = Worker::new().concurrency(2).idle(Duration::from_secs(2));
+    let worked = worker.run(&client, "tasks", "results", |n: &u64| {
+        let deadline = Instant::now() + DEADLINE / 2;
+        // It lasts until the results of all others are there.
+        while *n == 100 && results.len().expect("it answers") < 199 {
+            assert!(Instant::now() < deadline, "some wait for it");
+            thread::sleep(Duration::from_millis(10));
+        }
+        square(n)
+    });
+    let worked = worked.expect("it works");
+    assert_eq!((worked.done, worked.failed), (200, 0));
 }
 
 #[test]
@@ -180,6 +205,70 @@ fn a_worker_that_is_stopped_finishes_what_it_is_at_and_gives_back_the_rest() {
         );
     }
     assert_eq!(left, (101..200).collect());
+}
+
+#[test]
+fn a_worker_that_is_stopped_while_the_server_is_away_does_not_wait_for_it() {
+    let Some(mut server) = Server::start() else {
+        return;
+    };
+    // It would wait longer than this test.
+    let client = pair(&server, DEADLINE).reconnect_within(10 * DEADLINE);
+    let (stop, begun) = (Arc::new(AtomicBool::new(false)), Barrier::new(2));
+    let worker = Worker::new().stop(stop.clone());
+    let tasks = client.queue::<u64>("tasks").expect("it is there");
+    tasks.put(&3).expect("it is stored");
+    let (say, said) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let worked = worker.run(&client, "tasks", "results", |n: &u64| {
+                begun.wait();
+                square(n)
+            });
+            say.send(worked.expect("it leaves in peace").done)
+        });
+        begun.wait();
+        tasks.join().expect("it is done");
+        server.kill();
+        stop.store(true, SeqCst);
+        assert_eq!(said.recv_timeout(DEADLINE), Ok(1));
+    });
+}
+
+#[test]
+fn a_worker_that_stood_still_for_too_long_leaves_alone_what_others_may_have() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let limit = Duration::from_secs(1);
+    let client = pair(&server, limit);
+    let tasks = client.queue::<u64>("tasks").expect("it is there");
+    tasks
+        .put_many(&(0..200).collect::<Vec<_>>())
+        .expect("they are stored");
+    let begun = Mutex::new(BTreeMap::<u64, u32>::new());
+    let worker = Worker::new().time_limit(limit).idle(3 * limit);
+    let worked = worker.run(&client, "tasks", "results", |n: &u64| {
+        let times = *begun
+            .lock()
+            .unwrap()
+            .entry(*n)
+            .and_modify(|n| *n += 1)
+            .or_insert(1);
+        if *n == 100 && times == 1 {
+            thread::sleep(3 * limit);
+        }
+        square(n)
+    });
+    assert!(worked.expect("it works").done >= 200);
+    let begun = begun.into_inner().expect("no panic");
+    let twice: Vec<_> = begun.into_iter().filter(|(_, times)| *times > 1).collect();
+    assert_eq!(
+        twice,
+        [(100, 2)],
+        "what it had fetched with it, it began once"
+    );
+    tasks.join().expect("all are done");
 }
 
 /// What the worker below dies of, while it and others are at full speed.
