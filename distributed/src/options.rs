@@ -18,6 +18,7 @@ use crate::{Builder, Client, Error, Manager, QueueOptions, Result, Server};
 
 /// Serve two queues, put tasks in one, and print the results that workers put in the other.
 #[derive(Debug, clap::Parser)]
+#[command(name = "task_master")]
 pub struct Master {
     /// Address to serve the queues on
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
@@ -67,7 +68,7 @@ impl Master {
             let client = Manager::connect(server.address(), &key)?;
             return Ok((Some(server), client));
         };
-        let client = crate::connect(url)?;
+        let client = engine::<Master>(url, Duration::ZERO)?;
         let mut durability = None;
         for queue in queues.queues {
             let name = queue.name().to_string();
@@ -99,6 +100,7 @@ impl Master {
 
 /// Take tasks from a master and put their results, until no task comes or the master is gone.
 #[derive(Debug, clap::Parser)]
+#[command(name = "task_worker")]
 pub struct Worker {
     /// Address of the master
     #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
@@ -146,7 +148,7 @@ impl Worker {
         let joined = match &self.queues {
             Some(url) => {
                 let patience = self.idle.max(Duration::from_secs(30));
-                return Ok(crate::connect_within(time, url)?.reconnect_within(patience));
+                return Ok(engine::<Worker>(url, time)?.reconnect_within(patience));
             }
             None => Manager::connect_within(time, &self.address, &self.authkey.read()?),
         };
@@ -251,7 +253,7 @@ impl Serve {
     pub fn key(&self) -> Result<Vec<u8>> {
         match given_key(self.authkey_file.as_ref())? {
             Some(key) => Ok(key),
-            None => usage("no key: set MANAGER_AUTHKEY or give --authkey-file"),
+            None => usage::<Serve>("no key: set MANAGER_AUTHKEY or give --authkey-file"),
         }
     }
 
@@ -260,10 +262,10 @@ impl Serve {
     /// # Errors
     ///
     /// Those of [`connect`](crate::connect()).
-    pub fn client(&self, address: &str) -> Result<Client> {
+    pub fn client(&self, address: &str) -> anyhow::Result<Client> {
         match address.contains("://") {
-            true => crate::connect(address),
-            false => Manager::connect(address, &self.key()?),
+            true => engine::<Serve>(address, Duration::ZERO),
+            false => Ok(Manager::connect(address, &self.key()?)?),
         }
     }
 
@@ -274,10 +276,10 @@ impl Serve {
         let name = |queue: &QueueOptions| queue.name().to_string();
         let names: Vec<String> = self.queue.iter().map(name).collect();
         if names.is_empty() && self.factory.is_empty() {
-            usage("nothing to serve: give --queue or --factory");
+            usage::<Serve>("nothing to serve: give --queue or --factory");
         }
         if let Some(unknown) = self.redeliver.iter().find(|name| !names.contains(name)) {
-            usage(&format!("--redeliver {unknown} needs --queue {unknown}"));
+            usage::<Serve>(&format!("--redeliver {unknown} needs --queue {unknown}"));
         }
         let mut builder = Manager::builder()
             .max_message(self.max_message)
@@ -309,9 +311,21 @@ impl Serve {
     }
 }
 
-fn usage(text: &str) -> ! {
-    Serve::command()
-        .error(ErrorKind::MissingRequiredArgument, text)
+/// A client of what the URL names, for the program of these options. Tries for `time` while nobody
+/// listens there.
+fn engine<Options: CommandFactory>(url: &str, time: Duration) -> anyhow::Result<Client> {
+    match crate::connect_within(time, url) {
+        Err(error @ Error::Address(_)) => usage::<Options>(&error.to_string()),
+        Err(error) if error.is_refused() => {
+            Err(error).context("no engine to join (start it with nats-server -js -sd FOLDER)")
+        }
+        joined => Ok(joined?),
+    }
+}
+
+fn usage<Options: CommandFactory>(text: &str) -> ! {
+    Options::command()
+        .error(ErrorKind::ValueValidation, text)
         .exit()
 }
 

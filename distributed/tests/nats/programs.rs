@@ -219,9 +219,22 @@ fn an_engine_that_is_missing_is_told_of_without_the_password() {
     .end();
     assert_eq!(code, Some(1), "{out}{err}");
     assert!(
-        err.contains("nats://127.0.0.1:1") && !err.contains("secret"),
+        err.contains("nats://127.0.0.1:1") && err.contains("start it with nats-server"),
         "{err}"
     );
+    assert!(!err.contains("secret"), "{err}");
+}
+
+#[test]
+fn a_url_that_is_none_is_a_usage_error() {
+    for program in ["task_master", "task_worker"] {
+        let (out, err, code) = start(program, &["--queues", "nats://secret@a/b.c"]).end();
+        assert_eq!(code, Some(2), "{out}{err}");
+        assert!(
+            err.contains("a namespace") && !err.contains("secret"),
+            "{err}"
+        );
+    }
 }
 
 /// A Python that has nats-py: one that is there, or one made for it in target/.
