@@ -36,7 +36,7 @@ pub struct Master {
     /// After so many deliveries a task is a dead letter
     #[arg(long, value_name = "TIMES", default_value_t = 3)]
     max_deliveries: u32,
-    /// Empty the queues of what an earlier run left on the engine
+    /// Empty the queues of what an earlier run left on the engine; workers should start after that
     #[arg(long, requires = "queues")]
     purge: bool,
     /// How long to wait for each result
