@@ -7,39 +7,77 @@ use anyhow::Context;
 
 use crate::Exit;
 
-const GATES: [&str; 15] = [
-    "fmt --all --check",
-    "clippy --workspace --all-targets --locked -- -D warnings",
-    "clippy --package distributed --features nats --all-targets --locked -- -D warnings",
-    "doc --workspace --no-deps --locked",
-    "doc --package distributed --features nats --no-deps --locked",
-    "test --workspace --locked",
+/// What cargo does, and with which variable in its environment.
+struct Gate {
+    variable: Option<(&'static str, &'static str)>,
+    arguments: &'static str,
+}
+
+const fn gate(arguments: &'static str) -> Gate {
+    Gate {
+        variable: None,
+        arguments,
+    }
+}
+
+const fn with(name: &'static str, value: &'static str, arguments: &'static str) -> Gate {
+    Gate {
+        variable: Some((name, value)),
+        arguments,
+    }
+}
+
+const DOCS: &str = "RUSTDOCFLAGS";
+const ENGINE: &str = "NATS_SERVER_BIN";
+
+const GATES: [Gate; 16] = [
+    gate("fmt --all --check"),
+    gate("clippy --workspace --all-targets --locked -- -D warnings"),
+    gate("clippy --package distributed --features nats --all-targets --locked -- -D warnings"),
+    with(DOCS, "-D warnings", "doc --workspace --no-deps --locked"),
+    with(
+        DOCS,
+        "-D warnings",
+        "doc --package distributed --features nats --no-deps --locked",
+    ),
+    gate("test --workspace --locked"),
     // Built to be killed between two stores of its choice, which no other build can.
-    "test --package multiprocess --features kill-points --test queue --locked",
-    "test --package distributed --features nats --test nats --locked",
-    "run --quiet --package xtask -- all --fast",
-    "run --quiet --package xtask -- chaos pool supervisor queue application --rounds 2",
-    "run --quiet --package xtask -- chaos distributed --rounds 1",
-    "run --quiet --package xtask -- bench queue/roundtrip --rounds 1",
-    "run --quiet --package xtask -- bench manager/first-call --rounds 1",
-    "run --quiet --package xtask -- bench distributed/engine-4w --rounds 1",
-    "build --quiet --manifest-path distributed/fuzz/Cargo.toml --target-dir target/fuzz --locked",
+    gate("test --package multiprocess --features kill-points --test queue --locked"),
+    gate("test --package distributed --features nats --test nats --locked"),
+    // The same on a newer engine. Tests run in the folder of their package.
+    with(
+        ENGINE,
+        "../target/nats-venv/bin/nats-server",
+        "test --package distributed --features nats --test nats --locked",
+    ),
+    gate("run --quiet --package xtask -- all --fast"),
+    gate("run --quiet --package xtask -- chaos pool supervisor queue application --rounds 2"),
+    gate("run --quiet --package xtask -- chaos distributed --rounds 1"),
+    gate("run --quiet --package xtask -- bench queue/roundtrip --rounds 1"),
+    gate("run --quiet --package xtask -- bench manager/first-call --rounds 1"),
+    gate("run --quiet --package xtask -- bench distributed/engine-4w --rounds 1"),
+    gate(
+        "build --quiet --manifest-path distributed/fuzz/Cargo.toml --target-dir target/fuzz --locked",
+    ),
 ];
 
 pub(crate) fn ci() -> anyhow::Result<Exit> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    for gate in GATES {
-        println!("$ cargo {gate}");
+    for Gate {
+        variable,
+        arguments,
+    } in &GATES
+    {
         let mut command = Command::new(&cargo);
-        command.args(gate.split(' '));
-        if gate.starts_with("doc") {
-            command.env("RUSTDOCFLAGS", "-D warnings");
-        }
-        let status = command
-            .status()
-            .with_context(|| format!("run cargo {gate}"))?;
+        command.args(arguments.split(' ')).envs(*variable);
+        let typed = match variable {
+            Some((name, value)) => format!("{name}='{value}' cargo {arguments}"),
+            None => format!("cargo {arguments}"),
+        };
+        println!("$ {typed}");
+        let status = command.status().with_context(|| format!("run {typed}"))?;
         if !status.success() {
-            eprintln!("error: cargo {gate} failed: {status}");
+            eprintln!("error: {typed} failed: {status}");
             return Ok(Exit::Failed);
         }
     }
