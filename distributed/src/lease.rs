@@ -1,6 +1,8 @@
 use crate::client::either;
 #[cfg(feature = "nats")]
 use crate::nats;
+#[cfg(doc)]
+use crate::{Error, Queue};
 use crate::{Result, manager};
 
 /// An item that is out of its queue until it is known whether it was worked off; from

@@ -3,6 +3,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(doc)]
+use crate::Error;
 use crate::client::either;
 use crate::lease::Held;
 #[cfg(feature = "nats")]
