@@ -202,8 +202,8 @@ pub fn connect_within(time: Duration, url: &str) -> Result<Client> {
         Some(("nats" | "tls", _)) => nats::Client::connect_until(until, url).map(Client::of_engine),
         #[cfg(not(feature = "nats"))]
         Some(("nats" | "tls", _)) => Err(Error::Address(
-            "this program was built without the feature nats (cargo run --features \
-             distributed/nats)"
+            "nats:// and tls:// need the feature nats, which this program was built without: cargo \
+             run -p distributed --features nats --bin ..."
                 .to_string(),
         )),
         _ => Err(Error::Address(

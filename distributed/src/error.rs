@@ -61,8 +61,8 @@ pub enum Error {
     /// The lease has ended before its item was done: another may have the item.
     #[error("the lease is over: the item may have been given to another")]
     LeaseOver,
-    /// The text does not say where queues are.
-    #[error("not an address of queues: {0}")]
+    /// The text does not say where queues are, or this program cannot reach such a place.
+    #[error("cannot use the address of queues: {0}")]
     Address(String),
     /// The engine refused, or did not answer.
     #[error("{attempt}: {reason}")]
