@@ -5,6 +5,7 @@
 //! worker in another language.
 //!
 //! - `address`: the URL of an engine.
+//! - `refusal`: why there is no connection.
 //! - `layout`: the streams of a queue.
 //! - `publish`: storing items, acknowledged and once.
 //! - `pull`: fetching items.
@@ -16,11 +17,11 @@
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fmt, io, process, thread};
+use std::{fmt, process, thread};
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{Context, ContextBuilder};
-use async_nats::{ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{ConnectOptions, Event, ServerAddr};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
@@ -36,6 +37,7 @@ mod presence;
 mod publish;
 mod pull;
 mod queue;
+mod refusal;
 mod starts;
 mod status;
 
@@ -172,16 +174,12 @@ fn connect(address: &Address) -> Result<Engine> {
         .build()
         .map_err(Error::io("start a thread for the connection"))?;
     let (connected, connections) = watch::channel(0);
-    let attempt = format!("connect to {address}");
     let options = ConnectOptions::new()
         .name(format!("rust-{}", process::id()))
-        .connection_timeout(CONNECT_TIME)
         .max_reconnects(None)
-        .reconnect_delay_callback(|attempts| {
-            let longest = Duration::from_millis(50) * (1 << attempts.min(5)) as u32;
-            longest
-                .min(Duration::from_secs(1))
-                .mul_f64(rand::random_range(0.5..1.0))
+        .reconnect_delay_callback({
+            let connections = connections.clone();
+            move |attempts| pause(*connections.borrow(), attempts)
         })
         .event_callback(move |event| {
             if let Event::Connected = event {
@@ -191,11 +189,15 @@ fn connect(address: &Address) -> Result<Engine> {
         });
     let client = runtime.block_on(async {
         let options = address.identify(options).await?;
-        match timeout(CONNECT_TIME, options.connect(address.servers.as_slice())).await {
-            Ok(client) => client.map_err(|error| refused(&attempt, &error)),
+        let connecting = timeout(CONNECT_TIME, async {
+            let options = options.connection_timeout(attempt_time(&address.servers).await);
+            options.connect(address.servers.as_slice()).await
+        });
+        match connecting.await {
+            Ok(client) => client.map_err(|error| refusal::refused(address, &error)),
             Err(_) => Err(Error::Engine {
-                attempt: attempt.clone(),
-                reason: format!("no answer within {} s", CONNECT_TIME.as_secs()),
+                attempt: format!("connect to {address}"),
+                reason: refusal::late(),
             }),
         }
     })?;
@@ -217,6 +219,30 @@ fn connect(address: &Address) -> Result<Engine> {
     Ok(engine)
 }
 
+/// How long to wait before the next attempt: not at all for the first connection, which tries each
+/// server once.
+fn pause(connections: u64, attempts: usize) -> Duration {
+    if connections == 0 {
+        return Duration::ZERO;
+    }
+    let longest = Duration::from_millis(50) * (1 << attempts.min(5)) as u32;
+    longest
+        .min(Duration::from_secs(1))
+        .mul_f64(rand::random_range(0.5..1.0))
+}
+
+/// How long one server may take, so that those after it have their turn when it has lost its power
+/// and says nothing; each by all its addresses. A far one needs a second for its greetings.
+async fn attempt_time(servers: &[ServerAddr]) -> Duration {
+    let mut addresses = 0;
+    for server in servers {
+        // One that is not known fails at once.
+        addresses += server.socket_addrs().await.map_or(0, Iterator::count);
+    }
+    let addresses = u32::try_from(addresses.max(1)).unwrap_or(u32::MAX);
+    (CONNECT_TIME / addresses).max(Duration::from_secs(1))
+}
+
 /// Whether the server can do what we need.
 fn check(engine: &Engine) -> Result<()> {
     let info = engine.client.server_info();
@@ -235,26 +261,6 @@ fn check(engine: &Engine) -> Result<()> {
         return Err(engine.error("use the server", reason));
     }
     Ok(())
-}
-
-fn refused(attempt: &str, error: &async_nats::ConnectError) -> Error {
-    let source = std::error::Error::source(error);
-    let system = source.and_then(|source| source.downcast_ref::<io::Error>());
-    let attempt = attempt.to_string();
-    match (error.kind(), system) {
-        (ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication, _) => {
-            let reason = "the server refuses our user, password, token or key".to_string();
-            Error::Engine { attempt, reason }
-        }
-        (_, Some(system)) => Error::Io {
-            attempt,
-            source: system.kind().into(),
-        },
-        _ => Error::Engine {
-            attempt,
-            reason: error.to_string(),
-        },
-    }
 }
 
 /// Whether an error of the server is over once its cluster has found itself.

@@ -1,8 +1,13 @@
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::{fmt, fs, io};
 
-use async_nats::ConnectOptions;
+use async_nats::rustls::crypto::ring;
+use async_nats::rustls::pki_types::pem::{self, PemObject};
+use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use async_nats::rustls::sign::CertifiedKey;
+use async_nats::{ConnectOptions, ServerAddr};
+use nkeys::{KeyPair, KeyPairType};
 use url::Url;
 
 use crate::{Error, Result};
@@ -12,12 +17,13 @@ use crate::{Error, Result};
 /// Shown, it is without what is secret.
 #[derive(Clone)]
 pub(super) struct Address {
-    pub(super) servers: Vec<String>,
+    pub(super) servers: Vec<ServerAddr>,
     /// Keeps the queues of several programs on one engine apart.
     pub(super) namespace: String,
     /// Where the server tells how it writes to disk, if it does.
     pub(super) monitor: Option<String>,
     scheme: String,
+    hosts: String,
     user: String,
     password: Option<String>,
     credentials: Option<PathBuf>,
@@ -72,14 +78,16 @@ impl FromStr for Address {
         if !namespace.chars().all(plain) {
             return Err(wrong("its path, a namespace, has more than A-Z a-z 0-9 _"));
         }
+        let servers = hosts.iter().map(|host| {
+            let server = format!("{scheme}://{host}").parse::<ServerAddr>();
+            server.map_err(|error| wrong(&error.to_string()))
+        });
         let mut address = Address {
-            servers: hosts
-                .iter()
-                .map(|host| format!("{scheme}://{host}"))
-                .collect(),
+            servers: servers.collect::<Result<_>>()?,
             namespace,
             monitor: None,
             scheme: scheme.to_string(),
+            hosts: hosts.join(","),
             user: decode(url.username()),
             password: url.password().map(decode),
             credentials: None,
@@ -103,7 +111,11 @@ impl FromStr for Address {
                 }
             }
         }
-        Ok(address)
+        match (&address.certificate, &address.key) {
+            (Some(_), None) => Err(wrong("its option cert needs key, a file")),
+            (None, Some(_)) => Err(wrong("its option key needs cert, a file")),
+            _ => Ok(address),
+        }
     }
 }
 
@@ -123,29 +135,98 @@ impl Address {
             options = read.map_err(Error::io(attempt))?;
         }
         if let Some(file) = &self.nkey {
-            let attempt = format!("read the nkey from {}", file.display());
-            let seed = std::fs::read_to_string(file).map_err(Error::io(attempt))?;
-            options = options.nkey(seed.trim().to_string());
+            options = options.nkey(user_seed(file)?);
         }
         if let Some(file) = &self.authority {
+            certificates(file)?;
             options = options.add_root_certificates(file.clone());
         }
         if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
+            check_pair(certificate, key)?;
             options = options.add_client_certificate(certificate.clone(), key.clone());
         }
-        Ok(options.require_tls(self.scheme == "tls"))
+        Ok(options.require_tls(self.is_encrypted()))
+    }
+
+    /// Whether we insist on encryption. Whoever names certificates does, as in NATS's own tools.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.scheme == "tls" || self.authority.is_some() || self.certificate.is_some()
+    }
+
+    pub(super) fn has_certificate(&self) -> bool {
+        self.certificate.is_some()
+    }
+
+    /// How we say who we are, in words without a secret; none if we do not.
+    pub(super) fn identity(&self) -> Vec<String> {
+        let file = |what: &str, file: &Option<PathBuf>| {
+            let file = file.as_ref()?.display();
+            Some(format!("{what} {file}"))
+        };
+        let spoken = match (&self.password, self.user.as_str()) {
+            (Some(_), _) => Some("our user and password".to_string()),
+            (None, "") => None,
+            (None, _) => Some("our token".to_string()),
+        };
+        let ways = [
+            spoken,
+            file("the credentials of", &self.credentials),
+            file("the nkey of", &self.nkey),
+            file("the certificate of", &self.certificate),
+        ];
+        ways.into_iter().flatten().collect()
+    }
+}
+
+/// The client reads these files again with each connection, and says little of what is wrong with
+/// them; so they are looked at before.
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let attempt = format!("read a certificate from {}", file.display());
+    let text = fs::read(file).map_err(Error::io(&attempt))?;
+    let found: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let found = found.and_then(|found| match found.is_empty() {
+        true => Err(pem::Error::NoItemsFound),
+        false => Ok(found),
+    });
+    found.map_err(|error| unusable(attempt, error))
+}
+
+fn check_pair(certificate: &Path, key: &Path) -> Result<()> {
+    let chain = certificates(certificate)?;
+    let attempt = format!("read a private key from {}", key.display());
+    let text = fs::read(key).map_err(Error::io(&attempt))?;
+    let secret = PrivateKeyDer::from_pem_slice(&text).map_err(|error| unusable(attempt, error))?;
+    let pair = CertifiedKey::from_der(chain, secret, &ring::default_provider());
+    let attempt = || {
+        let (certificate, key) = (certificate.display(), key.display());
+        format!("use the certificate of {certificate} with the key of {key}")
+    };
+    pair.map_err(|error| unusable(attempt(), error)).map(|_| ())
+}
+
+/// The seed of a user: alone in its file, or between lines of other kinds.
+fn user_seed(file: &Path) -> Result<String> {
+    let attempt = format!("read the nkey from {}", file.display());
+    let text = fs::read_to_string(file).map_err(Error::io(&attempt))?;
+    let mut seeds = text.lines().map(str::trim).filter(|line| {
+        let key = KeyPair::from_seed(line);
+        key.is_ok_and(|key| key.key_pair_type() == KeyPairType::User)
+    });
+    let missing = "it has no line with the seed of a user, SU...";
+    let seed = seeds.next().map(String::from);
+    seed.ok_or_else(|| unusable(attempt, missing))
+}
+
+fn unusable(attempt: String, reason: impl ToString) -> Error {
+    Error::Io {
+        attempt,
+        source: io::Error::new(io::ErrorKind::InvalidData, reason.to_string()),
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let mark = format!("{}://", self.scheme);
-        let hosts: Vec<&str> = self
-            .servers
-            .iter()
-            .map(|server| server.trim_start_matches(&mark))
-            .collect();
-        write!(f, "{mark}{}", hosts.join(","))?;
+        write!(f, "{}://{}", self.scheme, self.hosts)?;
         match self.namespace.as_str() {
             NAMESPACE => Ok(()),
             namespace => write!(f, "/{namespace}"),
@@ -182,11 +263,22 @@ mod tests {
     }
 
     #[test]
+    fn half_of_a_client_certificate_is_refused() {
+        for (half, other) in [("cert", "key"), ("key", "cert")] {
+            let text = format!("tls://a?{half}=/secret");
+            let error = text.parse::<Address>().err().map(|error| error.to_string());
+            let error = error.unwrap_or_else(|| panic!("{text} is taken for an address"));
+            assert!(error.contains(&format!("{half} needs {other}")), "{error}");
+        }
+    }
+
+    #[test]
     fn what_is_no_address_is_refused_without_being_repeated() {
         for text in [
             "secret",
             "nats://",
             "nats://a,,b",
+            "nats://secret@a,b:port",
             "nats://a/secret.x",
             "nats://a?pass=secret",
         ] {

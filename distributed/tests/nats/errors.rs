@@ -8,7 +8,7 @@ use distributed::{Error, QueueOptions};
 use crate::server::{DEADLINE, Server};
 
 /// What connecting fails with, in time, and without our secret.
-fn failure(url: &str) -> String {
+pub(crate) fn failure(url: &str) -> String {
     let start = Instant::now();
     let error = distributed::connect(url).expect_err("there is nobody to connect to");
     assert!(start.elapsed() < DEADLINE / 2, "{error}");
@@ -60,6 +60,21 @@ fn a_server_that_says_nothing_is_given_up_in_time() {
 }
 
 #[test]
+fn servers_that_say_nothing_do_not_keep_us_from_one_that_answers() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let hosts = [says(""), says(""), server.port()].map(|port| format!("127.0.0.1:{port}"));
+    let url = format!("nats://{}", hosts.join(","));
+    // The client takes them in any order; so all but never in that of the answer's own.
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| distributed::connect(&url).expect("one answers"));
+        }
+    });
+}
+
+#[test]
 fn a_server_of_another_kind_is_told_of() {
     let text = failure(&format!(
         "nats://secret@127.0.0.1:{}",
@@ -76,9 +91,13 @@ fn wrong_credentials_are_told_apart_from_a_server_that_is_away() {
     let port = server.port();
     let right = distributed::connect(&format!("nats://bob:right@127.0.0.1:{port}"));
     right.expect("that is the password");
-    for wrong in ["bob:secret@", "secret@", ""] {
+    for (wrong, words) in [
+        ("bob:secret@", "refuses our user and password"),
+        ("secret@", "refuses our token"),
+        ("", "wants to know who we are"),
+    ] {
         let text = failure(&format!("nats://{wrong}127.0.0.1:{port}"));
-        assert!(text.contains("refuses our user"), "{text}");
+        assert!(text.contains(words), "{text}");
     }
 }
 

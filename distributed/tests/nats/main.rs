@@ -2,6 +2,7 @@
 #![cfg(feature = "nats")]
 
 mod errors;
+mod identity;
 mod programs;
 mod queue;
 mod server;
