@@ -56,6 +56,27 @@
 //!   they write at once too.
 //! - neither: a warning.
 //!
+//! # Who may do what
+//!
+//! A server without users lets everybody do everything. This one has a master, who makes and empties
+//! queues, and workers, who take tasks, put results and give up on tasks, and can do no more:
+//!
+//! ```text
+#![doc = include_str!("../docs/permissions.conf")]
+//! ```
+//!
+//! `tm.clients` and `allow_responses` let a client be counted by `manager status`; without them it
+//! works all the same. Whoever may subscribe to `_INBOX.>` can overhear what others are handed: who
+//! must not see a task needs an account of his own, with queues of its own.
+//!
+//! The server does not answer what it forbids, so a call that is not allowed ends when its time is
+//! up, after 3 to 30 s, with the words of the server in its error.
+//!
+//! A name and a password are read by whoever listens on the way: add `tls { cert_file: ..., key_file:
+//! ... }`, and to the URL `?ca=FILE` with the authority that signed it, unless the system knows it.
+//! In place of a password NATS's tools make files: `?nkey=FILE`, `?creds=FILE`, or, for `tls { ...
+//! ca_file: ..., verify_and_map: true }`, `?cert=FILE&key=FILE`.
+//!
 //! # A worker in another language
 //!
 //! A queue NAME is the stream `tm-queue-NAME` of the subject `tm.queue.NAME`, with the consumer

@@ -6,6 +6,7 @@
 //!
 //! - `address`: the URL of an engine.
 //! - `refusal`: why there is no connection.
+//! - `forbidden`: what a user may not do.
 //! - `layout`: the streams of a queue.
 //! - `publish`: storing items, acknowledged and once.
 //! - `pull`: fetching items.
@@ -21,7 +22,7 @@ use std::{fmt, process, thread};
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{Context, ContextBuilder};
-use async_nats::{ConnectOptions, Event, ServerAddr};
+use async_nats::{ConnectOptions, Event, ServerAddr, ServerError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
@@ -31,6 +32,7 @@ use tokio::time::timeout;
 use crate::{CONNECT_TIME, Durability, Error, QueueOptions, Result, Status};
 
 mod address;
+mod forbidden;
 mod layout;
 mod leases;
 mod presence;
@@ -42,6 +44,7 @@ mod starts;
 mod status;
 
 use address::Address;
+use forbidden::Forbidden;
 pub(crate) use queue::{Held, Queue};
 
 /// How long the answer to one request may take.
@@ -59,6 +62,7 @@ struct Engine {
     context: Context,
     /// How often it was connected.
     connections: watch::Receiver<u64>,
+    forbidden: Forbidden,
     /// Dropped without a wait, since it may be dropped where waiting is forbidden.
     runtime: Option<Runtime>,
 }
@@ -72,11 +76,14 @@ impl Engine {
         self.runtime.as_ref().expect("it is there until the drop")
     }
 
+    /// An error of a call, with what the server has forbidden during it.
     fn error(&self, attempt: &str, reason: impl ToString) -> Error {
-        Error::Engine {
-            attempt: format!("{attempt} at {}", self.address),
-            reason: reason.to_string(),
+        let attempt = format!("{attempt} at {}", self.address);
+        let mut reason = reason.to_string();
+        if let Some(said) = self.forbidden.last(PATIENCE + 2 * REQUEST_TIME) {
+            reason = format!("{reason}; the server says: {said}");
         }
+        Error::Engine { attempt, reason }
     }
 }
 
@@ -174,6 +181,7 @@ fn connect(address: &Address) -> Result<Engine> {
         .build()
         .map_err(Error::io("start a thread for the connection"))?;
     let (connected, connections) = watch::channel(0);
+    let forbidden = Forbidden::default();
     let options = ConnectOptions::new()
         .name(format!("rust-{}", process::id()))
         .max_reconnects(None)
@@ -181,11 +189,18 @@ fn connect(address: &Address) -> Result<Engine> {
             let connections = connections.clone();
             move |attempts| pause(*connections.borrow(), attempts)
         })
-        .event_callback(move |event| {
-            if let Event::Connected = event {
-                connected.send_modify(|count| *count += 1);
+        .event_callback({
+            let (forbidden, presence) = (forbidden.clone(), presence::subject(address));
+            move |event| {
+                match event {
+                    Event::Connected => connected.send_modify(|count| *count += 1),
+                    Event::ServerError(ServerError::Other(said)) => {
+                        forbidden.note(&said, &presence)
+                    }
+                    _ => {}
+                }
+                async {}
             }
-            async {}
         });
     let client = runtime.block_on(async {
         let options = address.identify(options).await?;
@@ -212,6 +227,7 @@ fn connect(address: &Address) -> Result<Engine> {
         client,
         context,
         connections,
+        forbidden,
         runtime: Some(runtime),
     };
     check(&engine)?;

@@ -6,17 +6,18 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::Engine;
+use super::address::Address;
 
 /// How long an answer may take that is to count.
 const WAIT: Duration = Duration::from_millis(300);
 
-fn subject(engine: &Engine) -> String {
-    format!("{}.clients", engine.address.namespace)
+pub(super) fn subject(address: &Address) -> String {
+    format!("{}.clients", address.namespace)
 }
 
 /// Answers for this client for as long as it is connected.
 pub(super) fn answer(engine: &Engine) {
-    let (client, subject) = (engine.client.clone(), subject(engine));
+    let (client, subject) = (engine.client.clone(), subject(&engine.address));
     engine.runtime().spawn(async move {
         // One that may not subscribe is not counted.
         let Ok(mut asked) = client.subscribe(subject).await else {
@@ -38,7 +39,7 @@ pub(super) async fn count(engine: &Engine) -> u64 {
     };
     let asked = engine
         .client
-        .publish_with_reply(subject(engine), inbox, "".into());
+        .publish_with_reply(subject(&engine.address), inbox, "".into());
     if asked.await.is_err() {
         return 0;
     }

@@ -40,6 +40,7 @@ pub(super) async fn publish_all(
 ) -> Result<()> {
     let mut publications = publications.into_iter().peekable();
     while publications.peek().is_some() {
+        let sent_at = Instant::now();
         let mut under_way = Vec::new();
         for publication in publications.by_ref().take(WINDOW) {
             let sent = send(engine, &publication).await;
@@ -48,7 +49,7 @@ pub(super) async fn publish_all(
         // One after the other, for those that were refused may have to wait for each other.
         for (publication, refused) in join_all(under_way).await {
             if let Err(refusal) = refused {
-                again(engine, &publication, patience, room, refusal).await?;
+                again(engine, &publication, sent_at, patience, room, refusal).await?;
             }
         }
     }
@@ -75,6 +76,7 @@ async fn confirm(engine: &Engine, sent: Sent) -> std::result::Result<(), Refusal
 async fn again(
     engine: &Engine,
     publication: &Publication,
+    sent_at: Instant,
     patience: Duration,
     room: Option<Instant>,
     mut refusal: Refusal,
@@ -85,6 +87,9 @@ async fn again(
         match refusal {
             Refusal::Full if room.is_some_and(|room| Instant::now() + pause > room) => {
                 return Err(Error::Full);
+            }
+            Refusal::Away(reason) if engine.forbidden.has(&publication.subject, sent_at) => {
+                return Err(engine.error("put an item", reason));
             }
             Refusal::Away(reason) if start.elapsed() > patience => {
                 return Err(engine.error("put an item", reason));

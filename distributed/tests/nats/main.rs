@@ -3,6 +3,7 @@
 
 mod errors;
 mod identity;
+mod permissions;
 mod programs;
 mod queue;
 mod server;

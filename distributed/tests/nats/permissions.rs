@@ -1,0 +1,164 @@
+//! Who may do what: the configuration in the page on growing, and what one is told who may less.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use distributed::{Client, Error, Queue, QueueOptions, Result};
+
+use crate::server::{DEADLINE, Server};
+
+/// The configuration that the page on growing shows.
+const CONFIGURATION: &str = include_str!("../../docs/permissions.conf");
+
+fn client(server: &Server, user: &str) -> Client {
+    let port = server.port();
+    let url = format!("nats://{user}@127.0.0.1:{port}");
+    distributed::connect(&url).expect("the user is known")
+}
+
+/// Makes both queues, and puts one task.
+fn master(server: &Server) -> Client {
+    let master = client(server, "master:choose%20one");
+    let tasks = QueueOptions::new("get_task_queue").max_deliveries(1);
+    master.create(tasks).expect("a master makes queues");
+    master
+        .create("get_result_queue")
+        .expect("a master makes queues");
+    let tasks: Queue<u32> = master.queue("get_task_queue").expect("it is there");
+    tasks.put(&34).expect("a master puts tasks");
+    master
+}
+
+/// A worker that does not wait longer than it must for what it may not have.
+fn worker(server: &Server) -> Client {
+    client(server, "worker:choose%20another").reconnect_within(Duration::from_millis(1))
+}
+
+/// What a worker does with one task.
+fn work(worker: &Client) -> Result<()> {
+    let tasks = worker.queue::<u32>("get_task_queue")?;
+    let results = worker.queue::<u32>("get_result_queue")?;
+    let lease = tasks.lease(None, None)?;
+    let result = lease.item * 34;
+    tasks.finish(&results, vec![(lease, result)])?;
+    Ok(())
+}
+
+fn is_forbidden(error: &Error) {
+    let text = error.to_string();
+    assert!(
+        text.contains("the server says: Permissions Violation for "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_worker_of_the_least_rights_does_its_job_and_no_other() {
+    let Some(server) = Server::configured(CONFIGURATION) else {
+        return;
+    };
+    let master = master(&server);
+    let worker = worker(&server);
+    work(&worker).expect("it may");
+    let results: Queue<u32> = master.queue("get_result_queue").expect("it is there");
+    assert_eq!(
+        results.get_timeout(DEADLINE).expect("there is one"),
+        34 * 34
+    );
+    let tasks: Queue<u32> = master.queue("get_task_queue").expect("it is there");
+    tasks.join().expect("the task is done");
+    tasks.put(&1).expect("another");
+    let given: Queue<u32> = worker.queue("get_task_queue").expect("it is there");
+    let lease = given.lease(None, None).expect("it may take it");
+    lease.fail("too hard").expect("it may give up");
+    let letters: Queue<u32> = master.queue("get_task_queue.dead").expect("it is there");
+    assert_eq!(letters.get_timeout(DEADLINE).expect("there is one"), 1);
+    // Who answers late is counted the next time.
+    let start = Instant::now();
+    while master.status().expect("a master may ask").connections != 2 {
+        assert!(start.elapsed() < DEADLINE, "both are counted");
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| is_forbidden(&worker.create("more").expect_err("a queue")));
+        scope.spawn(|| is_forbidden(&given.put(&1).expect_err("a task")));
+        scope.spawn(|| is_forbidden(&worker.purge("get_task_queue").expect_err("empty")));
+        scope.spawn(|| is_forbidden(&worker.status().expect_err("all queues")));
+        let results = worker
+            .queue::<u32>("get_result_queue")
+            .expect("it is there");
+        scope.spawn(move || is_forbidden(&results.get().expect_err("a result")));
+    });
+}
+
+/// Starts a server whose worker lacks a right.
+fn serve_without(right: &str) -> Option<Server> {
+    let (before, worker) = CONFIGURATION
+        .split_once("user: worker")
+        .expect("there is one");
+    let right = format!("\"{right}\"");
+    assert_eq!(worker.matches(&right).count(), 1, "{right}");
+    // Another, so that no list is empty.
+    let worker = worker.replace(&right, "\"nothing\"");
+    Server::configured(&format!("{before}user: worker{worker}"))
+}
+
+#[test]
+fn a_worker_without_a_right_that_it_needs_is_told_which() {
+    let rights = [
+        "$JS.API.STREAM.INFO.tm-queue-get_task_queue",
+        "$JS.API.CONSUMER.INFO.tm-queue-get_task_queue.workers",
+        "$JS.API.CONSUMER.MSG.NEXT.tm-queue-get_task_queue.workers",
+        "$JS.API.STREAM.INFO.tm-queue-get_result_queue",
+        "$JS.API.CONSUMER.INFO.tm-queue-get_result_queue.workers",
+        "tm.queue.get_result_queue",
+        "_INBOX.>",
+    ];
+    thread::scope(|scope| {
+        for right in rights {
+            scope.spawn(move || {
+                let Some(server) = serve_without(right) else {
+                    return;
+                };
+                let _master = master(&server);
+                let error = work(&worker(&server)).expect_err("it may not");
+                is_forbidden(&error);
+                let text = error.to_string();
+                assert!(
+                    text.contains(right.trim_end_matches('>')),
+                    "{right}: {text}"
+                );
+            });
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_may_not_bury_a_task_is_told_and_the_task_stays() {
+    let Some(server) = serve_without("tm.dead.get_task_queue") else {
+        return;
+    };
+    let master = master(&server);
+    let worker = worker(&server);
+    let tasks: Queue<u32> = worker.queue("get_task_queue").expect("it is there");
+    let lease = tasks.lease(None, None).expect("it may take it");
+    is_forbidden(&lease.fail("too hard").expect_err("it may not"));
+    let status = master.status().expect("a master may ask");
+    let tasks = status
+        .queues
+        .iter()
+        .find(|queue| queue.name == "get_task_queue");
+    assert_eq!(tasks.expect("it is there").unfinished, 1);
+}
+
+#[test]
+fn a_client_that_may_not_be_counted_works_all_the_same() {
+    let Some(server) = serve_without("tm.clients") else {
+        return;
+    };
+    let master = master(&server);
+    let worker = worker(&server);
+    work(&worker).expect("it may");
+    assert_eq!(master.status().expect("a master may ask").connections, 1);
+    let error = worker.queue::<u32>("none").expect_err("it may not look");
+    assert!(!error.to_string().contains("tm.clients"), "{error}");
+}
