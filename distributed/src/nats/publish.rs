@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 
+use async_nats::connection::State;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{self, ErrorCode};
@@ -92,7 +93,7 @@ async fn again(
                 return Err(engine.error("put an item", reason));
             }
             Refusal::Away(reason) if start.elapsed() > patience => {
-                return Err(engine.error("put an item", reason));
+                return Err(engine.error("put an item", unstored(engine, reason)));
             }
             Refusal::Final(error) => return Err(error),
             Refusal::Full | Refusal::Away(_) => {}
@@ -104,6 +105,17 @@ async fn again(
             Ok(()) => return Ok(()),
             Err(again) => refusal = again,
         }
+    }
+}
+
+/// A server whose disk is full does not say so to those who put.
+fn unstored(engine: &Engine, reason: String) -> String {
+    match engine.client.connection_state() {
+        State::Connected => format!(
+            "{reason}; the server is there, but does not store it: if its disk is full, which its \
+             log says, make room and start it again"
+        ),
+        _ => reason,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The queues on an engine. Each test has a server of its own, on a free port of loopback.
 #![cfg(feature = "nats")]
 
+mod disk;
 mod errors;
 mod identity;
 mod permissions;

@@ -1,7 +1,7 @@
 //! An engine for a test: started, ready, and killed at the end.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -19,8 +19,14 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Server {
     child: Child,
     port: u16,
+    /// All words but where it listens.
+    command: Vec<OsString>,
+    disk: Option<Disk>,
     folder: TempDir,
 }
+
+/// A file system of its own, which no other process sees, for as long as this one lives.
+struct Disk(Child);
 
 /// The program; `None` on a machine that has none, where that is allowed.
 fn program() -> Option<OsString> {
@@ -48,28 +54,67 @@ impl Server {
     }
 
     pub(crate) fn start_with(options: &[&str]) -> Option<Server> {
-        program()?;
+        let program = program()?;
         let folder = tempfile::tempdir().expect("a folder for the test");
-        let (child, port) = spawn(-1, folder.path(), options);
-        Some(Server {
-            child,
-            port,
-            folder,
-        })
+        let mut command = vec![program, "-sd".into(), folder.path().into()];
+        command.extend(options.iter().map(OsString::from));
+        Some(Server::begin(command, folder, None))
     }
 
     /// Starts one by a configuration, which may say more than options can.
     pub(crate) fn configured(configuration: &str) -> Option<Server> {
-        program()?;
+        let program = program()?;
         let folder = tempfile::tempdir().expect("a folder for the test");
         let file = folder.path().join("nats.conf");
         std::fs::write(&file, configuration).expect("the folder can be written to");
-        let (child, port) = spawn(-1, folder.path(), &["-c", file.to_str().expect("text")]);
-        Some(Server {
+        let store = folder.path().into();
+        let command = vec![program, "-sd".into(), store, "-c".into(), file.into()];
+        Some(Server::begin(command, folder, None))
+    }
+
+    /// Starts one that stores on a disk of so many bytes, and takes it for larger; `None` where
+    /// that takes rights that we lack.
+    pub(crate) fn start_on_disk(bytes: usize) -> Option<Server> {
+        let program = program()?;
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let (store, file) = (folder.path().join("disk"), folder.path().join("nats.conf"));
+        std::fs::create_dir(&store).expect("the folder can be written to");
+        std::fs::write(&file, "jetstream { max_file_store: 1GB }").expect("as well");
+        let disk = match Disk::mount(&store, bytes) {
+            Ok(disk) => disk,
+            Err(trouble) => {
+                assert!(std::env::var_os("CI").is_none(), "unshare -m: {trouble}");
+                println!("skipped: unshare -m: {trouble}");
+                return None;
+            }
+        };
+        let inside = ["nsenter".into(), "-m".into(), "-t".into(), disk.process()];
+        let mut command = Vec::from(inside);
+        command.extend([
+            program,
+            "-sd".into(),
+            store.into(),
+            "-c".into(),
+            file.into(),
+        ]);
+        Some(Server::begin(command, folder, Some(disk)))
+    }
+
+    fn begin(command: Vec<OsString>, folder: TempDir, disk: Option<Disk>) -> Server {
+        let (child, port) = spawn(-1, &command);
+        Server {
             child,
             port,
+            command,
+            disk,
             folder,
-        })
+        }
+    }
+
+    /// Changes the size of the disk of its own.
+    pub(crate) fn resize_disk(&self, bytes: usize) {
+        let disk = self.disk.as_ref().expect("it was started on one");
+        disk.resize(&self.folder.path().join("disk"), bytes);
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -98,7 +143,7 @@ impl Server {
 
     /// Starts it again where it was, with what it had.
     pub(crate) fn start_again(&mut self) {
-        (self.child, _) = spawn(i32::from(self.port), self.folder.path(), &["-js"]);
+        (self.child, _) = spawn(i32::from(self.port), &self.command);
     }
 }
 
@@ -143,13 +188,56 @@ impl Drop for Server {
     }
 }
 
+impl Disk {
+    fn mount(folder: &Path, bytes: usize) -> Result<Disk, String> {
+        // It says when it is done, and ends with its input.
+        let script =
+            format!("mount -t tmpfs -o size={bytes} tmpfs \"$0\" && echo done && read end");
+        let mut holder = Command::new("unshare")
+            .args(["-m", "sh", "-c", &script])
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let mut said = [0; 5];
+        let output = holder.stdout.as_mut().expect("it is piped");
+        match output.read_exact(&mut said) {
+            Ok(()) => Ok(Disk(holder)),
+            Err(_) => {
+                let output = holder.wait_with_output().expect("it has ended");
+                Err(String::from_utf8_lossy(&output.stderr).into_owned())
+            }
+        }
+    }
+
+    fn process(&self) -> OsString {
+        self.0.id().to_string().into()
+    }
+
+    fn resize(&self, folder: &Path, bytes: usize) {
+        let resized = Command::new("nsenter")
+            .args(["-m".into(), "-t".into(), self.process()])
+            .args(["mount", "-o", &format!("remount,size={bytes}")])
+            .arg(folder)
+            .status();
+        assert!(resized.expect("it mounted before").success(), "remount");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts it, and waits until it says that it is ready.
-fn spawn(port: i32, folder: &Path, options: &[&str]) -> (Child, u16) {
-    let program = program().expect("it was there before");
-    let mut child = Command::new(program)
-        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
-        .arg(folder)
-        .args(options)
+fn spawn(port: i32, command: &[OsString]) -> (Child, u16) {
+    let mut child = Command::new(&command[0])
+        .args(&command[1..])
+        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
