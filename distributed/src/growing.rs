@@ -26,7 +26,8 @@
 //! | a long task | the connection is its lease | the lease is renewed for as long as it takes |
 //! | `put` twice by a lost reply | twice in the queue | once, by its id |
 //! | a worker dies after its result | its task ended with it, in one step | the task is done again, and its result known by its id |
-//! | too often delivered | goes to `<name>.dead` | the same, with the reason and the count |
+//! | too often begun and not finished | goes to `<name>.dead` | the same, with the reason and the count |
+//! | a worker dies with tasks that it had only fetched | has only one | they come back, and that counts as one try for each |
 //! | `maxsize` | what waits | what waits and what is out |
 //! | `put` on a full queue | is woken when there is room | looks again after 20 ms, later each second |
 //! | `put_many` | all or nothing, side by side | in order, others may be between |
@@ -87,7 +88,10 @@
 #![doc = include_str!("../docs/nats_worker.py")]
 //! ```
 //!
-//! While a task may take longer than the lease, call `task.in_progress()` every third of it.
+//! While a task may take longer than the lease, call `task.in_progress()` every third of it. Workers of
+//! this crate count in the stream `tm-starts-NAME` how often they begin a task again, and move one that
+//! was begun too often to the dead letters; so if all workers are like this one, a task that kills them
+//! does so for ever.
 //!
 //! # How far
 //!

@@ -151,6 +151,31 @@ fn a_worker_that_may_not_bury_a_task_is_told_and_the_task_stays() {
 }
 
 #[test]
+fn a_worker_that_may_not_count_what_it_begins_is_told() {
+    let rights = [
+        "tm.starts.get_task_queue.*",
+        "$JS.API.STREAM.INFO.tm-starts-get_task_queue",
+    ];
+    for right in rights {
+        let Some(server) = serve_without(right) else {
+            return;
+        };
+        let master = master(&server);
+        master
+            .create(QueueOptions::new("get_task_queue").max_deliveries(2))
+            .expect("a master changes queues");
+        let worker = worker(&server);
+        let tasks: Queue<u32> = worker.queue("get_task_queue").expect("it is there");
+        drop(tasks.lease(None, None).expect("it may take it once"));
+        let again = tasks.lease(None, None).and_then(|lease| lease.fail("no"));
+        let error = again.expect_err("and not twice");
+        is_forbidden(&error);
+        let text = error.to_string();
+        assert!(text.contains("starts"), "{text}");
+    }
+}
+
+#[test]
 fn a_client_that_may_not_be_counted_works_all_the_same() {
     let Some(server) = serve_without("tm.clients") else {
         return;

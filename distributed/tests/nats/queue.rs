@@ -316,16 +316,51 @@ fn a_get_that_waits_while_the_server_is_killed_has_what_is_put_afterwards() {
 }
 
 #[test]
-fn a_server_that_writes_late_is_told_of_and_one_that_does_not_is_too() {
+fn a_server_that_writes_late_is_told_of() {
     let Some(server) = Server::start() else {
         return;
     };
     let client = server.client_with("tasks");
     let durability = client.durability("tasks").expect("it answers");
     assert_eq!(durability, Durability::Late);
+    let text = durability.to_string();
+    assert!(text.contains("a power cut loses"), "{text}");
+}
+
+#[test]
+fn a_server_that_writes_at_once_is_told_of() {
+    let Some(server) = Server::synchronous() else {
+        return;
+    };
+    let client = distributed::connect(&server.monitored_url()).expect("the server is ready");
+    client.create("tasks").expect("a queue");
+    let durability = client.durability("tasks").expect("it answers");
+    assert_eq!(durability, Durability::Synchronous);
+    let text = durability.to_string();
+    assert!(text.contains("loses nothing"), "{text}");
+    let tasks = client.queue::<u32>("tasks").expect("it is there");
+    tasks.put(&1).expect("it is stored");
+    assert_eq!(tasks.get_timeout(DEADLINE).expect("it is there"), 1);
+}
+
+#[test]
+fn a_monitor_that_does_not_answer_is_told_of() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    server.client_with("tasks");
+    // A server of NATS is no monitor.
+    let url = format!(
+        "{0}?monitor=http://127.0.0.1:{1}",
+        server.url(),
+        server.port()
+    );
+    let client = distributed::connect(&url).expect("the server is ready");
+    let error = client.durability("tasks").expect_err("no monitor");
+    let text = error.to_string();
     assert!(
-        durability.to_string().contains("a power cut loses"),
-        "{durability}"
+        text.contains(&format!("ask http://127.0.0.1:{}", server.port())),
+        "{text}"
     );
 }
 

