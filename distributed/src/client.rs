@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::either::either;
 #[cfg(feature = "nats")]
 use crate::nats;
 use crate::queue::There;
@@ -21,18 +22,6 @@ enum Place {
     #[cfg(feature = "nats")]
     Engine(nats::Client),
 }
-
-/// A call that both places have.
-macro_rules! either {
-    ($either:expr, $place:ident, $there:ident => $call:expr) => {
-        match $either {
-            $place::Manager($there) => $call,
-            #[cfg(feature = "nats")]
-            $place::Engine($there) => $call,
-        }
-    };
-}
-pub(crate) use either;
 
 impl Client {
     pub(crate) fn of_manager(client: manager::Client) -> Client {

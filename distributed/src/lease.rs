@@ -1,4 +1,4 @@
-use crate::client::either;
+use crate::either::either;
 #[cfg(feature = "nats")]
 use crate::nats;
 #[cfg(doc)]

@@ -48,6 +48,7 @@ use std::time::{Duration, Instant};
 mod client;
 mod connection;
 mod durability;
+mod either;
 mod error;
 mod frame;
 pub mod growing;

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 #[cfg(doc)]
 use crate::Error;
-use crate::client::either;
+use crate::either::either;
 use crate::lease::Held;
 #[cfg(feature = "nats")]
 use crate::nats;
