@@ -176,6 +176,19 @@ fn a_worker_that_may_not_count_what_it_begins_is_told() {
 }
 
 #[test]
+fn a_put_that_is_forbidden_is_not_tried_again_and_again() {
+    let Some(server) = Server::configured(CONFIGURATION) else {
+        return;
+    };
+    let _master = master(&server);
+    let worker = client(&server, "worker:choose%20another").reconnect_within(2 * DEADLINE);
+    let tasks: Queue<u32> = worker.queue("get_task_queue").expect("it may look");
+    let start = Instant::now();
+    is_forbidden(&tasks.put(&1).expect_err("it may not put"));
+    assert!(start.elapsed() < DEADLINE, "it tried on");
+}
+
+#[test]
 fn a_client_that_may_not_be_counted_works_all_the_same() {
     let Some(server) = serve_without("tm.clients") else {
         return;
@@ -184,6 +197,6 @@ fn a_client_that_may_not_be_counted_works_all_the_same() {
     let worker = worker(&server);
     work(&worker).expect("it may");
     assert_eq!(master.status().expect("a master may ask").connections, 1);
-    let error = worker.queue::<u32>("none").expect_err("it may not look");
-    assert!(!error.to_string().contains("tm.clients"), "{error}");
+    let error = worker.queue::<u32>("a.b").expect_err("it is no name");
+    assert!(!error.to_string().contains("the server says"), "{error}");
 }
