@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use distributed::{Client, Error, QueueOptions, Worker};
+use distributed::{Client, Error, Queue, QueueOptions, Worker};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -16,6 +16,14 @@ fn pair(server: &Server, lease: Duration) -> Client {
     let client = server.client_with(tasks.redeliver(true).lease(lease).max_deliveries(2));
     client.create("results").expect("a queue");
     client
+}
+
+/// Puts the numbers below `end`.
+fn put(client: &Client, end: u64) -> Queue<u64> {
+    let tasks = client.queue("tasks").expect("it is there");
+    let numbers: Vec<u64> = (0..end).collect();
+    tasks.put_many(&numbers).expect("they are stored");
+    tasks
 }
 
 fn square(n: &u64) -> Result<u64, Infallible> {
@@ -29,10 +37,7 @@ fn every_task_has_one_result_whatever_the_number_of_threads() {
     };
     let client = pair(&server, DEADLINE);
     for concurrency in [1, 4] {
-        let tasks = client.queue::<u64>("tasks").expect("it is there");
-        tasks
-            .put_many(&(0..500).collect::<Vec<_>>())
-            .expect("they are stored");
+        let tasks = put(&client, 500);
         let worker = Worker::new()
             .concurrency(concurrency)
             .idle(Duration::from_millis(300));
@@ -86,10 +91,7 @@ fn nothing_waits_for_a_long_task_that_was_fetched_with_it() {
         return;
     };
     let client = pair(&server, DEADLINE);
-    let tasks = client.queue::<u64>("tasks").expect("it is there");
-    tasks
-        .put_many(&(0..200).collect::<Vec<_>>())
-        .expect("they are stored");
+    put(&client, 200);
     let results = client.queue::<u64>("results").expect("it is there");
     let worker = Worker::new().concurrency(2).idle(Duration::from_secs(2));
     let worked = worker.run(&client, "tasks", "results", |n: &u64| {
@@ -179,10 +181,7 @@ fn a_worker_that_is_stopped_finishes_what_it_is_at_and_gives_back_the_rest() {
         return;
     };
     let client = pair(&server, DEADLINE);
-    let tasks = client.queue::<u64>("tasks").expect("it is there");
-    tasks
-        .put_many(&(0..200).collect::<Vec<_>>())
-        .expect("they are stored");
+    let tasks = put(&client, 200);
     let stop = Arc::new(AtomicBool::new(false));
     let worker = Worker::new().stop(stop.clone());
     let worked = worker.run(&client, "tasks", "results", |n: &u64| {
@@ -242,10 +241,7 @@ fn a_worker_that_stood_still_for_too_long_leaves_alone_what_others_may_have() {
     };
     let limit = Duration::from_secs(1);
     let client = pair(&server, limit);
-    let tasks = client.queue::<u64>("tasks").expect("it is there");
-    tasks
-        .put_many(&(0..200).collect::<Vec<_>>())
-        .expect("they are stored");
+    let tasks = put(&client, 200);
     let begun = Mutex::new(BTreeMap::<u64, u32>::new());
     let worker = Worker::new().time_limit(limit).idle(3 * limit);
     let worked = worker.run(&client, "tasks", "results", |n: &u64| {
@@ -295,10 +291,7 @@ fn a_task_that_kills_every_worker_is_a_dead_letter_and_all_others_are_done() {
     let tasks = QueueOptions::new("tasks").redeliver(true);
     let client = server.client_with(tasks.lease(Duration::from_millis(300)).max_deliveries(3));
     client.create("results").expect("a queue");
-    let tasks = client.queue::<u64>("tasks").expect("it is there");
-    tasks
-        .put_many(&(0..ALL).collect::<Vec<_>>())
-        .expect("they are stored");
+    put(&client, ALL);
     let mut workers = [(); 4].map(|()| server.again("WORK_AT"));
     let results = client.queue::<u64>("results").expect("it is there");
     let dead = client.queue::<u64>("tasks.dead").expect("it is there");
