@@ -153,6 +153,10 @@ impl Address {
         self.scheme == "tls" || self.authority.is_some() || self.certificate.is_some()
     }
 
+    pub(super) fn has_authority(&self) -> bool {
+        self.authority.is_some()
+    }
+
     pub(super) fn has_certificate(&self) -> bool {
         self.certificate.is_some()
     }

@@ -24,6 +24,9 @@ pub(super) fn refused(address: &Address, error: &ConnectError) -> Error {
         }
         (ConnectErrorKind::TimedOut, ..) => late(),
         (_, Some(error), _) => unencrypted(address, error),
+        (ConnectErrorKind::Tls, _, Some(system)) if !address.has_authority() => {
+            format!("{system}; instead of the system's, name an authority's file by ?ca=FILE")
+        }
         (_, _, Some(system)) if address.is_encrypted() && is_end(system.kind()) => {
             format!("the server ends the encryption: {system}; {PLAIN}")
         }
