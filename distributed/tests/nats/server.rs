@@ -32,7 +32,10 @@ struct Disk(Child);
 
 /// The program; `None` on a machine that has none, where that is allowed.
 fn program() -> Option<OsString> {
-    let program = std::env::var_os("NATS_SERVER_BIN").unwrap_or_else(|| "nats-server".into());
+    let program = match std::env::var_os("NATS_SERVER_BIN") {
+        Some(path) => absolute(path),
+        None => "nats-server".into(),
+    };
     let found = Command::new(&program)
         .arg("--version")
         .stdout(Stdio::null())
@@ -47,6 +50,11 @@ fn program() -> Option<OsString> {
             None
         }
     }
+}
+
+/// A path that is the same from every folder.
+fn absolute(path: impl AsRef<Path>) -> OsString {
+    std::path::absolute(path).expect("there is a folder").into()
 }
 
 /// One that can write each item before it says so, which is 2.10 or newer.
