@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Debian 12's nats-server, 2.9.10, does all that is said here, but for `sync_interval`, which needs
-//! 2.10. In earnest use 2.12.6 or newer, for the mends to its safety since.
+//! 2.10. In earnest use 2.12.6 or newer, for what was mended in its security since.
 //!
 //! # What differs
 //!
@@ -152,7 +152,7 @@
 //! | 1 million | 0.002 | 0.01 | 0.003 | 35 MB | 0.35 |
 //! | 1 billion | 1.6 | 11 | 2.8 | 2.5 GB | 350 |
 //!
-//! So a million a day run on the smallest machine that is sold, and a billion on three of eight
+//! So a million a day run beside something else on any machine, and a billion on three of eight
 //! processors, 8 GB and 10 GbE, each of which writes 80 MB/s at the peak for items of 1 KB; with
 //! `always` as well they have to write many times that. At any size it is the workers that cost. All
 //! this is arithmetic on tasks of a few bytes and was not tried: measure on your machines before you
@@ -162,9 +162,11 @@
 //!
 //! In this order: workers that fetch one short task at a time; one master that puts one by one (use
 //! [`put_many`](crate::Queue::put_many) and [`get_many`](crate::Queue::get_many)); the processor of
-//! the node that leads a stream; its disk, with `always`; its memory for ids. A node that dies costs some seconds without progress: 12 s at most over nine kills
-//! in `cargo xtask chaos distributed-cluster` here, on two busy processors. Leases shorter than that
-//! hand out again what healthy workers are at.
+//! the node that leads a stream; its disk, with `always`; its memory for ids.
+//!
+//! A node that dies costs some seconds without progress: 12 s at most over nine kills in `cargo xtask
+//! chaos distributed-cluster` here, on two busy processors. Leases shorter than that hand out again
+//! what healthy workers are at.
 //!
 //! # What is not promised
 //!
