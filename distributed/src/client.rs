@@ -144,8 +144,8 @@ fn no_engine(queue: &str) -> Error {
 /// - `nats://host:4222`, or `tls://host:4222` for encryption, is an engine, with the feature `nats`:
 ///   `nats://user:password@host:4222,host2:4222/namespace?monitor=http://host:8222`. A name alone
 ///   before the `@` is a token. The path keeps the queues of several programs apart. The options
-///   `creds`, `nkey`, `ca`, `cert` and `key` are files, as NATS's tools have them; `monitor` is
-///   where the server tells how it writes to disk.
+///   `creds`, `nkey`, `ca`, `cert` and `key` are files, as NATS's tools have them, and with `ca` or
+///   `cert` encryption is insisted on; `monitor` is where the server tells how it writes to disk.
 ///
 /// Calls block; in an asynchronous program they belong where blocking is allowed, and panic in a
 /// task of tokio elsewhere.

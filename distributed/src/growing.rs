@@ -31,6 +31,7 @@
 //! | `maxsize` | what waits | what waits and what is out |
 //! | `put` on a full queue | is woken when there is room | looks again after 20 ms, later each second |
 //! | `put_many` | all or nothing, side by side | in order, others may be between |
+//! | `len` | what waits | what waits and was never out |
 //! | `task_done` | counts | ends the oldest item of this handle |
 //! | who may join | who has the key | who has a user, token, nkey or credentials file |
 //! | encryption | none | `tls://` |
@@ -70,8 +71,8 @@
 //! works all the same. Whoever may subscribe to `_INBOX.>` can overhear what others are handed: who
 //! must not see a task needs an account of his own, with queues of its own.
 //!
-//! The server does not answer what it forbids, so a call that is not allowed ends when its time is
-//! up, after 3 to 30 s, with the words of the server in its error.
+//! The server does not answer what it forbids, so a call that is not allowed ends after some
+//! seconds, with the words of the server in its error.
 //!
 //! A name and a password are read by whoever listens on the way: add `tls { cert_file: ..., key_file:
 //! ... }`, and to the URL `?ca=FILE` with the authority that signed it, unless the system knows it.

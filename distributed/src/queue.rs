@@ -290,7 +290,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         either!(&self.0, There, queue => queue.join())
     }
 
-    /// How many items wait: Python's `qsize`. Others may change that at any moment.
+    /// How many items wait: Python's `qsize`. Others may change that at any moment. On an engine, items
+    /// that came back are not among them, though they wait too.
     ///
     /// # Errors
     ///

@@ -227,6 +227,7 @@ pub(super) async fn find(engine: &Engine, queue: &str, patience: Duration) -> Re
     };
     let description = described(engine, queue, &info, RetentionPolicy::WorkQueue)?;
     let start = Instant::now();
+    let asked = format!("$JS.API.CONSUMER.INFO.{stream}.{CONSUMER}");
     let consumer: PullConsumer = loop {
         let found = engine.context.get_consumer_from_stream(CONSUMER, &stream);
         match found.await {
@@ -237,7 +238,9 @@ pub(super) async fn find(engine: &Engine, queue: &str, patience: Duration) -> Re
                 {
                     return Err(missing());
                 }
-                _ if start.elapsed() > patience => return Err(engine.error(&attempt, error)),
+                _ if engine.forbidden.has(&asked, start) || start.elapsed() > patience => {
+                    return Err(engine.error(&attempt, error));
+                }
                 _ => sleep(Duration::from_millis(100)).await,
             },
         }
@@ -313,7 +316,8 @@ pub(super) async fn ask<V: DeserializeOwned>(
             Ok(Response::Err { error }) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        if start.elapsed() > patience {
+        let is_forbidden = engine.forbidden.has(&format!("$JS.API.{path}"), start);
+        if is_forbidden || start.elapsed() > patience {
             return Err(engine.error(attempt, reason));
         }
         sleep(Duration::from_millis(100)).await;

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use tokio::time::{sleep, timeout_at};
 
 use super::Engine;
+use super::layout::CONSUMER;
 use crate::{Error, Result};
 
 /// How long the server keeps a request. Where a node of a cluster dies, a request may be lost with
@@ -33,6 +34,7 @@ pub(super) struct Pull {
     consumer: PullConsumer,
     answers: Option<Answers>,
     number: u64,
+    since: Instant,
 }
 
 struct Answers {
@@ -46,6 +48,7 @@ impl Pull {
             consumer,
             answers: None,
             number: 0,
+            since: Instant::now(),
         }
     }
 
@@ -62,6 +65,7 @@ impl Pull {
         let mut lost_since = None;
         loop {
             let now = Instant::now();
+            self.check_acknowledgements(engine)?;
             let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(now));
             // Several are taken as they are there; then one is waited for.
             let look = is_first && (n > 1 || left.is_zero());
@@ -83,8 +87,10 @@ impl Pull {
                 End::Busy => sleep(Duration::from_millis(100)).await,
                 End::Lost => {
                     self.answers = None;
-                    let over = deadline.is_some_and(|deadline| deadline <= Instant::now());
-                    if over || lost_since.get_or_insert(now).elapsed() > patience {
+                    let next = self.subject("$JS.API.CONSUMER.MSG.NEXT");
+                    let is_over = engine.forbidden.has(&next, now)
+                        || deadline.is_some_and(|deadline| deadline <= Instant::now());
+                    if is_over || lost_since.get_or_insert(now).elapsed() > patience {
                         let reason = "no answer to a request for an item";
                         return Err(engine.error("get an item", reason));
                     }
@@ -92,6 +98,19 @@ impl Pull {
                 }
             }
         }
+    }
+
+    /// Who may not acknowledge would be given the same items for ever.
+    fn check_acknowledgements(&self, engine: &Engine) -> Result<()> {
+        match engine.forbidden.has(&self.subject("$JS.ACK"), self.since) {
+            true => Err(engine.error("get an item", "those before may not be acknowledged")),
+            false => Ok(()),
+        }
+    }
+
+    fn subject(&self, call: &str) -> String {
+        let stream = &self.consumer.cached_info().stream_name;
+        format!("{call}.{stream}.{CONSUMER}")
     }
 
     async fn request(

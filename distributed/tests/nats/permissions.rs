@@ -99,6 +99,8 @@ fn serve_without(right: &str) -> Option<Server> {
     assert_eq!(worker.matches(&right).count(), 1, "{right}");
     // Another, so that no list is empty.
     let worker = worker.replace(&right, "\"nothing\"");
+    // It allows one acknowledgement of each item, though no renewal of its lease.
+    let worker = worker.replace("allow_responses: true", "");
     Server::configured(&format!("{before}user: worker{worker}"))
 }
 
@@ -176,16 +178,39 @@ fn a_worker_that_may_not_count_what_it_begins_is_told() {
 }
 
 #[test]
-fn a_put_that_is_forbidden_is_not_tried_again_and_again() {
+fn a_call_that_is_forbidden_is_not_tried_again_and_again() {
     let Some(server) = Server::configured(CONFIGURATION) else {
         return;
     };
     let _master = master(&server);
     let worker = client(&server, "worker:choose%20another").reconnect_within(2 * DEADLINE);
     let tasks: Queue<u32> = worker.queue("get_task_queue").expect("it may look");
+    let results: Queue<u32> = worker.queue("get_result_queue").expect("it may look");
     let start = Instant::now();
     is_forbidden(&tasks.put(&1).expect_err("it may not put"));
+    is_forbidden(
+        &results
+            .get_timeout(Duration::from_secs(1))
+            .expect_err("nor get"),
+    );
+    is_forbidden(&worker.create("more").expect_err("nor make queues"));
+    is_forbidden(&worker.purge("get_task_queue").expect_err("nor empty them"));
+    is_forbidden(&worker.queue::<u32>("none").expect_err("nor look at others"));
     assert!(start.elapsed() < DEADLINE, "it tried on");
+}
+
+#[test]
+fn a_worker_that_may_not_acknowledge_is_told_and_takes_no_more() {
+    let Some(server) = serve_without("$JS.ACK.tm-queue-get_task_queue.workers.>") else {
+        return;
+    };
+    let master = master(&server);
+    let worker = worker(&server);
+    let tasks: Queue<u32> = worker.queue("get_task_queue").expect("it may look");
+    let lease = tasks.lease(Some(DEADLINE), None).expect("it may take it");
+    lease.done().expect("it does not wait for an answer");
+    is_forbidden(&tasks.get_timeout(DEADLINE).expect_err("it is told"));
+    drop(master);
 }
 
 #[test]
