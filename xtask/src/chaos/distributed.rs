@@ -22,6 +22,8 @@ const TASKS: u64 = 2_000;
 const WORKERS: usize = 4;
 /// A task takes 20 ms, so that all together take about as long as 20 kills.
 const PACE: &str = "0.2";
+/// A task takes 40 ms, so that there is work left when a node has returned and the next one is killed.
+const PACE_OF_NODES: &str = "0.4";
 /// A task takes ten minutes, for a worker that shall be at it.
 const SLOW: &str = "6000";
 const LEASE_SECONDS: u64 = 2;
@@ -157,6 +159,10 @@ impl Stage {
         let mut round = Round::default();
         let address = format!("127.0.0.1:{}", engine::free_ports(1)?[0]);
         let url = engine::url(&self.nodes);
+        let pace = match what {
+            Kill::Workers => PACE,
+            Kill::Nodes => PACE_OF_NODES,
+        };
         let (count, lease) = (TASKS.to_string(), LEASE_SECONDS.to_string());
         let mut master = vec!["--count", &count, "--timeout", "100"];
         let mut worker = vec!["--idle", "100"];
@@ -168,10 +174,10 @@ impl Stage {
             master.extend(["--queues", &url, "--lease", &lease, "--replicas", replicas]);
             worker.extend(["--queues", &url]);
         }
-        let mut master = self.program("task_master", &master, PACE, Stdio::piped())?;
+        let mut master = self.program("task_master", &master, pace, Stdio::piped())?;
         let lines = lines(&mut master)?;
         let mut workers = (0..WORKERS)
-            .map(|_| self.program("task_worker", &worker, PACE, Stdio::null()))
+            .map(|_| self.program("task_worker", &worker, pace, Stdio::null()))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let mut heard = Heard::default();
         let deadline = Instant::now() + DEADLINE;
@@ -184,7 +190,7 @@ impl Stage {
             match what {
                 Kill::Workers => {
                     let victim = dice.random_range(0..WORKERS);
-                    workers[victim] = self.program("task_worker", &worker, PACE, Stdio::null())?;
+                    workers[victim] = self.program("task_worker", &worker, pace, Stdio::null())?;
                     kills += 1;
                 }
                 Kill::Nodes if kills < 3 => {
@@ -203,6 +209,8 @@ impl Stage {
             }
         }
         round.count("kills", kills);
+        let all_killed = matches!(what, Kill::Workers) || kills == 3;
+        round.claim(all_killed, || format!("there were {kills} kills and not 3"));
         heard.judge(&mut round);
         Ok(round)
     }
