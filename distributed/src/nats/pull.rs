@@ -34,6 +34,7 @@ pub(super) struct Pull {
     consumer: PullConsumer,
     answers: Option<Answers>,
     number: u64,
+    /// What was forbidden before concerns other handles.
     since: Instant,
 }
 

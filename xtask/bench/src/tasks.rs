@@ -10,7 +10,7 @@ use distributed::{Client, Manager, QueueOptions, Worker};
 
 use crate::Measured;
 
-/// So that the slowest of the peers takes a second.
+/// Enough for half a second. The peers, which are far slower, do a fifth of them.
 const TASKS: usize = 10_000;
 /// How many results the master takes at a time.
 const BATCH: usize = 256;
