@@ -3,12 +3,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::either::either;
+use crate::backend::manager;
 #[cfg(feature = "nats")]
-use crate::nats;
+use crate::backend::nats;
+use crate::either::either;
 use crate::queue::There;
-use crate::server::Status;
-use crate::{Durability, Error, Queue, QueueOptions, Result, manager};
+use crate::{Durability, Error, Queue, QueueOptions, Result, Status};
 
 /// A client of the place where queues are: of a manager, from
 /// [`Manager::connect`](crate::Manager::connect), or of an engine, from

@@ -1,6 +1,6 @@
 use std::io::{self, ErrorKind};
 
-use crate::pickle;
+use crate::wire::pickle;
 
 /// What can go wrong between a server of queues and its clients.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,10 @@
-use crate::either::either;
+use crate::Result;
+use crate::backend::manager;
 #[cfg(feature = "nats")]
-use crate::nats;
+use crate::backend::nats;
+use crate::either::either;
 #[cfg(doc)]
 use crate::{Error, Queue};
-use crate::{Result, manager};
 
 /// An item that is out of its queue until it is known whether it was worked off; from
 /// [`Queue::lease`]. Dropped, it goes back.

@@ -4,16 +4,13 @@
 //! clients, with [`Manager::connect`]. Either side may be Python instead, any from 2.7 to 3.14, and
 //! need not be changed for it: the protocol is that of `multiprocessing.managers`.
 //!
-//! - [`rust_master`] and [`rust_worker`]: how to put Rust on one side of a program in Python.
-//! - [`security`]: who can do what.
-//! - [`pickle`]: items as data, and what they are in Rust.
-//! - [`handshake`]: how both sides prove that they know the key.
-//! - `frame`, `protocol`: messages, requests and replies.
+//! - [`guide`]: how to put Rust on one side of a program in Python, who can do what, and what an
+//!   engine is for.
+//! - [`Client`], [`Queue`], [`Lease`], [`Worker`], [`Status`]: what a user holds.
+//! - `backend`: where queues are, on a manager or, with the feature `nats`, on an engine.
+//! - `wire`: the manager protocol as bytes; [`pickle`]: items as data, and what they are in Rust;
+//!   [`handshake`]: how both sides prove that they know the key.
 //! - `server`: the queues, and a task for each connection.
-//! - `client`, `queue`, `lease`: queues as their users see them; on a manager by `connection` and
-//!   `manager`, on an engine by `nats`.
-//! - [`Worker`]: takes tasks and puts results, in several threads.
-//! - [`growing`]: what an engine is for, and what differs there.
 //! - [`options`]: the command lines of the chapter's programs.
 //!
 //! # Coming from `multiprocessing.managers`
@@ -45,26 +42,19 @@ use std::fmt::Display;
 use std::thread;
 use std::time::{Duration, Instant};
 
+mod backend;
 mod client;
-mod connection;
 mod durability;
 mod either;
 mod error;
-mod frame;
-pub mod growing;
-pub mod handshake;
+pub mod guide;
 mod lease;
-mod manager;
-#[cfg(feature = "nats")]
-mod nats;
 pub mod options;
-pub mod pickle;
-mod protocol;
 mod queue;
-pub mod rust_master;
-pub mod rust_worker;
-pub mod security;
+mod queue_options;
 mod server;
+mod status;
+mod wire;
 mod worker;
 
 pub use client::{Client, connect, connect_within};
@@ -72,7 +62,10 @@ pub use durability::Durability;
 pub use error::{Error, Result};
 pub use lease::Lease;
 pub use queue::Queue;
-pub use server::{Builder, QueueOptions, QueueStatus, Server, Status, Stopper};
+pub use queue_options::QueueOptions;
+pub use server::{Builder, Server, Stopper};
+pub use status::{QueueStatus, Status};
+pub use wire::{handshake, pickle};
 pub use worker::{Worked, Worker};
 
 /// How long a connection and its handshake may take.
@@ -113,7 +106,7 @@ impl Manager {
         if key.is_empty() {
             return Err(Error::EmptyKey);
         }
-        let mut client = manager::Client::new(connection::Target {
+        let mut client = backend::manager::Client::new(backend::manager::Target {
             address: address.to_string(),
             key: key.to_vec(),
             bare: handshake::Digest::Md5,
@@ -121,8 +114,8 @@ impl Manager {
         });
         let mut connection = client.target.connect()?;
         connection.call(
-            &mut connection::request(None, "dummy", |_| {}),
-            manager::nothing,
+            &mut backend::manager::request(None, "dummy", |_| {}),
+            backend::manager::nothing,
         )?;
         Ok(Client::of_manager(client))
     }

@@ -5,11 +5,12 @@ use serde::de::DeserializeOwned;
 
 #[cfg(doc)]
 use crate::Error;
+use crate::backend::manager;
+#[cfg(feature = "nats")]
+use crate::backend::nats;
 use crate::either::either;
 use crate::lease::Held;
-#[cfg(feature = "nats")]
-use crate::nats;
-use crate::{Lease, Result, manager};
+use crate::{Lease, Result};
 
 /// A queue: on a manager, Python's proxy of a `queue.Queue`; on an engine, a stream.
 ///
@@ -18,7 +19,7 @@ use crate::{Lease, Result, manager};
 ///
 /// On a manager, items are pickles: what a `T` is in Python, [`pickle`](crate::pickle) says. A
 /// server whose machine is gone without a word is noticed within some 90 s. On an engine, items are
-/// JSON. What else differs, [`growing`](crate::growing) has in a table.
+/// JSON. What else differs, [`growing`](crate::guide::growing) has in a table.
 ///
 /// # Examples
 ///

@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use super::queues::{Answer, Code, Delivery, Queues, Taker};
-use crate::pickle::{Kind, Span};
-use crate::protocol::{Fault, Request, reply};
+use crate::wire::pickle::{Kind, Span};
+use crate::wire::protocol::{Fault, Request, reply};
 
 /// The methods of a queue, as Python's proxies are told. The last ones are ours: a proxy builds
 /// itself from this list, so an unmodified Python client has them too.
@@ -144,7 +144,7 @@ impl Shared {
             }
             "debug_info" => reply::value(|to| _ = to.str(&queues.debug_info())),
             "status" => {
-                let code = crate::pickle::to_item(&queues.status());
+                let code = crate::wire::pickle::to_item(&queues.status());
                 let code = code.map_err(|error| Fault::new("RuntimeError", error.to_string()))?;
                 reply::value(|to| _ = to.item(&code))
             }
@@ -180,7 +180,7 @@ impl Shared {
         // At random, so that an ident from before a restart is no other's after it.
         let ident = format!("{typeid}-{:016x}", rand::random::<u64>());
         let maxsize = usize::try_from(maxsize).unwrap_or(0);
-        queues.make(&ident, super::QueueOptions::new(typeid).maxsize(maxsize));
+        queues.make(&ident, crate::QueueOptions::new(typeid).maxsize(maxsize));
         queues.refer(&ident)?;
         Ok(ident)
     }

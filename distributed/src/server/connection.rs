@@ -17,9 +17,9 @@ use tracing::{debug, warn};
 use super::Shared;
 use super::calls::{Awaited, Outcome, Shape, Wait};
 use super::queues::Delivery;
-use crate::frame::{self, Head};
-use crate::handshake::{FRAME_MAX, Handshake, Step};
-use crate::protocol::{Fault, reply};
+use crate::wire::frame::{self, Head};
+use crate::wire::handshake::{FRAME_MAX, Handshake, Step};
+use crate::wire::protocol::{Fault, reply};
 
 /// What a connection keeps between messages, in bytes.
 const BUFFER: usize = 4096;

@@ -14,110 +14,17 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::{Error, Result};
+use crate::{Error, QueueOptions, Result, Status};
 
 mod calls;
 mod connection;
 mod queues;
-mod status;
-
-pub use status::{QueueStatus, Status};
 
 /// How many connections may wait to be accepted: enough for all workers of a cluster that start at
 /// one moment. The kernel has a limit of its own (`net.core.somaxconn`, 4096 by default).
 const BACKLOG: u32 = 4096;
 /// How long, at the end, replies that are under way may take.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// A queue that is to be served: its name and its rules.
-///
-/// # Examples
-///
-/// ```
-/// use distributed::{Manager, QueueOptions};
-///
-/// let server = Manager::builder()
-///     .queue(QueueOptions::new("get_task_queue").redeliver(true))
-///     .queue(QueueOptions::new("get_result_queue").maxsize(100))
-///     .serve("127.0.0.1:0", b"abc")?;
-/// # Ok::<(), distributed::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct QueueOptions {
-    pub(crate) name: String,
-    pub(crate) maxsize: usize,
-    pub(crate) redeliver: bool,
-    pub(crate) max_deliveries: u32,
-    pub(crate) lease: Duration,
-    pub(crate) replicas: usize,
-}
-
-impl Default for QueueOptions {
-    fn default() -> QueueOptions {
-        QueueOptions::new("")
-    }
-}
-
-impl QueueOptions {
-    /// A queue of any number of items, each handed out once: Python's `queue.Queue()`.
-    ///
-    /// Clients open it by its name, which Python's name as a method: `get_task_queue`.
-    pub fn new(name: impl Into<String>) -> QueueOptions {
-        QueueOptions {
-            name: name.into(),
-            maxsize: 0,
-            redeliver: false,
-            max_deliveries: 3,
-            lease: Duration::from_secs(30),
-            replicas: 1,
-        }
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The most items that may wait; `put` waits for room. 0 is any number, as in Python.
-    pub fn maxsize(mut self, items: usize) -> QueueOptions {
-        self.maxsize = items;
-        self
-    }
-
-    /// Whether an item goes back to the front when the worker that got it is gone before it was
-    /// done: before its next `put`, `get` or `task_done` on any queue, on the same connection.
-    ///
-    /// So a worker that is killed loses nothing, but one that is killed after its work and before
-    /// its `put` has it done twice. Without it an item is gone with its worker, as in Python.
-    pub fn redeliver(mut self, redeliver: bool) -> QueueOptions {
-        self.redeliver = redeliver;
-        self
-    }
-
-    /// How often an item is handed out before it goes to the queue `<name>.dead`; 3 if not said.
-    pub fn max_deliveries(mut self, times: u32) -> QueueOptions {
-        self.max_deliveries = times.max(1);
-        self
-    }
-
-    /// On an engine, after how long without a sign of life from its holder an item comes back; 30 s
-    /// if not said, and at least 100 ms. A manager sees by its connection that a worker is gone.
-    pub fn lease(mut self, time: Duration) -> QueueOptions {
-        self.lease = time.max(Duration::from_millis(100));
-        self
-    }
-
-    /// On an engine, how many nodes store each item: 1 if not said, or 3 or 5 in a cluster.
-    pub fn replicas(mut self, nodes: usize) -> QueueOptions {
-        self.replicas = nodes;
-        self
-    }
-}
-
-impl<S: Into<String>> From<S> for QueueOptions {
-    fn from(name: S) -> QueueOptions {
-        QueueOptions::new(name)
-    }
-}
 
 /// What a server may be asked for at most.
 #[derive(Clone, Copy, Debug)]
@@ -187,7 +94,7 @@ impl Builder {
     /// knows the key: Python's `manager.start()`, with a thread in place of a process.
     ///
     /// Messages are neither encrypted nor signed, so a public address is for networks you trust;
-    /// see [`security`](crate::security).
+    /// see [`security`](crate::guide::security).
     ///
     /// # Errors
     ///

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::QueueOptions;
-use super::status::{QueueStatus, Status};
-use crate::protocol::Fault;
+use crate::wire::protocol::Fault;
+use crate::{QueueOptions, QueueStatus, Status};
 
 /// What comes after the name of a queue in the name of the queue for what nobody could finish.
 const DEAD: &str = ".dead";

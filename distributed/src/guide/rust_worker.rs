@@ -3,7 +3,7 @@
 //! The master is a program that serves its own queues, with CPython's own server:
 //!
 //! ```python
-#![doc = include_str!("../docs/master.py")]
+#![doc = include_str!("../../docs/master.py")]
 //! ```
 //!
 //! The worker opens the queues by the names under which the master has registered them, and says

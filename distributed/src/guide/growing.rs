@@ -64,7 +64,7 @@
 //! queues, and workers, who take tasks, put results and give up on tasks, and can do no more:
 //!
 //! ```text
-#![doc = include_str!("../docs/permissions.conf")]
+#![doc = include_str!("../../docs/permissions.conf")]
 //! ```
 //!
 //! `tm.clients` and `allow_responses` let a client be counted by `manager status`; without them it
@@ -86,7 +86,7 @@
 //! tells one task from another is the header `Nats-Msg-Id`. With nats-py:
 //!
 //! ```python
-#![doc = include_str!("../docs/nats_worker.py")]
+#![doc = include_str!("../../docs/nats_worker.py")]
 //! ```
 //!
 //! While a task may take longer than the lease, call `task.in_progress()` every third of it. Workers of

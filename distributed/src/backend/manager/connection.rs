@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::frame::{self, Head};
-use crate::handshake::{Digest, FRAME_MAX, Handshake, Step};
-use crate::pickle::{Encoder, Kind, Pickle, Span, Value};
+use crate::wire::frame::{self, Head};
+use crate::wire::handshake::{Digest, FRAME_MAX, Handshake, Step};
+use crate::wire::pickle::{Encoder, Kind, Pickle, Span, Value};
 use crate::{Error, Result};
 
 /// How a connection is made.

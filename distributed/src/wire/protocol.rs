@@ -2,8 +2,8 @@
 //!
 //! A request is `(ident, method, args, kwargs)`, a reply `(kind, value)`.
 
-use crate::frame;
-use crate::pickle::{Encoder, Kind, Malformed, Pickle, Scalar, Span, Value};
+use super::frame;
+use super::pickle::{Encoder, Kind, Malformed, Pickle, Scalar, Span, Value};
 
 /// A request, read in place.
 pub(crate) struct Request<'a> {

@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::connection::{Connection, Target, request};
-use crate::pickle::{self, Encoder, Pickle, Span};
-use crate::server::Status;
-use crate::{Error, Result};
+mod connection;
+
+use self::connection::Connection;
+pub(crate) use self::connection::{Target, request};
+
+use crate::wire::pickle::{self, Encoder, Pickle, Span};
+use crate::{Error, Result, Status};
 
 /// The longest pause between two attempts to reach a server that is away.
 const PAUSE_MAX: Duration = Duration::from_secs(1);

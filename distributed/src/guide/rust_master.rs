@@ -3,7 +3,7 @@
 //! The worker is a program that people already have. It needs no change, whatever its Python:
 //!
 //! ```python
-#![doc = include_str!("../docs/worker.py")]
+#![doc = include_str!("../../docs/worker.py")]
 //! ```
 //!
 //! The master serves both queues and uses them itself. With `redeliver`, a task whose worker is

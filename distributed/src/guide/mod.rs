@@ -1,0 +1,6 @@
+//! Pages on how to use the crate; their code runs as tests.
+
+pub mod growing;
+pub mod rust_master;
+pub mod rust_worker;
+pub mod security;
