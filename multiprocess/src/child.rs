@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result, codec,
-    sys::{fork, private::Private},
+    sys::{fork, fork_private::Private},
 };
 
 /// What a child reports over its stream, in the codec's form, as the last thing that it does.

@@ -7,7 +7,7 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Error, Result, handover};
+use crate::{Error, Result, fd_passing};
 
 /// A buffer that has grown beyond this is not kept: 4 MiB.
 const KEPT_MAX: usize = 4 << 20;
@@ -72,7 +72,7 @@ pub(crate) fn encode_behind<'a, T: Serialize + ?Sized>(
         },
     ) {
         Ok(bytes) => Ok(bytes),
-        Err(_) if handover::was_refused() => Err(Error::NotAtStart),
+        Err(_) if fd_passing::was_refused() => Err(Error::NotAtStart),
         Err(source) => Err(Error::Serial {
             attempt: format!("serialise a {}", type_name::<T>()),
             source,

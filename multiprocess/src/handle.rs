@@ -19,13 +19,13 @@ use nix::{
 use serde::Serialize;
 
 use crate::{
-    Error, Result, codec, handover,
+    Error, Result, codec, fd_passing,
     sys::{
         call::Function,
         fork::{self, Forked, die_with, exit_now},
+        fork_private::Private,
         pidfd,
         poll::poll,
-        private::Private,
     },
     zygote,
 };
@@ -118,7 +118,7 @@ impl Handle {
 pub(crate) struct Order {
     pub(crate) function: Function,
     pub(crate) argument: Vec<u8>,
-    /// What goes with the argument, see [`handover`].
+    /// What goes with the argument, see [`fd_passing`].
     pub(crate) descriptors: Vec<OwnedFd>,
     /// Whether it ends with the process that it was forked from.
     pub(crate) daemon: bool,
@@ -130,7 +130,7 @@ impl Order {
         argument: &A,
         daemon: bool,
     ) -> Result<Self> {
-        let (argument, descriptors) = handover::collect(|| codec::to_vec(argument));
+        let (argument, descriptors) = fd_passing::collect(|| codec::to_vec(argument));
         Ok(Self {
             function,
             argument: argument?,
@@ -144,7 +144,7 @@ impl Order {
         if self.daemon {
             die_with(parent);
         }
-        let done = handover::provide(self.descriptors, || {
+        let done = fd_passing::provide(self.descriptors, || {
             self.function.call(&self.argument, &mut Vec::new())
         });
         exit_now(i32::from(done.is_err()))

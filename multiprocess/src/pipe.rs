@@ -16,7 +16,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codec::{self, Buffer};
-use crate::handover::Descriptor;
+use crate::fd_passing::Descriptor;
 use crate::sys::identity::Identity;
 use crate::sys::shm::Shared;
 use crate::{Error, Result};

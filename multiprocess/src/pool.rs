@@ -20,21 +20,21 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Result, codec, sys::call::Function};
-use office::Office;
+use client::Office;
 use task::{many, one, write_chunk};
 
 pub use builder::Builder;
+pub use client::Progress;
 pub use imap::Imap;
-pub use office::Progress;
 pub use result::AsyncResult;
 
 mod builder;
+mod client;
 pub(crate) mod control;
 mod imap;
 mod message;
-mod office;
 mod result;
-mod shop;
+mod shared;
 mod supervisor;
 mod task;
 mod worker;

@@ -20,7 +20,7 @@ use crate::{
     child::Outcome,
     codec,
     handle::Handle,
-    sys::{poll::poll, private::Private},
+    sys::{fork_private::Private, poll::poll},
 };
 
 mod builder;

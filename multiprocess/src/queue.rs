@@ -12,13 +12,13 @@ use crate::Result;
 use crate::codec::{self, Buffer};
 use raw::{Patience, RawQueue};
 
-mod accounts;
 mod event;
 pub(crate) mod layout;
 mod memory;
 #[cfg(test)]
 mod model;
 pub(crate) mod raw;
+mod readers;
 mod ring;
 pub(crate) mod step;
 

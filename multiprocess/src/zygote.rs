@@ -39,11 +39,11 @@ use crate::{
         call::Function,
         children,
         fork::{self, Forked, die_with, exit_now},
+        fork_private::Private,
         identity::Identity,
         pidfd,
         poll::poll,
-        private::Private,
-        rights, signals,
+        scm_rights, signals,
     },
 };
 
@@ -119,7 +119,7 @@ pub fn init() -> Result<()> {
         return Ok(());
     }
     let me = process::id().cast_signed();
-    let prepare = || Ok((rights::pair()?, pidfd::open(me)?));
+    let prepare = || Ok((scm_rights::pair()?, pidfd::open(me)?));
     let ((ours, theirs), application) =
         prepare().map_err(|error: io::Error| Error::os("open a socket to the zygote", error))?;
     let Some(zygote) = Handle::fork("the zygote")? else {
@@ -174,22 +174,22 @@ pub(crate) fn start(what: &str, order: &Order) -> Option<Result<Handle>> {
 }
 
 fn send(socket: BorrowedFd<'_>, order: &Order) -> io::Result<OwnedFd> {
-    let (ours, theirs) = rights::pair()?;
+    let (ours, theirs) = scm_rights::pair()?;
     let argument = memfd_create("multiprocess-argument", MFdFlags::MFD_CLOEXEC)?;
     let argument = File::from(argument);
     argument.write_all_at(&order.argument, 0)?;
     let mut descriptors = vec![theirs.as_fd(), argument.as_fd()];
     descriptors.extend(order.descriptors.iter().map(AsFd::as_fd));
     let count = u8::try_from(descriptors.len()).unwrap_or(u8::MAX);
-    if usize::from(count) > rights::DESCRIPTORS_MAX {
-        let most = rights::DESCRIPTORS_MAX - 2;
+    if usize::from(count) > scm_rights::DESCRIPTORS_MAX {
+        let most = scm_rights::DESCRIPTORS_MAX - 2;
         let text = format!("its argument holds more than {most} queues and connections");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     let mut message = [0; ORDER];
     message[..Function::LEN].copy_from_slice(&order.function.to_bytes());
     message[Function::LEN..].copy_from_slice(&[u8::from(order.daemon), count]);
-    rights::send(socket, &message, &descriptors)?;
+    scm_rights::send(socket, &message, &descriptors)?;
     Ok(ours)
 }
 
@@ -197,7 +197,7 @@ fn send(socket: BorrowedFd<'_>, order: &Order) -> io::Result<OwnedFd> {
 fn answer(answers: BorrowedFd<'_>) -> io::Result<(i32, Vec<OwnedFd>)> {
     let mut number = [0; ANSWER];
     loop {
-        match rights::receive(answers, &mut number) {
+        match scm_rights::receive(answers, &mut number) {
             Ok((ANSWER, descriptors)) => return Ok((i32::from_ne_bytes(number), descriptors)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(_) => return Err(gone()),
@@ -277,7 +277,7 @@ impl Zygote {
                 && let Ok(answers) = answers.get()
             {
                 // Nobody may be asking any more.
-                let _ = rights::send(answers.as_fd(), &ended.code.to_ne_bytes(), &[]);
+                let _ = scm_rights::send(answers.as_fd(), &ended.code.to_ne_bytes(), &[]);
             }
             children::reap(ended.pid);
         }
@@ -286,7 +286,7 @@ impl Zygote {
     /// Takes an order and answers it; false if nobody can send one any more.
     fn take_order(&mut self) -> io::Result<bool> {
         let mut message = [0; ORDER];
-        let (len, descriptors) = rights::receive(self.orders.get()?.as_fd(), &mut message)?;
+        let (len, descriptors) = scm_rights::receive(self.orders.get()?.as_fd(), &mut message)?;
         if len == 0 {
             return Ok(false);
         }
@@ -300,12 +300,12 @@ impl Zygote {
         let answers = private.get()?.as_fd();
         match Self::carry_out(&message, descriptors.collect()) {
             Ok((pid, pidfd)) => {
-                let _ = rights::send(answers, &pid.to_ne_bytes(), &[pidfd.as_fd()]);
+                let _ = scm_rights::send(answers, &pid.to_ne_bytes(), &[pidfd.as_fd()]);
                 self.children.insert(pid, private);
             }
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
-                let _ = rights::send(answers, &(-errno).to_ne_bytes(), &[]);
+                let _ = scm_rights::send(answers, &(-errno).to_ne_bytes(), &[]);
             }
         }
         Ok(true)

@@ -17,18 +17,18 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Pool,
+    client::Office,
     control::{CANCELLED_WORDS, WORKERS_MAX},
-    office::Office,
-    shop::{Initializer, Shop},
+    shared::{Initializer, Shop},
     supervisor,
     task::one,
 };
 use crate::{
     Error, Result,
+    fd_passing::Descriptor,
     handle::{Handle, Order},
-    handover::Descriptor,
     queue::raw::RawQueue,
-    sys::{call::Function, pidfd, private::Private, shm::Shared},
+    sys::{call::Function, fork_private::Private, pidfd, shm::Shared},
 };
 
 /// What a [`Pool`] is to be like; made by [`Pool::builder`].

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, marker::PhantomData, num::NonZeroU64, sync::Arc
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::office::Office;
+use super::client::Office;
 use crate::{Error, Result, codec, sys::call::Function};
 
 /// How many tasks a worker gets in advance: enough to be never idle.

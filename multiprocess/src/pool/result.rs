@@ -9,7 +9,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{office::Office, task::split_count};
+use super::{client::Office, task::split_count};
 use crate::{Error, Result, codec};
 
 /// The result of a task, to come: Python's `AsyncResult`.

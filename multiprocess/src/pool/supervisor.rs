@@ -29,18 +29,18 @@ use nix::{
 use super::{
     control::{Phase, Verdict},
     message::{self, Ending},
-    shop::Shop,
+    shared::Shop,
     worker,
 };
 use crate::{
     Error, Result, codec,
-    handover::Descriptor,
+    fd_passing::Descriptor,
     queue::raw::Patience,
     sys::{
         children::{self, Ended},
         fork::{self, Forked, exit_now},
+        fork_private::Private,
         poll::poll,
-        private::Private,
         signals,
     },
 };

@@ -13,7 +13,7 @@ use std::{
 use super::{
     control::{Phase, Slot},
     message::{self, Ending},
-    shop::{Initializer, Shop},
+    shared::{Initializer, Shop},
 };
 use crate::{
     Result,

@@ -14,12 +14,12 @@ use crate::{
     Error, Result,
     child::{self, Outcome},
     codec,
+    fd_passing::Descriptor,
     handle::{Handle, Order},
-    handover::Descriptor,
     sys::{
         call::{Function, conjure},
         fork::die_with,
-        private::Private,
+        fork_private::Private,
     },
 };
 

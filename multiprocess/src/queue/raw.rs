@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::accounts::{self, Account, Outcome};
 use super::event::Lookout;
 use super::layout::Header;
 use super::memory::{ITEM_MAX, Memory, SHIFTS};
+use super::readers::{self, Account, Outcome};
 use super::ring::Rings;
 use crate::sys::shm::Shared;
 use crate::{Error, Result};
@@ -231,7 +231,7 @@ impl RawQueue {
     pub(crate) fn join(&self, patience: Patience) -> Result<()> {
         let header = self.header();
         let lost = cell::Cell::new(0);
-        let over = || match accounts::outcome(header) {
+        let over = || match readers::outcome(header) {
             Outcome::AllDone => true,
             Outcome::Lost(count) => {
                 lost.set(count);

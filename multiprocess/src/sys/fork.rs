@@ -13,7 +13,7 @@ use nix::{
     unistd::{self, ForkResult},
 };
 
-use super::{private, signals};
+use super::{fork_private, signals};
 use crate::{Error, Result};
 
 /// Which of the two processes a fork returned in.
@@ -37,7 +37,7 @@ pub(crate) fn fork(what: &str) -> Result<Forked> {
     let forked = unsafe { unistd::fork() };
     match forked {
         Ok(ForkResult::Child) => {
-            private::close_all();
+            fork_private::close_all();
             signals::reset();
             Ok(Forked::Child)
         }

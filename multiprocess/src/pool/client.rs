@@ -20,13 +20,13 @@ use nix::poll::{PollFd, PollFlags};
 use super::{
     control::Verdict,
     message::{self, Ending},
-    shop::Shop,
+    shared::Shop,
 };
 use crate::{
     Error, Result,
     handle::Handle,
     queue::raw::Patience,
-    sys::{identity::Identity, poll::poll, private::Private},
+    sys::{fork_private::Private, identity::Identity, poll::poll},
 };
 
 /// How long to sleep at the queue before looking whether the supervisor still lives.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::control::Control;
 use crate::{
     Result,
-    handover::{self, Descriptor},
+    fd_passing::{self, Descriptor},
     queue::raw::RawQueue,
     sys::{call::Function, shm::Shared},
 };
@@ -39,14 +39,14 @@ pub(super) struct Shop {
 pub(super) struct Initializer {
     pub(super) function: Function,
     pub(super) argument: Vec<u8>,
-    /// What goes with the argument, see [`handover`](crate::handover).
+    /// What goes with the argument, see [`fd_passing`](crate::fd_passing).
     pub(super) descriptors: Vec<Descriptor<OwnedFd>>,
 }
 
 impl Initializer {
     pub(super) fn run(self, result: &mut Vec<u8>) -> Result<()> {
         let descriptors = self.descriptors.into_iter().map(|Descriptor(fd)| fd);
-        handover::provide(descriptors.collect(), || {
+        fd_passing::provide(descriptors.collect(), || {
             self.function.call(&self.argument, result)
         })
     }
