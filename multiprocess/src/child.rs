@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result, codec,
-    sys::{fork, fork_private::Private},
+    sys::{fork, fork_private::ForkPrivate},
 };
 
 /// What a child reports over its stream, in the codec's form, as the last thing that it does.
@@ -37,7 +37,7 @@ const PANICKED: i32 = 101;
 /// Where a report goes, shared with the panic hook.
 struct Report {
     /// Private, so that no process forked by this one keeps it open.
-    stream: Private<UnixStream>,
+    stream: ForkPrivate<UnixStream>,
     /// Where the latest panic was.
     location: Mutex<String>,
 }
@@ -48,7 +48,7 @@ struct Report {
 /// Nothing of the parent's runs at this end: its destructors, its `atexit` handlers and whatever
 /// else it means to do once are its own.
 pub(crate) fn run(stream: UnixStream, work: impl FnOnce() -> Result<Vec<u8>>) -> ! {
-    let (stream, location) = (Private::new(stream), Mutex::default());
+    let (stream, location) = (ForkPrivate::new(stream), Mutex::default());
     let report = Arc::new(Report { stream, location });
     watch_panics(Arc::clone(&report));
     let (code, outcome) = match panic::catch_unwind(AssertUnwindSafe(work)) {

@@ -23,7 +23,7 @@ use crate::{
     sys::{
         call::Function,
         fork::{self, Forked, die_with, exit_now},
-        fork_private::Private,
+        fork_private::ForkPrivate,
         pidfd,
         poll::poll,
     },
@@ -33,9 +33,9 @@ use crate::{
 /// A child: of this process, or one that the zygote has started for it.
 pub(crate) struct Handle {
     pid: i32,
-    pidfd: Private<OwnedFd>,
+    pidfd: ForkPrivate<OwnedFd>,
     /// Where the zygote tells the exit code of its child; the system tells that of our own.
-    zygote: Option<Private<OwnedFd>>,
+    zygote: Option<ForkPrivate<OwnedFd>>,
 }
 
 impl Handle {
@@ -56,25 +56,25 @@ impl Handle {
         Ok(Some(Self::new(pid, pidfd, None)))
     }
 
-    /// Has a process carry out an order: one of the zygote's, if this process has a zygote, else a
+    /// Has a process carry out a request: one of the zygote's, if this process has a zygote, else a
     /// fork of this one.
-    pub(crate) fn start(what: &str, order: Order) -> Result<Self> {
+    pub(crate) fn start(what: &str, request: SpawnRequest) -> Result<Self> {
         flush();
-        if let Some(started) = zygote::start(what, &order) {
+        if let Some(started) = zygote::start(what, &request) {
             return started;
         }
         let me = process::id().cast_signed();
         match Self::fork(what)? {
             Some(handle) => Ok(handle),
-            None => order.carry_out(me),
+            None => request.run(me),
         }
     }
 
     pub(crate) fn new(pid: i32, pidfd: OwnedFd, zygote: Option<OwnedFd>) -> Self {
         Self {
             pid,
-            pidfd: Private::new(pidfd),
-            zygote: zygote.map(Private::new),
+            pidfd: ForkPrivate::new(pidfd),
+            zygote: zygote.map(ForkPrivate::new),
         }
     }
 
@@ -115,7 +115,7 @@ impl Handle {
 }
 
 /// What a process is to do that may not have the memory of this one.
-pub(crate) struct Order {
+pub(crate) struct SpawnRequest {
     pub(crate) function: Function,
     pub(crate) argument: Vec<u8>,
     /// What goes with the argument, see [`fd_passing`].
@@ -124,7 +124,7 @@ pub(crate) struct Order {
     pub(crate) daemon: bool,
 }
 
-impl Order {
+impl SpawnRequest {
     pub(crate) fn new<A: Serialize>(
         function: Function,
         argument: &A,
@@ -140,7 +140,7 @@ impl Order {
     }
 
     /// Does what is to be done, in the child that `parent` has just forked.
-    pub(crate) fn carry_out(self, parent: i32) -> ! {
+    pub(crate) fn run(self, parent: i32) -> ! {
         if self.daemon {
             die_with(parent);
         }

@@ -309,15 +309,15 @@ impl<S, R> Connection<S, R> {
         let mut is_dead = false;
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let patience = if is_dead {
+            let timeout = if is_dead {
                 Duration::ZERO
             } else {
                 left.unwrap_or(recheck)
             };
             // In whole milliseconds, and rounded up: a wait that is too short would spin.
-            let patience = patience.min(recheck).as_micros().div_ceil(1000) as u8;
+            let timeout = timeout.min(recheck).as_micros().div_ceil(1000) as u8;
             let mut sockets = [PollFd::new(socket, ready)];
-            match poll(&mut sockets, PollTimeout::from(patience)) {
+            match poll(&mut sockets, PollTimeout::from(timeout)) {
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => return Ok(()),
                 Err(errno) => return Err(refused("wait for a pipe", errno)),

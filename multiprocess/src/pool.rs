@@ -20,7 +20,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Result, codec, sys::call::Function};
-use client::Office;
+use client::PoolClient;
 use task::{many, one, write_chunk};
 
 pub use builder::Builder;
@@ -87,7 +87,7 @@ const CHUNKS_AHEAD: usize = 1 << 12;
 /// # Ok::<(), multiprocess::Error>(())
 /// ```
 pub struct Pool {
-    office: Arc<Office>,
+    client: Arc<PoolClient>,
 }
 
 impl Pool {
@@ -173,8 +173,8 @@ impl Pool {
         let mut buffer = codec::Buffer::take();
         let task = codec::encode_behind(function.len(), &argument, buffer.bytes())?;
         task[..function.len()].copy_from_slice(&function);
-        let ticket = self.office.submit(task, 1, None)?;
-        Ok(AsyncResult::new(Arc::clone(&self.office), ticket))
+        let ticket = self.client.submit(task, 1, None)?;
+        Ok(AsyncResult::new(Arc::clone(&self.client), ticket))
     }
 
     /// Runs a function on all items and returns the results in their order: `map(f, items)`.
@@ -253,8 +253,8 @@ impl Pool {
                 let count = write_chunk(head, &mut items, chunk_size.max(1), &mut task)?;
                 more = count == chunk_size.max(1);
                 if count > 0 {
-                    let ticket = self.office.submit(&task, count as u64, None)?;
-                    chunks.push_back(AsyncResult::new(Arc::clone(&self.office), ticket));
+                    let ticket = self.client.submit(&task, count as u64, None)?;
+                    chunks.push_back(AsyncResult::new(Arc::clone(&self.client), ticket));
                 }
             }
             if let Some(chunk) = chunks.pop_front() {
@@ -321,7 +321,7 @@ impl Pool {
     {
         let _ = function;
         let function = Function::of(one::<F, I::Item, R>);
-        Imap::new(&self.office, function, items.into_iter(), true)
+        Imap::new(&self.client, function, items.into_iter(), true)
     }
 
     /// As [`imap`](Self::imap), with the results in the order in which they are done:
@@ -347,7 +347,7 @@ impl Pool {
     {
         let _ = function;
         let function = Function::of(one::<F, I::Item, R>);
-        Imap::new(&self.office, function, items.into_iter(), false)
+        Imap::new(&self.client, function, items.into_iter(), false)
     }
 
     /// How many items are done, of how many that were handed in. A look at the results that have
@@ -363,7 +363,7 @@ impl Pool {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn progress(&self) -> Progress {
-        self.office.progress()
+        self.client.progress()
     }
 
     /// How many workers the pool has.
@@ -376,7 +376,7 @@ impl Pool {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn workers(&self) -> usize {
-        self.office.shop.workers
+        self.client.shared.workers
     }
 
     /// The process ids of the workers at this moment, for a look at them with `ps`. A worker that
@@ -391,7 +391,7 @@ impl Pool {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn worker_pids(&self) -> Vec<i32> {
-        let slots = &self.office.shop.control.slots[..self.workers()];
+        let slots = &self.client.shared.control.slots[..self.workers()];
         slots
             .iter()
             .map(|slot| slot.pid.load(SeqCst).cast_signed())
@@ -411,7 +411,7 @@ impl Pool {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn supervisor_pid(&self) -> i32 {
-        self.office.supervisor()
+        self.client.supervisor()
     }
 
     /// Takes no more tasks: `close()`. Those that were handed in are done.
@@ -427,7 +427,7 @@ impl Pool {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn close(&self) {
-        self.office.close();
+        self.client.close();
     }
 
     /// Waits until all tasks are done and the workers have ended: `close()` and `join()`. Handles
@@ -450,9 +450,9 @@ impl Pool {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn join(self) -> Result<()> {
-        self.office.close();
-        self.office.wait_for_all()?;
-        self.office.dismiss();
+        self.client.close();
+        self.client.wait_for_all()?;
+        self.client.dismiss();
         Ok(())
     }
 
@@ -476,16 +476,16 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.office.terminate();
+        self.client.terminate();
     }
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("name", &self.office.shop.name)
+            .field("name", &self.client.shared.name)
             .field("workers", &self.workers())
-            .field("supervisor", &self.office.supervisor())
+            .field("supervisor", &self.client.supervisor())
             .finish()
     }
 }

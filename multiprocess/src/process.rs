@@ -20,7 +20,7 @@ use crate::{
     child::Outcome,
     codec,
     handle::Handle,
-    sys::{fork_private::Private, poll::poll},
+    sys::{fork_private::ForkPrivate, poll::poll},
 };
 
 mod builder;
@@ -60,7 +60,7 @@ pub struct Process<T> {
     daemon: bool,
     child: Handle,
     /// What the child reports, until its end has been read.
-    stream: Option<Private<UnixStream>>,
+    stream: Option<ForkPrivate<UnixStream>>,
     /// What has been read of it.
     report: Vec<u8>,
     /// Known once the process has been reaped.
@@ -233,7 +233,7 @@ impl<T: Serialize + DeserializeOwned> Process<T> {
 }
 
 impl<T> Process<T> {
-    fn new(name: String, daemon: bool, child: Handle, stream: Private<UnixStream>) -> Self {
+    fn new(name: String, daemon: bool, child: Handle, stream: ForkPrivate<UnixStream>) -> Self {
         Self {
             name,
             daemon,
@@ -416,7 +416,7 @@ fn readable(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
 }
 
 /// Reads what there is; true if nothing more can come.
-fn read(stream: &Private<UnixStream>, report: &mut Vec<u8>) -> bool {
+fn read(stream: &ForkPrivate<UnixStream>, report: &mut Vec<u8>) -> bool {
     let Ok(mut stream) = stream.get() else {
         return true;
     };

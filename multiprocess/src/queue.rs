@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Result;
 use crate::codec::{self, Buffer};
-use raw::{Patience, RawQueue};
+use raw::{RawQueue, Wait};
 
 mod event;
 pub(crate) mod layout;
@@ -117,7 +117,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn put(&self, item: &T) -> Result<()> {
-        self.put_within(item, Patience::Endless)
+        self.put_within(item, Wait::Forever)
     }
 
     /// Puts an item at the end if there is room now: `put(item, block=False)`.
@@ -133,7 +133,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn try_put(&self, item: &T) -> Result<()> {
-        self.put_within(item, Patience::None)
+        self.put_within(item, Wait::No)
     }
 
     /// Puts an item at the end, and waits for room so long: `put(item, timeout=…)`.
@@ -153,14 +153,14 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn put_timeout(&self, item: &T, timeout: Duration) -> Result<()> {
-        self.put_within(item, Patience::lasting(timeout))
+        self.put_within(item, Wait::lasting(timeout))
     }
 
     #[inline]
-    fn put_within(&self, item: &T, patience: Patience) -> Result<()> {
+    fn put_within(&self, item: &T, wait: Wait) -> Result<()> {
         let mut buffer = Buffer::take();
         let bytes = codec::encode(item, buffer.bytes())?;
-        self.raw.put(bytes, patience)?;
+        self.raw.put(bytes, wait)?;
         Ok(())
     }
 
@@ -182,7 +182,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn get(&self) -> Result<T> {
-        self.get_within(Patience::Endless)
+        self.get_within(Wait::Forever)
     }
 
     /// Takes the first item if there is one now: `get(block=False)`.
@@ -197,7 +197,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn try_get(&self) -> Result<T> {
-        self.get_within(Patience::None)
+        self.get_within(Wait::No)
     }
 
     /// Takes the first item, and waits for one so long: `get(timeout=…)`.
@@ -215,13 +215,13 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn get_timeout(&self, timeout: Duration) -> Result<T> {
-        self.get_within(Patience::lasting(timeout))
+        self.get_within(Wait::lasting(timeout))
     }
 
     #[inline]
-    fn get_within(&self, patience: Patience) -> Result<T> {
+    fn get_within(&self, wait: Wait) -> Result<T> {
         let mut buffer = Buffer::take();
-        let (_ordinal, len) = self.raw.get(buffer.bytes(), patience, |_, _| ())?;
+        let (_ordinal, len) = self.raw.get(buffer.bytes(), wait, |_, _| ())?;
         codec::decode(&buffer.bytes()[..len])
     }
 
@@ -332,7 +332,7 @@ impl<T> Queue<T> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn join(&self) -> Result<()> {
-        self.raw.join(Patience::Endless)
+        self.raw.join(Wait::Forever)
     }
 
     /// [`join`](Self::join) with a limit of time, which Python does not have.
@@ -352,7 +352,7 @@ impl<T> Queue<T> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn join_timeout(&self, timeout: Duration) -> Result<()> {
-        self.raw.join(Patience::lasting(timeout))
+        self.raw.join(Wait::lasting(timeout))
     }
 
     /// Closes the queue in all processes: puts fail from now on, gets drain what is there and then

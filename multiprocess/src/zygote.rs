@@ -1,9 +1,9 @@
 //! The zygote: a process with one thread, forked before the program had others, from which
 //! processes can be started at any time.
 //!
-//! The application sends an order as one message: the function, and as descriptors the argument
+//! The application sends a request as one message: the function, and as descriptors the argument
 //! and all that goes with it. The zygote forks; it answers with the child's number and its pidfd,
-//! and later with its exit code, on a socket of that child's own. So threads may send orders at
+//! and later with its exit code, on a socket of that child's own. So threads may send requests at
 //! once, and nobody waits for another's child.
 
 use std::{
@@ -33,13 +33,13 @@ use nix::{
 
 use crate::{
     Error, Result,
-    handle::{Handle, Order},
+    handle::{Handle, SpawnRequest},
     sys::{
         at_exit::at_exit,
         call::Function,
         children,
         fork::{self, Forked, die_with, exit_now},
-        fork_private::Private,
+        fork_private::ForkPrivate,
         identity::Identity,
         pidfd,
         poll::poll,
@@ -48,24 +48,24 @@ use crate::{
 };
 
 /// The zygote of this process, if it has one. A fork of the process has a leftover of it.
-static ZYGOTE: Mutex<Option<Connection>> = Mutex::new(None);
+static ZYGOTE: Mutex<Option<ZygoteHandle>> = Mutex::new(None);
 
 /// The application's side.
-struct Connection {
-    orders: Private<OwnedFd>,
+struct ZygoteHandle {
+    requests: ForkPrivate<OwnedFd>,
     zygote: Handle,
     owner: Identity,
 }
 
-impl Connection {
+impl ZygoteHandle {
     fn is_ours(&self) -> bool {
         self.owner == Identity::mine()
     }
 }
 
-/// An order's message: the function, whether a daemon is wanted, and how many descriptors come
+/// A request's message: the function, whether a daemon is wanted, and how many descriptors come
 /// along. Of these the first is the socket for the answers, the second holds the argument.
-const ORDER: usize = Function::LEN + 2;
+const REQUEST: usize = Function::LEN + 2;
 
 /// An answer: a child's number, the system's error as a negative number, or an exit code.
 const ANSWER: usize = size_of::<i32>();
@@ -114,7 +114,7 @@ pub fn init() -> Result<()> {
     let mut connection = lock();
     if connection
         .as_ref()
-        .is_some_and(|it| it.orders.get().is_ok())
+        .is_some_and(|it| it.requests.get().is_ok())
     {
         return Ok(());
     }
@@ -130,8 +130,8 @@ pub fn init() -> Result<()> {
         let life = panic::catch_unwind(move || Zygote::new(theirs, application)?.serve());
         exit_now(i32::from(!matches!(life, Ok(Ok(())))));
     };
-    *connection = Some(Connection {
-        orders: Private::new(ours),
+    *connection = Some(ZygoteHandle {
+        requests: ForkPrivate::new(ours),
         zygote,
         owner: Identity::mine(),
     });
@@ -141,7 +141,7 @@ pub fn init() -> Result<()> {
 
 /// Ends the zygote, which would otherwise be left to be buried by somebody else.
 extern "C" fn end() {
-    // A thread that sends an order at this moment may hold the lock for ever.
+    // A thread that sends a request at this moment may hold the lock for ever.
     let Ok(mut connection) = ZYGOTE.try_lock() else {
         return;
     };
@@ -151,17 +151,17 @@ extern "C" fn end() {
     }
 }
 
-fn lock() -> MutexGuard<'static, Option<Connection>> {
+fn lock() -> MutexGuard<'static, Option<ZygoteHandle>> {
     ZYGOTE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has the zygote carry out an order; `None` if this process has no zygote.
-pub(crate) fn start(what: &str, order: &Order) -> Option<Result<Handle>> {
+/// Has the zygote carry out a request; `None` if this process has no zygote.
+pub(crate) fn start(what: &str, request: &SpawnRequest) -> Option<Result<Handle>> {
     let connection = lock();
     // A fork of the process that has the zygote has none itself.
     let ours = connection.as_ref().filter(|it| it.is_ours())?;
-    let orders = ours.orders.get().ok()?;
-    let answers = send(orders.as_fd(), order);
+    let requests = ours.requests.get().ok()?;
+    let answers = send(requests.as_fd(), request);
     drop(connection);
     let handle = answers.and_then(|answers| {
         let (pid, mut pidfd) = answer(answers.as_fd())?;
@@ -173,22 +173,22 @@ pub(crate) fn start(what: &str, order: &Order) -> Option<Result<Handle>> {
     Some(handle.map_err(|error| Error::os(format!("start {what} from the zygote"), error)))
 }
 
-fn send(socket: BorrowedFd<'_>, order: &Order) -> io::Result<OwnedFd> {
+fn send(socket: BorrowedFd<'_>, request: &SpawnRequest) -> io::Result<OwnedFd> {
     let (ours, theirs) = scm_rights::pair()?;
     let argument = memfd_create("multiprocess-argument", MFdFlags::MFD_CLOEXEC)?;
     let argument = File::from(argument);
-    argument.write_all_at(&order.argument, 0)?;
+    argument.write_all_at(&request.argument, 0)?;
     let mut descriptors = vec![theirs.as_fd(), argument.as_fd()];
-    descriptors.extend(order.descriptors.iter().map(AsFd::as_fd));
+    descriptors.extend(request.descriptors.iter().map(AsFd::as_fd));
     let count = u8::try_from(descriptors.len()).unwrap_or(u8::MAX);
     if usize::from(count) > scm_rights::DESCRIPTORS_MAX {
         let most = scm_rights::DESCRIPTORS_MAX - 2;
         let text = format!("its argument holds more than {most} queues and connections");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    let mut message = [0; ORDER];
-    message[..Function::LEN].copy_from_slice(&order.function.to_bytes());
-    message[Function::LEN..].copy_from_slice(&[u8::from(order.daemon), count]);
+    let mut message = [0; REQUEST];
+    message[..Function::LEN].copy_from_slice(&request.function.to_bytes());
+    message[Function::LEN..].copy_from_slice(&[u8::from(request.daemon), count]);
     scm_rights::send(socket, &message, &descriptors)?;
     Ok(ours)
 }
@@ -225,24 +225,24 @@ fn gone() -> io::Error {
 
 /// The zygote's side.
 struct Zygote {
-    orders: Private<OwnedFd>,
-    application: Private<OwnedFd>,
-    deaths: Private<SignalFd>,
+    requests: ForkPrivate<OwnedFd>,
+    application: ForkPrivate<OwnedFd>,
+    deaths: ForkPrivate<SignalFd>,
     /// Where each child's exit code is awaited.
-    children: HashMap<i32, Private<OwnedFd>>,
+    children: HashMap<i32, ForkPrivate<OwnedFd>>,
 }
 
 impl Zygote {
-    fn new(orders: OwnedFd, application: OwnedFd) -> io::Result<Self> {
+    fn new(requests: OwnedFd, application: OwnedFd) -> io::Result<Self> {
         signals::block_all();
         let _ = prctl::set_name(c"zygote");
         let mut child_ended = SigSet::empty();
         child_ended.add(Signal::SIGCHLD);
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         Ok(Self {
-            orders: Private::new(orders),
-            application: Private::new(application),
-            deaths: Private::new(SignalFd::with_flags(&child_ended, flags)?),
+            requests: ForkPrivate::new(requests),
+            application: ForkPrivate::new(application),
+            deaths: ForkPrivate::new(SignalFd::with_flags(&child_ended, flags)?),
             children: HashMap::new(),
         })
     }
@@ -254,17 +254,17 @@ impl Zygote {
             let mut fds = [
                 readable(self.application.get()?.as_fd()),
                 readable(self.deaths.get()?.as_fd()),
-                readable(self.orders.get()?.as_fd()),
+                readable(self.requests.get()?.as_fd()),
             ];
             poll(&mut fds, None)?;
-            let [application_ended, _, ordered] = fds.map(|fd| fd.any() == Some(true));
+            let [application_ended, _, requested] = fds.map(|fd| fd.any() == Some(true));
             if application_ended {
                 return Ok(());
             }
             // Signals merge, so their number says nothing.
             while let Ok(Some(_)) = self.deaths.get()?.read_signal() {}
             self.bury();
-            if ordered && !self.take_order()? {
+            if requested && !self.take_request()? {
                 return Ok(());
             }
         }
@@ -283,10 +283,10 @@ impl Zygote {
         }
     }
 
-    /// Takes an order and answers it; false if nobody can send one any more.
-    fn take_order(&mut self) -> io::Result<bool> {
-        let mut message = [0; ORDER];
-        let (len, descriptors) = scm_rights::receive(self.orders.get()?.as_fd(), &mut message)?;
+    /// Takes a request and answers it; false if nobody can send one any more.
+    fn take_request(&mut self) -> io::Result<bool> {
+        let mut message = [0; REQUEST];
+        let (len, descriptors) = scm_rights::receive(self.requests.get()?.as_fd(), &mut message)?;
         if len == 0 {
             return Ok(false);
         }
@@ -296,9 +296,9 @@ impl Zygote {
             return Ok(true);
         };
         // Private before the fork, so that a child does not keep it open.
-        let private = Private::new(answers);
+        let private = ForkPrivate::new(answers);
         let answers = private.get()?.as_fd();
-        match Self::carry_out(&message, descriptors.collect()) {
+        match Self::run(&message, descriptors.collect()) {
             Ok((pid, pidfd)) => {
                 let _ = scm_rights::send(answers, &pid.to_ne_bytes(), &[pidfd.as_fd()]);
                 self.children.insert(pid, private);
@@ -311,12 +311,12 @@ impl Zygote {
         Ok(true)
     }
 
-    /// Forks a child for an order; its number and its pidfd.
-    fn carry_out(message: &[u8], mut descriptors: Vec<OwnedFd>) -> io::Result<(i32, OwnedFd)> {
-        let order = Function::split_from(message);
-        let (function, order) = order.expect("an order starts with its function");
+    /// Forks a child for a request; its number and its pidfd.
+    fn run(message: &[u8], mut descriptors: Vec<OwnedFd>) -> io::Result<(i32, OwnedFd)> {
+        let request = Function::split_from(message);
+        let (function, request) = request.expect("a request starts with its function");
         // The first one was taken off. Those for which there was no room were not received.
-        if descriptors.len() + 1 != usize::from(order[1]) {
+        if descriptors.len() + 1 != usize::from(request[1]) {
             return Err(Errno::EMFILE.into());
         }
         let argument = File::from(descriptors.remove(0));
@@ -324,15 +324,15 @@ impl Zygote {
         match fork::fork("a process").map_err(system_error)? {
             Forked::Child => {
                 // Read here, so that a large argument keeps nobody else waiting.
-                let (daemon, argument) = (order[0] != 0, whole(&argument));
+                let (daemon, argument) = (request[0] != 0, whole(&argument));
                 let Ok(argument) = argument else { exit_now(1) };
-                let order = Order {
+                let request = SpawnRequest {
                     function,
                     argument,
                     descriptors,
                     daemon,
                 };
-                order.carry_out(me)
+                request.run(me)
             }
             Forked::Parent(pid) => match pidfd::open(pid) {
                 Ok(pidfd) => Ok((pid, pidfd)),

@@ -17,18 +17,18 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Pool,
-    client::Office,
+    client::PoolClient,
     control::{CANCELLED_WORDS, WORKERS_MAX},
-    shared::{Initializer, Shop},
+    shared::{Initializer, PoolShared},
     supervisor,
     task::one,
 };
 use crate::{
     Error, Result,
     fd_passing::Descriptor,
-    handle::{Handle, Order},
+    handle::{Handle, SpawnRequest},
     queue::raw::RawQueue,
-    sys::{call::Function, fork_private::Private, pidfd, shm::Shared},
+    sys::{call::Function, fork_private::ForkPrivate, pidfd, shm::Shared},
 };
 
 /// What a [`Pool`] is to be like; made by [`Pool::builder`].
@@ -116,11 +116,11 @@ impl Builder {
         A: Serialize + DeserializeOwned,
     {
         let _ = function;
-        let order = Order::new(Function::of(one::<F, A, ()>), &argument, false);
-        self.initializer = Some(order.map(|order| Initializer {
-            function: order.function,
-            argument: order.argument,
-            descriptors: order.descriptors.into_iter().map(Descriptor).collect(),
+        let request = SpawnRequest::new(Function::of(one::<F, A, ()>), &argument, false);
+        self.initializer = Some(request.map(|request| Initializer {
+            function: request.function,
+            argument: request.argument,
+            descriptors: request.descriptors.into_iter().map(Descriptor).collect(),
         }));
         self
     }
@@ -236,7 +236,7 @@ impl Builder {
         let name = self.name.unwrap_or_else(|| format!("Pool-{}", count()));
         let cpus = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let os = |what| move |error: io::Error| Error::os(what, error);
-        let shop = Shop {
+        let shared = PoolShared {
             tasks: RawQueue::new(0)?,
             results: RawQueue::new(0)?,
             control: Shared::create("multiprocess-pool", CANCELLED_WORDS)
@@ -250,17 +250,18 @@ impl Builder {
             opened: Instant::now(),
         };
         let pair = UnixStream::pair().map_err(os("open a pipe to a supervisor"))?;
-        let (bell, theirs) = (Private::new(pair.0), pair.1);
-        bell.get()
-            .and_then(|bell| bell.set_nonblocking(true))
+        let (wakeup, theirs) = (ForkPrivate::new(pair.0), pair.1);
+        wakeup
+            .get()
+            .and_then(|wakeup| wakeup.set_nonblocking(true))
             .map_err(os("set up the pipe to a supervisor"))?;
         let me =
             pidfd::open(process::id().cast_signed()).map_err(os("open a pidfd of this process"))?;
-        let argument = (shop, Descriptor(theirs), Descriptor(me));
-        let order = Order::new(Function::of(supervisor::run), &argument, false)?;
-        let (shop, ..) = argument;
-        let supervisor = Handle::start(&format!("the supervisor of {}", shop.name), order)?;
-        let office = Arc::new(Office::new(shop, supervisor, bell));
-        Ok(Pool { office })
+        let argument = (shared, Descriptor(theirs), Descriptor(me));
+        let request = SpawnRequest::new(Function::of(supervisor::run), &argument, false)?;
+        let (shared, ..) = argument;
+        let supervisor = Handle::start(&format!("the supervisor of {}", shared.name), request)?;
+        let client = Arc::new(PoolClient::new(shared, supervisor, wakeup));
+        Ok(Pool { client })
     }
 }

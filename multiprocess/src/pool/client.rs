@@ -2,7 +2,7 @@
 //!
 //! No thread stands behind it. Whoever waits for a result takes what the workers have put, for
 //! himself and for all other handles; while one thread sleeps at the queue, the others sleep until
-//! it has news.
+//! something changes.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,15 +18,15 @@ use std::{
 use nix::poll::{PollFd, PollFlags};
 
 use super::{
-    control::Verdict,
+    control::KillReason,
     message::{self, Ending},
-    shared::Shop,
+    shared::PoolShared,
 };
 use crate::{
     Error, Result,
     handle::Handle,
-    queue::raw::Patience,
-    sys::{fork_private::Private, identity::Identity, poll::poll},
+    queue::raw::Wait,
+    sys::{fork_private::ForkPrivate, identity::Identity, poll::poll},
 };
 
 /// How long to sleep at the queue before looking whether the supervisor still lives.
@@ -51,13 +51,13 @@ struct Task {
     /// Nobody asks for the outcome.
     forgotten: bool,
     outcome: Option<Outcome>,
-    again: Option<Box<Again>>,
-    /// The line in which its handle waits for any of several tasks.
-    line: Option<NonZeroU64>,
+    again: Option<Box<Retry>>,
+    /// The completion queue in which its handle waits for any of several tasks.
+    completion_queue: Option<NonZeroU64>,
 }
 
 /// What it takes to try a task again.
-struct Again {
+struct Retry {
     /// How often that may still happen.
     left: u32,
     task: Box<[u8]>,
@@ -108,14 +108,14 @@ pub struct Progress {
 }
 
 #[derive(Default)]
-struct Books {
+struct TaskTable {
     /// By ticket: the number under which the task was put first.
     tasks: HashMap<u64, Task, BuildHasherDefault<TicketHasher>>,
     /// The tickets of tasks that were put again, by their present number.
     again: HashMap<u64, u64>,
-    /// The finished tickets of each line.
-    lines: HashMap<NonZeroU64, VecDeque<u64>>,
-    last_line: u64,
+    /// The finished tickets of each completion queue.
+    completion_queues: HashMap<NonZeroU64, VecDeque<u64>>,
+    last_completion_queue: u64,
     /// Tasks without an outcome.
     open: u64,
     progress: Progress,
@@ -123,30 +123,34 @@ struct Books {
     /// How the pool ended, and with it every task that had no outcome.
     end: Option<Ending>,
     /// What the last failed initializer said.
-    complaint: Option<String>,
+    initializer_error: Option<String>,
     /// A thread sleeps at the results.
-    somebody_listens: bool,
+    receiving: bool,
     message: Vec<u8>,
 }
 
 /// The application's end of a pool.
-pub(crate) struct Office {
-    pub(crate) shop: Shop,
-    books: Mutex<Books>,
-    news: Condvar,
+pub(crate) struct PoolClient {
+    pub(crate) shared: PoolShared,
+    table: Mutex<TaskTable>,
+    changed: Condvar,
     supervisor: Handle,
-    bell: Private<UnixStream>,
+    wakeup: ForkPrivate<UnixStream>,
     owner: Identity,
 }
 
-impl Office {
-    pub(crate) fn new(shop: Shop, supervisor: Handle, bell: Private<UnixStream>) -> Self {
+impl PoolClient {
+    pub(crate) fn new(
+        shared: PoolShared,
+        supervisor: Handle,
+        wakeup: ForkPrivate<UnixStream>,
+    ) -> Self {
         Self {
-            shop,
-            books: Mutex::default(),
-            news: Condvar::new(),
+            shared,
+            table: Mutex::default(),
+            changed: Condvar::new(),
             supervisor,
-            bell,
+            wakeup,
             owner: Identity::mine(),
         }
     }
@@ -160,43 +164,48 @@ impl Office {
         Identity::mine() == self.owner
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, TaskTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands a task in, and returns its ticket.
-    pub(crate) fn submit(&self, bytes: &[u8], items: u64, line: Option<NonZeroU64>) -> Result<u64> {
+    pub(crate) fn submit(
+        &self,
+        bytes: &[u8],
+        items: u64,
+        completion_queue: Option<NonZeroU64>,
+    ) -> Result<u64> {
         self.require_ours()?;
         loop {
-            let mut books = self.books();
-            if books.closed {
+            let mut table = self.table();
+            if table.closed {
                 return Err(Error::Closed);
             }
-            if let Some(end) = &books.end {
+            if let Some(end) = &table.end {
                 return Err(end.clone().into_error());
             }
-            // With the books in hand, so that nobody gets the result before the task is in them.
-            match self.shop.tasks.put(bytes, Patience::None) {
+            // With the table in hand, so that nobody gets the result before the task is in them.
+            match self.shared.tasks.put(bytes, Wait::No) {
                 Ok(number) => {
-                    let left = self.shop.retries;
+                    let left = self.shared.retries;
                     let task = || bytes.into();
-                    let again = (left > 0).then(|| Box::new(Again { left, task: task() }));
+                    let again = (left > 0).then(|| Box::new(Retry { left, task: task() }));
                     let (outcome, forgotten) = (None, false);
                     let task = Task {
                         number,
                         items,
                         outcome,
                         again,
-                        line,
+                        completion_queue,
                         forgotten,
                     };
-                    books.tasks.insert(number, task);
-                    books.open += 1;
-                    books.progress.total += items;
+                    table.tasks.insert(number, task);
+                    table.open += 1;
+                    table.progress.total += items;
                     return Ok(number);
                 }
                 Err(Error::Full) => {
-                    drop(books);
+                    drop(table);
                     self.wait(Some(Instant::now() + LOOK_AFTER), |_| None::<()>)?;
                 }
                 Err(error) => return Err(error),
@@ -204,7 +213,7 @@ impl Office {
         }
     }
 
-    /// Waits for a task; `None` if the deadline came first. The outcome stays in the books.
+    /// Waits for a task; `None` if the deadline came first. The outcome stays in the table.
     pub(crate) fn outcome<T>(
         &self,
         ticket: u64,
@@ -212,9 +221,9 @@ impl Office {
         read: impl FnOnce(&[u8]) -> Result<T>,
     ) -> Result<Option<T>> {
         let mut read = Some(read);
-        let value = self.wait(deadline, |books| {
-            let outcome = books.tasks.get(&ticket)?.outcome.as_ref();
-            let outcome = match (outcome, &books.end) {
+        let value = self.wait(deadline, |table| {
+            let outcome = table.tasks.get(&ticket)?.outcome.as_ref();
+            let outcome = match (outcome, &table.end) {
                 (Some(Outcome::Value(value)), _) => Ok(value),
                 (Some(Outcome::Ended(ending)), _) => Err(&**ending),
                 (None, Some(ending)) => Err(ending),
@@ -230,30 +239,39 @@ impl Office {
     }
 
     pub(crate) fn is_ready(&self, ticket: u64) -> bool {
-        let ready = self.wait(Some(Instant::now()), |books| {
-            let task = books.tasks.get(&ticket)?;
-            (task.outcome.is_some() || books.end.is_some()).then_some(())
+        let ready = self.wait(Some(Instant::now()), |table| {
+            let task = table.tasks.get(&ticket)?;
+            (task.outcome.is_some() || table.end.is_some()).then_some(())
         });
         matches!(ready, Ok(Some(())))
     }
 
-    /// Opens a line, in which the tickets of its tasks stand as they get ready.
-    pub(crate) fn open_line(&self) -> NonZeroU64 {
-        let mut books = self.books();
-        books.last_line += 1;
-        let line = NonZeroU64::new(books.last_line).expect("it counts from 1");
-        books.lines.insert(line, VecDeque::new());
-        line
+    /// Opens a completion queue, in which the tickets of its tasks stand as they get ready.
+    pub(crate) fn open_completion_queue(&self) -> NonZeroU64 {
+        let mut table = self.table();
+        table.last_completion_queue += 1;
+        let completion_queue =
+            NonZeroU64::new(table.last_completion_queue).expect("it counts from 1");
+        table
+            .completion_queues
+            .insert(completion_queue, VecDeque::new());
+        completion_queue
     }
 
-    pub(crate) fn close_line(&self, line: NonZeroU64) {
-        self.books().lines.remove(&line);
+    pub(crate) fn close_completion_queue(&self, completion_queue: NonZeroU64) {
+        self.table().completion_queues.remove(&completion_queue);
     }
 
-    /// Waits for the next ticket of a line; `None` when the pool has ended without.
-    pub(crate) fn next_in_line(&self, line: NonZeroU64) -> Result<Option<u64>> {
-        let next = self.wait(None, |books| {
-            match (books.lines.get_mut(&line)?.pop_front(), &books.end) {
+    /// Waits for the next ticket of a completion queue; `None` when the pool has ended without.
+    pub(crate) fn next_completed(&self, completion_queue: NonZeroU64) -> Result<Option<u64>> {
+        let next = self.wait(None, |table| {
+            match (
+                table
+                    .completion_queues
+                    .get_mut(&completion_queue)?
+                    .pop_front(),
+                &table.end,
+            ) {
                 (None, None) => None,
                 (ticket, _) => Some(ticket),
             }
@@ -263,7 +281,7 @@ impl Office {
 
     /// Waits until every task has an outcome.
     pub(crate) fn wait_for_all(&self) -> Result<()> {
-        let over = self.wait(None, |books| match (books.open, &books.end) {
+        let over = self.wait(None, |table| match (table.open, &table.end) {
             (0, _) => Some(Ok(())),
             (_, Some(end)) => Some(Err(end.clone().into_error())),
             _ => None,
@@ -274,18 +292,18 @@ impl Office {
     pub(crate) fn progress(&self) -> Progress {
         let seen = self.wait(Some(Instant::now()), |_| None::<()>);
         debug_assert!(!matches!(seen, Ok(Some(()))));
-        self.books().progress
+        self.table().progress
     }
 
     /// Drops the interest in a task.
     pub(crate) fn forget(&self, ticket: u64) {
-        let mut books = self.books();
-        let Some(task) = books.tasks.get_mut(&ticket) else {
+        let mut table = self.table();
+        let Some(task) = table.tasks.get_mut(&ticket) else {
             return;
         };
         task.forgotten = true;
-        if task.outcome.is_some() || books.end.is_some() {
-            books.tasks.remove(&ticket);
+        if task.outcome.is_some() || table.end.is_some() {
+            table.tasks.remove(&ticket);
         }
     }
 
@@ -295,33 +313,34 @@ impl Office {
         if !self.is_ours() || self.is_ready(ticket) {
             return false;
         }
-        let mut books = self.books();
-        let Some(task) = books.tasks.get(&ticket).filter(|t| t.outcome.is_none()) else {
+        let mut table = self.table();
+        let Some(task) = table.tasks.get(&ticket).filter(|t| t.outcome.is_none()) else {
             return false;
         };
         let number = task.number;
-        books.finish(ticket, Outcome::Ended(Ending::Cancelled.into()));
-        drop(books);
-        self.news.notify_all();
-        let control = &self.shop.control;
+        table.finish(ticket, Outcome::Ended(Ending::Cancelled.into()));
+        drop(table);
+        self.changed.notify_all();
+        let control = &self.shared.control;
         // A worker looks for the mark after it has noted the task: one of the two sees the other.
         control.cancel(control.words(), number);
-        let slots = &control.slots[..self.shop.workers];
-        let condemn = |slot: &super::control::Slot| slot.condemn(number, Verdict::Cancelled);
-        if slots.iter().any(condemn) {
-            self.ring();
+        let slots = &control.slots[..self.shared.workers];
+        let mark_for_kill =
+            |slot: &super::control::Slot| slot.mark_for_kill(number, KillReason::Cancelled);
+        if slots.iter().any(mark_for_kill) {
+            self.wake_supervisor();
         }
         true
     }
 
     pub(crate) fn close(&self) {
-        self.books().closed = true;
+        self.table().closed = true;
     }
 
     /// Lets the workers end when the task queue is empty, and waits until all have ended.
     pub(crate) fn dismiss(&self) {
-        self.shop.tasks.close();
-        self.await_end(None);
+        self.shared.tasks.close();
+        self.wait_for_supervisor(None);
     }
 
     /// Ends the workers at once, and with them the tasks that have no outcome.
@@ -330,22 +349,22 @@ impl Office {
             return;
         }
         self.close();
-        self.shop.control.stop.store(1, SeqCst);
-        self.ring();
-        self.await_end(Some(Instant::now() + END_WITHIN));
-        self.books().end.get_or_insert(Ending::Cancelled);
-        self.news.notify_all();
+        self.shared.control.stop.store(1, SeqCst);
+        self.wake_supervisor();
+        self.wait_for_supervisor(Some(Instant::now() + END_WITHIN));
+        self.table().end.get_or_insert(Ending::Cancelled);
+        self.changed.notify_all();
     }
 
-    fn ring(&self) {
-        if let Ok(mut bell) = self.bell.get() {
+    fn wake_supervisor(&self) {
+        if let Ok(mut wakeup) = self.wakeup.get() {
             // If it is full of rings, or the supervisor is gone, one more makes no difference.
-            let _ = bell.write(&[1]);
+            let _ = wakeup.write(&[1]);
         }
     }
 
     /// Waits for the supervisor's end, and buries it.
-    fn await_end(&self, deadline: Option<Instant>) {
+    fn wait_for_supervisor(&self, deadline: Option<Instant>) {
         let Ok(pidfd) = self.supervisor.pidfd() else {
             return;
         };
@@ -366,23 +385,23 @@ impl Office {
             return Ok(());
         }
         let other = std::io::Error::other("it belongs to the process that forked this one");
-        Err(Error::os(format!("use pool {}", self.shop.name), other))
+        Err(Error::os(format!("use pool {}", self.shared.name), other))
     }
 
-    /// Waits until `look` finds what it wants in the books; `None` if the deadline came first.
+    /// Waits until `look` finds what it wants in the table; `None` if the deadline came first.
     fn wait<T>(
         &self,
         deadline: Option<Instant>,
-        mut look: impl FnMut(&mut Books) -> Option<T>,
+        mut look: impl FnMut(&mut TaskTable) -> Option<T>,
     ) -> Result<Option<T>> {
         self.require_ours()?;
-        let mut books = self.books();
+        let mut table = self.table();
         loop {
-            if let Some(found) = look(&mut books) {
+            if let Some(found) = look(&mut table) {
                 return Ok(Some(found));
             }
-            if !books.somebody_listens && books.end.is_none() && self.take_all(&mut books) {
-                self.news.notify_all();
+            if !table.receiving && table.end.is_none() && self.take_all(&mut table) {
+                self.changed.notify_all();
                 continue;
             }
             let slice = Instant::now() + LOOK_AFTER;
@@ -390,96 +409,92 @@ impl Office {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(None);
             }
-            if books.somebody_listens || books.end.is_some() {
+            if table.receiving || table.end.is_some() {
                 let left = until.saturating_duration_since(Instant::now());
-                let woken = self.news.wait_timeout(books, left);
-                books = woken.unwrap_or_else(PoisonError::into_inner).0;
+                let woken = self.changed.wait_timeout(table, left);
+                table = woken.unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
-            books = self.listen(books, until);
+            table = self.receive(table, until);
         }
     }
 
-    /// Sleeps at the results without the books, for all threads.
-    fn listen<'a>(
+    /// Sleeps at the results without the table, for all threads.
+    fn receive<'a>(
         &'a self,
-        mut books: MutexGuard<'a, Books>,
+        mut table: MutexGuard<'a, TaskTable>,
         until: Instant,
-    ) -> MutexGuard<'a, Books> {
-        books.somebody_listens = true;
-        let mut message = mem::take(&mut books.message);
-        drop(books);
+    ) -> MutexGuard<'a, TaskTable> {
+        table.receiving = true;
+        let mut message = mem::take(&mut table.message);
+        drop(table);
         let got = self
-            .shop
+            .shared
             .results
-            .get(&mut message, Patience::Until(until), |_, _| ());
+            .get(&mut message, Wait::Until(until), |_, _| ());
         // Asked before the last look at the results: what was put before the end is then in.
         let ended = got.is_err() && self.supervisor_has_ended();
-        let mut books = self.books();
-        books.somebody_listens = false;
+        let mut table = self.table();
+        table.receiving = false;
         if let Ok((_, len)) = got {
-            self.note(&mut books, &message[..len]);
+            self.note(&mut table, &message[..len]);
         }
-        books.message = message;
+        table.message = message;
         if ended {
-            self.take_all(&mut books);
-            books.end.get_or_insert(Ending::Broken);
+            self.take_all(&mut table);
+            table.end.get_or_insert(Ending::Broken);
         }
-        self.news.notify_all();
-        books
+        self.changed.notify_all();
+        table
     }
 
     /// Takes all results that are there; false if there was none.
-    fn take_all(&self, books: &mut Books) -> bool {
-        let mut message = mem::take(&mut books.message);
+    fn take_all(&self, table: &mut TaskTable) -> bool {
+        let mut message = mem::take(&mut table.message);
         let mut any = false;
-        while let Ok((_, len)) = self
-            .shop
-            .results
-            .get(&mut message, Patience::None, |_, _| ())
-        {
-            self.note(books, &message[..len]);
+        while let Ok((_, len)) = self.shared.results.get(&mut message, Wait::No, |_, _| ()) {
+            self.note(table, &message[..len]);
             any = true;
         }
-        books.message = message;
+        table.message = message;
         any
     }
 
-    /// Enters a message into the books.
-    fn note(&self, books: &mut Books, bytes: &[u8]) {
+    /// Enters a message into the table.
+    fn note(&self, table: &mut TaskTable, bytes: &[u8]) {
         let Some((number, body)) = message::read(bytes) else {
             return;
         };
         match (number, body) {
             (message::INITIALIZER, Err(ending)) => {
-                books.complaint = Some(ending.into_error().to_string());
+                table.initializer_error = Some(ending.into_error().to_string());
             }
             (message::POOL, Err(Ending::InitializerFailed { tries, reason })) => {
-                let reason = books.complaint.take().unwrap_or(reason);
-                books.end = Some(Ending::InitializerFailed { tries, reason });
+                let reason = table.initializer_error.take().unwrap_or(reason);
+                table.end = Some(Ending::InitializerFailed { tries, reason });
             }
-            (number, Err(ending)) if ending.is_death() && self.try_again(books, number) => {}
+            (number, Err(ending)) if ending.is_death() && self.retry(table, number) => {}
             (number, body) => {
-                let ticket = books.again.remove(&number).unwrap_or(number);
+                let ticket = table.again.remove(&number).unwrap_or(number);
                 let outcome = match body {
                     Ok(value) => Outcome::Value(value.into()),
                     Err(ending) => Outcome::Ended(ending.into()),
                 };
-                if books
+                if table
                     .tasks
                     .get(&ticket)
                     .is_some_and(|task| task.number == number)
                 {
-                    books.finish(ticket, outcome);
+                    table.finish(ticket, outcome);
                 }
             }
         }
     }
 
     /// Puts a task again whose worker has died; false if that is not to be.
-    fn try_again(&self, books: &mut Books, number: u64) -> bool {
-        let ticket = books.again.get(&number).copied().unwrap_or(number);
-        let Some(task) = books.tasks.get_mut(&ticket) else {
+    fn retry(&self, table: &mut TaskTable, number: u64) -> bool {
+        let ticket = table.again.get(&number).copied().unwrap_or(number);
+        let Some(task) = table.tasks.get_mut(&ticket) else {
             return false;
         };
         if task.outcome.is_some() || task.number != number {
@@ -488,18 +503,18 @@ impl Office {
         let Some(again) = task.again.as_mut().filter(|again| again.left > 0) else {
             return false;
         };
-        let Ok(next) = self.shop.tasks.put(&again.task, Patience::None) else {
+        let Ok(next) = self.shared.tasks.put(&again.task, Wait::No) else {
             return false;
         };
         again.left -= 1;
         task.number = next;
-        books.again.remove(&number);
-        books.again.insert(next, ticket);
+        table.again.remove(&number);
+        table.again.insert(next, ticket);
         true
     }
 }
 
-impl Books {
+impl TaskTable {
     /// Enters a task's outcome, if it has none.
     fn finish(&mut self, ticket: u64, outcome: Outcome) {
         let Some(task) = self.tasks.get_mut(&ticket) else {
@@ -512,8 +527,11 @@ impl Books {
         task.again = None;
         self.open -= 1;
         self.progress.done += task.items;
-        if let Some(line) = task.line.and_then(|line| self.lines.get_mut(&line)) {
-            line.push_back(ticket);
+        if let Some(completion_queue) = task
+            .completion_queue
+            .and_then(|completion_queue| self.completion_queues.get_mut(&completion_queue))
+        {
+            completion_queue.push_back(ticket);
         }
         if task.forgotten {
             self.tasks.remove(&ticket);

@@ -40,7 +40,7 @@ struct Claim {
 /// A worker's slot, which its successors inherit.
 #[repr(C, align(64))]
 pub(crate) struct Slot {
-    /// 0, or the number of the task in hand plus one, maybe with a verdict on it.
+    /// 0, or the number of the task in hand plus one, maybe with a reason on it.
     hand: AtomicU64,
     /// When that task was taken, in nanoseconds of the pool's clock; written before `hand`.
     pub(crate) since: AtomicU64,
@@ -64,19 +64,19 @@ pub(crate) enum Phase {
 /// Why the supervisor shall kill a worker, as a bit of [`Slot::hand`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
-pub(crate) enum Verdict {
+pub(crate) enum KillReason {
     Overdue = 1 << 62,
     Cancelled = 1 << 63,
 }
 
-const VERDICTS: u64 = Verdict::Overdue as u64 | Verdict::Cancelled as u64;
+const KILL_REASONS: u64 = KillReason::Overdue as u64 | KillReason::Cancelled as u64;
 
 /// A task in a worker's hand.
 #[derive(Clone, Copy)]
 pub(crate) struct InHand {
     pub(crate) task: u64,
     pub(crate) overdue: bool,
-    pub(crate) condemned: bool,
+    pub(crate) marked: bool,
 }
 
 impl Control {
@@ -87,7 +87,7 @@ impl Control {
         if self.claim.hand.load(Relaxed) == hand {
             // Somebody was killed on the way to this commit: the task is not his.
             let slot = &self.slots[self.claim.by.load(Relaxed) as usize % WORKERS_MAX].hand;
-            let not_his = |word| (word & !VERDICTS == hand).then_some(0);
+            let not_his = |word| (word & !KILL_REASONS == hand).then_some(0);
             let _ = slot.fetch_update(SeqCst, SeqCst, not_his);
         }
         self.claim.by.store(index as u64, Relaxed);
@@ -120,23 +120,23 @@ impl Slot {
 
     pub(crate) fn in_hand(&self) -> Option<InHand> {
         let hand = self.hand.load(SeqCst);
-        let task = (hand & !VERDICTS).checked_sub(1)?;
+        let task = (hand & !KILL_REASONS).checked_sub(1)?;
         Some(InHand {
             task,
-            overdue: hand & Verdict::Overdue as u64 != 0,
-            condemned: hand & VERDICTS != 0,
+            overdue: hand & KillReason::Overdue as u64 != 0,
+            marked: hand & KILL_REASONS != 0,
         })
     }
 
     /// Condemns the worker if it still has `task` in hand; it will take no other.
-    pub(crate) fn condemn(&self, task: u64, verdict: Verdict) -> bool {
+    pub(crate) fn mark_for_kill(&self, task: u64, reason: KillReason) -> bool {
         let hand = task + 1;
-        let condemned = hand | verdict as u64;
-        let answer = self.hand.compare_exchange(hand, condemned, SeqCst, SeqCst);
+        let marked = hand | reason as u64;
+        let answer = self.hand.compare_exchange(hand, marked, SeqCst, SeqCst);
         answer.is_ok()
     }
 
-    /// Notes that the result of `task` is committed; false if the worker was condemned before.
+    /// Notes that the result of `task` is committed; false if the worker was marked before.
     pub(crate) fn release(&self, task: u64) -> bool {
         let answer = self.hand.compare_exchange(task + 1, 0, SeqCst, SeqCst);
         answer.is_ok()
@@ -162,7 +162,7 @@ mod tests {
     fn a_take_that_was_not_committed_is_taken_off_the_dead_workers_slot() {
         let control = Shared::<Control>::create("test", CANCELLED_WORDS).expect("there is memory");
         control.claim(0, 5, 0);
-        assert!(control.slots[0].condemn(5, Verdict::Overdue));
+        assert!(control.slots[0].mark_for_kill(5, KillReason::Overdue));
         control.claim(1, 5, 0);
         assert!(control.slots[0].in_hand().is_none());
         assert_eq!(control.slots[1].in_hand().map(|hand| hand.task), Some(5));
@@ -175,11 +175,11 @@ mod tests {
         let control = Shared::<Control>::create("test", CANCELLED_WORDS).expect("there is memory");
         let slot = &control.slots[0];
         control.claim(0, 5, 0);
-        assert!(slot.condemn(5, Verdict::Cancelled));
+        assert!(slot.mark_for_kill(5, KillReason::Cancelled));
         assert!(!slot.release(5));
         slot.vacate(Phase::Working);
         control.claim(0, 6, 0);
         assert!(slot.release(6));
-        assert!(!slot.condemn(6, Verdict::Overdue));
+        assert!(!slot.mark_for_kill(6, KillReason::Overdue));
     }
 }

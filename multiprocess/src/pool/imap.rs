@@ -4,7 +4,7 @@ use std::{collections::VecDeque, marker::PhantomData, num::NonZeroU64, sync::Arc
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::client::Office;
+use super::client::PoolClient;
 use crate::{Error, Result, codec, sys::call::Function};
 
 /// How many tasks a worker gets in advance: enough to be never idle.
@@ -28,13 +28,13 @@ const AHEAD: usize = 4;
 /// ```
 #[must_use = "nothing is run until the iterator is asked"]
 pub struct Imap<I, R> {
-    office: Arc<Office>,
+    client: Arc<PoolClient>,
     function: Function,
     arguments: I,
     /// The tasks under way, in the order of their arguments.
     tickets: VecDeque<u64>,
-    /// The line where finished tasks stand, if the order does not matter.
-    line: Option<NonZeroU64>,
+    /// The completion queue where finished tasks stand, if the order does not matter.
+    completion_queue: Option<NonZeroU64>,
     /// An argument that could not be handed in; it is told when its turn comes.
     refused: Option<Error>,
     task: Vec<u8>,
@@ -43,17 +43,17 @@ pub struct Imap<I, R> {
 
 impl<I, R> Imap<I, R> {
     pub(super) fn new(
-        office: &Arc<Office>,
+        client: &Arc<PoolClient>,
         function: Function,
         arguments: I,
         ordered: bool,
     ) -> Self {
         Self {
-            office: Arc::clone(office),
+            client: Arc::clone(client),
             function,
             arguments,
             tickets: VecDeque::new(),
-            line: (!ordered).then(|| office.open_line()),
+            completion_queue: (!ordered).then(|| client.open_completion_queue()),
             refused: None,
             task: Vec::new(),
             value: PhantomData,
@@ -62,13 +62,13 @@ impl<I, R> Imap<I, R> {
 
     /// The next task that is done, or the first.
     fn next_ticket(&mut self) -> Result<Option<u64>> {
-        let Some(line) = self.line else {
+        let Some(completion_queue) = self.completion_queue else {
             return Ok(self.tickets.pop_front());
         };
         if self.tickets.is_empty() {
             return Ok(None);
         }
-        let ticket = self.office.next_in_line(line)?;
+        let ticket = self.client.next_completed(completion_queue)?;
         // When the pool has ended, each of the tasks says so.
         let place = self.tickets.iter().position(|&t| Some(t) == ticket);
         Ok(self.tickets.remove(place.unwrap_or(0)))
@@ -80,7 +80,7 @@ where
     I: Iterator<Item: Serialize>,
 {
     fn hand_in(&mut self) {
-        let ahead = AHEAD * self.office.shop.workers;
+        let ahead = AHEAD * self.client.shared.workers;
         while self.tickets.len() < ahead && self.refused.is_none() {
             let Some(argument) = self.arguments.next() else {
                 return;
@@ -88,7 +88,7 @@ where
             self.task.clear();
             self.task.extend_from_slice(&self.function.to_bytes());
             let put = codec::append(&argument, &mut self.task)
-                .and_then(|()| self.office.submit(&self.task, 1, self.line));
+                .and_then(|()| self.client.submit(&self.task, 1, self.completion_queue));
             match put {
                 Ok(ticket) => self.tickets.push_back(ticket),
                 Err(error) => self.refused = Some(error),
@@ -111,8 +111,8 @@ where
             Ok(None) => return self.refused.take().map(Err),
             Err(error) => return Some(Err(error)),
         };
-        let value = self.office.outcome(ticket, None, codec::decode);
-        self.office.forget(ticket);
+        let value = self.client.outcome(ticket, None, codec::decode);
+        self.client.forget(ticket);
         Some(value.and_then(|value| value.ok_or(Error::TimedOut)))
     }
 }
@@ -120,10 +120,10 @@ where
 impl<I, R> Drop for Imap<I, R> {
     fn drop(&mut self) {
         for ticket in self.tickets.drain(..) {
-            self.office.forget(ticket);
+            self.client.forget(ticket);
         }
-        if let Some(line) = self.line {
-            self.office.close_line(line);
+        if let Some(completion_queue) = self.completion_queue {
+            self.client.close_completion_queue(completion_queue);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{client::Office, task::split_count};
+use super::{client::PoolClient, task::split_count};
 use crate::{Error, Result, codec};
 
 /// The result of a task, to come: Python's `AsyncResult`.
@@ -25,7 +25,7 @@ use crate::{Error, Result, codec};
 /// # Ok::<(), multiprocess::Error>(())
 /// ```
 pub struct AsyncResult<R> {
-    office: Arc<Office>,
+    client: Arc<PoolClient>,
     ticket: u64,
     value: PhantomData<fn() -> R>,
 }
@@ -51,7 +51,7 @@ impl<R: DeserializeOwned> AsyncResult<R> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn get(&self) -> Result<R> {
-        let value = self.office.outcome(self.ticket, None, codec::decode)?;
+        let value = self.client.outcome(self.ticket, None, codec::decode)?;
         value.ok_or(Error::TimedOut)
     }
 
@@ -77,15 +77,15 @@ impl<R: DeserializeOwned> AsyncResult<R> {
     pub fn get_timeout(&self, timeout: Duration) -> Result<R> {
         // A deadline beyond what the clock can count is none.
         let deadline = Instant::now().checked_add(timeout);
-        let value = self.office.outcome(self.ticket, deadline, codec::decode)?;
+        let value = self.client.outcome(self.ticket, deadline, codec::decode)?;
         value.ok_or(Error::TimedOut)
     }
 }
 
 impl<R> AsyncResult<R> {
-    pub(super) fn new(office: Arc<Office>, ticket: u64) -> Self {
+    pub(super) fn new(client: Arc<PoolClient>, ticket: u64) -> Self {
         Self {
-            office,
+            client,
             ticket,
             value: PhantomData,
         }
@@ -103,7 +103,7 @@ impl<R> AsyncResult<R> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn ready(&self) -> bool {
-        self.office.is_ready(self.ticket)
+        self.client.is_ready(self.ticket)
     }
 
     /// Gives the task up: one that waits is not begun, and one that runs is killed with its
@@ -125,7 +125,7 @@ impl<R> AsyncResult<R> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn cancel(&self) -> bool {
-        self.office.cancel(self.ticket)
+        self.client.cancel(self.ticket)
     }
 }
 
@@ -141,14 +141,14 @@ impl AsyncResult<()> {
             }
             Ok(())
         };
-        let done = self.office.outcome(self.ticket, None, read)?;
+        let done = self.client.outcome(self.ticket, None, read)?;
         done.ok_or(Error::TimedOut)
     }
 }
 
 impl<R> Drop for AsyncResult<R> {
     fn drop(&mut self) {
-        self.office.forget(self.ticket);
+        self.client.forget(self.ticket);
     }
 }
 

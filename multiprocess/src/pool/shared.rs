@@ -19,7 +19,7 @@ use crate::{
 
 /// What application, supervisor and workers have in common, each in its own copy.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Shop {
+pub(super) struct PoolShared {
     pub(super) tasks: RawQueue,
     pub(super) results: RawQueue,
     pub(super) control: Shared<Control>,
@@ -52,7 +52,7 @@ impl Initializer {
     }
 }
 
-impl Shop {
+impl PoolShared {
     /// Nanoseconds on the pool's clock; it stands still if nobody needs it.
     pub(super) fn now(&self) -> u64 {
         match self.task_timeout {

@@ -1,7 +1,7 @@
 //! The supervisor: a process with one thread between the application and the workers.
 //!
 //! It forks the workers, replaces the dead and says which task died with them; it kills who was
-//! condemned, and everybody when the application is gone. It sleeps until something happens: a
+//! marked, and everybody when the application is gone. It sleeps until something happens: a
 //! child ends, the application ends or rings, a task's time is over.
 
 use std::{
@@ -27,19 +27,19 @@ use nix::{
 };
 
 use super::{
-    control::{Phase, Verdict},
+    control::{KillReason, Phase},
     message::{self, Ending},
-    shared::Shop,
+    shared::PoolShared,
     worker,
 };
 use crate::{
     Error, Result, codec,
     fd_passing::Descriptor,
-    queue::raw::Patience,
+    queue::raw::Wait,
     sys::{
-        children::{self, Ended},
+        children::{self, EndedChild},
         fork::{self, Forked, exit_now},
-        fork_private::Private,
+        fork_private::ForkPrivate,
         poll::poll,
         signals,
     },
@@ -52,18 +52,18 @@ const TRIES: u32 = 3;
 const FORK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long the end of all descendants may take.
-const LAST_MOMENTS: Duration = Duration::from_secs(5);
+const KILL_ALL_WITHIN: Duration = Duration::from_secs(5);
 
 /// The exit code of a supervisor that had reason to give up.
 const GAVE_UP: i32 = 1;
 
 struct Supervisor<'a> {
-    shop: &'a mut Shop,
+    shared: &'a mut PoolShared,
     /// The application rings here, and its end closes it.
-    bell: Private<UnixStream>,
-    /// The application, whose end is seen here even if another process holds the bell.
-    application: Private<OwnedFd>,
-    deaths: Private<SignalFd>,
+    wakeup: ForkPrivate<UnixStream>,
+    /// The application, whose end is seen here even if another process holds the socket.
+    application: ForkPrivate<OwnedFd>,
+    child_signals: ForkPrivate<SignalFd>,
     /// The process of each slot, if it has one.
     workers: Vec<Option<i32>>,
     /// Failed initializers since one came through.
@@ -71,14 +71,14 @@ struct Supervisor<'a> {
     started: u32,
 }
 
-/// The life of the supervisor, as the entry of its process. Its argument is the shop, the other end
-/// of the application's bell, and a pidfd of the application.
+/// The life of the supervisor, as the entry of its process. Its argument is the shared state, the other end
+/// of the application's wake-up socket, and a pidfd of the application.
 pub(crate) fn run(argument: &[u8], _: &mut Vec<u8>) -> Result<()> {
-    type Argument = (Shop, Descriptor<OwnedFd>, Descriptor<OwnedFd>);
-    let (mut shop, Descriptor(bell), Descriptor(application)) =
+    type Argument = (PoolShared, Descriptor<OwnedFd>, Descriptor<OwnedFd>);
+    let (mut shared, Descriptor(wakeup), Descriptor(application)) =
         codec::decode::<Argument>(argument)?;
     let life = panic::catch_unwind(AssertUnwindSafe(|| {
-        let code = match Supervisor::new(&mut shop, bell.into(), application) {
+        let code = match Supervisor::new(&mut shared, wakeup.into(), application) {
             Ok(mut supervisor) => supervisor.serve().unwrap_or(GAVE_UP),
             Err(_) => GAVE_UP,
         };
@@ -89,20 +89,24 @@ pub(crate) fn run(argument: &[u8], _: &mut Vec<u8>) -> Result<()> {
 }
 
 impl<'a> Supervisor<'a> {
-    fn new(shop: &'a mut Shop, bell: UnixStream, application: OwnedFd) -> io::Result<Self> {
+    fn new(
+        shared: &'a mut PoolShared,
+        wakeup: UnixStream,
+        application: OwnedFd,
+    ) -> io::Result<Self> {
         signals::block_all();
         prctl::set_child_subreaper(true)?;
-        let workers = vec![None; shop.workers];
-        shop.name_process("s");
-        bell.set_nonblocking(true)?;
+        let workers = vec![None; shared.workers];
+        shared.name_process("s");
+        wakeup.set_nonblocking(true)?;
         let mut child_ended = SigSet::empty();
         child_ended.add(Signal::SIGCHLD);
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         Ok(Self {
-            shop,
-            bell: Private::new(bell),
-            application: Private::new(application),
-            deaths: Private::new(SignalFd::with_flags(&child_ended, flags)?),
+            shared,
+            wakeup: ForkPrivate::new(wakeup),
+            application: ForkPrivate::new(application),
+            child_signals: ForkPrivate::new(SignalFd::with_flags(&child_ended, flags)?),
             workers,
             failures: 0,
             started: 0,
@@ -116,74 +120,74 @@ impl<'a> Supervisor<'a> {
             if self.failures >= TRIES {
                 return Ok(GAVE_UP);
             }
-            let hired = self.hire();
-            if self.workers.iter().all(Option::is_none) && hired {
+            let complete = self.spawn_missing();
+            if self.workers.iter().all(Option::is_none) && complete {
                 return Ok(0);
             }
-            self.condemn_the_overdue();
-            self.kill_the_condemned();
-            if !self.wait(hired).map_err(listen)? {
+            self.mark_overdue();
+            self.kill_marked();
+            if !self.wait(complete).map_err(listen)? {
                 return Ok(0);
             }
-            self.bury();
+            self.reap_ended();
         }
     }
 
     /// Sleeps until something happens; false if all is to end.
-    fn wait(&mut self, hired: bool) -> io::Result<bool> {
-        let again = (!hired).then(|| Instant::now() + FORK_AGAIN);
+    fn wait(&mut self, complete: bool) -> io::Result<bool> {
+        let again = (!complete).then(|| Instant::now() + FORK_AGAIN);
         let deadline = [again, self.next_deadline()].into_iter().flatten().min();
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut bell = self.bell.get()?;
-        let deaths = self.deaths.get()?;
+        let mut wakeup = self.wakeup.get()?;
+        let child_signals = self.child_signals.get()?;
         let mut fds = [
-            readable(bell.as_fd()),
+            readable(wakeup.as_fd()),
             readable(self.application.get()?.as_fd()),
-            readable(deaths.as_fd()),
+            readable(child_signals.as_fd()),
         ];
         poll(&mut fds, deadline)?;
         let application_ended = fds[1].any() == Some(true);
-        let bell_is_gone = matches!(bell.read(&mut [0; 64]), Ok(0));
+        let wakeup_is_closed = matches!(wakeup.read(&mut [0; 64]), Ok(0));
         // Signals merge, so their number says nothing.
-        while let Ok(Some(_)) = deaths.read_signal() {}
-        let stop = self.shop.control.stop.load(SeqCst) != 0;
-        Ok(!(application_ended || bell_is_gone || stop))
+        while let Ok(Some(_)) = child_signals.read_signal() {}
+        let stop = self.shared.control.stop.load(SeqCst) != 0;
+        Ok(!(application_ended || wakeup_is_closed || stop))
     }
 
     /// When the first task in hand will be overdue. One that is taken after this look has its
     /// whole time before it.
     fn next_deadline(&self) -> Option<Instant> {
-        let timeout = self.shop.task_timeout?;
-        let slots = &self.shop.control.slots[..self.shop.workers];
+        let timeout = self.shared.task_timeout?;
+        let slots = &self.shared.control.slots[..self.shared.workers];
         let since = slots
             .iter()
-            .filter(|slot| slot.in_hand().is_some_and(|hand| !hand.condemned))
+            .filter(|slot| slot.in_hand().is_some_and(|hand| !hand.marked))
             .map(|slot| slot.since.load(SeqCst))
             .min();
-        let first = since.map_or_else(Instant::now, |since| self.shop.instant(since));
+        let first = since.map_or_else(Instant::now, |since| self.shared.instant(since));
         first.checked_add(timeout)
     }
 
-    fn condemn_the_overdue(&self) {
-        let Some(timeout) = self.shop.task_timeout else {
+    fn mark_overdue(&self) {
+        let Some(timeout) = self.shared.task_timeout else {
             return;
         };
-        for slot in &self.shop.control.slots[..self.shop.workers] {
+        for slot in &self.shared.control.slots[..self.shared.workers] {
             let Some(hand) = slot.in_hand() else {
                 continue;
             };
-            let since = self.shop.instant(slot.since.load(SeqCst));
-            // The time may be a later task's: then the verdict does not find the task any more.
+            let since = self.shared.instant(slot.since.load(SeqCst));
+            // The time may be a later task's: then the reason does not find the task any more.
             if since.elapsed() >= timeout {
-                slot.condemn(hand.task, Verdict::Overdue);
+                slot.mark_for_kill(hand.task, KillReason::Overdue);
             }
         }
     }
 
-    fn kill_the_condemned(&self) {
-        for (slot, worker) in self.shop.control.slots.iter().zip(&self.workers) {
+    fn kill_marked(&self) {
+        for (slot, worker) in self.shared.control.slots.iter().zip(&self.workers) {
             if let Some(pid) = worker
-                && slot.in_hand().is_some_and(|hand| hand.condemned)
+                && slot.in_hand().is_some_and(|hand| hand.marked)
             {
                 kill_group(*pid);
             }
@@ -191,20 +195,20 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Fills the empty slots; false if the system had no process for one.
-    fn hire(&mut self) -> bool {
-        let phase = match &self.shop.initializer {
+    fn spawn_missing(&mut self) -> bool {
+        let phase = match &self.shared.initializer {
             Some(_) => Phase::Starting,
             None => Phase::Working,
         };
         let me = process::id().cast_signed();
         for index in 0..self.workers.len() {
-            let slot = &self.shop.control.slots[index];
+            let slot = &self.shared.control.slots[index];
             if self.workers[index].is_some() || slot.phase() == Some(Phase::Drained) {
                 continue;
             }
             slot.vacate(phase);
             match fork::fork("a worker") {
-                Ok(Forked::Child) => worker::run(self.shop, index, me),
+                Ok(Forked::Child) => worker::run(self.shared, index, me),
                 Ok(Forked::Parent(pid)) => {
                     // The worker does so too; whoever comes second finds it done.
                     let _ = unistd::setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
@@ -218,7 +222,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Buries all children that have ended: workers, and their orphans.
-    fn bury(&mut self) {
+    fn reap_ended(&mut self) {
         while let Ok(Some(ended)) = children::peek() {
             let slot = self.workers.iter().position(|&w| w == Some(ended.pid));
             if let Some(index) = slot {
@@ -232,9 +236,9 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Says which task died with a worker, if one did.
-    fn report(&mut self, index: usize, Ended { pid, code }: Ended) {
-        let slot = &self.shop.control.slots[index];
-        let started = self.shop.control.started.load(SeqCst);
+    fn report(&mut self, index: usize, EndedChild { pid, code }: EndedChild) {
+        let slot = &self.shared.control.slots[index];
+        let started = self.shared.control.started.load(SeqCst);
         if started != self.started {
             self.started = started;
             self.failures = 0;
@@ -252,10 +256,10 @@ impl<'a> Supervisor<'a> {
         };
         // If the take was not committed, the task is another's or will be. He who takes it clears
         // the slot before he commits.
-        if self.shop.tasks.taken() <= hand.task || slot.in_hand().is_none() {
+        if self.shared.tasks.taken() <= hand.task || slot.in_hand().is_none() {
             return;
         }
-        let ending = match self.shop.task_timeout {
+        let ending = match self.shared.task_timeout {
             Some(timeout) if hand.overdue => Ending::Overdue { timeout },
             _ => Ending::of_process(pid, code),
         };
@@ -266,7 +270,7 @@ impl<'a> Supervisor<'a> {
         let mut message = Vec::new();
         message::write_ending(task, ending, &mut message);
         // The queue is never closed, and refuses no short message.
-        let _ = self.shop.results.put(&message, Patience::Endless);
+        let _ = self.shared.results.put(&message, Wait::Forever);
     }
 }
 
@@ -280,7 +284,7 @@ fn kill_group(pid: i32) {
 
 /// Kills the children, and theirs, which become children of this process when their parents die.
 fn end_all_descendants() {
-    let deadline = Instant::now() + LAST_MOMENTS;
+    let deadline = Instant::now() + KILL_ALL_WITHIN;
     while Instant::now() < deadline {
         for pid in children::all().unwrap_or_default() {
             let group = unistd::getpgid(Some(Pid::from_raw(pid)));

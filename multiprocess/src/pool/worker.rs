@@ -13,24 +13,24 @@ use std::{
 use super::{
     control::{Phase, Slot},
     message::{self, Ending},
-    shared::{Initializer, Shop},
+    shared::{Initializer, PoolShared},
 };
 use crate::{
     Result,
-    queue::raw::Patience,
+    queue::raw::Wait,
     sys::{call::Function, fork::exit_now, group},
 };
 
 /// The life of the worker in slot `index`, in a process just forked from the supervisor.
-pub(crate) fn run(shop: &mut Shop, index: usize, supervisor: i32) -> ! {
+pub(crate) fn run(shared: &mut PoolShared, index: usize, supervisor: i32) -> ! {
     group::lead_and_die_with(supervisor);
-    shop.name_process(&index.to_string());
+    shared.name_process(&index.to_string());
     // Taken out, since the descriptors are to be the argument's.
-    let initializer = shop.initializer.take();
+    let initializer = shared.initializer.take();
     let mut worker = Worker {
-        shop,
+        shared,
         index,
-        slot: &shop.control.slots[index],
+        slot: &shared.control.slots[index],
         location: watch_panics(),
         message: Vec::new(),
     };
@@ -40,7 +40,7 @@ pub(crate) fn run(shop: &mut Shop, index: usize, supervisor: i32) -> ! {
 }
 
 struct Worker<'a> {
-    shop: &'a Shop,
+    shared: &'a PoolShared,
     index: usize,
     slot: &'a Slot,
     /// Where the latest panic was.
@@ -57,15 +57,15 @@ impl Worker<'_> {
             return 1;
         }
         self.slot.set_phase(Phase::Working);
-        self.shop.control.started.fetch_add(1, SeqCst);
+        self.shared.control.started.fetch_add(1, SeqCst);
         let mut task = Vec::new();
         let mut done = 0;
-        while self.shop.max_tasks_per_child.is_none_or(|max| done < max) {
+        while self.shared.max_tasks_per_child.is_none_or(|max| done < max) {
             let claim = |number, _: &[u8]| {
-                let control = &self.shop.control;
-                control.claim(self.index, number, self.shop.now());
+                let control = &self.shared.control;
+                control.claim(self.index, number, self.shared.now());
             };
-            match self.shop.tasks.get(&mut task, Patience::Endless, claim) {
+            match self.shared.tasks.get(&mut task, Wait::Forever, claim) {
                 Ok((number, len)) => self.perform(number, &task[..len]),
                 Err(_) => {
                     self.slot.set_phase(Phase::Drained);
@@ -79,7 +79,7 @@ impl Worker<'_> {
 
     /// Runs a task, unless it was cancelled, and reports.
     fn perform(&mut self, number: u64, task: &[u8]) {
-        let control = &self.shop.control;
+        let control = &self.shared.control;
         if !control.is_cancelled(control.words(), number) {
             let outcome = self.guarded(|result| {
                 message::begin_result(number, result);
@@ -90,7 +90,7 @@ impl Worker<'_> {
             // The output first: whoever has the result may rely on it.
             let _ = io::stdout().flush();
             let sent = outcome.and_then(|()| {
-                let put = self.shop.results.put(&self.message, Patience::Endless);
+                let put = self.shared.results.put(&self.message, Wait::Forever);
                 put.map_err(Ending::of_error)
             });
             if let Err(ending) = sent {
@@ -109,7 +109,7 @@ impl Worker<'_> {
     fn end(&mut self, number: u64, ending: &Ending) {
         message::write_ending(number, ending, &mut self.message);
         // The queue is never closed, and refuses no short message.
-        let _ = self.shop.results.put(&self.message, Patience::Endless);
+        let _ = self.shared.results.put(&self.message, Wait::Forever);
     }
 
     /// Does `work` with the message's buffer, and catches its panic.

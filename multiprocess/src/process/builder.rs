@@ -15,11 +15,11 @@ use crate::{
     child::{self, Outcome},
     codec,
     fd_passing::Descriptor,
-    handle::{Handle, Order},
+    handle::{Handle, SpawnRequest},
     sys::{
         call::{Function, conjure},
         fork::die_with,
-        fork_private::Private,
+        fork_private::ForkPrivate,
     },
 };
 
@@ -132,19 +132,19 @@ impl Builder {
         let _ = function;
         let (name, ours, theirs) = self.prepare()?;
         let argument = (Descriptor(theirs), argument);
-        let order = Order::new(Function::of(run::<F, A, T>), &argument, self.daemon)?;
+        let request = SpawnRequest::new(Function::of(run::<F, A, T>), &argument, self.daemon)?;
         drop(argument);
-        let child = Handle::start(&format!("process {name}"), order)?;
+        let child = Handle::start(&format!("process {name}"), request)?;
         Ok(Process::new(name, self.daemon, child, ours))
     }
 
     /// A name, and the two ends of the stream that the process reports over.
-    fn prepare(&self) -> Result<(String, Private<UnixStream>, UnixStream)> {
+    fn prepare(&self) -> Result<(String, ForkPrivate<UnixStream>, UnixStream)> {
         let name = self.name.clone().unwrap_or_else(next_name);
         let open = || {
             let (ours, theirs) = UnixStream::pair()?;
             ours.set_nonblocking(true)?;
-            Ok((Private::new(ours), theirs))
+            Ok((ForkPrivate::new(ours), theirs))
         };
         let (ours, theirs) = open().map_err(|error: io::Error| {
             Error::os(format!("open a pipe to process {name}"), error)

@@ -36,11 +36,11 @@ impl Event {
     /// what it looks at with `SeqCst`.
     pub(crate) fn wait(
         &self,
-        lookout: &Lookout,
+        spin: &AdaptiveSpin,
         deadline: Option<Instant>,
         ready: impl Fn() -> bool,
     ) -> bool {
-        if lookout.sees(&ready) {
+        if spin.sees(&ready) {
             return true;
         }
         loop {
@@ -48,12 +48,12 @@ impl Event {
             if ready() {
                 return true;
             }
-            let patience = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+            let timeout = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => return false,
                 Some(left) => left.min(RECHECK),
                 None => RECHECK,
             };
-            futex::wait(&self.word, mark, patience);
+            futex::wait(&self.word, mark, timeout);
             if ready() {
                 return true;
             }
@@ -100,12 +100,12 @@ impl Event {
 /// process runs on another core, and only takes its time away while it does not.
 ///
 /// It belongs to one process, which learns by it.
-pub(crate) struct Lookout {
+pub(crate) struct AdaptiveSpin {
     looks: AtomicU32,
     lookless: AtomicU32,
 }
 
-impl Lookout {
+impl AdaptiveSpin {
     pub(crate) fn new() -> Self {
         Self {
             looks: AtomicU32::new(LOOKS_MAX),

@@ -94,7 +94,7 @@ pub(crate) struct Progress {
     pub(crate) free: [AtomicU64; RINGS],
 }
 
-/// One process's account. A slot is claimed with `consumers.lock` held.
+/// One process's slot. A slot is claimed with `consumers.lock` held.
 #[repr(C, align(64))]
 pub(crate) struct Reader {
     /// The process's [`Identity`](crate::sys::identity::Identity); 0 for the last slot, which is for

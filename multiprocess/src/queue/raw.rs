@@ -6,31 +6,31 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::event::Lookout;
+use super::event::AdaptiveSpin;
 use super::layout::Header;
 use super::memory::{ITEM_MAX, Memory, SHIFTS};
-use super::readers::{self, Account, Outcome};
+use super::readers::{self, JoinState, ReaderSlot};
 use super::ring::Rings;
 use crate::sys::shm::Shared;
 use crate::{Error, Result};
 
 /// How long a call may wait.
 #[derive(Clone, Copy)]
-pub(crate) enum Patience {
+pub(crate) enum Wait {
     /// Not at all.
-    None,
+    No,
     /// Until this moment.
     Until(Instant),
     /// For ever.
-    Endless,
+    Forever,
 }
 
-impl Patience {
+impl Wait {
     /// From now for so long; for ever if the clock does not reach so far.
     pub(crate) fn lasting(timeout: Duration) -> Self {
         Instant::now()
             .checked_add(timeout)
-            .map_or(Self::Endless, Self::Until)
+            .map_or(Self::Forever, Self::Until)
     }
 
     /// For the lock, which is held for moments only: who does not want to wait for an item still
@@ -38,7 +38,7 @@ impl Patience {
     fn deadline(self) -> Option<Instant> {
         match self {
             Self::Until(deadline) => Some(deadline),
-            Self::None | Self::Endless => None,
+            Self::No | Self::Forever => None,
         }
     }
 }
@@ -51,9 +51,9 @@ const LARGE: usize = 64 << 10;
 /// A queue of byte strings in shared memory. It is serialised for a process that is being started.
 pub(crate) struct RawQueue {
     rings: Rings,
-    account: Account,
-    for_items: Lookout,
-    for_room: Lookout,
+    slot: ReaderSlot,
+    for_items: AdaptiveSpin,
+    for_room: AdaptiveSpin,
 }
 
 impl RawQueue {
@@ -67,9 +67,9 @@ impl RawQueue {
     fn over(memory: Memory) -> Self {
         Self {
             rings: Rings::new(memory),
-            account: Account::default(),
-            for_items: Lookout::new(),
-            for_room: Lookout::new(),
+            slot: ReaderSlot::default(),
+            for_items: AdaptiveSpin::new(),
+            for_room: AdaptiveSpin::new(),
         }
     }
 
@@ -78,7 +78,7 @@ impl RawQueue {
     }
 
     /// Puts `item` at the end and returns its number in the order of puts, counted from 0.
-    pub(crate) fn put(&self, item: &[u8], patience: Patience) -> Result<u64> {
+    pub(crate) fn put(&self, item: &[u8], wait: Wait) -> Result<u64> {
         if item.len() > ITEM_MAX {
             return Err(Error::TooLarge {
                 len: item.len() as u64,
@@ -86,13 +86,13 @@ impl RawQueue {
             });
         }
         let header = self.header();
-        let is_large = item.len() >= LARGE && !matches!(patience, Patience::None);
+        let is_large = item.len() >= LARGE && !matches!(wait, Wait::No);
         let mut crowded_until = None;
         // Known only after the first failure: a look at it costs the consumers a cache miss.
         let mut taken_before = None;
         loop {
             let repair = || self.rings.clear_half_written();
-            let lock = header.producers.lock.lock(patience.deadline(), repair);
+            let lock = header.producers.lock.lock(wait.deadline(), repair);
             let Some(held) = lock else {
                 return Err(Error::Full);
             };
@@ -100,8 +100,8 @@ impl RawQueue {
                 return Err(Error::Closed);
             }
             if is_large && self.rings.is_crowded(item.len()) {
-                let patience = Duration::from_nanos(item.len() as u64);
-                let until = *crowded_until.get_or_insert_with(|| Instant::now() + patience);
+                let moment = Duration::from_nanos(item.len() as u64);
+                let until = *crowded_until.get_or_insert_with(|| Instant::now() + moment);
                 if Instant::now() < until {
                     let before = self.taken();
                     drop(held);
@@ -121,11 +121,11 @@ impl RawQueue {
                 continue;
             };
             let something_taken = || self.taken() != before || self.is_closed();
-            if matches!(patience, Patience::None)
+            if matches!(wait, Wait::No)
                 || !header
                     .room
                     .0
-                    .wait(&self.for_room, patience.deadline(), something_taken)
+                    .wait(&self.for_room, wait.deadline(), something_taken)
             {
                 return Err(Error::Full);
             }
@@ -139,7 +139,7 @@ impl RawQueue {
     pub(crate) fn get(
         &self,
         buffer: &mut Vec<u8>,
-        patience: Patience,
+        wait: Wait,
         mut before_commit: impl FnMut(u64, &[u8]),
     ) -> Result<(u64, usize)> {
         let header = self.header();
@@ -149,11 +149,11 @@ impl RawQueue {
             let lock = header
                 .consumers
                 .lock
-                .lock(patience.deadline(), || self.rings.repair());
+                .lock(wait.deadline(), || self.rings.repair());
             let Some(held) = lock else {
                 return Err(Error::Empty);
             };
-            let reader = self.account.reader(header);
+            let reader = self.slot.reader(header);
             let taken = self.rings.take(buffer, |ordinal, item| {
                 before_commit(ordinal, item);
                 reader.taken.store(reader.taken.load(Relaxed) + 1, Relaxed);
@@ -167,11 +167,11 @@ impl RawQueue {
                 return Err(Error::Closed);
             }
             let has_item = || header.put.0.load(SeqCst) > self.taken() || self.is_closed();
-            if matches!(patience, Patience::None)
+            if matches!(wait, Wait::No)
                 || !header
                     .items
                     .0
-                    .wait(&self.for_items, patience.deadline(), has_item)
+                    .wait(&self.for_items, wait.deadline(), has_item)
             {
                 return Err(Error::Empty);
             }
@@ -217,9 +217,9 @@ impl RawQueue {
         if header.done.0.fetch_update(SeqCst, SeqCst, count).is_err() {
             return Err(Error::NothingInHand);
         }
-        let reader = self.account.claimed(header).unwrap_or_else(|| {
+        let reader = self.slot.claimed(header).unwrap_or_else(|| {
             let _held = header.consumers.lock.lock(None, || self.rings.repair());
-            self.account.reader(header)
+            self.slot.reader(header)
         });
         reader.done.fetch_add(1, SeqCst);
         if header.done.0.load(SeqCst) == header.put.0.load(SeqCst) {
@@ -228,22 +228,22 @@ impl RawQueue {
         Ok(())
     }
 
-    pub(crate) fn join(&self, patience: Patience) -> Result<()> {
+    pub(crate) fn join(&self, wait: Wait) -> Result<()> {
         let header = self.header();
         let lost = cell::Cell::new(0);
-        let over = || match readers::outcome(header) {
-            Outcome::AllDone => true,
-            Outcome::Lost(count) => {
+        let over = || match readers::join_state(header) {
+            JoinState::AllDone => true,
+            JoinState::Lost(count) => {
                 lost.set(count);
                 true
             }
-            Outcome::Waiting => false,
+            JoinState::Waiting => false,
         };
         match (
             header
                 .all_done
                 .0
-                .wait(&Lookout::new(), patience.deadline(), over),
+                .wait(&AdaptiveSpin::new(), wait.deadline(), over),
             lost.get(),
         ) {
             (true, 0) => Ok(()),

@@ -1,7 +1,7 @@
 //! Who has taken how many items, so that `join` can tell a slow reader from a dead one.
 //!
-//! The sums alone say whether everything was done; an account only has to say whether its process
-//! still has items in hand. What a dead process wrote last does not matter, so an account is never
+//! The sums alone say whether everything was done; a slot only has to say whether its process
+//! still has items in hand. What a dead process wrote last does not matter, so a slot is never
 //! repaired, and its slot goes to the next process that asks.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -18,12 +18,12 @@ const COMMON: u32 = READERS as u32 - 1;
 
 /// Which slot this process has; a forked child finds its parent's here, and sees that by `owner`.
 #[derive(Default)]
-pub(crate) struct Account {
+pub(crate) struct ReaderSlot {
     owner: AtomicU64,
     slot: AtomicU32,
 }
 
-impl Account {
+impl ReaderSlot {
     /// The calling process's slot, claimed at the first call. With `consumers.lock` held.
     #[inline]
     pub(crate) fn reader<'a>(&self, header: &'a Header) -> &'a Reader {
@@ -70,7 +70,7 @@ fn claim(header: &Header, me: Identity) -> u32 {
 }
 
 /// What `join` can say at this moment.
-pub(crate) enum Outcome {
+pub(crate) enum JoinState {
     /// Every item put was reported done.
     AllDone,
     /// All items are taken, and so many were in the hands of processes that died.
@@ -80,20 +80,20 @@ pub(crate) enum Outcome {
 }
 
 /// Counts what is missing and asks who has it.
-pub(crate) fn outcome(header: &Header) -> Outcome {
+pub(crate) fn join_state(header: &Header) -> JoinState {
     let put = header.put.0.load(SeqCst);
     let taken = header.progress.taken.load(SeqCst);
     let done = header.done.0.load(SeqCst);
     if done == put {
-        return Outcome::AllDone;
+        return JoinState::AllDone;
     }
-    // A take counts in its account before it counts in `taken`, and a report counts in `done`
-    // before it counts in its account. So if `done` is the same before and after the look at the
-    // accounts, an item that is in living hands was seen there.
+    // A take counts in its slot before it counts in `taken`, and a report counts in `done`
+    // before it counts in its slot. So if `done` is the same before and after the look at the
+    // slots, an item that is in living hands was seen there.
     if taken < put || in_living_hands(header) > 0 || header.done.0.load(SeqCst) != done {
-        return Outcome::Waiting;
+        return JoinState::Waiting;
     }
-    Outcome::Lost(put - done)
+    JoinState::Lost(put - done)
 }
 
 fn in_living_hands(header: &Header) -> i64 {

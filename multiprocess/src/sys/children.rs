@@ -5,13 +5,13 @@ use std::{fs, io, mem::MaybeUninit};
 /// A child that has ended, with its exit code as Python counts: -9 for one that was ended by
 /// signal 9. It stays in the process table, so that nobody else gets its number.
 #[derive(Clone, Copy)]
-pub(crate) struct Ended {
+pub(crate) struct EndedChild {
     pub(crate) pid: i32,
     pub(crate) code: i32,
 }
 
 /// Some child that has ended, if one has. An error if there is no child at all.
-pub(crate) fn peek() -> io::Result<Option<Ended>> {
+pub(crate) fn peek() -> io::Result<Option<EndedChild>> {
     wait(libc::P_ALL, 0, libc::WNOHANG | libc::WNOWAIT)
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn reap(pid: i32) {
 }
 
 /// nix's `waitid` does not know the real-time signals.
-fn wait(kind: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<Option<Ended>> {
+fn wait(kind: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<Option<EndedChild>> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = options | libc::WEXITED;
     // SAFETY: the pointer is to memory of the right type that outlives the call.
@@ -39,7 +39,7 @@ fn wait(kind: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<Option
         libc::CLD_EXITED => status,
         _ => -status,
     };
-    Ok((pid != 0).then_some(Ended { pid, code }))
+    Ok((pid != 0).then_some(EndedChild { pid, code }))
 }
 
 /// The numbers of all children, living or not, of a process with one thread.

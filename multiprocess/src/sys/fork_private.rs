@@ -20,13 +20,13 @@ static OPEN: Mutex<BTreeMap<RawFd, u64>> = Mutex::new(BTreeMap::new());
 /// A file for this process alone. In a forked child its descriptor is closed and this value a
 /// harmless leftover: [`get`](Self::get) fails, and dropping it closes nothing.
 #[derive(Debug)]
-pub(crate) struct Private<F: AsRawFd> {
+pub(crate) struct ForkPrivate<F: AsRawFd> {
     file: Option<F>,
     /// Tells this value from a leftover whose descriptor had the same number.
     owner: u64,
 }
 
-impl<F: AsRawFd> Private<F> {
+impl<F: AsRawFd> ForkPrivate<F> {
     pub(crate) fn new(file: F) -> Self {
         static OWNERS: AtomicU64 = AtomicU64::new(0);
         let owner = OWNERS.fetch_add(1, Ordering::Relaxed);
@@ -44,7 +44,7 @@ impl<F: AsRawFd> Private<F> {
     }
 }
 
-impl<F: AsRawFd> Drop for Private<F> {
+impl<F: AsRawFd> Drop for ForkPrivate<F> {
     fn drop(&mut self) {
         // Held while the file closes: nobody may be given the number before it is off the list.
         let mut open = OPEN.lock().unwrap();
@@ -74,7 +74,7 @@ pub(crate) fn close_all() {
 
 /// Closes the descriptors from `first` to `last`, both included.
 fn close_range(first: RawFd, last: RawFd) {
-    // SAFETY: the call takes integers. Closing makes a leftover of each `Private` that owns one of
+    // SAFETY: the call takes integers. Closing makes a leftover of each `ForkPrivate` that owns one of
     // the descriptors, and that checks before it uses it.
     let answer = unsafe { libc::close_range(first as u32, last as u32, 0) };
     debug_assert_eq!(answer, 0, "close_range fails for a reversed range only");

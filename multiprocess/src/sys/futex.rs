@@ -3,14 +3,14 @@
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-/// Sleeps while `word` is `expected`, at most for `patience`. May return early for no reason: a
+/// Sleeps while `word` is `expected`, at most for `timeout`. May return early for no reason: a
 /// signal arrived, or the word had changed before the kernel looked at it.
-pub(crate) fn wait(word: &AtomicU32, expected: u32, patience: Duration) {
-    let timeout = libc::timespec {
-        tv_sec: patience.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: patience.subsec_nanos().into(),
+pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) {
+    let time = libc::timespec {
+        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
     };
-    // SAFETY: `word` and `timeout` outlive the call, which reads both and writes neither; every
+    // SAFETY: `word` and `time` outlive the call, which reads both and writes neither; every
     // error it can report (EAGAIN, EINTR, ETIMEDOUT) is an early return, which is allowed.
     unsafe {
         libc::syscall(
@@ -18,7 +18,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, patience: Duration) {
             word.as_ptr(),
             libc::FUTEX_WAIT,
             expected,
-            &raw const timeout,
+            &raw const time,
         );
     }
 }

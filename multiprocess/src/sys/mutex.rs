@@ -30,7 +30,7 @@ unsafe impl Sync for RobustMutex {}
 
 /// The mutex is held; dropping it unlocks.
 #[must_use]
-pub(crate) struct Held<'a> {
+pub(crate) struct Guard<'a> {
     mutex: &'a RobustMutex,
     /// A pthread mutex is unlocked by the thread that locked it.
     not_send: PhantomData<*const ()>,
@@ -60,7 +60,7 @@ impl RobustMutex {
         &self,
         deadline: Option<Instant>,
         repair: impl FnOnce(),
-    ) -> Option<Held<'_>> {
+    ) -> Option<Guard<'_>> {
         // SAFETY: the mutex was initialised by its creator before it was shared.
         let mut status = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
         if status == libc::EBUSY {
@@ -75,7 +75,7 @@ impl RobustMutex {
             }
             _ => return None,
         }
-        Some(Held {
+        Some(Guard {
             mutex: self,
             not_send: PhantomData,
         })
@@ -109,7 +109,7 @@ impl RobustMutex {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: this thread holds the mutex.
