@@ -47,7 +47,8 @@ impl fmt::Display for Status {
             .map(|queue| queue.name.len())
             .max()
             .unwrap_or(0)
-            .max(5);
+            // Formatting panics on a greater width.
+            .clamp(5, u16::MAX.into());
         write!(f, "{:width$}", "queue")?;
         for head in [
             "length",

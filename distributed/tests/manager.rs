@@ -149,6 +149,34 @@ fn a_wrong_key_an_empty_key_and_an_unknown_queue_are_refused() {
 }
 
 #[test]
+fn a_server_of_any_number_of_connections_serves() -> Result<()> {
+    let builder = Manager::builder().queue("q").max_connections(usize::MAX);
+    let server = builder.serve("127.0.0.1:0", b"abc")?;
+    let queue = Manager::connect(server.address(), b"abc")?.queue("q")?;
+    queue.put(&7)?;
+    assert_eq!(queue.get()?, 7);
+    Ok(())
+}
+
+#[test]
+fn a_taken_port_is_an_error_within_an_async_program_too() {
+    let (server, _client) = server();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+    let again = runtime.block_on(async { Manager::builder().serve(server.address(), b"abc") });
+    assert!(matches!(again, Err(Error::Io { .. })), "{again:?}");
+}
+
+#[test]
+fn the_status_of_a_queue_with_a_long_name_can_be_printed() -> Result<()> {
+    let name = "q".repeat(70_000);
+    let server = Manager::builder()
+        .queue(name.as_str())
+        .serve("127.0.0.1:0", b"abc")?;
+    assert!(server.status().to_string().contains(&name));
+    Ok(())
+}
+
+#[test]
 fn garbage_does_not_hurt_the_server() -> Result<()> {
     let (server, client) = server();
     for garbage in [

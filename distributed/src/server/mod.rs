@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -79,7 +79,7 @@ impl Builder {
     /// The most connections at one time; 10,000 if not said. More are closed at once. A Python
     /// client has one for each thread that uses a queue, and one more for a moment now and then.
     pub fn max_connections(mut self, connections: usize) -> Builder {
-        self.limits.connections = connections;
+        self.limits.connections = connections.min(Semaphore::MAX_PERMITS);
         self
     }
 
@@ -103,13 +103,6 @@ impl Builder {
         if key.is_empty() {
             return Err(Error::EmptyKey);
         }
-        let attempt = || format!("listen on {address}");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Error::io("start the server"))?;
-        let listener = listen(&runtime, &address.to_string()).map_err(Error::io(attempt()))?;
-        let bound = listener.local_addr().map_err(Error::io(attempt()))?;
         let mut queues = queues::Queues::default();
         self.queues
             .into_iter()
@@ -121,23 +114,55 @@ impl Builder {
             queues: Mutex::new(queues),
             stop: watch::Sender::new(false),
         });
-        let theirs = Arc::clone(&shared);
+        let (address, theirs) = (address.to_string(), Arc::clone(&shared));
+        let (started, bound) = mpsc::channel();
+        // The thread makes the runtime and drops it too: a caller that is async may not do so.
         let thread = thread::Builder::new()
             .name("manager".into())
-            .spawn(move || runtime.block_on(accept(listener, theirs)))
+            .spawn(move || run(&address, theirs, &started))
             .map_err(Error::io("start the server's thread"))?;
-        info!(address = %bound, "serving");
+        let address = bound.recv().expect("the thread says how it started")?;
+        info!(%address, "serving");
         Ok(Server {
-            address: bound,
+            address,
             shared,
             thread: Some(thread),
         })
     }
 }
 
-fn listen(runtime: &Runtime, address: &str) -> std::io::Result<TcpListener> {
-    let _guard = runtime.enter();
-    let mut failure = std::io::ErrorKind::AddrNotAvailable.into();
+/// Listens, says through `started` on which address or why not, and serves until it is time to end.
+fn run(address: &str, shared: Arc<Shared>, started: &mpsc::Sender<Result<SocketAddr>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = started.send(Err(Error::io("start the server")(error)));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let listener = listen(address).and_then(|listener| {
+            let bound = listener.local_addr()?;
+            Ok((listener, bound))
+        });
+        match listener {
+            Ok((listener, bound)) => {
+                let _ = started.send(Ok(bound));
+                accept(listener, shared).await;
+            }
+            Err(error) => {
+                let _ = started.send(Err(Error::io(format!("listen on {address}"))(error)));
+            }
+        }
+    });
+}
+
+/// Listens on the first of the addresses that `address` stands for on which it can.
+fn listen(address: &str) -> io::Result<TcpListener> {
+    let mut failure = io::ErrorKind::AddrNotAvailable.into();
     for address in address.to_socket_addrs()? {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
