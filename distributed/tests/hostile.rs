@@ -316,3 +316,24 @@ fn nesting_without_end_is_an_item_and_no_stack_overflow() {
     let error = pickle::from_slice::<IgnoredAny>(&code).expect_err("it has no end");
     assert!(error.to_string().contains("more than"), "{error}");
 }
+
+#[test]
+fn an_item_at_the_end_of_a_long_chain_is_taken_out_in_time() {
+    const LEN: u32 = 300_000;
+    let (server, address) = server();
+    let mut raw = Raw::accepted(&address);
+    // A list of [], [the one before], [the one before], …; and the last of them as another item,
+    // which must take all of the others along.
+    let mut items = b"](]r\0\0\0\0".to_vec();
+    for n in 1..LEN {
+        items.extend(b"]j");
+        items.extend((n - 1).to_le_bytes());
+        items.extend(b"ar");
+        items.extend(n.to_le_bytes());
+    }
+    items.push(b'e');
+    let chain = [&b"]("[..], &items, b"j", &(LEN - 1).to_le_bytes(), b"e"].concat();
+    let reply = raw.call(&request("q", "put_many", &chain));
+    assert!(reply.ends_with(b"Nt."), "{reply:?}");
+    assert_eq!(server.status().queues[0].len, 2);
+}

@@ -6,7 +6,8 @@
 //! message is copied to where it is first needed. Opcodes that have an older form of the same
 //! meaning take it, so that more readers understand them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::opcode::*;
 use super::{Edit, Malformed, Pickle, Span};
@@ -76,6 +77,9 @@ impl Pickle<'_> {
 impl Excerpt<'_, '_> {
     fn run(&mut self, value: Stretch) -> Result<(), Malformed> {
         let mut stack = vec![value];
+        // Where the stretches below the last one stand, so that a long chain of definitions does
+        // not ask each of them at each step.
+        let mut interrupted = BTreeSet::new();
         while let Some(stretch) = stack.last_mut() {
             if self.code.len() > self.limit {
                 return Err(Malformed::at(
@@ -102,6 +106,9 @@ impl Excerpt<'_, '_> {
             stretch.at = plain_end;
             let Some((_, edit_end, edit)) = edit else {
                 let done = stack.pop().expect("it is the last");
+                if let Some(below) = stack.last() {
+                    interrupted.remove(&below.at);
+                }
                 if let Some(memo) = done.memo {
                     let start = self.pickle.memos[memo as usize].start;
                     self.moved.insert(start, (done.end, memo));
@@ -111,9 +118,9 @@ impl Excerpt<'_, '_> {
             if let Edit::Get(memo) = edit
                 && !self.indices.contains_key(&memo)
             {
-                let definition = self.definition(memo, &stack)?;
-                let stretch = stack.last_mut().expect("it is being copied");
+                let definition = self.definition(memo, plain_end, &interrupted)?;
                 stretch.at = edit_end;
+                interrupted.insert(edit_end);
                 stack.push(definition);
                 continue;
             }
@@ -123,7 +130,12 @@ impl Excerpt<'_, '_> {
         Ok(())
     }
 
-    fn definition(&self, memo: u32, stack: &[Stretch]) -> Result<Stretch, Malformed> {
+    fn definition(
+        &self,
+        memo: u32,
+        at: u32,
+        interrupted: &BTreeSet<u32>,
+    ) -> Result<Stretch, Malformed> {
         let entry = &self.pickle.memos[memo as usize];
         let end = match entry.value {
             super::Value::Node(node) => match self.pickle.nodes[node as usize] {
@@ -132,8 +144,9 @@ impl Excerpt<'_, '_> {
             },
             super::Value::At(_) => entry.end,
         };
-        let encloses = |stretch: &Stretch| entry.start <= stretch.at && stretch.at < end;
-        if end == u32::MAX || stack.iter().any(encloses) {
+        let encloses_one =
+            |range: Range<u32>| range.contains(&at) || interrupted.range(range).next().is_some();
+        if end == u32::MAX || encloses_one(entry.start..end) {
             return Err(Malformed::at(
                 entry.start as usize,
                 "an item refers to the list that it came in",
