@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::Shared;
-use super::queues::{Answer, Code, Delivery, Queues, Taker};
-use crate::wire::pickle::{Kind, Span};
+use super::ServerState;
+use super::queues::{Answer, Code, Consumer, Delivery, Queues};
+use crate::wire::pickle::{Span, ValueKind};
 use crate::wire::protocol::{Fault, Request, reply};
 
 /// The methods of a queue, as Python's proxies are told. The last ones are ours: a proxy builds
@@ -89,7 +89,7 @@ impl Shape {
 /// The outcome of a call that failed: `raise` if the method did, else `traceback`.
 type Called = Result<Outcome, Vec<u8>>;
 
-impl Shared {
+impl ServerState {
     /// A request of a connection that carries one request: about the manager itself.
     pub(super) fn manage(&self, body: &[u8]) -> Outcome {
         let request = match Request::read(body) {
@@ -314,7 +314,7 @@ impl Shared {
         let items = items.expect("it is required").value;
         if !matches!(
             request.pickle.kind(items),
-            Kind::List | Kind::Tuple | Kind::Set
+            ValueKind::List | ValueKind::Tuple | ValueKind::Set
         ) {
             return Err(Fault::new("TypeError", "'items' must be a list"));
         }
@@ -406,12 +406,12 @@ fn perform(
             }
         }
         Prepared::Get(most, shape, patience) => {
-            let taker = Taker {
+            let consumer = Consumer {
                 connection,
                 most,
                 explicit: matches!(shape, Shape::Leased(_)),
             };
-            match queues.get(ident, taker, patience != Patience::None)? {
+            match queues.get(ident, consumer, patience != Patience::None)? {
                 Answer::Now(deliveries) => {
                     return Ok(Outcome::Deliver(ident.to_string(), deliveries, shape));
                 }

@@ -17,8 +17,8 @@ use tracing::{info, warn};
 use crate::{Error, QueueOptions, Result, Status};
 
 mod calls;
-mod connection;
 mod queues;
+mod session;
 
 /// How many connections may wait to be accepted: enough for all workers of a cluster that start at
 /// one moment. The kernel has a limit of its own (`net.core.somaxconn`, 4096 by default).
@@ -107,32 +107,32 @@ impl Builder {
         self.queues
             .into_iter()
             .for_each(|options| queues.add(options));
-        let shared = Arc::new(Shared {
+        let state = Arc::new(ServerState {
             key: key.to_vec(),
             factories: self.factories,
             limits: self.limits,
             queues: Mutex::new(queues),
             stop: watch::Sender::new(false),
         });
-        let (address, theirs) = (address.to_string(), Arc::clone(&shared));
+        let (address, served) = (address.to_string(), Arc::clone(&state));
         let (started, bound) = mpsc::channel();
         // The thread makes the runtime and drops it too: a caller that is async may not do so.
         let thread = thread::Builder::new()
             .name("manager".into())
-            .spawn(move || run(&address, theirs, &started))
+            .spawn(move || run(&address, served, &started))
             .map_err(Error::io("start the server's thread"))?;
         let address = bound.recv().expect("the thread says how it started")?;
         info!(%address, "serving");
         Ok(Server {
             address,
-            shared,
+            state,
             thread: Some(thread),
         })
     }
 }
 
 /// Listens, says through `started` on which address or why not, and serves until it is time to end.
-fn run(address: &str, shared: Arc<Shared>, started: &mpsc::Sender<Result<SocketAddr>>) {
+fn run(address: &str, state: Arc<ServerState>, started: &mpsc::Sender<Result<SocketAddr>>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -151,7 +151,7 @@ fn run(address: &str, shared: Arc<Shared>, started: &mpsc::Sender<Result<SocketA
         match listener {
             Ok((listener, bound)) => {
                 let _ = started.send(Ok(bound));
-                accept(listener, shared).await;
+                accept(listener, state).await;
             }
             Err(error) => {
                 let _ = started.send(Err(Error::io(format!("listen on {address}"))(error)));
@@ -199,7 +199,7 @@ fn listen(address: &str) -> io::Result<TcpListener> {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    state: Arc<ServerState>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -211,12 +211,12 @@ impl Server {
 
     /// What is in the queues, and who is there.
     pub fn status(&self) -> Status {
-        self.shared.queues.lock().unwrap().status()
+        self.state.queues.lock().unwrap().status()
     }
 
     /// Another handle that can stop the server, for a thread that waits for a signal.
     pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.shared))
+        Stopper(Arc::clone(&self.state))
     }
 
     /// Waits until the server has ended: because a client called `shutdown`, or by a [`Stopper`].
@@ -234,7 +234,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
-            self.shared.stop.send_replace(true);
+            self.state.stop.send_replace(true);
             let _ = thread.join();
         }
     }
@@ -242,7 +242,7 @@ impl Drop for Server {
 
 /// Stops a [`Server`] that someone else waits for; from [`Server::stopper`].
 #[derive(Clone, Debug)]
-pub struct Stopper(Arc<Shared>);
+pub struct Stopper(Arc<ServerState>);
 
 impl Stopper {
     /// Asks the server to end, and does not wait until it has.
@@ -251,8 +251,8 @@ impl Stopper {
     }
 }
 
-/// What the connections of a server share.
-struct Shared {
+/// What the sessions of a server share.
+struct ServerState {
     key: Vec<u8>,
     factories: BTreeSet<String>,
     limits: Limits,
@@ -261,19 +261,19 @@ struct Shared {
     stop: watch::Sender<bool>,
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for ServerState {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         // The key is nobody's business.
-        f.debug_struct("Shared")
+        f.debug_struct("ServerState")
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
 }
 
 /// Lets clients in, each to a task of its own, until it is time to end.
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let mut stopping = shared.stop.subscribe();
-    let places = Arc::new(Semaphore::new(shared.limits.connections));
+async fn accept(listener: TcpListener, state: Arc<ServerState>) {
+    let mut stopping = state.stop.subscribe();
+    let places = Arc::new(Semaphore::new(state.limits.connections));
     let mut clients = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -293,14 +293,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             warn!(
-                limit = shared.limits.connections,
+                limit = state.limits.connections,
                 "a connection is refused: there are too many"
             );
             continue;
         };
-        let (shared, stopping) = (Arc::clone(&shared), shared.stop.subscribe());
+        let (state, stopping) = (Arc::clone(&state), state.stop.subscribe());
         clients.spawn(async move {
-            connection::serve(stream, shared, stopping).await;
+            session::serve(stream, state, stopping).await;
             drop(place);
         });
     }

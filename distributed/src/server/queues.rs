@@ -17,7 +17,7 @@ const DEAD: &str = ".dead";
 /// The code of an item, see [`Pickle::item`](crate::pickle::Pickle::item).
 pub(super) type Code = Arc<[u8]>;
 
-struct Item {
+struct QueuedItem {
     code: Code,
     /// How often it was handed out.
     deliveries: u32,
@@ -34,7 +34,7 @@ pub(super) struct Delivery {
 
 /// Who asks for items, and on what terms.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taker {
+pub(super) struct Consumer {
     pub(super) connection: u64,
     /// The most items it takes at once.
     pub(super) most: usize,
@@ -44,7 +44,7 @@ pub(super) struct Taker {
 
 struct Getter {
     ticket: u64,
-    taker: Taker,
+    consumer: Consumer,
     send: oneshot::Sender<Vec<Delivery>>,
 }
 
@@ -56,9 +56,9 @@ struct Putter {
 }
 
 /// An item that is out of its queue and may come back.
-struct Lease {
+struct LeaseRecord {
     ident: Arc<str>,
-    item: Item,
+    item: QueuedItem,
     connection: u64,
     explicit: bool,
 }
@@ -70,12 +70,12 @@ pub(super) enum Answer<T> {
 }
 
 #[derive(Default)]
-pub(super) struct Queue {
+pub(super) struct ItemQueue {
     options: QueueOptions,
     /// Made by a call, and gone with its last reference; else it has a name and stays.
     is_made: bool,
     references: u64,
-    items: VecDeque<Item>,
+    items: VecDeque<QueuedItem>,
     unfinished: u64,
     getters: VecDeque<Getter>,
     putters: VecDeque<Putter>,
@@ -85,7 +85,7 @@ pub(super) struct Queue {
     redelivered: u64,
 }
 
-impl Queue {
+impl ItemQueue {
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
@@ -105,7 +105,7 @@ impl Queue {
     fn push(&mut self, items: Vec<Code>) {
         self.unfinished += items.len() as u64;
         self.put += items.len() as u64;
-        let fresh = |code| Item {
+        let fresh = |code| QueuedItem {
             code,
             deliveries: 0,
         };
@@ -133,8 +133,8 @@ impl Queue {
 /// All queues of a server.
 #[derive(Default)]
 pub(super) struct Queues {
-    queues: BTreeMap<Arc<str>, Queue>,
-    leases: BTreeMap<u64, Lease>,
+    queues: BTreeMap<Arc<str>, ItemQueue>,
+    leases: BTreeMap<u64, LeaseRecord>,
     /// The leases of each connection that has some.
     held: BTreeMap<u64, Vec<u64>>,
     /// The last number given to a waiter, a lease or a connection.
@@ -157,15 +157,15 @@ impl Queues {
 
     /// Adds a queue that lives as long as it is referred to.
     pub(super) fn make(&mut self, ident: &str, options: QueueOptions) {
-        let queue = Queue {
+        let queue = ItemQueue {
             options,
             is_made: true,
-            ..Queue::default()
+            ..ItemQueue::default()
         };
         self.queues.insert(ident.into(), queue);
     }
 
-    pub(super) fn queue(&mut self, ident: &str) -> Result<&mut Queue, Fault> {
+    pub(super) fn queue(&mut self, ident: &str) -> Result<&mut ItemQueue, Fault> {
         if !self.queues.contains_key(ident)
             && let Some(of) = ident.strip_suffix(DEAD)
             && self.queues.get(of).is_some_and(|queue| !queue.is_made)
@@ -212,7 +212,7 @@ impl Queues {
 
     /// Python's text: an object and its references on one line, what it is on the next.
     pub(super) fn debug_info(&self) -> String {
-        let line = |(ident, queue): (&Arc<str>, &Queue)| {
+        let line = |(ident, queue): (&Arc<str>, &ItemQueue)| {
             let (references, len) = (queue.references, queue.len());
             format!("  {ident}:       refcount={references}\n    <queue of {len} items>")
         };
@@ -255,14 +255,14 @@ impl Queues {
     pub(super) fn get(
         &mut self,
         ident: &str,
-        taker: Taker,
+        consumer: Consumer,
         may_wait: bool,
     ) -> Result<Answer<Vec<Delivery>>, Fault> {
-        self.progress(taker.connection);
+        self.progress(consumer.connection);
         let ticket = self.number();
         let queue = self.queue(ident)?;
         if queue.getters.is_empty() && !queue.items.is_empty() {
-            let taken = self.hand_out(ident, taker);
+            let taken = self.hand_out(ident, consumer);
             self.serve(ident);
             return Ok(Answer::Now(taken));
         }
@@ -272,7 +272,7 @@ impl Queues {
         let (send, receive) = oneshot::channel();
         queue.getters.push_back(Getter {
             ticket,
-            taker,
+            consumer,
             send,
         });
         Ok(Answer::Later(ticket, receive))
@@ -300,7 +300,7 @@ impl Queues {
             return true;
         };
         let waiters =
-            |queue: &Queue| queue.getters.len() + queue.putters.len() + queue.joiners.len();
+            |queue: &ItemQueue| queue.getters.len() + queue.putters.len() + queue.joiners.len();
         let before = waiters(queue);
         queue.getters.retain(|getter| getter.ticket != ticket);
         queue.putters.retain(|putter| putter.ticket != ticket);
@@ -324,7 +324,7 @@ impl Queues {
             }
             if let Some(queue) = self.queues.get_mut(ident) {
                 queue.delivered -= 1;
-                queue.items.push_front(Item {
+                queue.items.push_front(QueuedItem {
                     code,
                     deliveries: deliveries - 1,
                 });
@@ -341,7 +341,7 @@ impl Queues {
 
     /// Ends a lease because the item is not done. False when it was over already.
     pub(super) fn release(&mut self, lease: u64) -> bool {
-        let Some(Lease { ident, item, .. }) = self.end_lease(lease) else {
+        let Some(LeaseRecord { ident, item, .. }) = self.end_lease(lease) else {
             return false;
         };
         let Some(queue) = self.queues.get_mut(&ident) else {
@@ -388,7 +388,7 @@ impl Queues {
         };
         let leases = &mut self.leases;
         held.retain(|lease| match leases.get(lease) {
-            Some(Lease { explicit: true, .. }) => true,
+            Some(LeaseRecord { explicit: true, .. }) => true,
             _ => {
                 leases.remove(lease);
                 false
@@ -399,7 +399,7 @@ impl Queues {
         }
     }
 
-    fn end_lease(&mut self, lease: u64) -> Option<Lease> {
+    fn end_lease(&mut self, lease: u64) -> Option<LeaseRecord> {
         let ended = self.leases.remove(&lease)?;
         if let Some(held) = self.held.get_mut(&ended.connection) {
             held.retain(|other| *other != lease);
@@ -408,7 +408,7 @@ impl Queues {
     }
 
     /// Hands out what there is, up to what is asked for.
-    fn hand_out(&mut self, ident: &str, taker: Taker) -> Vec<Delivery> {
+    fn hand_out(&mut self, ident: &str, consumer: Consumer) -> Vec<Delivery> {
         let Some((ident, queue)) = self
             .queues
             .get_key_value(ident)
@@ -417,8 +417,8 @@ impl Queues {
         else {
             return Vec::new();
         };
-        let count = taker.most.min(queue.items.len());
-        let leased = taker.explicit || queue.options.redeliver;
+        let count = consumer.most.min(queue.items.len());
+        let leased = consumer.explicit || queue.options.redeliver;
         let mut handed = Vec::with_capacity(count);
         for mut item in queue.items.drain(..count) {
             item.deliveries += 1;
@@ -427,14 +427,14 @@ impl Queues {
             let lease = leased.then(|| {
                 self.last += 1;
                 self.held
-                    .entry(taker.connection)
+                    .entry(consumer.connection)
                     .or_default()
                     .push(self.last);
-                let lease = Lease {
+                let lease = LeaseRecord {
                     ident: Arc::clone(&ident),
                     item,
-                    connection: taker.connection,
-                    explicit: taker.explicit,
+                    connection: consumer.connection,
+                    explicit: consumer.explicit,
                 };
                 self.leases.insert(self.last, lease);
                 self.last
@@ -453,7 +453,7 @@ impl Queues {
         while let Some(queue) = self.queues.get_mut(ident) {
             let has_items = !queue.items.is_empty();
             if let Some(getter) = queue.getters.pop_front_if(|_| has_items) {
-                let handed = self.hand_out(ident, getter.taker);
+                let handed = self.hand_out(ident, getter.consumer);
                 if let Err(handed) = getter.send.send(handed) {
                     self.take_back(ident, handed);
                 }
@@ -473,7 +473,7 @@ impl Queues {
     }
 
     pub(super) fn status(&self) -> Status {
-        let of = |(ident, queue): (&Arc<str>, &Queue)| QueueStatus {
+        let of = |(ident, queue): (&Arc<str>, &ItemQueue)| QueueStatus {
             name: ident.to_string(),
             len: queue.len() as u64,
             maxsize: queue.options.maxsize as u64,

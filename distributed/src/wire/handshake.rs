@@ -66,7 +66,7 @@ pub enum Digest {
 /// ```
 pub struct Handshake {
     key: Vec<u8>,
-    state: State,
+    state: HandshakeState,
     /// What our challenge was, after its label.
     ours: Vec<u8>,
     /// How a bare challenge is answered.
@@ -75,7 +75,7 @@ pub struct Handshake {
 }
 
 #[derive(Clone, Copy)]
-enum State {
+enum HandshakeState {
     /// We sent a challenge and wait for the proof; the side that spoke first is challenged next.
     Proof {
         then_challenged: bool,
@@ -95,7 +95,8 @@ impl Handshake {
     /// The server's side, and the first frame, which it sends.
     pub fn accept(key: &[u8]) -> (Handshake, Vec<u8>) {
         let then_challenged = true;
-        let mut handshake = Handshake::new(key, Digest::Md5, State::Proof { then_challenged });
+        let mut handshake =
+            Handshake::new(key, Digest::Md5, HandshakeState::Proof { then_challenged });
         let challenge = handshake.challenge();
         (handshake, challenge)
     }
@@ -106,10 +107,10 @@ impl Handshake {
     /// wants: when the first is refused, connect again and try the other.
     pub fn connect(key: &[u8], bare: Digest) -> Handshake {
         let then_challenge = true;
-        Handshake::new(key, bare, State::Challenge { then_challenge })
+        Handshake::new(key, bare, HandshakeState::Challenge { then_challenge })
     }
 
-    fn new(key: &[u8], bare: Digest, state: State) -> Handshake {
+    fn new(key: &[u8], bare: Digest, state: HandshakeState) -> Handshake {
         Handshake {
             key: key.to_vec(),
             state,
@@ -129,15 +130,15 @@ impl Handshake {
         if frame.len() > FRAME_MAX {
             return Step::Garbage;
         }
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Proof { then_challenged } => self.check(frame, then_challenged),
-            State::Challenge { then_challenge } => match frame.strip_prefix(CHALLENGE) {
+        match std::mem::replace(&mut self.state, HandshakeState::Over) {
+            HandshakeState::Proof { then_challenged } => self.check(frame, then_challenged),
+            HandshakeState::Challenge { then_challenge } => match frame.strip_prefix(CHALLENGE) {
                 Some(message) => self.answer(message, then_challenge),
                 None => Step::Garbage,
             },
-            State::Verdict { then_challenge } => match frame {
+            HandshakeState::Verdict { then_challenge } => match frame {
                 WELCOME if then_challenge => {
-                    self.state = State::Proof {
+                    self.state = HandshakeState::Proof {
                         then_challenged: false,
                     };
                     Step::Send(self.challenge())
@@ -146,7 +147,7 @@ impl Handshake {
                 FAILURE => Step::Refused(None),
                 _ => Step::Garbage,
             },
-            State::Over => Step::Garbage,
+            HandshakeState::Over => Step::Garbage,
         }
     }
 
@@ -166,7 +167,7 @@ impl Handshake {
             (None, 16..) => bare(self.bare)(&self.key, message, None).proof,
             (None, _) => return Step::Garbage,
         };
-        self.state = State::Verdict { then_challenge };
+        self.state = HandshakeState::Verdict { then_challenge };
         Step::Send(proof)
     }
 
@@ -188,7 +189,7 @@ impl Handshake {
         }
         match then_challenged {
             true => {
-                self.state = State::Challenge {
+                self.state = HandshakeState::Challenge {
                     then_challenge: false,
                 };
                 Step::Send(WELCOME.to_vec())

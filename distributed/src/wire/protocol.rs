@@ -3,7 +3,7 @@
 //! A request is `(ident, method, args, kwargs)`, a reply `(kind, value)`.
 
 use super::frame;
-use super::pickle::{Encoder, Kind, Malformed, Pickle, Scalar, Span, Value};
+use super::pickle::{Encoder, Malformed, Pickle, Scalar, Span, Value, ValueKind};
 
 /// A request, read in place.
 pub(crate) struct Request<'a> {
@@ -20,13 +20,13 @@ impl<'a> Request<'a> {
         let pickle = Pickle::read(body)?;
         let malformed = || Fault::new("TypeError", "a request is (ident, method, args, kwargs)");
         let parts: Vec<Span> = pickle.inside(pickle.root()).collect();
-        let (Kind::Tuple, [ident, method, args, kwargs]) =
+        let (ValueKind::Tuple, [ident, method, args, kwargs]) =
             (pickle.kind(pickle.root()), parts.as_slice())
         else {
             return Err(malformed());
         };
-        let is_dict = pickle.kind(kwargs.value) == Kind::Dict;
-        if pickle.kind(args.value) != Kind::Tuple || !is_dict {
+        let is_dict = pickle.kind(kwargs.value) == ValueKind::Dict;
+        if pickle.kind(args.value) != ValueKind::Tuple || !is_dict {
             return Err(malformed());
         }
         let method = pickle.text(method.value).ok_or_else(malformed)?;
@@ -99,7 +99,7 @@ impl<'a> Request<'a> {
             }
             Some(Scalar::Global(..)) => true,
             None => {
-                self.pickle.kind(value) == Kind::Object
+                self.pickle.kind(value) == ValueKind::Object
                     || self.pickle.inside(value).next().is_some()
             }
         }

@@ -8,7 +8,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use crate::wire::frame::{self, Head};
 use crate::wire::handshake::{Digest, FRAME_MAX, Handshake, Step};
-use crate::wire::pickle::{Encoder, Kind, Pickle, Span, Value};
+use crate::wire::pickle::{Encoder, Pickle, Span, Value, ValueKind};
 use crate::{Error, Result};
 
 /// How a connection is made.
@@ -234,7 +234,7 @@ fn raised(reply: &Pickle, value: Value) -> Error {
     let first = reply
         .inside(arguments)
         .next()
-        .filter(|_| reply.kind(arguments) == Kind::Tuple);
+        .filter(|_| reply.kind(arguments) == ValueKind::Tuple);
     Error::Remote {
         class: class.to_string(),
         text: first

@@ -4,7 +4,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::{Error, Kind, Pickle, Scalar, Span, Value};
+use super::{Error, Pickle, Scalar, Span, Value, ValueKind};
 
 /// How deep values may lie in each other, as Rust values do so by recursion.
 const DEPTH_MAX: usize = 128;
@@ -170,9 +170,9 @@ impl<'a> de::Deserializer<'a> for Deserializer<'_, 'a> {
             return self.scalar(scalar, visitor);
         }
         match self.pickle.kind(self.value) {
-            Kind::Dict => visitor.visit_map(self.values()?),
-            Kind::Object => self.object(visitor),
-            Kind::Global => {
+            ValueKind::Dict => visitor.visit_map(self.values()?),
+            ValueKind::Object => self.object(visitor),
+            ValueKind::Global => {
                 let (module, name) = self.pickle.global(self.value).unwrap_or_default();
                 Err(no_counterpart("the name", module, name))
             }
@@ -182,7 +182,7 @@ impl<'a> de::Deserializer<'a> for Deserializer<'_, 'a> {
 
     fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.pickle.kind(self.value) {
-            Kind::None => visitor.visit_none(),
+            ValueKind::None => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -215,7 +215,7 @@ impl<'a> de::Deserializer<'a> for Deserializer<'_, 'a> {
         if let Some(name) = self.pickle.text(self.value) {
             return visitor.visit_enum(StrDeserializer::new(name));
         }
-        if self.pickle.kind(self.value) != Kind::Dict {
+        if self.pickle.kind(self.value) != ValueKind::Dict {
             return self.deserialize_any(visitor);
         }
         visitor.visit_enum(de::value::MapAccessDeserializer::new(self.values()?))

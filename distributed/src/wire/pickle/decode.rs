@@ -4,7 +4,7 @@
 //! table, so nesting costs no stack and a value that contains itself is no cycle of owners.
 
 use super::opcode::*;
-use super::{Edit, Group, Kind, Malformed, Memo, Node, Pickle, Span, Value};
+use super::{Compound, Edit, Group, Malformed, Memo, Pickle, Span, Value, ValueKind};
 
 /// The most opcodes of one message. It bounds what a message can cost in memory, whatever it says.
 const OPS_MAX: usize = 8 << 20;
@@ -17,15 +17,15 @@ impl<'a> Pickle<'a> {
         if u32::try_from(bytes.len()).is_err() {
             return Err(Malformed::at(0, "it is over 4 GiB"));
         }
-        let mut machine = Machine::new(bytes);
+        let mut unpickler = Unpickler::new(bytes);
         let mut at = 0;
         for _ in 0..OPS_MAX {
             let op = Op::read(bytes, at)?;
-            machine.at = at as u32;
+            unpickler.at = at as u32;
             if op.code == STOP {
-                return machine.stop(op.end);
+                return unpickler.stop(op.end);
             }
-            machine.step(&op)?;
+            unpickler.step(&op)?;
             at = op.end;
         }
         Err(Malformed::at(
@@ -36,7 +36,7 @@ impl<'a> Pickle<'a> {
 }
 
 #[derive(Clone, Copy)]
-struct Slot {
+struct StackEntry {
     value: Value,
     start: u32,
 }
@@ -46,9 +46,9 @@ struct Mark {
     start: u32,
 }
 
-struct Machine<'a> {
+struct Unpickler<'a> {
     pickle: Pickle<'a>,
-    stack: Vec<Slot>,
+    stack: Vec<StackEntry>,
     marks: Vec<Mark>,
     /// By memo index, the entry of `pickle.memos`.
     memo: Vec<Option<u32>>,
@@ -59,15 +59,15 @@ struct Machine<'a> {
     at: u32,
 }
 
-impl<'a> Machine<'a> {
-    fn new(bytes: &'a [u8]) -> Machine<'a> {
-        Machine {
+impl<'a> Unpickler<'a> {
+    fn new(bytes: &'a [u8]) -> Unpickler<'a> {
+        Unpickler {
             pickle: Pickle {
                 bytes,
                 root: Value::At(0),
                 protocol: 0,
                 drops: false,
-                nodes: Vec::new(),
+                compounds: Vec::new(),
                 groups: Vec::new(),
                 spans: Vec::new(),
                 memos: Vec::new(),
@@ -118,32 +118,32 @@ impl<'a> Machine<'a> {
             PROTO | FRAME | BINPUT | LONG_BINPUT | MEMOIZE | BINGET | LONG_BINGET => {
                 self.bookkeeping(op)?;
             }
-            EMPTY_LIST => self.create(Kind::List, self.at),
-            EMPTY_DICT => self.create(Kind::Dict, self.at),
+            EMPTY_LIST => self.create(ValueKind::List, self.at),
+            EMPTY_DICT => self.create(ValueKind::Dict, self.at),
             EMPTY_SET => {
                 self.needs(op);
-                self.create(Kind::Set, self.at);
+                self.create(ValueKind::Set, self.at);
             }
-            TUPLE1 => self.collect(Kind::Tuple, 1)?,
-            TUPLE2 => self.collect(Kind::Tuple, 2)?,
-            TUPLE3 => self.collect(Kind::Tuple, 3)?,
-            TUPLE => self.collect_marked(Kind::Tuple)?,
-            LIST => self.collect_marked(Kind::List)?,
-            DICT => self.collect_marked(Kind::Dict)?,
+            TUPLE1 => self.collect(ValueKind::Tuple, 1)?,
+            TUPLE2 => self.collect(ValueKind::Tuple, 2)?,
+            TUPLE3 => self.collect(ValueKind::Tuple, 3)?,
+            TUPLE => self.collect_marked(ValueKind::Tuple)?,
+            LIST => self.collect_marked(ValueKind::List)?,
+            DICT => self.collect_marked(ValueKind::Dict)?,
             FROZENSET => {
                 self.needs(op);
-                self.collect_marked(Kind::FrozenSet)?;
+                self.collect_marked(ValueKind::FrozenSet)?;
             }
-            OBJ => self.collect_marked(Kind::Object)?,
+            OBJ => self.collect_marked(ValueKind::Object)?,
             STACK_GLOBAL | REDUCE | NEWOBJ | NEWOBJ_EX => self.construct(op)?,
-            APPEND => self.add(1, Kind::List)?,
-            SETITEM => self.add(2, Kind::Dict)?,
-            BUILD => self.add(1, Kind::Object)?,
-            APPENDS => self.add_marked(Kind::List)?,
-            SETITEMS => self.add_marked(Kind::Dict)?,
+            APPEND => self.add(1, ValueKind::List)?,
+            SETITEM => self.add(2, ValueKind::Dict)?,
+            BUILD => self.add(1, ValueKind::Object)?,
+            APPENDS => self.add_marked(ValueKind::List)?,
+            SETITEMS => self.add_marked(ValueKind::Dict)?,
             ADDITEMS => {
                 self.needs(op);
-                self.add_marked(Kind::Set)?;
+                self.add_marked(ValueKind::Set)?;
             }
             _ => return self.wrong("an opcode that protocols 2 to 5 do not use"),
         }
@@ -245,7 +245,7 @@ impl<'a> Machine<'a> {
 
     fn push(&mut self, value: Value, start: u32) {
         let start = self.begin(start);
-        self.stack.push(Slot { value, start });
+        self.stack.push(StackEntry { value, start });
     }
 
     /// Where the values above the last mark begin: none below it can be had.
@@ -253,14 +253,14 @@ impl<'a> Machine<'a> {
         self.marks.last().map_or(0, |mark| mark.height)
     }
 
-    fn top(&self) -> Result<&Slot, Malformed> {
+    fn top(&self) -> Result<&StackEntry, Malformed> {
         match self.stack.last() {
             Some(top) if self.stack.len() > self.floor() => Ok(top),
             _ => self.wrong("nothing is on the stack"),
         }
     }
 
-    fn pop(&mut self) -> Result<Slot, Malformed> {
+    fn pop(&mut self) -> Result<StackEntry, Malformed> {
         let top = *self.top()?;
         self.stack.pop();
         Ok(top)
@@ -283,10 +283,10 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn create(&mut self, kind: Kind, start: u32) {
-        let node = self.pickle.nodes.len() as u32;
+    fn create(&mut self, kind: ValueKind, start: u32) {
+        let compound = self.pickle.compounds.len() as u32;
         let start = self.begin(start);
-        self.pickle.nodes.push(Node {
+        self.pickle.compounds.push(Compound {
             kind,
             hashes: false,
             start,
@@ -294,38 +294,38 @@ impl<'a> Machine<'a> {
             first: u32::MAX,
             last: u32::MAX,
         });
-        self.stack.push(Slot {
-            value: Value::Node(node),
+        self.stack.push(StackEntry {
+            value: Value::Compound(compound),
             start,
         });
     }
 
     /// Makes a container of the values from `from` up, whose code began at `start`.
-    fn build(&mut self, kind: Kind, from: usize, start: u32) -> Result<(), Malformed> {
+    fn build(&mut self, kind: ValueKind, from: usize, start: u32) -> Result<(), Malformed> {
         self.check(kind, from)?;
         let hashes = match kind {
-            Kind::Tuple => self.stack[from..]
+            ValueKind::Tuple => self.stack[from..]
                 .iter()
-                .all(|slot| self.pickle.hashes(slot.value)),
-            _ => !matches!(kind, Kind::List | Kind::Dict),
+                .all(|stacked| self.pickle.hashes(stacked.value)),
+            _ => !matches!(kind, ValueKind::List | ValueKind::Dict),
         };
         let group = self.group(from);
         self.stack.truncate(from);
         self.create(kind, start);
-        let node = self.pickle.nodes.last_mut().expect("it was pushed");
-        node.hashes = hashes;
-        (node.first, node.last) = (group, group);
+        let compound = self.pickle.compounds.last_mut().expect("it was pushed");
+        compound.hashes = hashes;
+        (compound.first, compound.last) = (group, group);
         Ok(())
     }
 
-    fn collect(&mut self, kind: Kind, count: usize) -> Result<(), Malformed> {
+    fn collect(&mut self, kind: ValueKind, count: usize) -> Result<(), Malformed> {
         let from = self.topmost(count)?;
         self.build(kind, from, self.stack[from].start)
     }
 
-    fn collect_marked(&mut self, kind: Kind) -> Result<(), Malformed> {
+    fn collect_marked(&mut self, kind: ValueKind) -> Result<(), Malformed> {
         let mark = self.pop_mark()?;
-        if kind == Kind::Object && !self.has_callable(mark.height) {
+        if kind == ValueKind::Object && !self.has_callable(mark.height) {
             return self.wrong("an instance of nothing that could be a class");
         }
         self.build(kind, mark.height, mark.start)
@@ -339,81 +339,88 @@ impl<'a> Machine<'a> {
     }
 
     fn has_callable(&self, at: usize) -> bool {
-        let slot = self.stack.get(at);
-        slot.is_some_and(|slot| matches!(self.kind(slot.value), Kind::Global | Kind::Object))
+        self.stack.get(at).is_some_and(|callable| {
+            matches!(
+                self.kind(callable.value),
+                ValueKind::Global | ValueKind::Object
+            )
+        })
     }
 
     fn construct(&mut self, op: &Op<'a>) -> Result<(), Malformed> {
         self.needs(op);
         let count = if op.code == NEWOBJ_EX { 3 } else { 2 };
         let from = self.topmost(count)?;
-        let kinds: Vec<Kind> = self.stack[from..]
+        let kinds: Vec<ValueKind> = self.stack[from..]
             .iter()
-            .map(|slot| self.kind(slot.value))
+            .map(|stacked| self.kind(stacked.value))
             .collect();
         let (kind, fits) = match op.code {
-            STACK_GLOBAL => (Kind::Global, kinds == [Kind::Str, Kind::Str]),
-            NEWOBJ_EX => (Kind::Object, kinds[1..] == [Kind::Tuple, Kind::Dict]),
-            _ => (Kind::Object, kinds[1] == Kind::Tuple),
+            STACK_GLOBAL => (ValueKind::Global, kinds == [ValueKind::Str, ValueKind::Str]),
+            NEWOBJ_EX => (
+                ValueKind::Object,
+                kinds[1..] == [ValueKind::Tuple, ValueKind::Dict],
+            ),
+            _ => (ValueKind::Object, kinds[1] == ValueKind::Tuple),
         };
-        if !fits || (kind == Kind::Object && !self.has_callable(from)) {
+        if !fits || (kind == ValueKind::Object && !self.has_callable(from)) {
             return self.wrong("an instance of nothing that could be a class");
         }
         self.build(kind, from, self.stack[from].start)
     }
 
-    fn add(&mut self, count: usize, to: Kind) -> Result<(), Malformed> {
+    fn add(&mut self, count: usize, to: ValueKind) -> Result<(), Malformed> {
         let from = self.topmost(count)?;
         self.extend(from, to)
     }
 
-    fn add_marked(&mut self, to: Kind) -> Result<(), Malformed> {
+    fn add_marked(&mut self, to: ValueKind) -> Result<(), Malformed> {
         let mark = self.pop_mark()?;
         self.extend(mark.height, to)
     }
 
     /// Adds the values from `from` up to the container below them.
-    fn extend(&mut self, from: usize, to: Kind) -> Result<(), Malformed> {
+    fn extend(&mut self, from: usize, to: ValueKind) -> Result<(), Malformed> {
         self.check(to, from)?;
         let Some(below) = from.checked_sub(1).filter(|below| *below >= self.floor()) else {
             return self.wrong("no container is on the stack");
         };
-        let Slot { value, start } = self.stack[below];
-        let Value::Node(node) = value else {
+        let StackEntry { value, start } = self.stack[below];
+        let Value::Compound(compound) = value else {
             return self.wrong("what takes no values is given some");
         };
-        let kind = self.pickle.nodes[node as usize].kind;
+        let kind = self.pickle.compounds[compound as usize].kind;
         // An instance may have append and the like, which only its reader can know.
-        if kind != to && kind != Kind::Object {
+        if kind != to && kind != ValueKind::Object {
             return self.wrong("what takes no values is given some");
         }
         let group = self.group(from);
         self.stack.truncate(from);
-        let node = &mut self.pickle.nodes[node as usize];
-        match node.last {
-            u32::MAX => node.first = group,
+        let compound = &mut self.pickle.compounds[compound as usize];
+        match compound.last {
+            u32::MAX => compound.first = group,
             last => self.pickle.groups[last as usize].next = group,
         }
-        node.last = group;
+        compound.last = group;
         // Changed through a later mention, its own code no longer tells all of it.
-        let in_place = node.start == start && node.end != u32::MAX;
-        node.end = if in_place { self.at + 1 } else { u32::MAX };
+        let in_place = compound.start == start && compound.end != u32::MAX;
+        compound.end = if in_place { self.at + 1 } else { u32::MAX };
         Ok(())
     }
 
     /// What dict and set refuse, their reader would refuse too.
-    fn check(&self, to: Kind, from: usize) -> Result<(), Malformed> {
+    fn check(&self, to: ValueKind, from: usize) -> Result<(), Malformed> {
         let values = &self.stack[from..];
-        if to == Kind::Dict && values.len() % 2 == 1 {
+        if to == ValueKind::Dict && values.len() % 2 == 1 {
             return self.wrong("a key without a value");
         }
         let step = match to {
-            Kind::Dict => 2,
-            Kind::Set | Kind::FrozenSet => 1,
+            ValueKind::Dict => 2,
+            ValueKind::Set | ValueKind::FrozenSet => 1,
             _ => return Ok(()),
         };
         let mut keys = values.iter().step_by(step);
-        match keys.all(|slot| self.pickle.hashes(slot.value)) {
+        match keys.all(|stacked| self.pickle.hashes(stacked.value)) {
             true => Ok(()),
             false => self.wrong("a key that cannot be hashed"),
         }
@@ -423,7 +430,7 @@ impl<'a> Machine<'a> {
         let first = self.pickle.spans.len() as u32;
         for at in from..self.stack.len() {
             let end = self.stack.get(at + 1).map_or(self.at, |next| next.start);
-            let Slot { value, start } = self.stack[at];
+            let StackEntry { value, start } = self.stack[at];
             self.pickle.spans.push(Span { value, start, end });
         }
         self.pickle.groups.push(Group {
@@ -434,7 +441,7 @@ impl<'a> Machine<'a> {
         (self.pickle.groups.len() - 1) as u32
     }
 
-    fn kind(&self, value: Value) -> Kind {
+    fn kind(&self, value: Value) -> ValueKind {
         self.pickle.kind(value)
     }
 }

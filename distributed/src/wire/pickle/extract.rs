@@ -138,8 +138,8 @@ impl Excerpt<'_, '_> {
     ) -> Result<Stretch, Malformed> {
         let entry = &self.pickle.memos[memo as usize];
         let end = match entry.value {
-            super::Value::Node(node) => match self.pickle.nodes[node as usize] {
-                super::Node { start, end, .. } if start == entry.start => end.max(entry.end),
+            super::Value::Compound(compound) => match self.pickle.compounds[compound as usize] {
+                super::Compound { start, end, .. } if start == entry.start => end.max(entry.end),
                 _ => entry.end,
             },
             super::Value::At(_) => entry.end,

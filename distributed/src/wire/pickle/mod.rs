@@ -96,7 +96,7 @@ pub(crate) struct Pickle<'a> {
     protocol: u8,
     /// Whether it makes values only to throw them away.
     drops: bool,
-    nodes: Vec<Node>,
+    compounds: Vec<Compound>,
     groups: Vec<Group>,
     spans: Vec<Span>,
     memos: Vec<Memo>,
@@ -104,11 +104,11 @@ pub(crate) struct Pickle<'a> {
     edits: Vec<(u32, u32, Edit)>,
 }
 
-/// A value: read where it stands in the bytes, or an entry of the table of nodes.
+/// A value: read where it stands in the bytes, or an entry of the table of compounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     At(u32),
-    Node(u32),
+    Compound(u32),
 }
 
 /// A value inside another, and the code that makes it.
@@ -120,7 +120,7 @@ pub(crate) struct Span {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueKind {
     None,
     Bool,
     Number,
@@ -140,8 +140,8 @@ pub(crate) enum Kind {
 }
 
 /// A container, an instance or a name.
-struct Node {
-    kind: Kind,
+struct Compound {
+    kind: ValueKind,
     hashes: bool,
     start: u32,
     /// After its last change; `u32::MAX` when that cannot be told from its code.
@@ -151,7 +151,7 @@ struct Node {
     last: u32,
 }
 
-/// Values that one opcode added to a node.
+/// Values that one opcode added to a compound.
 struct Group {
     first: u32,
     len: u32,
@@ -198,29 +198,29 @@ impl<'a> Pickle<'a> {
         self.root
     }
 
-    pub(crate) fn kind(&self, value: Value) -> Kind {
+    pub(crate) fn kind(&self, value: Value) -> ValueKind {
         let at = match value {
-            Value::Node(node) => return self.nodes[node as usize].kind,
+            Value::Compound(compound) => return self.compounds[compound as usize].kind,
             Value::At(at) => at,
         };
         match self.bytes[at as usize] {
-            NONE => Kind::None,
-            NEWTRUE | NEWFALSE => Kind::Bool,
-            SHORT_BINUNICODE | BINUNICODE | BINUNICODE8 => Kind::Str,
-            SHORT_BINSTRING | BINSTRING => Kind::ByteStr,
-            SHORT_BINBYTES | BINBYTES | BINBYTES8 => Kind::Bytes,
-            BYTEARRAY8 => Kind::ByteArray,
-            EMPTY_TUPLE => Kind::Tuple,
-            GLOBAL | EXT1 | EXT2 | EXT4 => Kind::Global,
-            _ => Kind::Number,
+            NONE => ValueKind::None,
+            NEWTRUE | NEWFALSE => ValueKind::Bool,
+            SHORT_BINUNICODE | BINUNICODE | BINUNICODE8 => ValueKind::Str,
+            SHORT_BINSTRING | BINSTRING => ValueKind::ByteStr,
+            SHORT_BINBYTES | BINBYTES | BINBYTES8 => ValueKind::Bytes,
+            BYTEARRAY8 => ValueKind::ByteArray,
+            EMPTY_TUPLE => ValueKind::Tuple,
+            GLOBAL | EXT1 | EXT2 | EXT4 => ValueKind::Global,
+            _ => ValueKind::Number,
         }
     }
 
     /// Whether a dict takes it as a key, as far as can be told.
     fn hashes(&self, value: Value) -> bool {
         match value {
-            Value::Node(node) => self.nodes[node as usize].hashes,
-            Value::At(_) => self.kind(value) != Kind::ByteArray,
+            Value::Compound(compound) => self.compounds[compound as usize].hashes,
+            Value::At(_) => self.kind(value) != ValueKind::ByteArray,
         }
     }
 
@@ -253,7 +253,7 @@ impl<'a> Pickle<'a> {
     /// The values in a container; for an instance, its callable, arguments and what was added.
     pub(crate) fn inside(&self, value: Value) -> impl Iterator<Item = Span> + Clone + '_ {
         let first = match value {
-            Value::Node(node) => self.nodes[node as usize].first,
+            Value::Compound(compound) => self.compounds[compound as usize].first,
             Value::At(_) => u32::MAX,
         };
         let group = |group: u32| self.groups.get(group as usize);
@@ -278,7 +278,7 @@ impl<'a> Pickle<'a> {
         if let Some(Scalar::Global(module, name)) = self.scalar(value) {
             return Some((module, name));
         }
-        if self.kind(value) != Kind::Global {
+        if self.kind(value) != ValueKind::Global {
             return None;
         }
         let mut parts = self.inside(value).map(|span| self.text(span.value));
@@ -287,7 +287,7 @@ impl<'a> Pickle<'a> {
 
     /// The class of an instance, and the tuple of its arguments.
     pub(crate) fn instance(&self, value: Value) -> Option<((&'a str, &'a str), Value)> {
-        if self.kind(value) != Kind::Object {
+        if self.kind(value) != ValueKind::Object {
             return None;
         }
         let mut parts = self.inside(value);

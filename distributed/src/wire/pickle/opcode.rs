@@ -88,7 +88,7 @@ pub(super) struct Op<'a> {
 impl<'a> Op<'a> {
     /// The opcode at `at`, with its argument checked for itself.
     pub(super) fn read(bytes: &'a [u8], at: usize) -> Result<Op<'a>, Malformed> {
-        let mut rest = Rest { bytes, at };
+        let mut rest = Cursor { bytes, at };
         let [code] = rest.array::<1>()?;
         let arg = match code {
             MARK | STOP | POP | POP_MARK | NONE | NEWTRUE | NEWFALSE | EMPTY_TUPLE | TUPLE
@@ -196,12 +196,12 @@ impl<'a> Op<'a> {
 }
 
 /// A cursor that cannot leave the bytes.
-struct Rest<'a> {
+struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Rest<'a> {
+impl<'a> Cursor<'a> {
     fn wrong(&self, what: &'static str) -> Malformed {
         Malformed::at(self.at, what)
     }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use super::Shared;
+use super::ServerState;
 use super::calls::{Awaited, Outcome, Shape, Wait};
 use super::queues::Delivery;
 use crate::wire::frame::{self, Head};
@@ -27,21 +27,25 @@ const BUFFER: usize = 4096;
 const READ_MAX: usize = 1 << 20;
 
 /// Serves a client until it leaves, breaks the rules, or the server ends.
-pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, stopping: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    stream: TcpStream,
+    state: Arc<ServerState>,
+    stopping: watch::Receiver<bool>,
+) {
     let number = {
-        let mut queues = shared.queues.lock().unwrap();
+        let mut queues = state.queues.lock().unwrap();
         queues.connections += 1;
         queues.number()
     };
-    let mut connection = Connection {
+    let mut connection = Session {
         number,
-        wire: Wire {
+        stream: FrameStream {
             stream,
             buffer: Vec::new(),
             taken: 0,
             skipped: 0,
         },
-        shared: Arc::clone(&shared),
+        state: Arc::clone(&state),
         stopping,
     };
     let end = connection.run().await;
@@ -50,22 +54,22 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, stopping: watc
     {
         debug!(connection = number, %error, "a connection breaks off");
     }
-    let mut queues = shared.queues.lock().unwrap();
+    let mut queues = state.queues.lock().unwrap();
     queues.connections -= 1;
     queues.end(number);
 }
 
-struct Connection {
+struct Session {
     number: u64,
-    wire: Wire,
-    shared: Arc<Shared>,
+    stream: FrameStream,
+    state: Arc<ServerState>,
     stopping: watch::Receiver<bool>,
 }
 
-impl Connection {
+impl Session {
     async fn run(&mut self) -> io::Result<()> {
-        self.wire.prepare()?;
-        let limit = self.shared.limits.handshake;
+        self.stream.prepare()?;
+        let limit = self.state.limits.handshake;
         let first = timeout(limit, self.introduce()).await;
         let Ok(first) = first else {
             warn!(
@@ -77,28 +81,28 @@ impl Connection {
         let Some(body) = first? else {
             return Ok(());
         };
-        let outcome = self.shared.manage(&self.wire.buffer[body]);
+        let outcome = self.state.manage(&self.stream.buffer[body]);
         match outcome {
             Outcome::Accepted => {}
             Outcome::Shutdown => {
                 debug!(connection = self.number, "a client shuts the server down");
                 // Python's server answers this request twice, once on each of its ways out.
-                self.wire.send(reply::none()).await?;
-                self.wire.send(reply::none()).await?;
-                self.shared.stop.send_replace(true);
+                self.stream.send(reply::none()).await?;
+                self.stream.send(reply::none()).await?;
+                self.state.stop.send_replace(true);
                 return Ok(());
             }
             outcome => {
                 if let Some(reply) = self.settle(outcome).await? {
-                    self.wire.send(reply).await?;
+                    self.stream.send(reply).await?;
                 }
                 return Ok(());
             }
         }
-        self.wire.send(reply::none()).await?;
+        self.stream.send(reply::none()).await?;
         loop {
             let outcome = match self.next().await {
-                Ok(Some(body)) => self.shared.call(self.number, &self.wire.buffer[body]),
+                Ok(Some(body)) => self.state.call(self.number, &self.stream.buffer[body]),
                 Ok(None) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                     Outcome::Reply(reply::raise(&Fault::new("ValueError", error.to_string())))
@@ -106,7 +110,7 @@ impl Connection {
                 Err(error) => return Err(error),
             };
             match self.settle(outcome).await? {
-                Some(reply) => self.wire.send(reply).await?,
+                Some(reply) => self.stream.send(reply).await?,
                 None => return Ok(()),
             }
         }
@@ -114,18 +118,18 @@ impl Connection {
 
     /// The handshake and the first request, which belong together.
     async fn introduce(&mut self) -> io::Result<Option<Range<usize>>> {
-        let (mut handshake, challenge) = Handshake::accept(&self.shared.key);
-        self.wire.send_short(&challenge).await?;
+        let (mut handshake, challenge) = Handshake::accept(&self.state.key);
+        self.stream.send_short(&challenge).await?;
         loop {
-            self.wire.acknowledge_quickly();
-            let Some(body) = self.wire.receive(FRAME_MAX).await? else {
+            self.stream.acknowledge_quickly();
+            let Some(body) = self.stream.receive(FRAME_MAX).await? else {
                 return Ok(None);
             };
-            match handshake.receive(&self.wire.buffer[body]) {
-                Step::Send(frame) => self.wire.send_short(&frame).await?,
+            match handshake.receive(&self.stream.buffer[body]) {
+                Step::Send(frame) => self.stream.send_short(&frame).await?,
                 Step::Done(frame) => {
                     if let Some(frame) = frame {
-                        self.wire.send_short(&frame).await?;
+                        self.stream.send_short(&frame).await?;
                     }
                     break;
                 }
@@ -134,7 +138,7 @@ impl Connection {
                         connection = self.number,
                         "a peer is refused: it has another key"
                     );
-                    self.wire.send_short(&frame.unwrap_or_default()).await?;
+                    self.stream.send_short(&frame.unwrap_or_default()).await?;
                     return Ok(None);
                 }
                 Step::Garbage => {
@@ -146,16 +150,16 @@ impl Connection {
                 }
             }
         }
-        self.wire.acknowledge_quickly();
+        self.stream.acknowledge_quickly();
         self.next().await
     }
 
     /// The next message, or none when the client hangs up or the server ends.
     async fn next(&mut self) -> io::Result<Option<Range<usize>>> {
-        let limit = self.shared.limits.message;
+        let limit = self.state.limits.message;
         tokio::select! {
             biased;
-            message = self.wire.receive(limit) => message,
+            message = self.stream.receive(limit) => message,
             _ = self.stopping.wait_for(|is_stopping| *is_stopping) => Ok(None),
         }
     }
@@ -179,9 +183,9 @@ impl Connection {
         deliveries: Vec<Delivery>,
         shape: Shape,
     ) -> io::Result<()> {
-        let sent = self.wire.send(shape.reply(&deliveries)).await;
+        let sent = self.stream.send(shape.reply(&deliveries)).await;
         if sent.is_err() {
-            self.shared
+            self.state
                 .queues
                 .lock()
                 .unwrap()
@@ -197,10 +201,10 @@ impl Connection {
             ],
         ) = (shape, deliveries.as_slice())
         {
-            let (shared, lease) = (Arc::clone(&self.shared), *lease);
+            let (state, lease) = (Arc::clone(&self.state), *lease);
             tokio::spawn(async move {
                 sleep(expires).await;
-                shared.queues.lock().unwrap().release(lease);
+                state.queues.lock().unwrap().release(lease);
             });
         }
         Ok(())
@@ -213,15 +217,15 @@ impl Connection {
             limit,
             what,
         } = wait;
-        self.wire.release();
+        self.stream.release();
         match what {
             Awaited::Get(mut receive, shape) => {
                 let waited = self.wait_for(&mut receive, limit).await;
-                let is_there = !matches!(waited, Waited::Gone) && self.wire.is_open();
+                let is_there = !matches!(waited, Waited::Gone) && self.stream.is_open();
                 let handed = match waited {
                     Waited::Got(handed) => Some(handed),
                     _ => {
-                        let withdrawn = self.shared.queues.lock().unwrap().withdraw(&ident, ticket);
+                        let withdrawn = self.state.queues.lock().unwrap().withdraw(&ident, ticket);
                         if withdrawn {
                             None
                         } else {
@@ -235,7 +239,7 @@ impl Connection {
                         Ok(Some(Vec::new()))
                     }
                     Some(handed) => {
-                        self.shared.queues.lock().unwrap().take_back(&ident, handed);
+                        self.state.queues.lock().unwrap().take_back(&ident, handed);
                         Ok(None)
                     }
                     None if is_there => Ok(Some(reply::raise(&Fault::empty()))),
@@ -247,7 +251,7 @@ impl Connection {
                 if matches!(waited, Waited::Got(())) {
                     return Ok(Some(reply::none()));
                 }
-                let withdrawn = self.shared.queues.lock().unwrap().withdraw(&ident, ticket);
+                let withdrawn = self.state.queues.lock().unwrap().withdraw(&ident, ticket);
                 Ok(match waited {
                     Waited::Gone => None,
                     _ if withdrawn => Some(reply::raise(&Fault::full())),
@@ -270,7 +274,7 @@ impl Connection {
         };
         tokio::select! {
             biased;
-            () = self.wire.hang_up() => Waited::Gone,
+            () = self.stream.hang_up() => Waited::Gone,
             _ = self.stopping.wait_for(|is_stopping| *is_stopping) => Waited::Gone,
             got = receive => got.map_or(Waited::Gone, Waited::Got),
             () = late => Waited::Late,
@@ -286,7 +290,7 @@ enum Waited<T> {
 }
 
 /// The stream, and what has been read of it.
-struct Wire {
+struct FrameStream {
     stream: TcpStream,
     buffer: Vec<u8>,
     /// How much of the buffer has been dealt with.
@@ -295,7 +299,7 @@ struct Wire {
     skipped: usize,
 }
 
-impl Wire {
+impl FrameStream {
     fn prepare(&self) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
         // A client whose machine is gone says nothing: without a probe it would hold its lease and
