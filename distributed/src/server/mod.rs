@@ -17,22 +17,21 @@ use tracing::{info, warn};
 use crate::{Error, QueueOptions, Result, Status};
 
 mod calls;
+mod frame_stream;
+mod item_queue;
+mod leases;
+mod management;
 mod queues;
 mod session;
+mod state;
+
+use state::{Limits, ServerState};
 
 /// How many connections may wait to be accepted: enough for all workers of a cluster that start at
 /// one moment. The kernel has a limit of its own (`net.core.somaxconn`, 4096 by default).
 const BACKLOG: u32 = 4096;
 /// How long, at the end, replies that are under way may take.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// What a server may be asked for at most.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    message: usize,
-    connections: usize,
-    handshake: Duration,
-}
 
 /// A server that does not serve yet; from [`Manager::builder`](crate::Manager::builder).
 #[derive(Debug)]
@@ -211,7 +210,7 @@ impl Server {
 
     /// What is in the queues, and who is there.
     pub fn status(&self) -> Status {
-        self.state.queues.lock().unwrap().status()
+        self.state.queues().status()
     }
 
     /// Another handle that can stop the server, for a thread that waits for a signal.
@@ -251,25 +250,6 @@ impl Stopper {
     }
 }
 
-/// What the sessions of a server share.
-struct ServerState {
-    key: Vec<u8>,
-    factories: BTreeSet<String>,
-    limits: Limits,
-    /// Held for moments only, never while something waits.
-    queues: Mutex<queues::Queues>,
-    stop: watch::Sender<bool>,
-}
-
-impl std::fmt::Debug for ServerState {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        // The key is nobody's business.
-        f.debug_struct("ServerState")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Lets clients in, each to a task of its own, until it is time to end.
 async fn accept(listener: TcpListener, state: Arc<ServerState>) {
     let mut stopping = state.stop.subscribe();
@@ -298,9 +278,9 @@ async fn accept(listener: TcpListener, state: Arc<ServerState>) {
             );
             continue;
         };
-        let (state, stopping) = (Arc::clone(&state), state.stop.subscribe());
+        let state = Arc::clone(&state);
         clients.spawn(async move {
-            session::serve(stream, state, stopping).await;
+            session::serve(stream, state).await;
             drop(place);
         });
     }

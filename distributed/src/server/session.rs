@@ -1,62 +1,67 @@
-//! One client's connection, from its first byte to its last.
+//! One client's session, from its first byte to its last: a tokio task.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use super::ServerState;
-use super::calls::{Awaited, Outcome, Shape, Wait};
-use super::queues::Delivery;
-use crate::wire::frame::{self, Head};
+use super::calls::{Call, DeliveryFormat, Method, NO_WAIT};
+use super::frame_stream::FrameStream;
+use super::item_queue::{Code, Consumer, Delivery, Waiter};
+use super::management::{FirstReply, manage};
+use super::state::ServerState;
 use crate::wire::handshake::{FRAME_MAX, Handshake, Step};
 use crate::wire::protocol::{Fault, reply};
 
-/// What a connection keeps between messages, in bytes.
-const BUFFER: usize = 4096;
-/// The most that is read at once, in bytes: memory is taken as the bytes arrive, not as announced.
-const READ_MAX: usize = 1 << 20;
-
 /// Serves a client until it leaves, breaks the rules, or the server ends.
-pub(super) async fn serve(
-    stream: TcpStream,
-    state: Arc<ServerState>,
-    stopping: watch::Receiver<bool>,
-) {
+pub(super) async fn serve(stream: TcpStream, state: Arc<ServerState>) {
     let number = {
-        let mut queues = state.queues.lock().unwrap();
+        let mut queues = state.queues();
         queues.connections += 1;
         queues.number()
     };
-    let mut connection = Session {
-        number,
-        stream: FrameStream {
-            stream,
-            buffer: Vec::new(),
-            taken: 0,
-            skipped: 0,
-        },
-        state: Arc::clone(&state),
-        stopping,
-    };
-    let end = connection.run().await;
+    let end = run(stream, &state, number).await;
     if let Err(error) = end
         && error.kind() != io::ErrorKind::UnexpectedEof
     {
         debug!(connection = number, %error, "a connection breaks off");
     }
-    let mut queues = state.queues.lock().unwrap();
+    let mut queues = state.queues();
     queues.connections -= 1;
     queues.end(number);
+}
+
+async fn run(stream: TcpStream, state: &Arc<ServerState>, number: u64) -> io::Result<()> {
+    let mut session = Session {
+        number,
+        stream: FrameStream::new(stream)?,
+        state: Arc::clone(state),
+        stopping: state.stop.subscribe(),
+    };
+    let Ok(first) = timeout(state.limits.handshake, session.introduce()).await else {
+        warn!(
+            connection = number,
+            "a peer is dropped: no handshake in time"
+        );
+        return Ok(());
+    };
+    match manage(state, session.stream.message(first?)) {
+        FirstReply::Last(reply) => session.stream.send(reply).await,
+        FirstReply::Accept => session.calls().await,
+        FirstReply::Shutdown => {
+            debug!(connection = number, "a client shuts the server down");
+            // Python's server answers this request twice, once on each of its ways out.
+            session.stream.send(reply::none()).await?;
+            session.stream.send(reply::none()).await?;
+            state.stop.send_replace(true);
+            Ok(())
+        }
+    }
 }
 
 struct Session {
@@ -66,66 +71,36 @@ struct Session {
     stopping: watch::Receiver<bool>,
 }
 
-impl Session {
-    async fn run(&mut self) -> io::Result<()> {
-        self.stream.prepare()?;
-        let limit = self.state.limits.handshake;
-        let first = timeout(limit, self.introduce()).await;
-        let Ok(first) = first else {
-            warn!(
-                connection = self.number,
-                "a peer is dropped: no handshake in time"
-            );
-            return Ok(());
-        };
-        let Some(body) = first? else {
-            return Ok(());
-        };
-        let outcome = self.state.manage(&self.stream.buffer[body]);
-        match outcome {
-            Outcome::Accepted => {}
-            Outcome::Shutdown => {
-                debug!(connection = self.number, "a client shuts the server down");
-                // Python's server answers this request twice, once on each of its ways out.
-                self.stream.send(reply::none()).await?;
-                self.stream.send(reply::none()).await?;
-                self.state.stop.send_replace(true);
-                return Ok(());
-            }
-            outcome => {
-                if let Some(reply) = self.settle(outcome).await? {
-                    self.stream.send(reply).await?;
-                }
-                return Ok(());
-            }
-        }
-        self.stream.send(reply::none()).await?;
-        loop {
-            let outcome = match self.next().await {
-                Ok(Some(body)) => self.state.call(self.number, &self.stream.buffer[body]),
-                Ok(None) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                    Outcome::Reply(reply::raise(&Fault::new("ValueError", error.to_string())))
-                }
-                Err(error) => return Err(error),
-            };
-            match self.settle(outcome).await? {
-                Some(reply) => self.stream.send(reply).await?,
-                None => return Ok(()),
-            }
-        }
-    }
+/// Why a call has no reply of its own.
+enum Failure {
+    /// The client is to raise it.
+    Raised(Fault),
+    /// The client has left, or the server ends.
+    Over(io::Error),
+}
 
-    /// The handshake and the first request, which belong together.
-    async fn introduce(&mut self) -> io::Result<Option<Range<usize>>> {
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        Failure::Raised(fault)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Over(error)
+    }
+}
+
+impl Session {
+    /// The handshake and the first request, which belong together: a stranger has one deadline for
+    /// both.
+    async fn introduce(&mut self) -> io::Result<Range<usize>> {
         let (mut handshake, challenge) = Handshake::accept(&self.state.key);
         self.stream.send_short(&challenge).await?;
         loop {
             self.stream.acknowledge_quickly();
-            let Some(body) = self.stream.receive(FRAME_MAX).await? else {
-                return Ok(None);
-            };
-            match handshake.receive(&self.stream.buffer[body]) {
+            let body = self.stream.receive(FRAME_MAX).await?;
+            match handshake.receive(self.stream.message(body)) {
                 Step::Send(frame) => self.stream.send_short(&frame).await?,
                 Step::Done(frame) => {
                     if let Some(frame) = frame {
@@ -134,19 +109,15 @@ impl Session {
                     break;
                 }
                 Step::Refused(frame) => {
-                    warn!(
-                        connection = self.number,
-                        "a peer is refused: it has another key"
-                    );
+                    let connection = self.number;
+                    warn!(connection, "a peer is refused: it has another key");
                     self.stream.send_short(&frame.unwrap_or_default()).await?;
-                    return Ok(None);
+                    return Err(over());
                 }
                 Step::Garbage => {
-                    warn!(
-                        connection = self.number,
-                        "a peer is dropped: it speaks another protocol"
-                    );
-                    return Ok(None);
+                    let connection = self.number;
+                    warn!(connection, "a peer is dropped: it speaks another protocol");
+                    return Err(over());
                 }
             }
         }
@@ -154,260 +125,216 @@ impl Session {
         self.next().await
     }
 
-    /// The next message, or none when the client hangs up or the server ends.
-    async fn next(&mut self) -> io::Result<Option<Range<usize>>> {
+    /// The next message. An end of the server is an end of the stream.
+    async fn next(&mut self) -> io::Result<Range<usize>> {
         let limit = self.state.limits.message;
         tokio::select! {
+            // A request that is there already is still served.
             biased;
             message = self.stream.receive(limit) => message,
-            _ = self.stopping.wait_for(|is_stopping| *is_stopping) => Ok(None),
+            _ = self.stopping.wait_for(|is_stopping| *is_stopping) => Err(over()),
         }
     }
 
-    /// The reply of an outcome, once there is one; none when the client has left or the server ends.
-    async fn settle(&mut self, outcome: Outcome) -> io::Result<Option<Vec<u8>>> {
-        match outcome {
-            Outcome::Reply(reply) => Ok(Some(reply)),
-            Outcome::Deliver(ident, deliveries, shape) => {
-                self.deliver(&ident, deliveries, shape).await?;
-                Ok(Some(Vec::new()))
+    /// Calls of queues, until the client leaves.
+    async fn calls(&mut self) -> io::Result<()> {
+        self.stream.send(reply::none()).await?;
+        loop {
+            let done = match self.next().await {
+                Ok(body) => match Call::read(&self.state, self.stream.message(body)) {
+                    Ok(call) => self.call(call).await,
+                    Err(reply) => Ok(self.stream.send(reply).await?),
+                },
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                    Err(Fault::new("ValueError", error.to_string()).into())
+                }
+                Err(error) => return Err(error),
+            };
+            match done {
+                Ok(()) => {}
+                Err(Failure::Raised(fault)) => self.stream.send(reply::raise(&fault)).await?,
+                Err(Failure::Over(error)) => return Err(error),
             }
-            Outcome::Wait(wait) => self.wait(wait).await,
-            Outcome::Accepted | Outcome::Shutdown => Ok(Some(reply::none())),
         }
     }
 
+    /// Does what a call asks for, and replies.
+    async fn call(&mut self, Call { ident, method }: Call) -> Result<(), Failure> {
+        // A call may wait long: the message that it came in is not needed for that.
+        self.stream.release();
+        let ident = ident.as_str();
+        let queues = || self.state.queues();
+        let none = |()| reply::none();
+        let reply = match method {
+            Method::Put(items, timeout) => self.put(ident, items, timeout).await?,
+            Method::Get(format, timeout) => return self.get(ident, format, timeout).await,
+            Method::Join => self.join(ident).await?,
+            Method::TaskDone => queues().task_done(ident, self.number).map(none)?,
+            Method::Acknowledge(lease) => queues().acknowledge(lease).map(none)?,
+            Method::Release(lease) => queues().release(lease).map(none)?,
+            Method::Len => {
+                let len = queues().queue(ident)?.len();
+                reply::value(|to| _ = to.int(len as i128))
+            }
+            Method::IsEmpty => {
+                let is_empty = queues().queue(ident)?.len() == 0;
+                reply::value(|to| _ = to.bool(is_empty))
+            }
+            Method::IsFull => {
+                let is_full = queues().queue(ident)?.is_full();
+                reply::value(|to| _ = to.bool(is_full))
+            }
+            Method::Describe => {
+                let len = queues().queue(ident)?.len();
+                reply::value(|to| _ = to.str(&format!("<queue '{ident}' of {len} items>")))
+            }
+            Method::Value => reply::unserializable("a queue stays where it is"),
+        };
+        Ok(self.stream.send(reply).await?)
+    }
+
+    async fn put(
+        &mut self,
+        ident: &str,
+        items: Vec<Code>,
+        timeout: Result<Option<Duration>, Fault>,
+    ) -> Result<Vec<u8>, Failure> {
+        let (waiter, timeout) = {
+            let mut queues = self.state.queues();
+            let queue = queues.queue(ident)?;
+            let maxsize = queue.maxsize();
+            let timeout = if maxsize > 0 { timeout? } else { None };
+            if queue.may_put(items.len()) {
+                queues.put(ident, self.number, items)?;
+                return Ok(reply::none());
+            }
+            if items.len() > maxsize {
+                let text = format!("{} items never fit in a queue of {maxsize}", items.len());
+                return Err(Fault::new("ValueError", text).into());
+            }
+            if timeout == NO_WAIT {
+                return Err(Fault::full().into());
+            }
+            // The one that waits is done with its tasks when these items are in the queue, not now.
+            let ticket = queues.number();
+            let queue = queues.queue(ident)?;
+            (queue.wait_to_put(ticket, self.number, items), timeout)
+        };
+        match self.wait(ident, waiter, timeout).await {
+            (Some(()), true) => Ok(reply::none()),
+            (None, true) => Err(Fault::full().into()),
+            (_, false) => Err(over().into()),
+        }
+    }
+
+    async fn join(&mut self, ident: &str) -> Result<Vec<u8>, Failure> {
+        let waiter = self.state.queues().join(ident)?;
+        let Some(waiter) = waiter else {
+            return Ok(reply::none());
+        };
+        match self.wait(ident, waiter, None).await {
+            (_, true) => Ok(reply::none()),
+            (_, false) => Err(over().into()),
+        }
+    }
+
+    async fn get(
+        &mut self,
+        ident: &str,
+        format: DeliveryFormat,
+        timeout: Option<Duration>,
+    ) -> Result<(), Failure> {
+        let consumer = Consumer {
+            connection: self.number,
+            most: format.most(),
+            explicit: matches!(format, DeliveryFormat::Leased(_)),
+        };
+        let mut deliveries;
+        let waiter = {
+            let mut queues = self.state.queues();
+            deliveries = queues.get(ident, consumer)?;
+            if !deliveries.is_empty() {
+                None
+            } else if timeout == NO_WAIT {
+                return Err(Fault::empty().into());
+            } else {
+                let ticket = queues.number();
+                Some(queues.queue(ident)?.wait_to_get(ticket, consumer))
+            }
+        };
+        if let Some(waiter) = waiter {
+            deliveries = match self.wait(ident, waiter, timeout).await {
+                // The kernel may know that the client is gone before its stream has told so.
+                (Some(deliveries), true) if self.stream.is_open() => deliveries,
+                (Some(deliveries), _) => {
+                    self.state.queues().take_back(ident, deliveries);
+                    return Err(over().into());
+                }
+                (None, true) => return Err(Fault::empty().into()),
+                (None, false) => return Err(over().into()),
+            };
+        }
+        Ok(self.deliver(ident, deliveries, format).await?)
+    }
+
+    /// Sends items to the client. They go back to their queue if that fails.
     async fn deliver(
         &mut self,
         ident: &str,
         deliveries: Vec<Delivery>,
-        shape: Shape,
+        format: DeliveryFormat,
     ) -> io::Result<()> {
-        let sent = self.stream.send(shape.reply(&deliveries)).await;
+        let sent = self.stream.send(format.reply(&deliveries)).await;
         if sent.is_err() {
-            self.state
-                .queues
-                .lock()
-                .unwrap()
-                .take_back(ident, deliveries);
+            self.state.queues().take_back(ident, deliveries);
             return sent;
         }
-        if let (
-            Shape::Leased(Some(expires)),
-            [
-                Delivery {
-                    lease: Some(lease), ..
-                },
-            ],
-        ) = (shape, deliveries.as_slice())
+        // From here on the client may have the items, so only a lease brings them back.
+        if let DeliveryFormat::Leased(Some(expires)) = format
+            && let Some(lease) = deliveries.first().and_then(|delivery| delivery.lease)
         {
-            let (state, lease) = (Arc::clone(&self.state), *lease);
+            let state = Arc::clone(&self.state);
             tokio::spawn(async move {
                 sleep(expires).await;
-                state.queues.lock().unwrap().release(lease);
+                // An error says that the lease is over.
+                let _ = state.queues().release(lease);
             });
         }
         Ok(())
     }
 
-    async fn wait(&mut self, wait: Wait) -> io::Result<Option<Vec<u8>>> {
-        let Wait {
-            ident,
-            ticket,
-            limit,
-            what,
-        } = wait;
-        self.stream.release();
-        match what {
-            Awaited::Get(mut receive, shape) => {
-                let waited = self.wait_for(&mut receive, limit).await;
-                let is_there = !matches!(waited, Waited::Gone) && self.stream.is_open();
-                let handed = match waited {
-                    Waited::Got(handed) => Some(handed),
-                    _ => {
-                        let withdrawn = self.state.queues.lock().unwrap().withdraw(&ident, ticket);
-                        if withdrawn {
-                            None
-                        } else {
-                            receive.try_recv().ok()
-                        }
-                    }
-                };
-                match handed {
-                    Some(handed) if is_there => {
-                        self.deliver(&ident, handed, shape).await?;
-                        Ok(Some(Vec::new()))
-                    }
-                    Some(handed) => {
-                        self.state.queues.lock().unwrap().take_back(&ident, handed);
-                        Ok(None)
-                    }
-                    None if is_there => Ok(Some(reply::raise(&Fault::empty()))),
-                    None => Ok(None),
-                }
-            }
-            Awaited::Put(mut receive) | Awaited::Join(mut receive) => {
-                let waited = self.wait_for(&mut receive, limit).await;
-                if matches!(waited, Waited::Got(())) {
-                    return Ok(Some(reply::none()));
-                }
-                let withdrawn = self.state.queues.lock().unwrap().withdraw(&ident, ticket);
-                Ok(match waited {
-                    Waited::Gone => None,
-                    _ if withdrawn => Some(reply::raise(&Fault::full())),
-                    _ => Some(reply::none()),
-                })
-            }
-        }
-    }
-
-    async fn wait_for<T>(
+    /// Waits for so long, or for ever: what came, and whether the client is still there.
+    async fn wait<T>(
         &mut self,
-        receive: &mut oneshot::Receiver<T>,
-        limit: Option<Duration>,
-    ) -> Waited<T> {
+        ident: &str,
+        mut waiter: Waiter<T>,
+        timeout: Option<Duration>,
+    ) -> (Option<T>, bool) {
         let late = async {
-            match limit {
-                Some(limit) => sleep(limit).await,
+            match timeout {
+                Some(timeout) => sleep(timeout).await,
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let is_there = tokio::select! {
+            // A client that has left is noticed first, so that it takes nothing with it.
             biased;
-            () = self.stream.hang_up() => Waited::Gone,
-            _ = self.stopping.wait_for(|is_stopping| *is_stopping) => Waited::Gone,
-            got = receive => got.map_or(Waited::Gone, Waited::Got),
-            () = late => Waited::Late,
-        }
+            () = self.stream.hang_up() => false,
+            _ = self.stopping.wait_for(|is_stopping| *is_stopping) => false,
+            came = &mut waiter.receive => match came {
+                Ok(came) => return (Some(came), true),
+                // The queue is gone with its last reference.
+                Err(_) => false,
+            },
+            () = late => true,
+        };
+        // It may be served until it is withdrawn. What it was served then is in the channel.
+        self.state.queues().withdraw(ident, waiter.ticket);
+        (waiter.receive.try_recv().ok(), is_there)
     }
 }
 
-enum Waited<T> {
-    Got(T),
-    Late,
-    /// The client has left, or the server ends.
-    Gone,
-}
-
-/// The stream, and what has been read of it.
-struct FrameStream {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-    /// How much of the buffer has been dealt with.
-    taken: usize,
-    /// How much of what comes next belongs to a message that is too long.
-    skipped: usize,
-}
-
-impl FrameStream {
-    fn prepare(&self) -> io::Result<()> {
-        self.stream.set_nodelay(true)?;
-        // A client whose machine is gone says nothing: without a probe it would hold its lease and
-        // its place for ever.
-        let keepalive = TcpKeepalive::new()
-            .with_time(Duration::from_secs(60))
-            .with_interval(Duration::from_secs(10))
-            .with_retries(3);
-        SockRef::from(&self.stream).set_tcp_keepalive(&keepalive)
-    }
-
-    /// Acknowledges what is read next at once: Python's clients write twice in a row, and the
-    /// second write waits for it, 40 ms by default. The kernel forgets the wish with time.
-    fn acknowledge_quickly(&self) {
-        let _ = SockRef::from(&self.stream).set_tcp_quickack(true);
-    }
-
-    /// Where in the buffer the next message is, of at most `limit` bytes. None when the peer hangs
-    /// up, which an empty message means too.
-    async fn receive(&mut self, limit: usize) -> io::Result<Option<Range<usize>>> {
-        self.release();
-        self.skip().await?;
-        loop {
-            let missing = match frame::head(&self.buffer) {
-                Head::Invalid => return Err(wrong("the length of a message is negative".into())),
-                Head::Frame { start, end } if end - start > limit => {
-                    self.skipped = end;
-                    let len = end - start;
-                    let text = format!("a message of {len} bytes is over the limit of {limit}");
-                    return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
-                }
-                Head::Frame { start, end } if end <= self.buffer.len() => {
-                    self.taken = end;
-                    return Ok(Some(start..end).filter(|body| !body.is_empty()));
-                }
-                Head::Frame { end, .. } => end - self.buffer.len(),
-                Head::Partial(missing) => missing,
-            };
-            if !self.buffer.is_empty() {
-                self.acknowledge_quickly();
-            }
-            self.buffer.reserve(missing.clamp(BUFFER, READ_MAX));
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return match self.buffer.is_empty() {
-                    true => Ok(None),
-                    false => Err(io::ErrorKind::UnexpectedEof.into()),
-                };
-            }
-        }
-    }
-
-    /// Reads past a message that is too long, so that the stream stays in step.
-    async fn skip(&mut self) -> io::Result<()> {
-        while self.skipped > 0 {
-            let skipped = self.skipped.min(self.buffer.len());
-            self.buffer.drain(..skipped);
-            self.skipped -= skipped;
-            if self.skipped > 0 {
-                self.buffer.reserve(BUFFER);
-                if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets go of the message that was received last.
-    fn release(&mut self) {
-        self.buffer.drain(..std::mem::take(&mut self.taken));
-        if self.buffer.is_empty() && self.buffer.capacity() > 16 * BUFFER {
-            self.buffer = Vec::new();
-        }
-    }
-
-    async fn send_short(&mut self, body: &[u8]) -> io::Result<()> {
-        self.stream.write_all(&frame::framed(body)).await
-    }
-
-    /// Sends a reply; nothing, if it is empty because it was sent before.
-    async fn send(&mut self, mut message: Vec<u8>) -> io::Result<()> {
-        if message.is_empty() {
-            return Ok(());
-        }
-        self.stream.write_all(frame::seal(&mut message)).await
-    }
-
-    /// Returns when the peer has left. What it sends before its turn is kept, up to a limit.
-    async fn hang_up(&mut self) {
-        while self.buffer.len() < READ_MAX {
-            self.buffer.reserve(BUFFER);
-            match self.stream.read_buf(&mut self.buffer).await {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => return,
-            }
-        }
-        std::future::pending().await
-    }
-
-    /// Whether the peer is there at this very moment, as the kernel knows it.
-    fn is_open(&self) -> bool {
-        match SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]) {
-            Ok(seen) => seen > 0,
-            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-        }
-    }
-}
-
-fn wrong(text: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, text)
+/// The end of a session about which there is no more to say.
+fn over() -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
 }

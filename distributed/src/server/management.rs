@@ -1,0 +1,121 @@
+//! Requests to the manager itself: to make, to open and to close queues, and to tell of them.
+
+use super::calls::METHODS;
+use super::queues::Queues;
+use super::state::ServerState;
+use crate::QueueOptions;
+use crate::wire::pickle::{Encoder, to_item};
+use crate::wire::protocol::{Fault, Request, reply};
+
+/// The most queues that calls may have made at one time.
+const MADE_MAX: usize = 65_536;
+
+/// How a session goes on after its first request.
+pub(super) enum FirstReply {
+    /// This is the reply, and the session is over.
+    Last(Vec<u8>),
+    /// Calls of queues follow.
+    Accept,
+    /// The server is to end.
+    Shutdown,
+}
+
+/// Does what the first request of a connection asks for.
+pub(super) fn manage(state: &ServerState, body: &[u8]) -> FirstReply {
+    let request = match Request::read(body) {
+        Ok(request) => request,
+        Err(fault) => return FirstReply::Last(reply::traceback(&fault)),
+    };
+    match request.method {
+        "accept_connection" => FirstReply::Accept,
+        "shutdown" => FirstReply::Shutdown,
+        _ => {
+            let reply = method(state, request);
+            FirstReply::Last(reply.unwrap_or_else(|fault| reply::traceback(&fault)))
+        }
+    }
+}
+
+fn method(state: &ServerState, request: Request) -> Result<Vec<u8>, Fault> {
+    let mut queues = state.queues();
+    Ok(match request.method {
+        "dummy" => reply::none(),
+        "create" => {
+            let [typeid] = *request.args().get(..1).unwrap_or_default() else {
+                return Err(Fault::new("TypeError", "create() needs a typeid"));
+            };
+            let name = request.text("typeid", typeid)?;
+            let ident = create(state, &mut queues, name, request.tail())?;
+            reply::value(|to| {
+                to.mark().str(&ident);
+                methods(to);
+                to.tuple();
+            })
+        }
+        "incref" | "decref" => {
+            let [Some(ident)] = request.bind(["ident"], 1)? else {
+                return Err(Fault::new("TypeError", "an ident is required"));
+            };
+            let ident = request.text("ident", ident)?;
+            match request.method {
+                "incref" => queues.refer(ident)?,
+                _ => queues.unrefer(ident)?,
+            }
+            reply::none()
+        }
+        "get_methods" => {
+            let [token] = request.bind(["token"], 1)?;
+            let ident = token.and_then(|token| request.token(token));
+            queues.queue(ident.unwrap_or_default())?;
+            reply::value(methods)
+        }
+        "number_of_objects" => reply::value(|to| _ = to.int(queues.number_of_objects() as i128)),
+        "debug_info" => reply::value(|to| _ = to.str(&queues.debug_info())),
+        "status" => {
+            let code = to_item(&queues.status());
+            let code = code.map_err(|error| Fault::new("RuntimeError", error.to_string()))?;
+            reply::value(|to| _ = to.item(&code))
+        }
+        method => {
+            let text = format!("'{method}' unrecognized");
+            return Err(Fault::new("AssertionError", text));
+        }
+    })
+}
+
+/// The tuple of the names of a queue's methods.
+fn methods(to: &mut Encoder) {
+    to.mark();
+    METHODS.iter().for_each(|method| _ = to.str(method));
+    to.tuple();
+}
+
+/// Opens the queue of this name, or makes one if it is the name of a factory. Its ident.
+fn create(
+    state: &ServerState,
+    queues: &mut Queues,
+    typeid: &str,
+    request: Request,
+) -> Result<String, Fault> {
+    if !state.factories.contains(typeid) {
+        queues.refer(typeid).map_err(|_| {
+            let mut known = queues.names();
+            known.extend(state.factories.iter().map(String::as_str));
+            let text = format!("'{typeid}' (there are: {})", known.join(", "));
+            Fault::new("KeyError", text)
+        })?;
+        return Ok(typeid.to_string());
+    }
+    if queues.number_of_made() >= MADE_MAX {
+        return Err(Fault::new("RuntimeError", "there are too many queues"));
+    }
+    let [maxsize] = request.bind(["maxsize"], 0)?;
+    let maxsize = maxsize.map_or(Ok(0), |maxsize| request.int("maxsize", maxsize))?;
+    // Below 0 is any number, as in Python.
+    let maxsize = usize::try_from(maxsize).unwrap_or(0);
+    // At random, so that an ident from before a restart is no other's after it.
+    let ident = format!("{typeid}-{:016x}", rand::random::<u64>());
+    queues.make(&ident, QueueOptions::new(typeid).maxsize(maxsize));
+    queues.refer(&ident)?;
+    Ok(ident)
+}

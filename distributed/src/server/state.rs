@@ -1,0 +1,51 @@
+//! What the sessions of a server share.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::queues::Queues;
+
+/// What a client may ask of the server at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Bytes of one message.
+    pub(super) message: usize,
+    pub(super) connections: usize,
+    /// How long the handshake and the first request may take.
+    pub(super) handshake: Duration,
+}
+
+pub(super) struct ServerState {
+    pub(super) key: Vec<u8>,
+    pub(super) factories: BTreeSet<String>,
+    pub(super) limits: Limits,
+    pub(super) queues: Mutex<Queues>,
+    /// Whether the server is to end.
+    pub(super) stop: watch::Sender<bool>,
+}
+
+impl ServerState {
+    /// The queues. Held for moments only, never while something waits.
+    pub(super) fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap()
+    }
+
+    /// The most that the items of one message may take: text in a short form is delivered in its
+    /// older form, which takes less than twice as much.
+    pub(super) fn items_max(&self) -> usize {
+        self.limits.message.saturating_mul(2)
+    }
+}
+
+impl fmt::Debug for ServerState {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        // The key is nobody's business.
+        f.debug_struct("ServerState")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
