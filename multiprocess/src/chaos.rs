@@ -62,7 +62,7 @@ impl Chaos {
     /// If `work` or `victims` does.
     pub fn run<T>(
         &self,
-        victims: impl Fn() -> Vec<i32> + Send,
+        victims: impl Fn() -> Vec<u32> + Send,
         work: impl FnOnce() -> T,
     ) -> (T, u64) {
         thread::scope(|scope| {
@@ -90,8 +90,8 @@ impl Chaos {
     }
 }
 
-fn kill(pid: i32, victims: &impl Fn() -> Vec<i32>) -> bool {
-    let Ok(process) = pidfd::open(pid) else {
+fn kill(pid: u32, victims: &impl Fn() -> Vec<u32>) -> bool {
+    let Ok(process) = pidfd::open(pid.cast_signed()) else {
         return false;
     };
     // The number may have become another's before it was opened.

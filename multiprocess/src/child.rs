@@ -1,119 +1,76 @@
-//! The child's side of a process: from the fork to its exit.
+//! The child's side of a process: from its start to its report and its exit.
 
 use std::{
-    any::Any,
     io::{self, Write},
-    mem,
     os::unix::net::UnixStream,
-    panic::{self, AssertUnwindSafe},
-    sync::{Arc, Mutex},
-    thread,
+    sync::Arc,
 };
-
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Result, codec,
+    Error, Result, Serializable, codec,
+    panics::Panics,
     sys::{fork, fork_private::ForkPrivate},
 };
-
-/// What a child reports over its stream, in the codec's form, as the last thing that it does.
-#[derive(Serialize, Deserialize)]
-pub(crate) enum Outcome<T> {
-    /// The function returned.
-    Value(T),
-    /// The function panicked.
-    Panicked { message: String, location: String },
-    /// The arguments or the value have no binary form.
-    Unserialisable {
-        attempt: String,
-        source: postcard::Error,
-    },
-}
 
 /// The exit code of a process whose function panicked: that of a Rust program that panics.
 const PANICKED: i32 = 101;
 
-/// Where a report goes, shared with the panic hook.
-struct Report {
-    /// Private, so that no process forked by this one keeps it open.
-    stream: ForkPrivate<UnixStream>,
-    /// Where the latest panic was.
-    location: Mutex<String>,
-}
+/// How a report begins whose value follows.
+const RETURNED: u8 = 0;
 
-/// Does `work`, which returns an encoded [`Outcome`], reports it over `stream` and ends the
-/// process.
+/// How a report begins whose error follows.
+const FAILED: u8 = 1;
+
+/// Does `work`, reports its value or its failure over `stream`, and ends the process.
 ///
 /// Nothing of the parent's runs at this end: its destructors, its `atexit` handlers and whatever
 /// else it means to do once are its own.
-pub(crate) fn run(stream: UnixStream, work: impl FnOnce() -> Result<Vec<u8>>) -> ! {
-    let (stream, location) = (ForkPrivate::new(stream), Mutex::default());
-    let report = Arc::new(Report { stream, location });
-    watch_panics(Arc::clone(&report));
-    let (code, outcome) = match panic::catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(outcome)) => (0, outcome),
-        Ok(Err(error)) => (1, report.failure(error)),
-        Err(payload) => {
-            let outcome = report.panic(&*payload);
-            // Its destructor could panic again.
-            mem::forget(payload);
-            (PANICKED, outcome)
-        }
+pub(crate) fn run<T: Serializable>(stream: UnixStream, work: impl FnOnce() -> Result<T>) -> ! {
+    // Private, so that no process forked by this one keeps it open.
+    let stream = Arc::new(ForkPrivate::new(stream));
+    let panics = Panics::watch({
+        let stream = Arc::clone(&stream);
+        move |error| send(&stream, &failure(&error))
+    });
+    let outcome = panics.catch(|| {
+        let mut report = vec![RETURNED];
+        codec::append(&work()?, &mut report)?;
+        Ok(report)
+    });
+    let (code, report) = match outcome {
+        Ok(report) => (0, report),
+        Err(error @ Error::Panicked { .. }) => (PANICKED, failure(&error)),
+        Err(error) => (1, failure(&error)),
     };
-    // The output first: whoever has the value may rely on it.
-    let _ = io::stdout().flush();
-    report.send(&outcome);
+    send(&stream, &report);
     fork::exit_now(code)
 }
 
-/// Notes where a panic was, beside what the program's own hook does with it.
-fn watch_panics(report: Arc<Report>) {
-    // The hook cannot be changed during a panic, that is if a destructor forked this process.
-    if thread::panicking() {
-        return;
-    }
-    let print = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        *report.location.lock().unwrap() = match info.location() {
-            Some(location) => location.to_string(),
-            None => "an unknown place".to_string(),
-        };
-        print(info);
-        // In a program built to abort, nothing runs after the hook.
-        if cfg!(panic = "abort") {
-            let _ = io::stdout().flush();
-            report.send(&report.panic(info.payload()));
-        }
-    }));
-}
-
-impl Report {
-    fn panic(&self, payload: &(dyn Any + Send)) -> Vec<u8> {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or(payload.downcast_ref::<&str>().copied());
-        let message = text.unwrap_or("a value that is not text").to_string();
-        let location = self.location.lock().unwrap().clone();
-        encode(&Outcome::Panicked { message, location })
-    }
-
-    fn failure(&self, error: Error) -> Vec<u8> {
-        match error {
-            Error::Serial { attempt, source } => {
-                encode(&Outcome::Unserialisable { attempt, source })
-            }
-            error => self.panic(&error.to_string()),
-        }
-    }
-
-    /// A parent that has dropped its handle does not ask: then nobody reads, and that is no error.
-    fn send(&self, outcome: &[u8]) {
-        if let Ok(mut stream) = self.stream.get() {
-            let _ = stream.write_all(outcome);
-        }
+/// What the report of a process says that ended with this exit code, if it is whole.
+pub(crate) fn outcome<T: Serializable>(code: i32, report: &[u8]) -> Option<Result<T>> {
+    // The child writes its report in one piece, as its last act, so a report is whole if the child
+    // came to its end. A panic in a program built to abort ends it by a signal.
+    match (report.split_first()?, code) {
+        ((&RETURNED, value), 0) => Some(codec::decode(value)),
+        ((&FAILED, error), _) => match codec::decode(error).ok()? {
+            error @ Error::Panicked { .. } => Some(Err(error)),
+            error => (code == 1).then_some(Err(error)),
+        },
+        _ => None,
     }
 }
 
-fn encode(outcome: &Outcome<()>) -> Vec<u8> {
-    codec::to_vec(outcome).expect("text and plain enums have a binary form")
+fn failure(error: &Error) -> Vec<u8> {
+    let mut report = vec![FAILED];
+    codec::append_unread(error, &mut report).expect("text and numbers have a binary form");
+    report
+}
+
+fn send(stream: &ForkPrivate<UnixStream>, report: &[u8]) {
+    // The output first: whoever has the value may rely on it.
+    let _ = io::stdout().flush();
+    // A parent that has dropped its handle does not ask: then nobody reads, and that is no error.
+    if let Ok(mut stream) = stream.get() {
+        let _ = stream.write_all(report);
+    }
 }

@@ -1,38 +1,77 @@
-//! Values as bytes: postcard, through a buffer that each thread keeps.
+//! Values as bytes: JSON's data model in binary, with what JSON lacks.
+//!
+//! A value describes itself: each part begins with a [`tag`], and fields and variants go by their
+//! names. So every serde attribute that `serde_json` bears is borne here. Unlike JSON, the form keeps
+//! `Some(None)`, keys that are not strings, bytes, 128-bit integers and every `f32` and `f64`.
+//! [`encode`] writes it, [`decode`] reads it.
+//!
+//! A type may serialise to less than it needs to be read again (`skip_serializing` without a
+//! default). So a value of a type that is not the standard library's is read back before it is sent,
+//! and is refused if that fails.
 
-use std::any::type_name;
-use std::cell::Cell;
+use std::{any::type_name, cell::Cell, fmt, thread::LocalKey};
 
-use postcard::ser_flavors::Flavor;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Error, Result, fd_passing};
+use crate::{
+    Error, Result, Serializable,
+    fd_passing::{self, NOT_AT_START},
+};
+use decode::Decoder;
+use encode::Encoder;
+
+mod decode;
+mod encode;
+mod tag;
 
 /// A buffer that has grown beyond this is not kept: 4 MiB.
 const KEPT_MAX: usize = 4 << 20;
 
+/// How deep a value may be nested, as in `serde_json`: each level takes room on the stack.
+const DEPTH_MAX: u32 = 128;
+
+type Kept = Cell<Option<Box<Bytes>>>;
+
 thread_local! {
-    static KEPT: Cell<Option<Box<Bytes>>> = const { Cell::new(None) };
+    static WRITTEN: Kept = const { Cell::new(None) };
+    static READ: Kept = const { Cell::new(None) };
 }
 
 /// Boxed, so that one word moves in and out of the thread's cell.
 #[derive(Default)]
 struct Bytes(Vec<u8>);
 
-/// The thread's buffer while it is in use; its contents are of no meaning. A value that is itself
-/// sent while another is being serialised gets a buffer of its own.
-pub(crate) struct Buffer(Option<Box<Bytes>>);
+/// One of the thread's two buffers while it is in use. A value that is itself sent while another is
+/// being serialised gets a buffer of its own.
+pub(crate) struct Buffer {
+    kept: &'static LocalKey<Kept>,
+    bytes: Option<Box<Bytes>>,
+}
 
 impl Buffer {
+    /// An empty buffer, to write a value to.
     #[inline]
-    pub(crate) fn take() -> Self {
-        Self(Some(KEPT.take().unwrap_or_default()))
+    pub(crate) fn to_write() -> Self {
+        let mut buffer = Self::take(&WRITTEN);
+        buffer.bytes().clear();
+        buffer
+    }
+
+    /// A buffer of any length and contents, to be read over: it need not be zeroed each time.
+    #[inline]
+    pub(crate) fn to_read() -> Self {
+        Self::take(&READ)
+    }
+
+    #[inline]
+    fn take(kept: &'static LocalKey<Kept>) -> Self {
+        let bytes = Some(kept.take().unwrap_or_default());
+        Self { kept, bytes }
     }
 
     #[inline]
     pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
-        &mut self.0.as_mut().expect("it is there until the drop").0
+        &mut self.bytes.as_mut().expect("it is there until the drop").0
     }
 }
 
@@ -40,178 +79,149 @@ impl Drop for Buffer {
     #[inline]
     fn drop(&mut self) {
         if self.bytes().capacity() <= KEPT_MAX {
-            KEPT.set(self.0.take());
+            self.kept.set(self.bytes.take());
         }
     }
 }
 
-/// Writes the value to the start of `buffer`, whose length only grows; returns the bytes.
+/// Appends the value's bytes to `buffer`, if it can be read again from them.
 #[inline]
-pub(crate) fn encode<'a, T: Serialize + ?Sized>(
-    value: &T,
-    buffer: &'a mut Vec<u8>,
-) -> Result<&'a mut [u8]> {
-    encode_behind(0, value, buffer)
+pub(crate) fn append<T: Serializable>(value: &T, buffer: &mut Vec<u8>) -> Result<()> {
+    if is_std(type_name::<T>()) {
+        return append_unread(value, buffer);
+    }
+    let (start, collected) = (buffer.len(), fd_passing::collected());
+    append_unread(value, buffer)?;
+    // A descriptor can be taken once, by the process that it is for.
+    if fd_passing::collected() > collected {
+        return Ok(());
+    }
+    read_back::<T>(&buffer[start..])
 }
 
-/// As [`encode`], and leaves room for a header of so many bytes, which are part of the result.
+/// As [`append`], for a value of this crate's own, which is not read back.
 #[inline]
-pub(crate) fn encode_behind<'a, T: Serialize + ?Sized>(
-    header: usize,
-    value: &T,
-    buffer: &'a mut Vec<u8>,
-) -> Result<&'a mut [u8]> {
-    if buffer.len() < header {
-        buffer.resize(header, 0);
-    }
-    match postcard::serialize_with_flavor(
-        value,
-        Growing {
-            buffer,
-            len: header,
-        },
-    ) {
-        Ok(bytes) => Ok(bytes),
-        Err(_) if fd_passing::was_refused() => Err(Error::NotAtStart),
-        Err(source) => Err(Error::Serial {
-            attempt: format!("serialise a {}", type_name::<T>()),
-            source,
-        }),
-    }
+pub(crate) fn append_unread<T: Serialize + ?Sized>(value: &T, buffer: &mut Vec<u8>) -> Result<()> {
+    value
+        .serialize(&mut Encoder::new(buffer))
+        .map_err(|failure| not_serialised::<T>(&failure))
 }
 
-/// The bytes of a value, in a buffer of their own.
-pub(crate) fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
-    let mut buffer = Vec::new();
-    let len = encode(value, &mut buffer)?.len();
-    buffer.truncate(len);
-    Ok(buffer)
-}
-
-/// A buffer that is written from its start. Its old contents need not be cleared, nor its new room
-/// be zeroed again and again.
-struct Growing<'a> {
-    buffer: &'a mut Vec<u8>,
-    len: usize,
-}
-
-impl Growing<'_> {
-    #[inline(always)]
-    fn room(&mut self, bytes: usize) -> &mut [u8] {
-        let start = self.len;
-        self.len += bytes;
-        if self.len > self.buffer.len() {
-            self.grow();
-        }
-        &mut self.buffer[start..self.len]
+#[cold]
+fn not_serialised<T: ?Sized>(failure: &Failure) -> Error {
+    if failure.reason == NOT_AT_START {
+        return Error::NotAtStart;
     }
-
-    #[cold]
-    fn grow(&mut self) {
-        let doubled = self.buffer.len() * 2;
-        self.buffer.resize(self.len.max(doubled).max(64), 0);
-    }
-}
-
-impl<'a> Flavor for Growing<'a> {
-    type Output = &'a mut [u8];
-
-    #[inline(always)]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.room(1)[0] = byte;
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        copy(self.room(bytes.len()), bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<&'a mut [u8]> {
-        Ok(&mut self.buffer[..self.len])
-    }
-}
-
-/// Copies `from` to `to`, which is as long. Most copies are of a number's few bytes, for which the
-/// call of memcpy would take longer than the copy: two that overlap make up any short one.
-#[inline(always)]
-fn copy(to: &mut [u8], from: &[u8]) {
-    if let (Some(first), Some(last), ..=16) =
-        (from.first_chunk::<8>(), from.last_chunk::<8>(), from.len())
-    {
-        let len = to.len();
-        to[..8].copy_from_slice(first);
-        to[len - 8..].copy_from_slice(last);
-    } else if let (Some(first), Some(last), ..8) =
-        (from.first_chunk::<4>(), from.last_chunk::<4>(), from.len())
-    {
-        let len = to.len();
-        to[..4].copy_from_slice(first);
-        to[len - 4..].copy_from_slice(last);
-    } else if let [first, .., last] = from
-        && from.len() < 4
-    {
-        to[from.len() / 2] = from[from.len() / 2];
-        to[0] = *first;
-        to[from.len() - 1] = *last;
-    } else {
-        to.copy_from_slice(from);
-    }
-}
-
-/// Appends the value's bytes to `buffer`.
-#[inline]
-pub(crate) fn append<T: Serialize + ?Sized>(value: &T, buffer: &mut Vec<u8>) -> Result<()> {
-    postcard::serialize_with_flavor(value, Appending { buffer }).map_err(|source| Error::Serial {
+    Error::Serial {
         attempt: format!("serialise a {}", type_name::<T>()),
-        source,
-    })
+        reason: failure.to_string(),
+    }
 }
 
-struct Appending<'a> {
-    buffer: &'a mut Vec<u8>,
+#[inline(never)]
+fn read_back<T: DeserializeOwned>(bytes: &[u8]) -> Result<()> {
+    match decode::<T>(bytes) {
+        Ok(_) => Ok(()),
+        Err(Error::Serial { reason, .. }) => Err(Error::Serial {
+            attempt: format!("send a {}, which could not be read again", type_name::<T>()),
+            reason,
+        }),
+        Err(error) => Err(error),
+    }
 }
 
-impl Flavor for Appending<'_> {
-    type Output = ();
+/// Whether a type's name has no part from outside the standard library and `serde_bytes`, whose
+/// types all read what they have written.
+#[inline]
+fn is_std(name: &str) -> bool {
+    // Tuples, arrays and references of primitive types have no path.
+    !name.contains(':') && !name.contains("dyn ") || has_std_paths_only(name)
+}
 
-    #[inline(always)]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.buffer.push(byte);
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.buffer.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
+fn has_std_paths_only(name: &str) -> bool {
+    const KNOWN: [&str; 4] = ["alloc::", "core::", "std::", "serde_bytes::"];
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let mut paths = name
+        .split(|c| !is_part(c))
+        .filter(|path| path.contains("::"));
+    !name.contains("dyn ") && paths.all(|path| KNOWN.iter().any(|known| path.starts_with(known)))
 }
 
 /// Reads a value from the start of `bytes`; returns it and the rest.
 #[inline]
 pub(crate) fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8])> {
-    postcard::take_from_bytes(bytes).map_err(|source| Error::Serial {
-        attempt: format!("deserialise a {}", type_name::<T>()),
-        source,
-    })
+    let mut decoder = Decoder::new(bytes);
+    match T::deserialize(&mut decoder) {
+        Ok(value) => Ok((value, decoder.rest())),
+        Err(failure) => Err(not_deserialised::<T>(&failure)),
+    }
 }
 
 /// Reads a value from all of `bytes`.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    let source = match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => return Ok(value),
-        Ok(_) => postcard::Error::DeserializeBadEncoding,
-        Err(error) => error,
-    };
-    Err(Error::Serial {
+    match decode_first(bytes)? {
+        (value, []) => Ok(value),
+        (_, rest) => {
+            let reason = format!("{} bytes follow its end", rest.len());
+            Err(not_deserialised::<T>(&Failure::new(reason)))
+        }
+    }
+}
+
+#[cold]
+fn not_deserialised<T>(failure: &Failure) -> Error {
+    Error::Serial {
         attempt: format!("deserialise a {}", type_name::<T>()),
-        source,
-    })
+        reason: failure.to_string(),
+    }
+}
+
+/// Why a value could not be written or read, and where in it. Boxed by [`Failing`], since every
+/// call of a codec may return one and hardly any does.
+#[derive(Debug)]
+struct Failure {
+    reason: String,
+    /// The way to the part, from the innermost field on.
+    fields: Vec<String>,
+}
+
+type Failing<T> = Result<T, Box<Failure>>;
+
+impl Failure {
+    #[cold]
+    fn new(reason: impl Into<String>) -> Box<Self> {
+        let (reason, fields) = (reason.into(), Vec::new());
+        Box::new(Self { reason, fields })
+    }
+
+    #[cold]
+    fn in_field(mut self: Box<Self>, field: &str) -> Box<Self> {
+        self.fields.push(field.to_string());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.fields.is_empty() {
+            let fields: Vec<&str> = self.fields.iter().rev().map(String::as_str).collect();
+            write!(f, "field `{}`: ", fields.join("."))?;
+        }
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl serde::ser::Error for Box<Failure> {
+    fn custom<T: fmt::Display>(reason: T) -> Self {
+        Failure::new(reason.to_string())
+    }
+}
+
+impl serde::de::Error for Box<Failure> {
+    fn custom<T: fmt::Display>(reason: T) -> Self {
+        Failure::new(reason.to_string())
+    }
 }

@@ -1,23 +1,40 @@
-use std::io;
+use std::{fmt, io, time::Duration};
+
+use serde::{Deserialize, Serialize};
 
 /// What can go wrong with a process, a pool or a queue.
 ///
 /// One enum serves the whole crate, since a pool's handle can meet what a process meets and what
-/// a queue meets; each method names in its `# Errors` the few variants that it returns.
-#[derive(Debug, thiserror::Error)]
+/// a queue meets. Each method names in its `# Errors` the few variants that it returns.
+///
+/// An error can be sent like any value, so a function that runs in another process may return
+/// [`Result`]. [`Result::flatten`](std::result::Result::flatten) then makes one result of two.
+/// `Debug` shows the same sentence as `Display`: a `main` that returns the error tells how to mend it.
+///
+/// # Examples
+///
+/// ```
+/// use multiprocess::{Error, Process, Queue, Result};
+///
+/// fn first(queue: &Queue<u32>) -> Result<u32> {
+///     queue.try_get()
+/// }
+///
+/// let queue = Queue::new()?;
+/// let process = Process::spawn(|| first(&queue))?;
+/// assert_eq!(process.join().flatten(), Err(Error::Empty));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Error {
     /// The queue held no item (in time): Python's `queue.Empty`.
-    #[error("the queue is empty")]
     Empty,
     /// The queue had no room (in time): Python's `queue.Full`.
-    #[error("the queue is full")]
     Full,
     /// The queue was closed, and for a reader it is drained as well: Python's `queue.ShutDown`.
-    #[error("the queue is closed")]
     Closed,
     /// The item's serialised form is longer than a queue can ever hold.
-    #[error("an item of {len} bytes does not fit in the queue, which takes at most {max}")]
     TooLarge {
         /// Length of the serialised item, in bytes.
         len: u64,
@@ -25,26 +42,17 @@ pub enum Error {
         max: u64,
     },
     /// Readers died with this many items in hand, for which `task_done` will never be called.
-    #[error("{0} items were lost with the processes that had taken them")]
     ItemsLost(u64),
     /// `task_done` was called more often than items were taken: Python's `ValueError`.
-    #[error("task_done was called more often than items were taken from the queue")]
     NothingInHand,
     /// An item or a message held a queue or a connection, which are no mere data.
-    #[error(
-        "a queue or a connection can be handed to a process only at its start, as one of its arguments"
-    )]
     NotAtStart,
     /// The program has threads, so that forking it here could deadlock the child.
-    #[error(
-        "cannot fork a program with {threads} threads: call multiprocess::init() as the first line of main, and start processes by spawn_with"
-    )]
     Threaded {
         /// How many threads the program had.
         threads: usize,
     },
     /// The function panicked in its process.
-    #[error("the process panicked at {location}: {message}")]
     Panicked {
         /// The panic's message.
         message: String,
@@ -52,37 +60,30 @@ pub enum Error {
         location: String,
     },
     /// The process was ended by a signal.
-    #[error("process {pid} was killed by signal {signal}")]
     Killed {
         /// The number of the signal.
         signal: i32,
         /// The process that was killed.
-        pid: i32,
+        pid: u32,
     },
     /// The process ended by itself before its function had returned.
-    #[error("the process exited with code {code} before its function returned")]
     Exited {
         /// The exit code.
         code: i32,
     },
     /// The time given was over first.
-    #[error("timed out")]
     TimedOut,
     /// A task of a pool ran longer than the pool's `task_timeout`, and was killed with its process
     /// group.
-    #[error("the task still ran after {timeout:?} and was killed")]
     TaskTimedOut {
         /// The time that each task of the pool is given.
-        timeout: std::time::Duration,
+        timeout: Duration,
     },
     /// The task was cancelled, or its pool was terminated before the task was done.
-    #[error("the task was cancelled")]
     Cancelled,
     /// The pool's supervisor was killed, and the workers have ended with it. Make another pool.
-    #[error("the pool is broken: the process that supervises its workers is gone")]
     PoolBroken,
     /// No worker of the pool came through its initializer, in several tries.
-    #[error("the pool's initializer failed {tries} times in a row: {reason}")]
     InitializerFailed {
         /// How often it was tried.
         tries: u32,
@@ -91,41 +92,137 @@ pub enum Error {
     },
     /// A program had not ended in time and was killed, with the process group that it had been
     /// given: Python's `subprocess.TimeoutExpired`.
-    #[error("`{program}` had not ended after {timeout:?} and was killed with its children")]
     TimeoutExpired {
         /// The program that was run.
         program: String,
         /// The time that it was given.
-        timeout: std::time::Duration,
+        timeout: Duration,
         /// What it had written to its standard output by then.
         stdout: Vec<u8>,
         /// What it had written to its standard error by then.
         stderr: Vec<u8>,
     },
     /// A value could not be turned into bytes, or bytes into a value.
-    #[error("cannot {attempt}: {source}")]
     Serial {
         /// What was attempted, and on what type.
         attempt: String,
-        /// What the codec said.
-        source: postcard::Error,
+        /// What was in the way, and in which field.
+        reason: String,
     },
     /// The operating system refused.
-    #[error("cannot {attempt}: {source}")]
     Os {
         /// What was attempted, and on what.
         attempt: String,
-        /// The system's answer.
-        source: io::Error,
+        /// The system's number for the reason, if it gave one: see errno(3).
+        errno: Option<i32>,
+        /// The reason in words.
+        reason: String,
     },
 }
 
 impl Error {
-    pub(crate) fn os(attempt: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        let (attempt, source) = (attempt.into(), source.into());
-        Self::Os { attempt, source }
+    /// The error of a system call, or of the standard library, with what was attempted and on what.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::Error;
+    ///
+    /// let refused = std::fs::read("/no/such/file").map_err(|e| Error::os("read /no/such/file", e));
+    /// let text = "cannot read /no/such/file: No such file or directory (os error 2)";
+    /// assert_eq!(refused.unwrap_err().to_string(), text);
+    /// ```
+    pub fn os(attempt: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        let source = source.into();
+        Self::Os {
+            attempt: attempt.into(),
+            errno: source.raw_os_error(),
+            reason: source.to_string(),
+        }
+    }
+
+    /// How a process ended, by its exit code as Python counts: -9 for one that signal 9 ended.
+    pub(crate) fn of_exit(pid: u32, code: i32) -> Self {
+        match code {
+            ..0 => Self::Killed { signal: -code, pid },
+            _ => Self::Exited { code },
+        }
     }
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the queue is empty"),
+            Self::Full => f.write_str("the queue is full"),
+            Self::Closed => f.write_str("the queue is closed"),
+            Self::TooLarge { len, max } => write!(
+                f,
+                "an item of {len} bytes does not fit in the queue, which takes at most {max}"
+            ),
+            Self::ItemsLost(count) => {
+                write!(
+                    f,
+                    "{count} items were lost with the processes that had taken them"
+                )
+            }
+            Self::NothingInHand => {
+                f.write_str("task_done was called more often than items were taken from the queue")
+            }
+            Self::NotAtStart => f.write_str(
+                "a queue or a connection can be handed to a process only at its start, as one of \
+                 its arguments",
+            ),
+            Self::Threaded { threads } => write!(
+                f,
+                "cannot fork a program with {threads} threads: call multiprocess::init() as the \
+                 first line of main, and start processes by spawn_with"
+            ),
+            Self::Panicked { message, location } => {
+                write!(f, "the process panicked at {location}: {message}")
+            }
+            Self::Killed { signal, pid } => {
+                write!(f, "process {pid} was killed by signal {signal}")
+            }
+            Self::Exited { code } => write!(
+                f,
+                "the process exited with code {code} before its function returned"
+            ),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::TaskTimedOut { timeout } => {
+                write!(f, "the task still ran after {timeout:?} and was killed")
+            }
+            Self::Cancelled => f.write_str("the task was cancelled"),
+            Self::PoolBroken => {
+                f.write_str("the pool is broken: the process that supervises its workers is gone")
+            }
+            Self::InitializerFailed { tries, reason } => write!(
+                f,
+                "the pool's initializer failed {tries} times in a row: {reason}"
+            ),
+            Self::TimeoutExpired {
+                program, timeout, ..
+            } => write!(
+                f,
+                "`{program}` had not ended after {timeout:?} and was killed with its children"
+            ),
+            Self::Serial { attempt, reason }
+            | Self::Os {
+                attempt, reason, ..
+            } => {
+                write!(f, "cannot {attempt}: {reason}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {}
 
 /// `Result` with the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

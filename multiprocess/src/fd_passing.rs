@@ -4,7 +4,7 @@
 //! descriptors of all that is serialised for it are collected here and travel beside the bytes,
 //! which hold their places; in the new process they are provided while the bytes are read.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -14,10 +14,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::sys::shm::{Shareable, Shared};
 
+/// What a descriptor says that is serialised while no process is being started.
+pub(crate) const NOT_AT_START: &str = "there is no process being started";
+
 thread_local! {
     static COLLECTED: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
     static PROVIDED: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
-    static REFUSED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs `work`, within which descriptors may be given, and returns them in the order of their
@@ -85,22 +87,21 @@ impl<'de, H: Shareable> Deserialize<'de> for Shared<H> {
 fn give(descriptor: BorrowedFd<'_>) -> io::Result<u32> {
     COLLECTED.with_borrow_mut(|collected| {
         let Some(collected) = collected else {
-            REFUSED.set(true);
-            return Err(io::Error::other("there is no process being started"));
+            return Err(io::Error::other(NOT_AT_START));
         };
         collected.push(descriptor.try_clone_to_owned()?);
         Ok(collected.len() as u32 - 1)
     })
 }
 
+/// How many descriptors were collected so far.
+pub(crate) fn collected() -> usize {
+    COLLECTED.with_borrow(|collected| collected.as_ref().map_or(0, Vec::len))
+}
+
 /// Takes the descriptor at this place; `None` outside of [`provide`], or if it was taken.
 fn take(place: u32) -> Option<OwnedFd> {
     PROVIDED.with_borrow_mut(|provided| provided.get_mut(place as usize)?.take())
-}
-
-/// Whether a descriptor was refused since the last call. The codec's own errors carry no text.
-pub(crate) fn was_refused() -> bool {
-    REFUSED.take()
 }
 
 #[cfg(test)]
@@ -109,6 +110,12 @@ mod tests {
 
     use super::*;
     use crate::{Error, Queue, codec, pipe};
+
+    fn bytes_of(queue: &Queue<u32>) -> crate::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        codec::append_unread(queue, &mut bytes)?;
+        Ok(bytes)
+    }
 
     #[test]
     fn a_queue_is_no_item_and_no_message() {
@@ -124,8 +131,8 @@ mod tests {
     #[test]
     fn a_descriptor_is_given_only_while_a_process_is_started_and_taken_once() {
         let queue = Queue::<u32>::new().unwrap();
-        let (bytes, descriptors) = collect(|| codec::to_vec(&queue).unwrap());
-        assert!(codec::to_vec(&queue).is_err());
+        let (bytes, descriptors) = collect(|| bytes_of(&queue).unwrap());
+        assert!(bytes_of(&queue).is_err());
         assert!(codec::decode::<Queue<u32>>(&bytes).is_err());
         provide(descriptors, || {
             codec::decode::<Queue<u32>>(&bytes)
@@ -140,7 +147,7 @@ mod tests {
     #[test]
     fn a_descriptor_of_something_else_is_no_queue() {
         let queue = Queue::<u32>::new().unwrap();
-        let (bytes, _) = collect(|| codec::to_vec(&queue).unwrap());
+        let (bytes, _) = collect(|| bytes_of(&queue).unwrap());
         let no_queue = File::open("/dev/null").unwrap().into();
         provide(vec![no_queue], || {
             assert!(codec::decode::<Queue<u32>>(&bytes).is_err());

@@ -1,33 +1,30 @@
-//! A child process, as its parent sees it, and the two ways to start one: by a fork of this
-//! process, which brings all of its memory along, or from the zygote.
+//! A child process, as its parent sees it.
 
 use std::{
     io::{self, Write},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    process,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     time::Instant,
 };
 
 use nix::{
+    errno::Errno,
     poll::{PollFd, PollFlags},
     sys::{
         signal::{Signal, kill},
+        socket::{MsgFlags, recv},
         wait::waitpid,
     },
     unistd::Pid,
 };
-use serde::Serialize;
 
 use crate::{
-    Error, Result, codec, fd_passing,
+    Error, Result,
     sys::{
-        call::Function,
-        fork::{self, Forked, die_with, exit_now},
+        fork::{self, Forked},
         fork_private::ForkPrivate,
         pidfd,
         poll::poll,
     },
-    zygote,
 };
 
 /// A child: of this process, or one that the zygote has started for it.
@@ -35,7 +32,7 @@ pub(crate) struct Handle {
     pid: i32,
     pidfd: ForkPrivate<OwnedFd>,
     /// Where the zygote tells the exit code of its child; the system tells that of our own.
-    zygote: Option<ForkPrivate<OwnedFd>>,
+    exitcode: Option<ForkPrivate<OwnedFd>>,
 }
 
 impl Handle {
@@ -56,30 +53,16 @@ impl Handle {
         Ok(Some(Self::new(pid, pidfd, None)))
     }
 
-    /// Has a process carry out a request: one of the zygote's, if this process has a zygote, else a
-    /// fork of this one.
-    pub(crate) fn start(what: &str, request: SpawnRequest) -> Result<Self> {
-        flush();
-        if let Some(started) = zygote::start(what, &request) {
-            return started;
-        }
-        let me = process::id().cast_signed();
-        match Self::fork(what)? {
-            Some(handle) => Ok(handle),
-            None => request.run(me),
-        }
-    }
-
-    pub(crate) fn new(pid: i32, pidfd: OwnedFd, zygote: Option<OwnedFd>) -> Self {
+    pub(crate) fn new(pid: i32, pidfd: OwnedFd, exitcode: Option<OwnedFd>) -> Self {
         Self {
             pid,
             pidfd: ForkPrivate::new(pidfd),
-            zygote: zygote.map(ForkPrivate::new),
+            exitcode: exitcode.map(ForkPrivate::new),
         }
     }
 
-    pub(crate) fn pid(&self) -> i32 {
-        self.pid
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.cast_unsigned()
     }
 
     /// Readable once the process has ended. An error in a fork of the process that started it.
@@ -94,12 +77,12 @@ impl Handle {
 
     /// The exit code as Python counts, if the process has ended. It can be asked for again.
     pub(crate) fn exitcode(&self) -> io::Result<Option<i32>> {
-        let Some(zygote) = &self.zygote else {
+        let Some(exitcode) = &self.exitcode else {
             return pidfd::peek(self.pidfd()?);
         };
         let mut ended = [PollFd::new(self.pidfd()?, PollFlags::POLLIN)];
         match poll(&mut ended, Some(Instant::now()))? {
-            true => zygote::exitcode(zygote.get()?.as_fd()).map(Some),
+            true => read_exitcode(exitcode.get()?.as_fd()).map(Some),
             false => Ok(None),
         }
     }
@@ -107,51 +90,32 @@ impl Handle {
     /// Waits for the end, and removes the process from the process table; the exit code as Python
     /// counts. An error if that was done before.
     pub(crate) fn reap(&self) -> io::Result<i32> {
-        match &self.zygote {
+        match &self.exitcode {
             None => pidfd::reap(self.pidfd()?),
-            Some(zygote) => zygote::exitcode(zygote.get()?.as_fd()),
+            Some(exitcode) => read_exitcode(exitcode.get()?.as_fd()),
         }
     }
 }
 
-/// What a process is to do that may not have the memory of this one.
-pub(crate) struct SpawnRequest {
-    pub(crate) function: Function,
-    pub(crate) argument: Vec<u8>,
-    /// What goes with the argument, see [`fd_passing`].
-    pub(crate) descriptors: Vec<OwnedFd>,
-    /// Whether it ends with the process that it was forked from.
-    pub(crate) daemon: bool,
+/// The exit code of a child of the zygote's, waiting for it. It can be asked for again.
+fn read_exitcode(socket: BorrowedFd<'_>) -> io::Result<i32> {
+    let mut code = [0; size_of::<i32>()];
+    loop {
+        match recv(socket.as_raw_fd(), &mut code, MsgFlags::MSG_PEEK) {
+            Ok(len) if len == code.len() => return Ok(i32::from_ne_bytes(code)),
+            Err(Errno::EINTR) => {}
+            Ok(_) => return Err(zygote_is_gone()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
-impl SpawnRequest {
-    pub(crate) fn new<A: Serialize>(
-        function: Function,
-        argument: &A,
-        daemon: bool,
-    ) -> Result<Self> {
-        let (argument, descriptors) = fd_passing::collect(|| codec::to_vec(argument));
-        Ok(Self {
-            function,
-            argument: argument?,
-            descriptors,
-            daemon,
-        })
-    }
-
-    /// Does what is to be done, in the child that `parent` has just forked.
-    pub(crate) fn run(self, parent: i32) -> ! {
-        if self.daemon {
-            die_with(parent);
-        }
-        let done = fd_passing::provide(self.descriptors, || {
-            self.function.call(&self.argument, &mut Vec::new())
-        });
-        exit_now(i32::from(done.is_err()))
-    }
+/// The zygote has closed its end of a socket.
+pub(crate) fn zygote_is_gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the zygote was killed")
 }
 
 /// Else a child has a copy of what is still in the buffer, and prints it again.
-fn flush() {
+pub(crate) fn flush() {
     let _ = io::stdout().flush();
 }

@@ -19,16 +19,20 @@ compile_error!(
     "multiprocess needs Linux with glibc: fork, pidfd, parent-death signals, robust process-shared mutexes, futexes and memfd; it has not been run elsewhere"
 );
 
+#[cfg(feature = "testing")]
 pub mod chaos;
 mod child;
 mod codec;
 mod error;
 mod fd_passing;
 mod handle;
+mod panics;
 mod pipe;
 pub mod pool;
 pub mod process;
 mod queue;
+mod serializable;
+mod spawn_request;
 pub mod subprocess;
 #[expect(
     unsafe_code,
@@ -42,8 +46,10 @@ pub use pipe::{Connection, pipe};
 pub use pool::{AsyncResult, Pool};
 pub use process::Process;
 pub use queue::{Iter, Queue};
+pub use serializable::Serializable;
 pub use zygote::init;
 
+#[cfg(feature = "testing")]
 #[doc(hidden)]
 pub use sys::fork_for_tests::fork_for_tests;
 

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
-use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -19,7 +18,7 @@ use crate::codec::{self, Buffer};
 use crate::fd_passing::Descriptor;
 use crate::sys::identity::Identity;
 use crate::sys::shm::Shared;
-use crate::{Error, Result};
+use crate::{Error, Result, Serializable};
 
 /// How often one who waits asks whether the peer still lives, in milliseconds.
 const RECHECK_MS: u8 = 20;
@@ -57,10 +56,7 @@ pub fn pipe<A, B>() -> Result<(Connection<A, B>, Connection<B, A>)> {
             Connection::new(pair, 1),
         ))
     };
-    create().map_err(|source| Error::Os {
-        attempt: "create a pipe".into(),
-        source,
-    })
+    create().map_err(|error| Error::os("create a pipe", error))
 }
 
 /// Who used each end last: an [`Identity`]'s word, 0 for nobody, or [`GONE`]. A socket reads as ended
@@ -123,7 +119,7 @@ pub struct Connection<S, R> {
     messages: PhantomData<fn(S) -> R>,
 }
 
-impl<S: Serialize, R> Connection<S, R> {
+impl<S: Serializable, R> Connection<S, R> {
     /// Sends a message: `send(obj)`.
     ///
     /// # Errors
@@ -139,8 +135,10 @@ impl<S: Serialize, R> Connection<S, R> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn send(&self, message: &S) -> Result<()> {
-        let mut buffer = Buffer::take();
-        let frame = codec::encode_behind(HEADER, message, buffer.bytes())?;
+        let mut buffer = Buffer::to_write();
+        let frame = buffer.bytes();
+        frame.extend_from_slice(&[0; HEADER]);
+        codec::append(message, frame)?;
         let len = (frame.len() - HEADER) as u64;
         frame[..HEADER].copy_from_slice(&len.to_le_bytes());
         let _turn = self.sending.lock().unwrap();
@@ -148,7 +146,7 @@ impl<S: Serialize, R> Connection<S, R> {
     }
 }
 
-impl<S, R: DeserializeOwned> Connection<S, R> {
+impl<S, R: Serializable> Connection<S, R> {
     /// Waits for a message and receives it: `recv()`.
     ///
     /// # Errors
@@ -338,10 +336,7 @@ impl<S, R> Connection<S, R> {
 }
 
 fn refused(attempt: &str, errno: Errno) -> Error {
-    Error::Os {
-        attempt: attempt.into(),
-        source: errno.into(),
-    }
+    Error::os(attempt, errno)
 }
 
 impl<S, R> Drop for Connection<S, R> {

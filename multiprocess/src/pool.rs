@@ -17,16 +17,14 @@ use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
-
-use crate::{Result, codec, sys::call::Function};
+use crate::{Result, Serializable, codec, sys::call::Function};
 use client::PoolClient;
-use task::{many, one, write_chunk};
+use task::{many, many_pairs, one, write_chunk};
 
 pub use builder::Builder;
-pub use client::Progress;
 pub use imap::Imap;
 pub use result::AsyncResult;
+pub use table::Progress;
 
 mod builder;
 mod client;
@@ -36,6 +34,7 @@ mod message;
 mod result;
 mod shared;
 mod supervisor;
+mod table;
 mod task;
 mod worker;
 
@@ -135,12 +134,11 @@ impl Pool {
     /// assert_eq!(pool.apply(|(a, b): (u64, u64)| a * b, (6, 7))?, 42);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn apply<F, A, R>(&self, function: F, argument: A) -> Result<R>
-    where
-        F: Fn(A) -> R + Copy + 'static,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
+    pub fn apply<A: Serializable, R: Serializable>(
+        &self,
+        function: fn(A) -> R,
+        argument: A,
+    ) -> Result<R> {
         self.apply_async(function, argument)?.get()
     }
 
@@ -162,17 +160,15 @@ impl Pool {
     /// pool.apply_async(move |n: u64| n * factor, 9)?;
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn apply_async<F, A, R>(&self, function: F, argument: A) -> Result<AsyncResult<R>>
-    where
-        F: Fn(A) -> R + Copy + 'static,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        let _ = function;
-        let function = Function::of(one::<F, A, R>).to_bytes();
-        let mut buffer = codec::Buffer::take();
-        let task = codec::encode_behind(function.len(), &argument, buffer.bytes())?;
-        task[..function.len()].copy_from_slice(&function);
+    pub fn apply_async<A: Serializable, R: Serializable>(
+        &self,
+        function: fn(A) -> R,
+        argument: A,
+    ) -> Result<AsyncResult<R>> {
+        let mut buffer = codec::Buffer::to_write();
+        let task = buffer.bytes();
+        task.extend_from_slice(&Function::of(function, one).to_bytes());
+        codec::append(&argument, task)?;
         let ticket = self.client.submit(task, 1, None)?;
         Ok(AsyncResult::new(Arc::clone(&self.client), ticket))
     }
@@ -193,26 +189,17 @@ impl Pool {
     /// assert_eq!(pool.map(|n: u64| n * n, 0..4)?, [0, 1, 4, 9]);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn map<F, A, R>(&self, function: F, items: impl IntoIterator<Item = A>) -> Result<Vec<R>>
-    where
-        F: Fn(A) -> R + Copy + 'static,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        let items = items.into_iter();
-        if let (known, Some(most)) = items.size_hint()
-            && known == most
-        {
-            return self.map_chunked(function, items, self.chunk_size(known));
-        }
-        let items: Vec<A> = items.collect();
-        let size = self.chunk_size(items.len());
-        self.map_chunked(function, items, size)
+    pub fn map<A: Serializable, R: Serializable>(
+        &self,
+        function: fn(A) -> R,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>> {
+        self.map_items(Function::of(function, many), items, None)
     }
 
     fn chunk_size(&self, items: usize) -> usize {
         let chunks = CHUNKS_PER_WORKER * self.workers();
-        items.div_ceil(chunks).min(CHUNK_MAX)
+        items.div_ceil(chunks).clamp(1, CHUNK_MAX)
     }
 
     /// As [`map`](Self::map), with so many items in a chunk: `map(f, items, chunksize)`. 0 counts
@@ -230,28 +217,50 @@ impl Pool {
     /// assert_eq!(lengths, [1, 2]);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn map_chunked<F, A, R>(
+    pub fn map_chunked<A: Serializable, R: Serializable>(
         &self,
-        function: F,
+        function: fn(A) -> R,
         items: impl IntoIterator<Item = A>,
         chunk_size: usize,
-    ) -> Result<Vec<R>>
-    where
-        F: Fn(A) -> R + Copy + 'static,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        let _ = function;
-        let head = Function::of(many::<F, A, R>).to_bytes();
-        let mut items = items.into_iter().fuse();
+    ) -> Result<Vec<R>> {
+        self.map_items(Function::of(function, many), items, Some(chunk_size.max(1)))
+    }
+
+    /// Runs a function with its entry on items, in chunks of this size or of one that fits.
+    fn map_items<A: Serializable, R: Serializable>(
+        &self,
+        function: Function,
+        items: impl IntoIterator<Item = A>,
+        chunk_size: Option<usize>,
+    ) -> Result<Vec<R>> {
+        let items = items.into_iter().fuse();
+        match (chunk_size, items.size_hint()) {
+            (Some(size), _) => self.map_chunks(function, items, size),
+            (None, (known, Some(most))) if known == most => {
+                self.map_chunks(function, items, self.chunk_size(known))
+            }
+            _ => {
+                let items: Vec<A> = items.collect();
+                let size = self.chunk_size(items.len());
+                self.map_chunks(function, items.into_iter(), size)
+            }
+        }
+    }
+
+    fn map_chunks<A: Serializable, R: Serializable>(
+        &self,
+        function: Function,
+        mut items: impl Iterator<Item = A>,
+        size: usize,
+    ) -> Result<Vec<R>> {
         let mut chunks = VecDeque::<AsyncResult<()>>::new();
         let mut results = Vec::with_capacity(items.size_hint().0);
         let mut task = Vec::new();
         let mut more = true;
         while more || !chunks.is_empty() {
             while more && chunks.len() < CHUNKS_AHEAD {
-                let count = write_chunk(head, &mut items, chunk_size.max(1), &mut task)?;
-                more = count == chunk_size.max(1);
+                let count = write_chunk(function, &mut items, size, &mut task)?;
+                more = count == size;
                 if count > 0 {
                     let ticket = self.client.submit(&task, count as u64, None)?;
                     chunks.push_back(AsyncResult::new(Arc::clone(&self.client), ticket));
@@ -278,18 +287,12 @@ impl Pool {
     /// assert_eq!(pool.starmap(u64::pow, [(2, 3), (3, 2)])?, [8, 9]);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn starmap<F, A, B, R>(
+    pub fn starmap<A: Serializable, B: Serializable, R: Serializable>(
         &self,
-        function: F,
+        function: fn(A, B) -> R,
         pairs: impl IntoIterator<Item = (A, B)>,
-    ) -> Result<Vec<R>>
-    where
-        F: Fn(A, B) -> R + Copy + 'static,
-        A: Serialize + DeserializeOwned,
-        B: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        self.map(move |(a, b)| function(a, b), pairs)
+    ) -> Result<Vec<R>> {
+        self.map_items(Function::of(function, many_pairs), pairs, None)
     }
 
     /// Runs a function on items, one by one, and gives the results in their order as they come:
@@ -313,14 +316,15 @@ impl Pool {
     /// assert_eq!(squares.next().unwrap()?, 4);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn imap<F, I, R>(&self, function: F, items: I) -> Imap<I::IntoIter, R>
+    pub fn imap<I, R: Serializable>(
+        &self,
+        function: fn(I::Item) -> R,
+        items: I,
+    ) -> Imap<I::IntoIter, R>
     where
-        I: IntoIterator<Item: Serialize + DeserializeOwned>,
-        F: Fn(I::Item) -> R + Copy + 'static,
-        R: Serialize + DeserializeOwned,
+        I: IntoIterator<Item: Serializable>,
     {
-        let _ = function;
-        let function = Function::of(one::<F, I::Item, R>);
+        let function = Function::of(function, one);
         Imap::new(&self.client, function, items.into_iter(), true)
     }
 
@@ -339,14 +343,15 @@ impl Pool {
     /// assert_eq!(sum, 14);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn imap_unordered<F, I, R>(&self, function: F, items: I) -> Imap<I::IntoIter, R>
+    pub fn imap_unordered<I, R: Serializable>(
+        &self,
+        function: fn(I::Item) -> R,
+        items: I,
+    ) -> Imap<I::IntoIter, R>
     where
-        I: IntoIterator<Item: Serialize + DeserializeOwned>,
-        F: Fn(I::Item) -> R + Copy + 'static,
-        R: Serialize + DeserializeOwned,
+        I: IntoIterator<Item: Serializable>,
     {
-        let _ = function;
-        let function = Function::of(one::<F, I::Item, R>);
+        let function = Function::of(function, one);
         Imap::new(&self.client, function, items.into_iter(), false)
     }
 
@@ -387,14 +392,14 @@ impl Pool {
     /// ```
     /// let pool = multiprocess::Pool::new(1)?;
     /// let pid = pool.apply(|()| std::process::id(), ())?;
-    /// assert_eq!(pool.worker_pids(), [pid as i32]);
+    /// assert_eq!(pool.worker_pids(), [pid]);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn worker_pids(&self) -> Vec<i32> {
+    pub fn worker_pids(&self) -> Vec<u32> {
         let slots = &self.client.shared.control.slots[..self.workers()];
         slots
             .iter()
-            .map(|slot| slot.pid.load(SeqCst).cast_signed())
+            .map(|slot| slot.pid.load(SeqCst))
             .filter(|&pid| pid != 0)
             .collect()
     }
@@ -407,10 +412,10 @@ impl Pool {
     /// let pool = multiprocess::Pool::new(1)?;
     /// // The supervisor is the parent of the workers.
     /// let parent = pool.apply(|()| std::os::unix::process::parent_id(), ())?;
-    /// assert_eq!(pool.supervisor_pid(), parent as i32);
+    /// assert_eq!(pool.supervisor_pid(), parent);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn supervisor_pid(&self) -> i32 {
+    pub fn supervisor_pid(&self) -> u32 {
         self.client.supervisor()
     }
 
@@ -452,7 +457,7 @@ impl Pool {
     pub fn join(self) -> Result<()> {
         self.client.close();
         self.client.wait_for_all()?;
-        self.client.dismiss();
+        self.client.shut_down();
         Ok(())
     }
 

@@ -13,12 +13,9 @@ use std::{
 };
 
 use nix::poll::{PollFd, PollFlags};
-use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Error, Result,
-    child::Outcome,
-    codec,
+    Error, Result, Serializable, child,
     handle::Handle,
     sys::{fork_private::ForkPrivate, poll::poll},
 };
@@ -86,7 +83,7 @@ impl Process<()> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Process<T> {
+impl<T: Serializable> Process<T> {
     /// Runs `function` in a child process: Python's `Process(target=function)` and `start()`.
     ///
     /// The child is a copy of this process (see fork(2)), so the function may use whatever is in
@@ -145,11 +142,7 @@ impl<T: Serialize + DeserializeOwned> Process<T> {
     /// assert!(process.join()?);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn spawn_with<F, A>(function: F, argument: A) -> Result<Self>
-    where
-        F: FnOnce(A) -> T + Copy + 'static,
-        A: Serialize + DeserializeOwned,
-    {
+    pub fn spawn_with<A: Serializable>(function: fn(A) -> T, argument: A) -> Result<Self> {
         Process::builder().spawn_with(function, argument)
     }
 
@@ -212,23 +205,7 @@ impl<T: Serialize + DeserializeOwned> Process<T> {
 
     fn outcome(&self) -> Result<T> {
         let code = self.exitcode.expect("asked after the process was reaped");
-        // The child writes its report in one piece, as its last act, so a report is whole if the
-        // child came to its end. A panic in a program built to abort ends it by a signal.
-        match (code, codec::decode(&self.report)) {
-            (_, Ok(Outcome::Panicked { message, location })) => {
-                Err(Error::Panicked { message, location })
-            }
-            (0 | 1, Ok(Outcome::Unserialisable { attempt, source })) => {
-                Err(Error::Serial { attempt, source })
-            }
-            (0, Ok(Outcome::Value(value))) => Ok(value),
-            (0, Err(error)) if !self.report.is_empty() => Err(error),
-            (code, _) if code < 0 => Err(Error::Killed {
-                signal: -code,
-                pid: self.pid(),
-            }),
-            (code, _) => Err(Error::Exited { code }),
-        }
+        child::outcome(code, &self.report).unwrap_or_else(|| Err(Error::of_exit(self.pid(), code)))
     }
 }
 
@@ -254,10 +231,10 @@ impl<T> Process<T> {
     ///
     /// let process = Process::spawn(std::process::id)?;
     /// let pid = process.pid();
-    /// assert_eq!(process.join()?, pid as u32);
+    /// assert_eq!(process.join()?, pid);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn pid(&self) -> i32 {
+    pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 

@@ -5,11 +5,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Result;
 use crate::codec::{self, Buffer};
+use crate::{Result, Serializable};
 use raw::{RawQueue, Wait};
 
 mod event;
@@ -58,7 +57,7 @@ pub struct Queue<T> {
     items: PhantomData<fn(T) -> T>,
 }
 
-impl<T: Serialize + DeserializeOwned> Queue<T> {
+impl<T: Serializable> Queue<T> {
     /// A queue without a limit of items: `Queue()`.
     ///
     /// `put` does not wait for readers until 16 GiB of items are outstanding, but for a moment (a
@@ -158,9 +157,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     #[inline]
     fn put_within(&self, item: &T, wait: Wait) -> Result<()> {
-        let mut buffer = Buffer::take();
-        let bytes = codec::encode(item, buffer.bytes())?;
-        self.raw.put(bytes, wait)?;
+        let mut buffer = Buffer::to_write();
+        codec::append(item, buffer.bytes())?;
+        self.raw.put(buffer.bytes(), wait)?;
         Ok(())
     }
 
@@ -220,7 +219,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     #[inline]
     fn get_within(&self, wait: Wait) -> Result<T> {
-        let mut buffer = Buffer::take();
+        let mut buffer = Buffer::to_read();
         let (_ordinal, len) = self.raw.get(buffer.bytes(), wait, |_, _| ())?;
         codec::decode(&buffer.bytes()[..len])
     }
@@ -444,7 +443,7 @@ pub struct Iter<'a, T> {
     queue: &'a Queue<T>,
 }
 
-impl<T: Serialize + DeserializeOwned> Iterator for Iter<'_, T> {
+impl<T: Serializable> Iterator for Iter<'_, T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -455,7 +454,7 @@ impl<T: Serialize + DeserializeOwned> Iterator for Iter<'_, T> {
     }
 }
 
-impl<'a, T: Serialize + DeserializeOwned> IntoIterator for &'a Queue<T> {
+impl<'a, T: Serializable> IntoIterator for &'a Queue<T> {
     type Item = Result<T>;
     type IntoIter = Iter<'a, T>;
 

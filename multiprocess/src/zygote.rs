@@ -11,7 +11,7 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::FileExt,
     },
     panic, process,
@@ -26,14 +26,14 @@ use nix::{
         prctl,
         signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
-        socket::{MsgFlags, recv},
     },
     unistd::Pid,
 };
 
 use crate::{
     Error, Result,
-    handle::{Handle, SpawnRequest},
+    handle::{Handle, flush, zygote_is_gone},
+    spawn_request::SpawnRequest,
     sys::{
         at_exit::at_exit,
         call::Function,
@@ -155,8 +155,21 @@ fn lock() -> MutexGuard<'static, Option<ZygoteHandle>> {
     ZYGOTE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has the zygote carry out a request; `None` if this process has no zygote.
-pub(crate) fn start(what: &str, request: &SpawnRequest) -> Option<Result<Handle>> {
+/// Starts a process: from the zygote, if this process has one, else by a fork of this one.
+pub(crate) fn start(what: &str, request: SpawnRequest) -> Result<Handle> {
+    flush();
+    if let Some(started) = start_from_zygote(what, &request) {
+        return started;
+    }
+    let me = process::id().cast_signed();
+    match Handle::fork(what)? {
+        Some(handle) => Ok(handle),
+        None => request.run(me),
+    }
+}
+
+/// Has the zygote start a process; `None` if this process has no zygote.
+fn start_from_zygote(what: &str, request: &SpawnRequest) -> Option<Result<Handle>> {
     let connection = lock();
     // A fork of the process that has the zygote has none itself.
     let ours = connection.as_ref().filter(|it| it.is_ours())?;
@@ -200,27 +213,10 @@ fn answer(answers: BorrowedFd<'_>) -> io::Result<(i32, Vec<OwnedFd>)> {
         match scm_rights::receive(answers, &mut number) {
             Ok((ANSWER, descriptors)) => return Ok((i32::from_ne_bytes(number), descriptors)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(_) => return Err(gone()),
+            Ok(_) => return Err(zygote_is_gone()),
             Err(error) => return Err(error),
         }
     }
-}
-
-/// The exit code of a child of the zygote's, waiting for it. It can be asked for again.
-pub(crate) fn exitcode(answers: BorrowedFd<'_>) -> io::Result<i32> {
-    let mut code = [0; ANSWER];
-    loop {
-        match recv(answers.as_raw_fd(), &mut code, MsgFlags::MSG_PEEK) {
-            Ok(ANSWER) => return Ok(i32::from_ne_bytes(code)),
-            Err(Errno::EINTR) => {}
-            Ok(_) => return Err(gone()),
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
-fn gone() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the zygote was killed")
 }
 
 /// The zygote's side.
@@ -355,7 +351,9 @@ fn whole(argument: &File) -> io::Result<Vec<u8>> {
 
 fn system_error(error: Error) -> io::Error {
     match error {
-        Error::Os { source, .. } => source,
+        Error::Os {
+            errno: Some(errno), ..
+        } => io::Error::from_raw_os_error(errno),
         error => io::Error::other(error),
     }
 }

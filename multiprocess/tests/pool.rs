@@ -60,9 +60,9 @@ fn main() {
 }
 
 /// What tasks tell, since they capture nothing: made before the pool is.
-static NOTES: OnceLock<Queue<i32>> = OnceLock::new();
+static NOTES: OnceLock<Queue<u32>> = OnceLock::new();
 
-fn notes() -> &'static Queue<i32> {
+fn notes() -> &'static Queue<u32> {
     NOTES.get_or_init(|| Queue::new().expect("there is memory"))
 }
 
@@ -96,12 +96,12 @@ fn have_a_stray_child() {
 
 fn have(child: &mut process::Command) {
     let child = child.spawn().expect("there is a sleep").id();
-    notes().put(&process::id().cast_signed()).expect("open");
-    notes().put(&child.cast_signed()).expect("open");
+    notes().put(&process::id()).expect("open");
+    notes().put(&child).expect("open");
 }
 
 /// The workers, all of them forked.
-fn workers(pool: &Pool) -> Vec<i32> {
+fn workers(pool: &Pool) -> Vec<u32> {
     let deadline = Instant::now() + SOON;
     while pool.worker_pids().len() < pool.workers() {
         assert!(Instant::now() < deadline, "the workers do not start");
@@ -120,7 +120,7 @@ fn under_fire(pool: &Pool, every: Duration, work: impl FnOnce()) -> u32 {
                 thread::sleep(every);
                 let pids = pool.worker_pids();
                 if let Some(&pid) = pids.get(random.random_range(0..pids.len().max(1)))
-                    && kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()
+                    && kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).is_ok()
                 {
                     kills.fetch_add(1, SeqCst);
                 }
@@ -160,7 +160,7 @@ fn r02_a_killed_idle_worker_is_noticed_by_nobody() {
     let pool = Pool::new(1).unwrap();
     for n in 0..50 {
         let pid = workers(&pool)[0];
-        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
         let next = pool.apply_async(square, n).unwrap();
         match next.get_timeout(SOON) {
             Ok(value) => assert_eq!(value, n * n),
@@ -346,7 +346,7 @@ fn r30_a_timeout_ends_the_wait_although_the_task_runs_on() {
     // The task sleeps for ten minutes.
     assert!(begin.elapsed() < SOON);
     // It may have been ended before it began.
-    let pids: Vec<i32> = std::iter::from_fn(|| notes().try_get().ok()).collect();
+    let pids: Vec<u32> = std::iter::from_fn(|| notes().try_get().ok()).collect();
     all_end(&pids);
 }
 
@@ -372,7 +372,7 @@ fn a_cancelled_task_that_waits_is_not_begun() {
     let first = pool.apply_async(pause, ()).unwrap();
     notes().get_timeout(SOON).unwrap();
     let second = pool
-        .apply_async(|n: i32| notes().put(&n).unwrap(), 7)
+        .apply_async(|n: u32| notes().put(&n).unwrap(), 7)
         .unwrap();
     assert!(second.cancel());
     assert!(!second.cancel());
@@ -455,7 +455,7 @@ fn join_waits_for_every_task_and_leaves_no_process() {
     pids.push(pool.supervisor_pid());
     for n in 0..50 {
         drop(
-            pool.apply_async(|n: i32| notes().put(&n).unwrap(), n)
+            pool.apply_async(|n: u32| notes().put(&n).unwrap(), n)
                 .unwrap(),
         );
     }
@@ -587,7 +587,11 @@ fn a_killed_supervisor_breaks_every_handle_and_leaves_no_process() {
         .map(|()| notes().get_timeout(SOON).unwrap())
         .to_vec();
     pids.push(pool.supervisor_pid());
-    kill(Pid::from_raw(pool.supervisor_pid()), Signal::SIGKILL).unwrap();
+    kill(
+        Pid::from_raw(pool.supervisor_pid().cast_signed()),
+        Signal::SIGKILL,
+    )
+    .unwrap();
     for result in &results {
         assert!(matches!(result.get_timeout(SOON), Err(Error::PoolBroken)));
     }

@@ -50,7 +50,7 @@ fn sh(script: &str) -> Command {
     command
 }
 
-fn pids(lines: &[u8]) -> Vec<i32> {
+fn pids(lines: &[u8]) -> Vec<u32> {
     let lines = String::from_utf8_lossy(lines);
     let pid = |line: &str| line.parse().expect("the script prints process ids");
     lines.split_whitespace().map(pid).collect()
@@ -94,7 +94,7 @@ fn call_does_not_wait_for_what_the_program_left_running() {
     });
     let left = pids(text.as_bytes());
     assert!(!is_gone(left[0]));
-    kill(Pid::from_raw(left[0]), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(left[0].cast_signed()), Signal::SIGKILL).unwrap();
     // Nor if it has a pipe that is read and thrown away.
     let mut piped = sh("sleep 600 & exit 3");
     piped.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -167,10 +167,10 @@ fn a_program_that_is_not_there_is_an_error_with_its_name() {
             error.to_string().contains("run `no-such-program`"),
             "{error}"
         );
-        let Error::Os { source, .. } = error else {
+        let Error::Os { errno, .. } = error else {
             panic!("another error: {error}");
         };
-        assert_eq!(source.kind(), io::ErrorKind::NotFound);
+        assert_eq!(errno, Some(nix::libc::ENOENT));
     }
 }
 
@@ -266,7 +266,7 @@ fn a_deadline_holds_although_a_grandchild_has_left_the_group() {
         };
         if let [stray] = pids(&stdout)[..] {
             assert!(!is_gone(stray));
-            kill(Pid::from_raw(stray), Signal::SIGKILL).unwrap();
+            kill(Pid::from_raw(stray.cast_signed()), Signal::SIGKILL).unwrap();
             return;
         }
     }

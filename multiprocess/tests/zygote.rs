@@ -79,7 +79,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn children() -> Vec<i32> {
+fn children() -> Vec<u32> {
     let list = fs::read_to_string("/proc/thread-self/children").unwrap();
     list.split_whitespace()
         .map(|pid| pid.parse().unwrap())
@@ -89,7 +89,7 @@ fn children() -> Vec<i32> {
 fn a_program_with_threads_starts_processes_and_pools() {
     threaded(|| {
         let process = Process::spawn_with(|n: u64| (square(n), process::id()), 9).unwrap();
-        let pid = process.pid().cast_unsigned();
+        let pid = process.pid();
         assert_eq!(process.join().unwrap(), (81, pid));
         let pool = Pool::new(2).unwrap();
         assert_eq!(pool.map(square, 0..4).unwrap(), [0, 1, 4, 9]);
@@ -339,7 +339,7 @@ fn a_killed_zygote_is_told_and_what_it_started_goes_on() {
     let pool = Pool::new(2).unwrap();
     let add = |queue: Queue<u32>| queue.put(&(queue.get().unwrap() + 1)).unwrap();
     let process = Process::spawn_with(add, queue.clone()).unwrap();
-    kill(Pid::from_raw(zygote), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(zygote.cast_signed()), Signal::SIGKILL).unwrap();
     all_end(&[zygote]);
     queue.put(&1).unwrap();
     let error = process.join().unwrap_err().to_string();
@@ -369,7 +369,7 @@ fn a_fork_that_ends_well_does_not_end_the_zygote() {
 }
 
 fn the_zygote_ends_with_its_program() {
-    let numbers = Queue::<i32>::new().unwrap();
+    let numbers = Queue::<u32>::new().unwrap();
     Child::fork(|| {
         init().unwrap();
         numbers.put(&children()[0]).unwrap();
@@ -383,12 +383,12 @@ fn the_zygote_ends_with_its_program() {
     reason = "it is to be killed with the worker"
 )]
 fn a_killed_program_takes_daemons_and_busy_workers_along() {
-    let numbers = Queue::<i32>::new().unwrap();
-    static NUMBERS: OnceLock<Queue<i32>> = OnceLock::new();
+    let numbers = Queue::<u32>::new().unwrap();
+    static NUMBERS: OnceLock<Queue<u32>> = OnceLock::new();
     let program = Child::fork(|| {
         threaded(|| {
-            let tell = |numbers: Queue<i32>| {
-                numbers.put(&Pid::this().as_raw()).unwrap();
+            let tell = |numbers: Queue<u32>| {
+                numbers.put(&std::process::id()).unwrap();
                 thread::sleep(SOON);
             };
             let _daemon = Process::builder()
@@ -398,7 +398,7 @@ fn a_killed_program_takes_daemons_and_busy_workers_along() {
             let pool = Pool::builder()
                 .workers(2)
                 .initializer_with(
-                    |numbers: Queue<i32>| NUMBERS.set(numbers).unwrap(),
+                    |numbers: Queue<u32>| NUMBERS.set(numbers).unwrap(),
                     numbers.clone(),
                 )
                 .build()
@@ -410,8 +410,8 @@ fn a_killed_program_takes_daemons_and_busy_workers_along() {
                     .spawn()
                     .unwrap();
                 let numbers = NUMBERS.get().unwrap();
-                numbers.put(&child.id().cast_signed()).unwrap();
-                numbers.put(&Pid::this().as_raw()).unwrap();
+                numbers.put(&child.id()).unwrap();
+                numbers.put(&std::process::id()).unwrap();
                 thread::sleep(SOON);
             };
             let _tasks = [
@@ -421,7 +421,7 @@ fn a_killed_program_takes_daemons_and_busy_workers_along() {
             thread::sleep(SOON);
         });
     });
-    let told: Vec<i32> = (0..5).map(|_| numbers.get_timeout(SOON).unwrap()).collect();
+    let told: Vec<u32> = (0..5).map(|_| numbers.get_timeout(SOON).unwrap()).collect();
     program.kill();
     all_end(&told);
 }

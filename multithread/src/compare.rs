@@ -14,7 +14,7 @@
 //! [`Process::join`](multiprocess::Process::join) says of a process that something else ended.
 
 use std::time::{Duration, Instant};
-use std::{fmt, fs, io, thread};
+use std::{fmt, fs, thread};
 
 use multiprocess::{Error, Result};
 
@@ -159,7 +159,7 @@ pub fn lines(rows: &[Row], what: &str, unit: &str, decimals: usize) -> String {
 fn start_thread(f: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>> {
     thread::Builder::new()
         .spawn(f)
-        .map_err(|error| os("start a thread", error))
+        .map_err(|error| Error::os("start a thread", error))
 }
 
 /// Waits until the kernel has forgotten the threads that were joined: a join returns a moment
@@ -169,13 +169,6 @@ fn await_joined_threads() {
     let threads = || fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     while threads() > 1 && Instant::now() < deadline {
         thread::yield_now();
-    }
-}
-
-fn os(attempt: &str, source: io::Error) -> Error {
-    Error::Os {
-        attempt: attempt.to_owned(),
-        source,
     }
 }
 

@@ -8,9 +8,10 @@ use rand::RngExt;
 
 fn main() -> Result<()> {
     let queue = Queue::new()?;
-    let writer = Process::spawn(|| write(&queue).map_err(|error| error.to_string()))?;
-    let reader = Process::spawn(|| read(&queue).map_err(|error| error.to_string()))?;
-    let _ = writer.join()?;
+    let writer = Process::spawn(|| write(&queue))?;
+    // A daemon, so that it ends with this program even if an error ends that first.
+    let reader = Process::builder().daemon(true).spawn(|| read(&queue))?;
+    writer.join()??;
     // The reader never ends by itself. It is ended when it has worked on the last item.
     queue.join()?;
     reader.terminate()?;

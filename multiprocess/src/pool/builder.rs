@@ -13,8 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
-
 use super::{
     Pool,
     client::PoolClient,
@@ -24,11 +22,12 @@ use super::{
     task::one,
 };
 use crate::{
-    Error, Result,
+    Error, Result, Serializable, codec,
     fd_passing::Descriptor,
-    handle::{Handle, SpawnRequest},
     queue::raw::RawQueue,
+    spawn_request::SpawnRequest,
     sys::{call::Function, fork_private::ForkPrivate, pidfd, shm::Shared},
+    zygote,
 };
 
 /// What a [`Pool`] is to be like; made by [`Pool::builder`].
@@ -86,8 +85,12 @@ impl Builder {
     /// assert!(pool.apply(|()| READY.get(), ())?);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn initializer<F: Fn() + Copy + 'static>(self, function: F) -> Self {
-        self.initializer_with(move |()| function(), ())
+    pub fn initializer(self, function: fn()) -> Self {
+        let entry = |function: fn(), _: &[u8], _: &mut Vec<u8>| {
+            function();
+            Ok(())
+        };
+        self.initialize(Function::of(function, entry), |_| Ok(()))
     }
 
     /// As [`initializer`](Self::initializer), with an argument: Python's `initializer` and
@@ -110,13 +113,17 @@ impl Builder {
     /// assert_eq!(log.get()?, "got 7");
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn initializer_with<F, A>(mut self, function: F, argument: A) -> Self
-    where
-        F: Fn(A) + Copy + 'static,
-        A: Serialize + DeserializeOwned,
-    {
-        let _ = function;
-        let request = SpawnRequest::new(Function::of(one::<F, A, ()>), &argument, false);
+    pub fn initializer_with<A: Serializable>(self, function: fn(A), argument: A) -> Self {
+        let function = Function::of(function, one);
+        self.initialize(function, |bytes| codec::append(&argument, bytes))
+    }
+
+    fn initialize(
+        mut self,
+        function: Function,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+    ) -> Self {
+        let request = SpawnRequest::new(function, false, write);
         self.initializer = Some(request.map(|request| Initializer {
             function: request.function,
             argument: request.argument,
@@ -257,10 +264,11 @@ impl Builder {
             .map_err(os("set up the pipe to a supervisor"))?;
         let me =
             pidfd::open(process::id().cast_signed()).map_err(os("open a pidfd of this process"))?;
-        let argument = (shared, Descriptor(theirs), Descriptor(me));
-        let request = SpawnRequest::new(Function::of(supervisor::run), &argument, false)?;
-        let (shared, ..) = argument;
-        let supervisor = Handle::start(&format!("the supervisor of {}", shared.name), request)?;
+        let function = Function::of(supervisor::run as fn(supervisor::Argument), one);
+        let request = SpawnRequest::new(function, false, |bytes| {
+            codec::append_unread(&(&shared, Descriptor(theirs), Descriptor(me)), bytes)
+        })?;
+        let supervisor = zygote::start(&format!("the supervisor of {}", shared.name), request)?;
         let client = Arc::new(PoolClient::new(shared, supervisor, wakeup));
         Ok(Pool { client })
     }

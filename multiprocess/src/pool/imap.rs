@@ -2,10 +2,8 @@
 
 use std::{collections::VecDeque, marker::PhantomData, num::NonZeroU64, sync::Arc};
 
-use serde::{Serialize, de::DeserializeOwned};
-
 use super::client::PoolClient;
-use crate::{Error, Result, codec, sys::call::Function};
+use crate::{Error, Result, Serializable, codec, sys::call::Function};
 
 /// How many tasks a worker gets in advance: enough to be never idle.
 const AHEAD: usize = 4;
@@ -77,7 +75,7 @@ impl<I, R> Imap<I, R> {
 
 impl<I, R> Imap<I, R>
 where
-    I: Iterator<Item: Serialize>,
+    I: Iterator<Item: Serializable>,
 {
     fn hand_in(&mut self) {
         let ahead = AHEAD * self.client.shared.workers;
@@ -99,8 +97,8 @@ where
 
 impl<I, R> Iterator for Imap<I, R>
 where
-    I: Iterator<Item: Serialize>,
-    R: DeserializeOwned,
+    I: Iterator<Item: Serializable>,
+    R: Serializable,
 {
     type Item = Result<R>;
 

@@ -7,10 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::de::DeserializeOwned;
-
 use super::{client::PoolClient, task::split_count};
-use crate::{Error, Result, codec};
+use crate::{Error, Result, Serializable, codec};
 
 /// The result of a task, to come: Python's `AsyncResult`.
 ///
@@ -30,7 +28,7 @@ pub struct AsyncResult<R> {
     value: PhantomData<fn() -> R>,
 }
 
-impl<R: DeserializeOwned> AsyncResult<R> {
+impl<R: Serializable> AsyncResult<R> {
     /// Waits for the task, and gives its result: `get()`. Asked again, it says the same again.
     ///
     /// # Errors
@@ -131,7 +129,7 @@ impl<R> AsyncResult<R> {
 
 impl AsyncResult<()> {
     /// Waits for a chunk of a map, and appends its results.
-    pub(super) fn get_many<R: DeserializeOwned>(&self, results: &mut Vec<R>) -> Result<()> {
+    pub(super) fn get_many<R: Serializable>(&self, results: &mut Vec<R>) -> Result<()> {
         let read = |chunk: &[u8]| {
             let (count, mut items) = split_count(chunk);
             for _ in 0..count {

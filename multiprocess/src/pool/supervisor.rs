@@ -28,12 +28,12 @@ use nix::{
 
 use super::{
     control::{KillReason, Phase},
-    message::{self, Ending},
+    message,
     shared::PoolShared,
     worker,
 };
 use crate::{
-    Error, Result, codec,
+    Error, Result,
     fd_passing::Descriptor,
     queue::raw::Wait,
     sys::{
@@ -71,12 +71,12 @@ struct Supervisor<'a> {
     started: u32,
 }
 
-/// The life of the supervisor, as the entry of its process. Its argument is the shared state, the other end
-/// of the application's wake-up socket, and a pidfd of the application.
-pub(crate) fn run(argument: &[u8], _: &mut Vec<u8>) -> Result<()> {
-    type Argument = (PoolShared, Descriptor<OwnedFd>, Descriptor<OwnedFd>);
-    let (mut shared, Descriptor(wakeup), Descriptor(application)) =
-        codec::decode::<Argument>(argument)?;
+/// What a supervisor is started with: the pool's shared state, the other end of the application's
+/// wake-up socket, and a pidfd of the application.
+pub(super) type Argument = (PoolShared, Descriptor<OwnedFd>, Descriptor<OwnedFd>);
+
+/// The life of the supervisor, as the function of its process.
+pub(super) fn run((mut shared, Descriptor(wakeup), Descriptor(application)): Argument) {
     let life = panic::catch_unwind(AssertUnwindSafe(|| {
         let code = match Supervisor::new(&mut shared, wakeup.into(), application) {
             Ok(mut supervisor) => supervisor.serve().unwrap_or(GAVE_UP),
@@ -246,9 +246,9 @@ impl<'a> Supervisor<'a> {
         if slot.phase() == Some(Phase::Starting) {
             self.failures += 1;
             if self.failures == TRIES {
-                let (tries, reason) = (TRIES, Ending::of_process(pid, code).into_error());
-                let reason = reason.to_string();
-                self.say(message::POOL, &Ending::InitializerFailed { tries, reason });
+                let reason = Error::of_exit(pid.cast_unsigned(), code).to_string();
+                let tries = TRIES;
+                self.say(message::POOL, &Error::InitializerFailed { tries, reason });
             }
         }
         let Some(hand) = slot.in_hand() else {
@@ -259,16 +259,16 @@ impl<'a> Supervisor<'a> {
         if self.shared.tasks.taken() <= hand.task || slot.in_hand().is_none() {
             return;
         }
-        let ending = match self.shared.task_timeout {
-            Some(timeout) if hand.overdue => Ending::Overdue { timeout },
-            _ => Ending::of_process(pid, code),
+        let error = match self.shared.task_timeout {
+            Some(timeout) if hand.overdue => Error::TaskTimedOut { timeout },
+            _ => Error::of_exit(pid.cast_unsigned(), code),
         };
-        self.say(hand.task, &ending);
+        self.say(hand.task, &error);
     }
 
-    fn say(&self, task: u64, ending: &Ending) {
+    fn say(&self, task: u64, error: &Error) {
         let mut message = Vec::new();
-        message::write_ending(task, ending, &mut message);
+        message::write_error(task, error, &mut message);
         // The queue is never closed, and refuses no short message.
         let _ = self.shared.results.put(&message, Wait::Forever);
     }

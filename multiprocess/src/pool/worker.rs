@@ -1,22 +1,20 @@
 //! A worker: takes tasks, runs them, puts results, until the task queue is closed and empty.
 
 use std::{
-    any::Any,
     io::{self, Write},
-    mem,
-    panic::{self, AssertUnwindSafe},
-    sync::{Arc, Mutex, atomic::Ordering::SeqCst},
+    sync::atomic::Ordering::SeqCst,
     thread,
     time::Duration,
 };
 
 use super::{
     control::{Phase, Slot},
-    message::{self, Ending},
+    message,
     shared::{Initializer, PoolShared},
 };
 use crate::{
-    Result,
+    Error,
+    panics::Panics,
     queue::raw::Wait,
     sys::{call::Function, fork::exit_now, group},
 };
@@ -31,7 +29,7 @@ pub(crate) fn run(shared: &mut PoolShared, index: usize, supervisor: i32) -> ! {
         shared,
         index,
         slot: &shared.control.slots[index],
-        location: watch_panics(),
+        panics: Panics::watch(|_| ()),
         message: Vec::new(),
     };
     let code = worker.work(initializer);
@@ -43,17 +41,16 @@ struct Worker<'a> {
     shared: &'a PoolShared,
     index: usize,
     slot: &'a Slot,
-    /// Where the latest panic was.
-    location: Arc<Mutex<String>>,
+    panics: Panics,
     message: Vec<u8>,
 }
 
 impl Worker<'_> {
     fn work(&mut self, initializer: Option<Initializer>) -> i32 {
         if let Some(initializer) = initializer
-            && let Err(ending) = self.guarded(|result| initializer.run(result))
+            && let Err(error) = self.panics.catch(|| initializer.run(&mut Vec::new()))
         {
-            self.end(message::INITIALIZER, &ending);
+            self.report(message::INITIALIZER, &error);
             return 1;
         }
         self.slot.set_phase(Phase::Working);
@@ -81,24 +78,23 @@ impl Worker<'_> {
     fn perform(&mut self, number: u64, task: &[u8]) {
         let control = &self.shared.control;
         if !control.is_cancelled(control.words(), number) {
-            let outcome = self.guarded(|result| {
-                message::begin_result(number, result);
+            message::begin_result(number, &mut self.message);
+            let message = &mut self.message;
+            let outcome = self.panics.catch(|| {
                 let task = Function::split_from(task);
                 let (function, argument) = task.expect("a task starts with its function");
-                function.call(argument, result)
+                function.call(argument, message)
             });
             // The output first: whoever has the result may rely on it.
             let _ = io::stdout().flush();
-            let sent = outcome.and_then(|()| {
-                let put = self.shared.results.put(&self.message, Wait::Forever);
-                put.map_err(Ending::of_error)
-            });
-            if let Err(ending) = sent {
-                self.end(number, &ending);
+            let results = &self.shared.results;
+            let sent = outcome.and_then(|()| results.put(&self.message, Wait::Forever));
+            if let Err(error) = sent {
+                self.report(number, &error);
             }
         }
         if !self.slot.release(number) {
-            // Condemned: another task would be killed in the place of this one.
+            // Marked for the kill: another task would be killed in the place of this one.
             loop {
                 thread::sleep(Duration::from_secs(1));
             }
@@ -106,47 +102,9 @@ impl Worker<'_> {
     }
 
     /// Puts a message that there is no result.
-    fn end(&mut self, number: u64, ending: &Ending) {
-        message::write_ending(number, ending, &mut self.message);
+    fn report(&mut self, number: u64, error: &Error) {
+        message::write_error(number, error, &mut self.message);
         // The queue is never closed, and refuses no short message.
         let _ = self.shared.results.put(&self.message, Wait::Forever);
     }
-
-    /// Does `work` with the message's buffer, and catches its panic.
-    fn guarded(&mut self, work: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<(), Ending> {
-        let message = &mut self.message;
-        match panic::catch_unwind(AssertUnwindSafe(|| work(message))) {
-            Ok(done) => done.map_err(Ending::of_error),
-            Err(payload) => {
-                let message = text(&*payload).to_string();
-                // Its destructor could panic again.
-                mem::forget(payload);
-                let location = self.location.lock().unwrap().clone();
-                Err(Ending::Panicked { message, location })
-            }
-        }
-    }
-}
-
-fn text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or(payload.downcast_ref::<&str>().copied())
-        .unwrap_or("a value that is not text")
-}
-
-/// Notes where a panic was, beside what the program's own hook does with it.
-fn watch_panics() -> Arc<Mutex<String>> {
-    let place = Arc::new(Mutex::new("an unknown place".to_string()));
-    let latest = Arc::clone(&place);
-    // The hook cannot be changed during a panic, that is if a destructor made the pool.
-    if !thread::panicking() {
-        let print = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if let Some(location) = info.location() {
-                *latest.lock().unwrap() = location.to_string();
-            }
-            print(info);
-        }));
-    }
-    place
 }

@@ -7,20 +7,14 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
-
 use super::Process;
 use crate::{
-    Error, Result,
-    child::{self, Outcome},
-    codec,
+    Error, Result, Serializable, child, codec,
     fd_passing::Descriptor,
-    handle::{Handle, SpawnRequest},
-    sys::{
-        call::{Function, conjure},
-        fork::die_with,
-        fork_private::ForkPrivate,
-    },
+    handle::Handle,
+    spawn_request::SpawnRequest,
+    sys::{call::Function, fork::die_with, fork_private::ForkPrivate},
+    zygote,
 };
 
 /// What a [`Process`] is to be called and how it is to end; made by [`Process::builder`].
@@ -93,7 +87,7 @@ impl Builder {
     /// ```
     pub fn spawn<T, F>(self, function: F) -> Result<Process<T>>
     where
-        T: Serialize + DeserializeOwned,
+        T: Serializable,
         F: FnOnce() -> T,
     {
         let (name, ours, theirs) = self.prepare()?;
@@ -104,7 +98,7 @@ impl Builder {
                 if daemon {
                     die_with(parent);
                 }
-                child::run(theirs, || codec::to_vec(&Outcome::Value(function())))
+                child::run(theirs, || Ok(function()))
             }
         }
     }
@@ -123,18 +117,19 @@ impl Builder {
     /// assert_eq!(process.join()?, 81);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn spawn_with<F, A, T>(self, function: F, argument: A) -> Result<Process<T>>
-    where
-        F: FnOnce(A) -> T + Copy + 'static,
-        A: Serialize + DeserializeOwned,
-        T: Serialize + DeserializeOwned,
-    {
-        let _ = function;
+    pub fn spawn_with<A: Serializable, T: Serializable>(
+        self,
+        function: fn(A) -> T,
+        argument: A,
+    ) -> Result<Process<T>> {
         let (name, ours, theirs) = self.prepare()?;
-        let argument = (Descriptor(theirs), argument);
-        let request = SpawnRequest::new(Function::of(run::<F, A, T>), &argument, self.daemon)?;
+        let function = Function::of(function, run);
+        let request = SpawnRequest::new(function, self.daemon, |bytes| {
+            codec::append_unread(&Descriptor(theirs), bytes)?;
+            codec::append(&argument, bytes)
+        })?;
         drop(argument);
-        let child = Handle::start(&format!("process {name}"), request)?;
+        let child = zygote::start(&format!("process {name}"), request)?;
         Ok(Process::new(name, self.daemon, child, ours))
     }
 
@@ -153,18 +148,14 @@ impl Builder {
     }
 }
 
-/// What a process that was started with an argument does first.
-fn run<F, A, T>(argument: &[u8], _: &mut Vec<u8>) -> Result<()>
-where
-    F: FnOnce(A) -> T + Copy + 'static,
-    A: DeserializeOwned,
-    T: Serialize,
-{
+/// The entry of a process that was started with an argument.
+fn run<A: Serializable, T: Serializable>(
+    function: fn(A) -> T,
+    argument: &[u8],
+    _: &mut Vec<u8>,
+) -> Result<()> {
     let (Descriptor(stream), argument) = codec::decode_first::<Descriptor<OwnedFd>>(argument)?;
-    child::run(stream.into(), || {
-        let value = conjure::<F>()(codec::decode(argument)?);
-        codec::to_vec(&Outcome::Value(value))
-    })
+    child::run(stream.into(), || Ok(function(codec::decode(argument)?)))
 }
 
 fn next_name() -> String {

@@ -1,58 +1,98 @@
-//! Functions that travel to another process by their address.
+//! Functions that travel to another process of the same program.
 
-use std::{mem::transmute, ptr::NonNull};
+use std::mem::transmute;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
 
-/// What runs in the other process: reads the argument's bytes, appends the result's.
-pub(crate) type Entry = fn(&[u8], &mut Vec<u8>) -> Result<()>;
+/// What the other process runs: it reads the argument's bytes, calls the function, and appends the
+/// result's bytes.
+pub(crate) type Entry<F> = fn(F, &[u8], &mut Vec<u8>) -> Result<()>;
 
-/// A function as it travels, by its address.
+/// A function pointer. Its type says all that there is to a call, so no value is left behind in the
+/// process that it came from.
 ///
-/// Only this crate makes and reads it, for processes that were forked from one another: they have
-/// the same image at the same addresses.
+/// # Safety
+///
+/// The type is a `fn` type of Rust's own calling convention.
+pub(crate) unsafe trait FnPointer: Copy {
+    /// The address of the function.
+    fn address(self) -> usize;
+}
+
+macro_rules! fn_pointers {
+    ($(($($argument:ident),*)),*) => {$(
+        // SAFETY: it is a `fn` type.
+        unsafe impl<$($argument,)* R> FnPointer for fn($($argument),*) -> R {
+            fn address(self) -> usize {
+                self as usize
+            }
+        }
+    )*};
+}
+
+fn_pointers!((), (A), (A, B));
+
+/// A function and its entry as they travel: by their places in the program's image, which processes
+/// that were forked from one another have in common.
+///
+/// Only this crate makes and reads it. A function of a library that was loaded after the fork
+/// (dlopen(3)) does not exist in the other process; whoever loads one vouches for that.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Function(usize);
+pub(crate) struct Function {
+    entry: usize,
+    function: usize,
+}
 
 impl Function {
     /// How many bytes [`to_bytes`](Self::to_bytes) makes.
-    pub(crate) const LEN: usize = size_of::<usize>();
+    pub(crate) const LEN: usize = 2 * size_of::<usize>();
 
-    pub(crate) fn of(entry: Entry) -> Self {
-        Self(entry as usize)
+    pub(crate) fn of<F: FnPointer>(function: F, entry: Entry<F>) -> Self {
+        Self {
+            entry: (entry as usize).wrapping_sub(base()),
+            function: function.address().wrapping_sub(base()),
+        }
     }
 
     pub(crate) fn to_bytes(self) -> [u8; Self::LEN] {
-        self.0.to_ne_bytes()
+        let mut bytes = [0; Self::LEN];
+        let (entry, function) = bytes.split_at_mut(size_of::<usize>());
+        entry.copy_from_slice(&self.entry.to_ne_bytes());
+        function.copy_from_slice(&self.function.to_ne_bytes());
+        bytes
     }
 
     /// The function whose bytes stand at the start of `bytes`, and what follows; `None` if they are
     /// too few.
     pub(crate) fn split_from(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let (address, rest) = bytes.split_first_chunk()?;
-        Some((Self(usize::from_ne_bytes(*address)), rest))
+        let (entry, rest) = bytes.split_first_chunk()?;
+        let (function, rest) = rest.split_first_chunk()?;
+        let (entry, function) = (
+            usize::from_ne_bytes(*entry),
+            usize::from_ne_bytes(*function),
+        );
+        Some((Self { entry, function }, rest))
     }
 
     pub(crate) fn call(self, argument: &[u8], result: &mut Vec<u8>) -> Result<()> {
-        // SAFETY: the address is that of an entry of this image: it was made by `of`, and went only
-        // through the crate's own messages, which arrive whole, between processes of one image. A
-        // function pointer has the size of an address.
-        let entry = unsafe { transmute::<usize, Entry>(self.0) };
-        entry(argument, result)
+        let entry = base().wrapping_add(self.entry);
+        // SAFETY: `of` took the place from an `Entry<F>`, and it went only through the crate's own
+        // messages, which arrive whole, between processes with one image. `Entry<F>` and
+        // `Entry<fn()>` differ in the type of a function pointer, and all of these are passed alike.
+        let entry = unsafe { transmute::<usize, Entry<fn()>>(entry) };
+        let function = base().wrapping_add(self.function);
+        // SAFETY: likewise the place of an `F`, which is not called as this type: the entry that
+        // came with it has it as an `F` again.
+        let function = unsafe { transmute::<usize, fn()>(function) };
+        entry(function, argument, result)
     }
 }
 
-/// The one value of a zero-sized function type, whose type is all that there is to it.
-pub(crate) fn conjure<F: Copy + 'static>() -> F {
-    const {
-        assert!(
-            size_of::<F>() == 0,
-            "another process can be given fn items and closures that capture nothing"
-        )
-    };
-    // SAFETY: a type without size has one value, and reading it reads nothing; `F: Copy`, and the
-    // callers of the crate have shown that the value exists by passing one.
-    unsafe { NonNull::<F>::dangling().read() }
+/// A place in the image, which the others are counted from. A static, since a function may have
+/// several addresses: the compiler copies it to where it is used.
+fn base() -> usize {
+    static BASE: u8 = 0;
+    &raw const BASE as usize
 }

@@ -7,6 +7,7 @@ pub(crate) mod at_exit;
 pub(crate) mod call;
 pub(crate) mod children;
 pub(crate) mod fork;
+#[cfg(feature = "testing")]
 pub(crate) mod fork_for_tests;
 pub(crate) mod fork_private;
 pub(crate) mod futex;

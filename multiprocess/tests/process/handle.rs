@@ -113,7 +113,7 @@ fn a_signal_to_a_process_that_has_ended_is_no_error() {
 /// The number is given to another process while the handle still names the one that had it.
 fn a_signal_never_hits_another_process_of_the_same_number() {
     let process = Process::spawn(|| ()).unwrap();
-    let pid = Pid::from_raw(process.pid());
+    let pid = Pid::from_raw(process.pid().cast_signed());
     // Somebody reaps all children of the program, as some libraries do.
     waitpid(pid, None).unwrap();
     match process_with_number(pid.as_raw()) {
@@ -171,7 +171,7 @@ fn a_look_at_a_process_does_not_change_it() {
     assert_eq!(process.exitcode(), Some(0));
     assert!(format!("{process:?}").contains("exitcode: Some(0)"));
     // It is still in the process table, with its number, until it is joined.
-    let pid = Pid::from_raw(process.pid());
+    let pid = Pid::from_raw(process.pid().cast_signed());
     assert!(kill(pid, None).is_ok());
     process.join_timeout(SOON).unwrap();
     assert!(kill(pid, None).is_err());
@@ -191,8 +191,11 @@ fn a_dropped_handle_waits_for_its_process() {
     });
     let pid = process.as_ref().unwrap().pid();
     drop(process);
-    assert_eq!(done.try_get().unwrap(), pid as u32);
-    assert!(kill(Pid::from_raw(pid), None).is_err(), "a zombie is left");
+    assert_eq!(done.try_get().unwrap(), pid);
+    assert!(
+        kill(Pid::from_raw(pid.cast_signed()), None).is_err(),
+        "a zombie is left"
+    );
 }
 
 fn a_dropped_handle_kills_a_daemon() {
@@ -200,7 +203,10 @@ fn a_dropped_handle_kills_a_daemon() {
     let daemon = daemon.spawn(|| thread::sleep(Duration::from_secs(600)));
     let pid = daemon.as_ref().unwrap().pid();
     drop(daemon);
-    assert!(kill(Pid::from_raw(pid), None).is_err(), "a zombie is left");
+    assert!(
+        kill(Pid::from_raw(pid.cast_signed()), None).is_err(),
+        "a zombie is left"
+    );
 }
 
 /// The child waits for its parent, which panics: each would wait for the other.
@@ -215,7 +221,7 @@ fn a_handle_dropped_by_a_panic_does_not_wait() {
     assert!(panicked.is_err());
     assert!(!is_gone(pid));
     gate.put(&()).unwrap();
-    waitpid(Pid::from_raw(pid), None).unwrap();
+    waitpid(Pid::from_raw(pid.cast_signed()), None).unwrap();
 }
 
 /// The child writes more than a socket holds, to nobody.
@@ -227,13 +233,13 @@ fn a_dropped_handle_does_not_want_the_value() {
 fn a_grandchild_that_lives_on_is_not_waited_for() {
     let process = Process::spawn(|| {
         let child = Child::fork(|| thread::sleep(Duration::from_secs(600)));
-        let pid = child.pid.as_raw();
+        let pid = child.pid.as_raw().cast_unsigned();
         mem::forget(child);
         pid
     });
     let grandchild = process.unwrap().join().unwrap();
     assert!(!is_gone(grandchild));
-    kill(Pid::from_raw(grandchild), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(grandchild.cast_signed()), Signal::SIGKILL).unwrap();
 }
 
 fn a_forked_copy_of_the_handle_does_nothing() {

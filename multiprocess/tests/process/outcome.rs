@@ -33,7 +33,7 @@ tests![
 fn a_value_comes_back_through_join() {
     let words = ["a".to_string(), "b".to_string()];
     let process = Process::spawn(|| (words.concat(), process::id())).unwrap();
-    let pid = process.pid() as u32;
+    let pid = process.pid();
     assert_eq!(process.join().unwrap(), ("ab".to_string(), pid));
     Process::spawn(|| ()).unwrap().join().unwrap();
 }
@@ -219,7 +219,7 @@ fn a_process_killed_while_it_sends_its_value_is_told_as_killed() {
     started.get_timeout(SOON).unwrap();
     // It waits for its reader then, in the middle of the value.
     crate::support::wait_until_asleep(process.pid());
-    kill(Pid::from_raw(process.pid()), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(process.pid().cast_signed()), Signal::SIGKILL).unwrap();
     let outcome = process.join();
     assert!(matches!(outcome, Err(Error::Killed { signal: 9, .. })));
 }

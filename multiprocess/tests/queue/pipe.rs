@@ -1,5 +1,6 @@
 //! The promises of a pipe.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -177,18 +178,47 @@ fn a_wait_ends_on_time_and_loses_nothing() {
     child.succeed();
 }
 
+/// Its reader may know less than its writer, which has read it back before it was sent.
 fn a_message_that_is_no_such_value_is_an_error() {
+    static FULL: AtomicBool = AtomicBool::new(false);
+
     #[derive(serde::Serialize, serde::Deserialize, Debug)]
-    #[serde(untagged)]
-    enum Either {
-        Number(u32),
+    #[serde(try_from = "u32", into = "u32")]
+    #[derive(Clone)]
+    struct Place(u32);
+
+    impl From<Place> for u32 {
+        fn from(place: Place) -> Self {
+            place.0
+        }
     }
-    let (ours, theirs) = pipe::<Either, Either>().unwrap();
-    ours.send(&Either::Number(1)).unwrap();
-    assert!(matches!(
-        theirs.recv_timeout(SOON),
-        Err(Error::Serial { .. })
-    ));
-    ours.send(&Either::Number(2)).unwrap();
-    assert!(theirs.poll(SOON).unwrap());
+
+    impl TryFrom<u32> for Place {
+        type Error = &'static str;
+
+        fn try_from(place: u32) -> Result<Self, &'static str> {
+            match FULL.load(SeqCst) {
+                true => Err("there is no place left"),
+                false => Ok(Self(place)),
+            }
+        }
+    }
+
+    let (ours, theirs) = pipe::<Place, Place>().unwrap();
+    ours.send(&Place(1)).unwrap();
+    FULL.store(true, SeqCst);
+    let refused = theirs.recv_timeout(SOON).unwrap_err();
+    assert!(
+        refused.to_string().ends_with("there is no place left"),
+        "{refused}"
+    );
+    let refused = ours.send(&Place(2)).unwrap_err();
+    assert!(
+        refused.to_string().ends_with("there is no place left"),
+        "{refused}"
+    );
+    assert!(!theirs.poll(NOW).unwrap(), "nothing was sent");
+    FULL.store(false, SeqCst);
+    ours.send(&Place(3)).unwrap();
+    assert!(matches!(theirs.recv_timeout(SOON), Ok(Place(3))));
 }

@@ -94,7 +94,7 @@ fn a_backlog_of_mixed_sizes_keeps_its_order() {
 
 fn an_item_of_a_gigabyte_goes_through() {
     let queue = Queue::<String>::new().unwrap();
-    let length_and_prefix = (1 << 30) - 5;
+    let length_and_prefix = (1 << 30) - 9;
     let writer = Child::fork(|| queue.put(&"x".repeat(length_and_prefix)).unwrap());
     let item = queue.get_timeout(SOON).unwrap();
     writer.succeed();
@@ -149,7 +149,7 @@ fn what_a_killed_writer_had_written_is_given_back() {
     let queue = Queue::<String>::new().unwrap();
     queue.put(&"waiting".to_string()).unwrap();
     let writer = Child::fork(|| {
-        let large = "x".repeat((1 << 30) - 5);
+        let large = "x".repeat((1 << 30) - 9);
         loop {
             queue.put(&large).unwrap();
         }

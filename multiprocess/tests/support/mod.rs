@@ -147,12 +147,12 @@ impl Child {
 
     /// Whether the process sleeps: in the wait of the call that it makes.
     pub(crate) fn is_asleep(&self) -> bool {
-        is_asleep(self.pid.as_raw())
+        is_asleep(self.pid.as_raw().cast_unsigned())
     }
 
     /// Waits until the process does: its call has found nothing and waits.
     pub(crate) fn wait_until_asleep(&self) {
-        wait_until_asleep(self.pid.as_raw());
+        wait_until_asleep(self.pid.as_raw().cast_unsigned());
     }
 
     /// Kills the process with SIGKILL and waits until it is gone.
@@ -178,30 +178,30 @@ impl Drop for Child {
 }
 
 /// Whether a child sleeps: in the wait of the call that it makes.
-fn is_asleep(pid: i32) -> bool {
+fn is_asleep(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a child is seen");
     stat.rsplit_once(')')
         .is_some_and(|(_, state)| state.starts_with(" S"))
 }
 
 /// Waits until a child does.
-pub(crate) fn wait_until_asleep(pid: i32) {
+pub(crate) fn wait_until_asleep(pid: u32) {
     while !is_asleep(pid) {
         thread::yield_now();
     }
 }
 
 /// Whether a process runs no more; it may still be in the process table.
-pub(crate) fn is_gone(pid: i32) -> bool {
+pub(crate) fn is_gone(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
         state.is_some_and(|state| state.starts_with(['Z', 'X']))
-    }) || kill(Pid::from_raw(pid), None).is_err()
+    }) || kill(Pid::from_raw(pid.cast_signed()), None).is_err()
 }
 
 /// Waits until none of these processes runs any more.
 #[track_caller]
-pub(crate) fn all_end(pids: &[i32]) {
+pub(crate) fn all_end(pids: &[u32]) {
     let deadline = Instant::now() + SOON;
     while let Some(pid) = pids.iter().find(|&&pid| !is_gone(pid)) {
         assert!(Instant::now() < deadline, "process {pid} still runs");

@@ -12,7 +12,7 @@ use multiprocess::{Error, Process, Result};
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 
-use super::{Figure, Row, Way, await_joined_threads, os, repeat, start_thread};
+use super::{Figure, Row, Way, await_joined_threads, repeat, start_thread};
 use crate::workers;
 
 /// The sizes that the program has grown to when it starts another, in MiB.
@@ -35,7 +35,9 @@ const WAYS: [(Way, Start); 4] = [
     (Way::Zygote, || Process::spawn_with(|()| (), ())?.join()),
     (Way::Spawn, || {
         let ended = Command::new("true").status();
-        ended.map(drop).map_err(|error| os("run true", error))
+        ended
+            .map(drop)
+            .map_err(|error| Error::os("run true", error))
     }),
 ];
 
@@ -55,14 +57,14 @@ const WAYS: [(Way, Start); 4] = [
 pub fn start_and_join(rounds: usize) -> Result<(Vec<Row>, Vec<LeftOut>)> {
     multiprocess::init()?;
     let this_thread = Pid::from_raw(0);
-    let all = sched_getaffinity(this_thread).map_err(|errno| os(PIN, errno.into()))?;
+    let all = sched_getaffinity(this_thread).map_err(|errno| Error::os(PIN, errno))?;
     let mut one = CpuSet::new();
     sched_getcpu()
         .and_then(|cpu| one.set(cpu))
         .and_then(|()| sched_setaffinity(this_thread, &one))
-        .map_err(|errno| os(PIN, errno.into()))?;
+        .map_err(|errno| Error::os(PIN, errno))?;
     let took = start_and_join_here(rounds);
-    sched_setaffinity(this_thread, &all).map_err(|errno| os(PIN, errno.into()))?;
+    sched_setaffinity(this_thread, &all).map_err(|errno| Error::os(PIN, errno))?;
     took
 }
 
@@ -125,12 +127,11 @@ fn available_mib() -> usize {
 pub fn memory_of_one_more(rounds: usize) -> Result<Vec<Row>> {
     await_joined_threads();
     let in_a_process = |program: fn() -> io::Result<u64>| -> Result<u64> {
-        // An io::Error cannot leave its process, but what it says can.
-        let one = Process::spawn(move || program().map_err(|error| error.to_string()))?;
-        one.join()?
-            .map_err(|said| os(MEMORY, io::Error::other(said)))
+        // An io::Error cannot leave its process, ours can.
+        let one = Process::spawn(move || program().map_err(|error| Error::os(MEMORY, error)))?;
+        one.join().flatten()
     };
-    let of_cat = || memory_of_cat().map_err(|error| os(MEMORY, error));
+    let of_cat = || memory_of_cat().map_err(|error| Error::os(MEMORY, error));
     let measure = |way, measure: &dyn Fn() -> Result<u64>| {
         let mut found = Vec::new();
         repeat(rounds, || {
@@ -213,7 +214,7 @@ fn private_dirty_kb(pid: &str) -> io::Result<u64> {
 /// See the [module](super#errors).
 pub fn cpu_work(rounds: usize) -> Result<Vec<Row>> {
     let at_once = thread::available_parallelism()
-        .map_err(|error| os("count the processors to work on", error))?;
+        .map_err(|error| Error::os("count the processors to work on", error))?;
     let (mut by_threads, mut by_processes) = (Vec::new(), Vec::new());
     repeat(rounds, || {
         let begun = Instant::now();
@@ -232,7 +233,7 @@ pub fn cpu_work(rounds: usize) -> Result<Vec<Row>> {
 
         let begun = Instant::now();
         workers::map(at_once, 0..at_once.get(), |_| crunch())
-            .map_err(|error| os("start a thread", error))?;
+            .map_err(|error| Error::os("start a thread", error))?;
         by_threads.push(times(begun.elapsed()));
         Ok(())
     })?;

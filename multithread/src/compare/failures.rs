@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use std::{fmt, io, panic, process, thread};
+use std::{fmt, panic, process, thread};
 
 use multiprocess::{Error, Process, Result};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, raise};
 
-use super::{Both, await_joined_threads, os, start_thread};
+use super::{Both, await_joined_threads, start_thread};
 
 /// What a failure ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,15 +169,12 @@ fn program_ends(program: impl FnOnce() -> Result<bool>) -> Result<Ends> {
         panic::set_hook(Box::new(|_| {}));
         // Where it cannot be had, a core dump is untidy and no more.
         let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-        program().map_err(|error| error.to_string())
+        program()
     })?;
     match program.join() {
         Ok(Ok(true)) => Ok(Ends::Itself),
         Ok(Ok(false)) => Ok(Ends::Nothing),
-        Ok(Err(said)) => Err(os(
-            "start a thread or a process that fails",
-            io::Error::other(said),
-        )),
+        Ok(Err(error)) => Err(error),
         Err(Error::Killed { signal, .. })
             if [Signal::SIGABRT as i32, Signal::SIGSEGV as i32].contains(&signal) =>
         {

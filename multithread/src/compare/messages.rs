@@ -4,9 +4,9 @@ use std::thread;
 use std::time::Instant;
 
 use crossbeam::channel;
-use multiprocess::{Process, Queue, Result};
+use multiprocess::{Error, Process, Queue, Result};
 
-use super::{Figure, Row, Way, await_joined_threads, os, repeat};
+use super::{Figure, Row, Way, await_joined_threads, repeat};
 
 /// The sizes of the messages, in bytes.
 const SIZES: [usize; 2] = [64, 1 << 20];
@@ -61,7 +61,7 @@ fn trips_by_thread(size: usize, rounds: usize) -> Result<Vec<f64>> {
             let _ = back.send(message);
         }
     });
-    let echo = echo.map_err(|error| os("start a thread", error))?;
+    let echo = echo.map_err(|error| Error::os("start a thread", error))?;
     let mut held = Some(message(size));
     let found = trips(rounds, || {
         let _ = there.send(held.take().expect("it came back"));
@@ -133,7 +133,7 @@ fn rates_by_thread(size: usize, count: usize, rounds: usize) -> Result<Vec<f64>>
             let _ = back.send(sum);
         }
     });
-    let reader = reader.map_err(|error| os("start a thread", error))?;
+    let reader = reader.map_err(|error| Error::os("start a thread", error))?;
     let mut found = Vec::new();
     let done = repeat(rounds, || {
         let messages: Vec<String> = (0..count).map(|_| message(size)).collect();

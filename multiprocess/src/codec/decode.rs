@@ -1,0 +1,558 @@
+//! From bytes to values.
+
+use std::str;
+
+use serde::{
+    Deserializer,
+    de::{
+        DeserializeSeed, EnumAccess, Error as _, MapAccess, SeqAccess, Unexpected, VariantAccess,
+        Visitor, value::BorrowedStrDeserializer,
+    },
+    forward_to_deserialize_any,
+};
+
+use super::{DEPTH_MAX, Failing, Failure, tag};
+
+/// Reads values from the start of its bytes. Whoever wrote them may have been killed or be hostile:
+/// nothing is believed that was not compared with what is there.
+pub(super) struct Decoder<'de> {
+    bytes: &'de [u8],
+    names: Vec<&'de str>,
+    depth: u32,
+}
+
+impl<'de> Decoder<'de> {
+    #[inline]
+    pub(super) fn new(bytes: &'de [u8]) -> Self {
+        let names = Vec::new();
+        Self {
+            bytes,
+            names,
+            depth: 0,
+        }
+    }
+
+    #[inline]
+    pub(super) fn rest(self) -> &'de [u8] {
+        self.bytes
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.first().copied()
+    }
+
+    #[inline(always)]
+    fn byte(&mut self) -> Failing<u8> {
+        let (first, rest) = self.bytes.split_first().ok_or_else(cut_off)?;
+        self.bytes = rest;
+        Ok(*first)
+    }
+
+    #[inline(always)]
+    fn array<const N: usize>(&mut self) -> Failing<[u8; N]> {
+        let (array, rest) = self.bytes.split_first_chunk().ok_or_else(cut_off)?;
+        self.bytes = rest;
+        Ok(*array)
+    }
+
+    #[inline(always)]
+    fn take(&mut self, len: usize) -> Failing<&'de [u8]> {
+        let (taken, rest) = self.bytes.split_at_checked(len).ok_or_else(cut_off)?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    fn len(&mut self) -> Failing<usize> {
+        usize::try_from(u64::from_le_bytes(self.array()?)).map_err(|_| cut_off())
+    }
+
+    fn sized(&mut self) -> Failing<&'de [u8]> {
+        let len = self.len()?;
+        self.take(len)
+    }
+
+    fn text(&mut self, len: usize) -> Failing<&'de str> {
+        str::from_utf8(self.take(len)?).map_err(|_| Failure::new("a string is not UTF-8"))
+    }
+
+    /// The string or the name that begins with `tag`; `None` if another value does.
+    #[inline]
+    fn str(&mut self, tag: u8) -> Failing<Option<&'de str>> {
+        let text = match tag {
+            tag::SHORT..tag::NAME => self.text(usize::from(tag - tag::SHORT))?,
+            tag::NAME..tag::NONE => {
+                let name = self.names.get(usize::from(tag - tag::NAME));
+                name.ok_or_else(|| Failure::new("a name was not defined"))?
+            }
+            tag::STR => {
+                let len = self.len()?;
+                self.text(len)?
+            }
+            tag::DEFINE => {
+                let len = usize::from(self.byte()?);
+                let name = self.text(len)?;
+                self.names.push(name);
+                name
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(text))
+    }
+
+    fn within<T>(&mut self, read: impl FnOnce(&mut Self) -> Failing<T>) -> Failing<T> {
+        if self.depth == DEPTH_MAX {
+            return Err(Failure::new(format!(
+                "it is nested more than {DEPTH_MAX} deep"
+            )));
+        }
+        self.depth += 1;
+        let value = read(self)?;
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    fn seq<V: Visitor<'de>>(&mut self, count: usize, visitor: V) -> Failing<V::Value> {
+        self.within(|decoder| {
+            let mut parts = Parts::new(decoder, count);
+            let value = visitor.visit_seq(&mut parts)?;
+            parts.end()?;
+            Ok(value)
+        })
+    }
+
+    fn map<V: Visitor<'de>>(&mut self, count: usize, visitor: V) -> Failing<V::Value> {
+        self.within(|decoder| {
+            let mut parts = Parts::new(decoder, count);
+            let value = visitor.visit_map(&mut parts)?;
+            parts.end()?;
+            Ok(value)
+        })
+    }
+
+    fn packed(&mut self) -> Failing<Packed<'de>> {
+        let number = self.byte()?;
+        let width = tag::width(number).ok_or_else(unknown)?;
+        let count = self.len()?;
+        let bytes = self.take(count.checked_mul(width).ok_or_else(cut_off)?)?;
+        Ok(Packed { number, bytes })
+    }
+
+    /// Reads the value whose tag was read.
+    fn value<V: Visitor<'de>>(&mut self, tag: u8, visitor: V) -> Failing<V::Value> {
+        match tag {
+            ..=tag::SMALL_MAX => visitor.visit_u64(tag.into()),
+            tag::NONE => visitor.visit_none(),
+            tag::SOME => self.within(|decoder| visitor.visit_some(decoder)),
+            tag::UNIT => visitor.visit_unit(),
+            tag::FALSE => visitor.visit_bool(false),
+            tag::TRUE => visitor.visit_bool(true),
+            tag::U128 => visitor.visit_u128(u128::from_le_bytes(self.array()?)),
+            tag::I128 => visitor.visit_i128(i128::from_le_bytes(self.array()?)),
+            tag::BYTES => visitor.visit_borrowed_bytes(self.sized()?),
+            tag::SEQ => {
+                let count = self.len()?;
+                self.seq(count, visitor)
+            }
+            tag::PACKED => self.packed()?.visit(visitor),
+            tag::MAP => {
+                let count = self.len()?;
+                self.map(count, visitor)
+            }
+            tag::STRUCT => {
+                let count = self.byte()?.into();
+                self.map(count, visitor)
+            }
+            // As in JSON, a map with the one entry.
+            tag::VARIANT => self.map(1, visitor),
+            _ => match tag::width(tag) {
+                Some(width) => number(tag, self.take(width)?, visitor),
+                None => match self.str(tag)? {
+                    Some(text) => visitor.visit_borrowed_str(text),
+                    None => Err(unknown()),
+                },
+            },
+        }
+    }
+}
+
+#[cold]
+fn cut_off() -> Box<Failure> {
+    Failure::new("its bytes end too early")
+}
+
+#[cold]
+fn unknown() -> Box<Failure> {
+    Failure::new("its bytes are not a value's")
+}
+
+/// Shows a number to the visitor. Like JSON's, one that is not negative is a `u64`.
+#[inline(always)]
+fn number<'de, V: Visitor<'de>>(tag: u8, bytes: &[u8], visitor: V) -> Failing<V::Value> {
+    macro_rules! read {
+        ($type:ty) => {
+            <$type>::from_le_bytes(bytes.try_into().map_err(|_| cut_off())?)
+        };
+    }
+    let signed = match tag {
+        tag::U8 => return visitor.visit_u64(read!(u8).into()),
+        tag::U16 => return visitor.visit_u64(read!(u16).into()),
+        tag::U32 => return visitor.visit_u64(read!(u32).into()),
+        tag::U64 => return visitor.visit_u64(read!(u64)),
+        tag::F32 => return visitor.visit_f32(read!(f32)),
+        tag::F64 => return visitor.visit_f64(read!(f64)),
+        tag::I8 => read!(i8).into(),
+        tag::I16 => read!(i16).into(),
+        tag::I32 => read!(i32).into(),
+        tag::I64 => read!(i64),
+        _ => return Err(unknown()),
+    };
+    match u64::try_from(signed) {
+        Ok(positive) => visitor.visit_u64(positive),
+        Err(_) => visitor.visit_i64(signed),
+    }
+}
+
+/// The types that are read most often, without a look at all tags.
+macro_rules! direct {
+    ($($method:ident: $type:ty as $tag:ident by $visit:ident),*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
+            match self.byte()? {
+                small @ ..=tag::SMALL_MAX => visitor.visit_u8(small),
+                tag::$tag => visitor.$visit(<$type>::from_le_bytes(self.array()?)),
+                tag => self.value(tag, visitor),
+            }
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for &mut Decoder<'de> {
+    type Error = Box<Failure>;
+
+    direct! {
+        deserialize_u8: u8 as U8 by visit_u8, deserialize_u16: u16 as U16 by visit_u16,
+        deserialize_u32: u32 as U32 by visit_u32, deserialize_u64: u64 as U64 by visit_u64,
+        deserialize_i8: i8 as I8 by visit_i8, deserialize_i16: i16 as I16 by visit_i16,
+        deserialize_i32: i32 as I32 by visit_i32, deserialize_i64: i64 as I64 by visit_i64
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
+        let tag = self.byte()?;
+        self.value(tag, visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
+        match self.peek() {
+            Some(tag::NONE) => {
+                self.byte()?;
+                visitor.visit_none()
+            }
+            Some(tag::SOME) => {
+                self.byte()?;
+                self.within(|decoder| visitor.visit_some(decoder))
+            }
+            _ => self.within(|decoder| visitor.visit_some(decoder)),
+        }
+    }
+
+    // In JSON `None` and `()` are the same.
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
+        match self.byte()? {
+            tag::UNIT | tag::NONE => visitor.visit_unit(),
+            tag => self.value(tag, visitor),
+        }
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Failing<V::Value> {
+        self.deserialize_unit(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Failing<V::Value> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
+        match self.byte()? {
+            tag::PACKED => match self.packed()? {
+                Packed {
+                    number: tag::U8,
+                    bytes,
+                } => visitor.visit_borrowed_bytes(bytes),
+                other => other.visit(visitor),
+            },
+            tag => self.value(tag, visitor),
+        }
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
+        self.deserialize_bytes(visitor)
+    }
+
+    // JSON's bytes are a sequence of numbers.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
+        match self.byte()? {
+            tag::BYTES => {
+                let (number, bytes) = (tag::U8, self.sized()?);
+                Packed { number, bytes }.visit(visitor)
+            }
+            tag => self.value(tag, visitor),
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Failing<V::Value> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Failing<V::Value> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Failing<V::Value> {
+        let tag = self.byte()?;
+        let is_entry = match tag {
+            tag::VARIANT => true,
+            tag::MAP => self.len()? == 1,
+            tag::STRUCT => self.byte()? == 1,
+            _ => false,
+        };
+        if is_entry {
+            return self.within(|decoder| visitor.visit_enum(Variant { decoder }));
+        }
+        match self.str(tag)? {
+            Some(name) => visitor.visit_enum(BorrowedStrDeserializer::new(name)),
+            None => Err(Failure::new("its bytes are not an enum's")),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i128 u128 f32 f64 char str string map struct identifier ignored_any
+    }
+}
+
+/// The parts of a sequence or a map that are still to be read.
+struct Parts<'d, 'de> {
+    decoder: &'d mut Decoder<'de>,
+    left: usize,
+    key: Option<&'de [u8]>,
+}
+
+impl<'d, 'de> Parts<'d, 'de> {
+    fn new(decoder: &'d mut Decoder<'de>, left: usize) -> Self {
+        let key = None;
+        Self { decoder, left, key }
+    }
+
+    fn end(&self) -> Failing<()> {
+        match self.left {
+            0 => Ok(()),
+            left => Err(Failure::new(format!("{left} parts more than are expected"))),
+        }
+    }
+
+    /// A part takes a byte at least, so that a count cannot reserve more than there is.
+    fn hint(&self) -> usize {
+        self.left.min(self.decoder.bytes.len())
+    }
+}
+
+impl<'de> SeqAccess<'de> for &mut Parts<'_, 'de> {
+    type Error = Box<Failure>;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Failing<Option<T::Value>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        seed.deserialize(&mut *self.decoder).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.hint())
+    }
+}
+
+impl<'de> MapAccess<'de> for &mut Parts<'_, 'de> {
+    type Error = Box<Failure>;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Failing<Option<K::Value>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        self.key = Some(self.decoder.bytes);
+        seed.deserialize(&mut *self.decoder).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Failing<V::Value> {
+        let key = self.key.take();
+        let value = seed.deserialize(&mut *self.decoder);
+        value.map_err(
+            |failure| match key.and_then(|key| self.decoder.spelled(key)) {
+                Some(name) => failure.in_field(name),
+                None => failure,
+            },
+        )
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.hint())
+    }
+}
+
+impl<'de> Decoder<'de> {
+    /// The name that begins `bytes`, for an error.
+    #[cold]
+    fn spelled(&self, bytes: &'de [u8]) -> Option<&'de str> {
+        let mut again = Decoder {
+            bytes,
+            names: self.names.clone(),
+            depth: 0,
+        };
+        let tag = again.byte().ok()?;
+        again.str(tag).ok()?
+    }
+}
+
+/// A variant with a value.
+struct Variant<'d, 'de> {
+    decoder: &'d mut Decoder<'de>,
+}
+
+impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
+    type Error = Box<Failure>;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Failing<(V::Value, Self)> {
+        let name = seed.deserialize(&mut *self.decoder)?;
+        Ok((name, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
+    type Error = Box<Failure>;
+
+    fn unit_variant(self) -> Failing<()> {
+        serde::Deserialize::deserialize(self.decoder)
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Failing<T::Value> {
+        seed.deserialize(self.decoder)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Failing<V::Value> {
+        self.decoder.deserialize_seq(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Failing<V::Value> {
+        self.decoder.deserialize_any(visitor)
+    }
+}
+
+/// Numbers of one type, without tags.
+struct Packed<'de> {
+    number: u8,
+    bytes: &'de [u8],
+}
+
+impl<'de> Packed<'de> {
+    fn visit<V: Visitor<'de>>(mut self, visitor: V) -> Failing<V::Value> {
+        let value = visitor.visit_seq(&mut self)?;
+        match self.bytes {
+            [] => Ok(value),
+            _ => Err(Failure::new("it has more numbers than are expected")),
+        }
+    }
+
+    fn width(&self) -> usize {
+        tag::width(self.number).unwrap_or(1)
+    }
+}
+
+impl<'de> SeqAccess<'de> for &mut Packed<'de> {
+    type Error = Box<Failure>;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Failing<Option<T::Value>> {
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
+        let (bytes, rest) = self
+            .bytes
+            .split_at_checked(self.width())
+            .ok_or_else(cut_off)?;
+        self.bytes = rest;
+        let number = self.number;
+        seed.deserialize(Number { number, bytes }).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.bytes.len() / self.width())
+    }
+}
+
+/// One of [`Packed`].
+struct Number<'de> {
+    number: u8,
+    bytes: &'de [u8],
+}
+
+impl<'de> Deserializer<'de> for Number<'de> {
+    type Error = Box<Failure>;
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
+        number(self.number, self.bytes, visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Failing<V::Value> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Failing<V::Value> {
+        Err(Box::<Failure>::invalid_type(
+            Unexpected::Other("number"),
+            &"an enum",
+        ))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}

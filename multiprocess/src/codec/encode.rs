@@ -1,0 +1,632 @@
+//! From values to bytes.
+
+use serde::{
+    Serialize, Serializer,
+    ser::{
+        Impossible, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
+        SerializeTuple, SerializeTupleStruct, SerializeTupleVariant,
+    },
+};
+
+use super::{DEPTH_MAX, Failing, Failure, tag};
+
+/// Appends values to a buffer.
+pub(super) struct Encoder<'a> {
+    out: &'a mut Vec<u8>,
+    names: Names,
+    depth: u32,
+}
+
+impl<'a> Encoder<'a> {
+    #[inline]
+    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+        let names = Names::default();
+        Self {
+            out,
+            names,
+            depth: 0,
+        }
+    }
+
+    /// Writes a tag and a number in one piece, so that the room is checked once.
+    #[inline(always)]
+    fn number<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Failing<()> {
+        push_number(self.out, tag, bytes);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn bytes(&mut self, tag: u8, bytes: &[u8]) {
+        push_number(self.out, tag, (bytes.len() as u64).to_le_bytes());
+        self.out.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    fn str(&mut self, text: &str) {
+        if text.len() <= tag::SHORT_MAX {
+            self.out.push(tag::SHORT + text.len() as u8);
+            self.out.extend_from_slice(text.as_bytes());
+        } else {
+            self.bytes(tag::STR, text.as_bytes());
+        }
+    }
+
+    /// Writes the name of a field or a variant, which is spelled once in a message.
+    fn name(&mut self, name: &'static str) {
+        match self.names.number(name) {
+            Name::Known(number) => self.out.push(tag::NAME + number),
+            Name::First => {
+                self.out.extend([tag::DEFINE, name.len() as u8]);
+                self.out.extend_from_slice(name.as_bytes());
+            }
+            Name::Unnumbered => self.str(name),
+        }
+    }
+
+    fn enter(&mut self) -> Failing<()> {
+        self.depth += 1;
+        match self.depth > DEPTH_MAX {
+            true => Err(Failure::new(format!(
+                "it is nested more than {DEPTH_MAX} deep"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    fn parts<'e>(&'e mut self, tag: u8, packed: Packed) -> Failing<Parts<'e, 'a>> {
+        self.enter()?;
+        let start = self.out.len();
+        push_number(self.out, tag, 0u64.to_le_bytes());
+        Ok(Parts {
+            encoder: self,
+            start,
+            count: 0,
+            packed,
+        })
+    }
+
+    fn fields<'e>(&'e mut self, len: usize) -> Failing<Fields<'e, 'a>> {
+        if u8::try_from(len).is_err() {
+            return Ok(Fields::Many(self.parts(tag::MAP, Packed::Never)?));
+        }
+        self.enter()?;
+        let start = self.out.len();
+        self.out.extend([tag::STRUCT, 0]);
+        Ok(Fields::Few {
+            encoder: self,
+            start,
+            count: 0,
+        })
+    }
+
+    fn variant(&mut self, name: &'static str) -> Failing<()> {
+        self.enter()?;
+        self.out.push(tag::VARIANT);
+        self.name(name);
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn push_number<const N: usize>(out: &mut Vec<u8>, tag: u8, bytes: [u8; N]) {
+    // A number has 16 bytes at most.
+    let mut whole = [0; 17];
+    whole[0] = tag;
+    whole[1..=N].copy_from_slice(&bytes);
+    out.extend_from_slice(&whole[..=N]);
+}
+
+/// The names that a message has spelled so far. Names are told apart by their addresses.
+#[derive(Default)]
+struct Names {
+    known: Vec<&'static str>,
+    /// Fields come in the same order each time, so the next one is guessed.
+    next: usize,
+}
+
+enum Name {
+    Known(u8),
+    First,
+    Unnumbered,
+}
+
+impl Names {
+    fn number(&mut self, name: &'static str) -> Name {
+        let same = |known: &&'static str| std::ptr::eq(*known, name);
+        let found = match self.known.get(self.next) {
+            Some(next) if same(next) => Some(self.next),
+            _ => self.known.iter().position(same),
+        };
+        if let Some(number) = found {
+            self.next = number + 1;
+            return Name::Known(number as u8);
+        }
+        if self.known.len() == tag::NAMES_MAX || u8::try_from(name.len()).is_err() {
+            return Name::Unnumbered;
+        }
+        self.known.push(name);
+        self.next = self.known.len();
+        Name::First
+    }
+}
+
+macro_rules! integers {
+    ($($method:ident: $type:ty as $tag:ident),*) => {$(
+        #[inline(always)]
+        fn $method(self, value: $type) -> Failing<()> {
+            match u8::try_from(value) {
+                Ok(small @ ..=tag::SMALL_MAX) => {
+                    self.out.push(small);
+                    Ok(())
+                }
+                _ => self.number(tag::$tag, value.to_le_bytes()),
+            }
+        }
+    )*};
+}
+
+impl<'e, 'a> Serializer for &'e mut Encoder<'a> {
+    type Ok = ();
+    type Error = Box<Failure>;
+    type SerializeSeq = Parts<'e, 'a>;
+    type SerializeTuple = Parts<'e, 'a>;
+    type SerializeTupleStruct = Parts<'e, 'a>;
+    type SerializeTupleVariant = Parts<'e, 'a>;
+    type SerializeMap = Parts<'e, 'a>;
+    type SerializeStruct = Fields<'e, 'a>;
+    type SerializeStructVariant = Fields<'e, 'a>;
+
+    integers! {
+        serialize_u8: u8 as U8, serialize_u16: u16 as U16, serialize_u32: u32 as U32,
+        serialize_u64: u64 as U64, serialize_i8: i8 as I8, serialize_i16: i16 as I16,
+        serialize_i32: i32 as I32, serialize_i64: i64 as I64
+    }
+
+    // A number that fits into 64 bits is written so: serde's own buffers, as of an untagged enum,
+    // hold no more.
+    fn serialize_u128(self, value: u128) -> Failing<()> {
+        match u64::try_from(value) {
+            Ok(value) => self.serialize_u64(value),
+            Err(_) => self.number(tag::U128, value.to_le_bytes()),
+        }
+    }
+
+    fn serialize_i128(self, value: i128) -> Failing<()> {
+        match (i64::try_from(value), u64::try_from(value)) {
+            (Ok(value), _) => self.serialize_i64(value),
+            (_, Ok(value)) => self.serialize_u64(value),
+            _ => self.number(tag::I128, value.to_le_bytes()),
+        }
+    }
+
+    fn serialize_f32(self, value: f32) -> Failing<()> {
+        self.number(tag::F32, value.to_le_bytes())
+    }
+
+    fn serialize_f64(self, value: f64) -> Failing<()> {
+        self.number(tag::F64, value.to_le_bytes())
+    }
+
+    fn serialize_bool(self, value: bool) -> Failing<()> {
+        self.out.push(if value { tag::TRUE } else { tag::FALSE });
+        Ok(())
+    }
+
+    fn serialize_char(self, value: char) -> Failing<()> {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+
+    #[inline]
+    fn serialize_str(self, value: &str) -> Failing<()> {
+        self.str(value);
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_bytes(self, value: &[u8]) -> Failing<()> {
+        self.bytes(tag::BYTES, value);
+        Ok(())
+    }
+
+    fn serialize_none(self) -> Failing<()> {
+        self.out.push(tag::NONE);
+        Ok(())
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Failing<()> {
+        let start = self.out.len();
+        self.enter()?;
+        value.serialize(&mut *self)?;
+        self.depth -= 1;
+        if matches!(self.out.get(start), Some(&(tag::NONE | tag::SOME))) {
+            self.out.insert(start, tag::SOME);
+        }
+        Ok(())
+    }
+
+    fn serialize_unit(self) -> Failing<()> {
+        self.out.push(tag::UNIT);
+        Ok(())
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Failing<()> {
+        self.serialize_unit()
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Failing<()> {
+        self.name(name);
+        Ok(())
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Failing<()> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        name: &'static str,
+        value: &T,
+    ) -> Failing<()> {
+        self.variant(name)?;
+        value.serialize(&mut *self).map_err(|e| e.in_field(name))?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Failing<Parts<'e, 'a>> {
+        self.parts(tag::SEQ, Packed::Maybe)
+    }
+
+    fn serialize_tuple(self, _: usize) -> Failing<Parts<'e, 'a>> {
+        self.parts(tag::SEQ, Packed::Never)
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Failing<Parts<'e, 'a>> {
+        self.parts(tag::SEQ, Packed::Never)
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        name: &'static str,
+        _: usize,
+    ) -> Failing<Parts<'e, 'a>> {
+        self.variant(name)?;
+        self.depth -= 1;
+        self.parts(tag::SEQ, Packed::Never)
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Failing<Parts<'e, 'a>> {
+        self.parts(tag::MAP, Packed::Never)
+    }
+
+    fn serialize_struct(self, _: &'static str, len: usize) -> Failing<Fields<'e, 'a>> {
+        self.fields(len)
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        name: &'static str,
+        len: usize,
+    ) -> Failing<Fields<'e, 'a>> {
+        self.variant(name)?;
+        self.depth -= 1;
+        self.fields(len)
+    }
+}
+
+/// Whether the elements of a sequence are written without tags.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Packed {
+    Never,
+    /// As the first element will show.
+    Maybe,
+    /// All so far were numbers of this tag.
+    By(u8),
+}
+
+/// A sequence or a map whose parts are being written. Their number is filled in at its end.
+pub(super) struct Parts<'e, 'a> {
+    encoder: &'e mut Encoder<'a>,
+    start: usize,
+    count: u64,
+    packed: Packed,
+}
+
+impl Parts<'_, '_> {
+    #[inline]
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Failing<()> {
+        if self.packed != Packed::Never && self.pack(value) {
+            return Ok(());
+        }
+        self.count += 1;
+        value.serialize(&mut *self.encoder)
+    }
+
+    /// Writes a number without its tag; false if it is none, or of another type than those before.
+    #[inline]
+    fn pack<T: Serialize + ?Sized>(&mut self, value: &T) -> bool {
+        let out = &mut *self.encoder.out;
+        let expected = match self.packed {
+            Packed::By(tag) => Some(tag),
+            _ => None,
+        };
+        let packer = Packer { out, expected };
+        match value.serialize(packer) {
+            Ok(tag) => {
+                if self.packed == Packed::Maybe {
+                    // The first one went where the count ends, and the tag goes before it.
+                    self.encoder.out[self.start] = tag::PACKED;
+                    self.encoder.out.insert(self.start + 1, tag);
+                    self.packed = Packed::By(tag);
+                }
+                self.count += 1;
+                true
+            }
+            Err(_) => {
+                self.unpack();
+                false
+            }
+        }
+    }
+
+    /// Writes the numbers so far again, each with its tag.
+    #[cold]
+    fn unpack(&mut self) {
+        if let Packed::By(number) = self.packed {
+            let out = &mut *self.encoder.out;
+            let packed = out.split_off(self.start + 10);
+            out.remove(self.start + 1);
+            out[self.start] = tag::SEQ;
+            let width = tag::width(number).expect("only numbers are packed");
+            for bytes in packed.chunks_exact(width) {
+                out.push(number);
+                out.extend_from_slice(bytes);
+            }
+        }
+        self.packed = Packed::Never;
+    }
+
+    fn finish(self) -> Failing<()> {
+        let at = match self.packed {
+            Packed::By(_) => self.start + 2,
+            _ => self.start + 1,
+        };
+        self.encoder.out[at..at + 8].copy_from_slice(&self.count.to_le_bytes());
+        self.encoder.depth -= 1;
+        Ok(())
+    }
+}
+
+macro_rules! elements {
+    ($($part:ident: $method:ident),*) => {$(
+        impl $part for Parts<'_, '_> {
+            type Ok = ();
+            type Error = Box<Failure>;
+
+            #[inline]
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Failing<()> {
+                self.element(value)
+            }
+
+            fn end(self) -> Failing<()> {
+                self.finish()
+            }
+        }
+    )*};
+}
+
+elements! {
+    SerializeSeq: serialize_element, SerializeTuple: serialize_element,
+    SerializeTupleStruct: serialize_field, SerializeTupleVariant: serialize_field
+}
+
+impl SerializeMap for Parts<'_, '_> {
+    type Ok = ();
+    type Error = Box<Failure>;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Failing<()> {
+        self.count += 1;
+        key.serialize(&mut *self.encoder)
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Failing<()> {
+        value.serialize(&mut *self.encoder)
+    }
+
+    fn end(self) -> Failing<()> {
+        self.finish()
+    }
+}
+
+/// A struct whose fields are being written.
+pub(super) enum Fields<'e, 'a> {
+    Few {
+        encoder: &'e mut Encoder<'a>,
+        start: usize,
+        count: u8,
+    },
+    /// More than a `u8` can count.
+    Many(Parts<'e, 'a>),
+}
+
+impl Fields<'_, '_> {
+    fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Failing<()> {
+        let encoder = match self {
+            Fields::Few { encoder, count, .. } => {
+                let next = count.checked_add(1);
+                *count =
+                    next.ok_or_else(|| Failure::new("it has more fields than it announced"))?;
+                encoder
+            }
+            Fields::Many(parts) => {
+                parts.count += 1;
+                &mut parts.encoder
+            }
+        };
+        encoder.name(name);
+        value
+            .serialize(&mut **encoder)
+            .map_err(|failure| failure.in_field(name))
+    }
+
+    fn finish(self) -> Failing<()> {
+        match self {
+            Fields::Few {
+                encoder,
+                start,
+                count,
+            } => {
+                encoder.out[start + 1] = count;
+                encoder.depth -= 1;
+                Ok(())
+            }
+            Fields::Many(parts) => parts.finish(),
+        }
+    }
+}
+
+macro_rules! fields {
+    ($($part:ident),*) => {$(
+        impl $part for Fields<'_, '_> {
+            type Ok = ();
+            type Error = Box<Failure>;
+
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                name: &'static str,
+                value: &T,
+            ) -> Failing<()> {
+                self.field(name, value)
+            }
+
+            fn end(self) -> Failing<()> {
+                self.finish()
+            }
+        }
+    )*};
+}
+
+fields!(SerializeStruct, SerializeStructVariant);
+
+/// Writes a number without its tag, and returns the tag; refuses all else.
+struct Packer<'a> {
+    out: &'a mut Vec<u8>,
+    /// The tag that the number must have, if there is a number before it.
+    expected: Option<u8>,
+}
+
+/// The value is no number, or one of another type.
+#[derive(Debug)]
+struct Unpackable;
+
+impl std::fmt::Display for Unpackable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no number of the type of those before it")
+    }
+}
+
+impl std::error::Error for Unpackable {}
+
+impl serde::ser::Error for Unpackable {
+    fn custom<T: std::fmt::Display>(_: T) -> Self {
+        Self
+    }
+}
+
+macro_rules! numbers {
+    ($($method:ident: $type:ty as $tag:ident),*) => {$(
+        #[inline(always)]
+        fn $method(self, value: $type) -> Result<u8, Unpackable> {
+            if self.expected.is_some_and(|expected| expected != tag::$tag) {
+                return Err(Unpackable);
+            }
+            self.out.extend_from_slice(&value.to_le_bytes());
+            Ok(tag::$tag)
+        }
+    )*};
+}
+
+macro_rules! refused {
+    ($($method:ident($($argument:ty),*) -> $ok:ty),*) => {$(
+        #[inline(always)]
+        fn $method(self, $(_: $argument),*) -> Result<$ok, Unpackable> {
+            Err(Unpackable)
+        }
+    )*};
+}
+
+type NoParts = Impossible<u8, Unpackable>;
+
+impl Serializer for Packer<'_> {
+    type Ok = u8;
+    type Error = Unpackable;
+    type SerializeSeq = NoParts;
+    type SerializeTuple = NoParts;
+    type SerializeTupleStruct = NoParts;
+    type SerializeTupleVariant = NoParts;
+    type SerializeMap = NoParts;
+    type SerializeStruct = NoParts;
+    type SerializeStructVariant = NoParts;
+
+    numbers! {
+        serialize_u8: u8 as U8, serialize_u16: u16 as U16, serialize_u32: u32 as U32,
+        serialize_u64: u64 as U64, serialize_i8: i8 as I8, serialize_i16: i16 as I16,
+        serialize_i32: i32 as I32, serialize_i64: i64 as I64, serialize_f32: f32 as F32,
+        serialize_f64: f64 as F64
+    }
+
+    refused! {
+        serialize_u128(u128) -> u8,
+        serialize_i128(i128) -> u8,
+        serialize_bool(bool) -> u8,
+        serialize_char(char) -> u8,
+        serialize_str(&str) -> u8,
+        serialize_bytes(&[u8]) -> u8,
+        serialize_none() -> u8,
+        serialize_unit() -> u8,
+        serialize_unit_struct(&'static str) -> u8,
+        serialize_unit_variant(&'static str, u32, &'static str) -> u8,
+        serialize_seq(Option<usize>) -> NoParts,
+        serialize_tuple(usize) -> NoParts,
+        serialize_tuple_struct(&'static str, usize) -> NoParts,
+        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> NoParts,
+        serialize_map(Option<usize>) -> NoParts,
+        serialize_struct(&'static str, usize) -> NoParts,
+        serialize_struct_variant(&'static str, u32, &'static str, usize) -> NoParts
+    }
+
+    #[inline(always)]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<u8, Unpackable> {
+        value.serialize(self)
+    }
+
+    #[inline(always)]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<u8, Unpackable> {
+        value.serialize(self)
+    }
+
+    #[inline(always)]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Result<u8, Unpackable> {
+        Err(Unpackable)
+    }
+}
