@@ -13,7 +13,7 @@ use crate::transcript::{Event, Transcript};
 mod sentence;
 
 /// One statement on the lines of a run. Lines go by their names in the table (`*` is every line),
-/// what stands in their holes by `line.hole`.
+/// what stands in their fields by `line.field`.
 #[derive(Clone, Copy, Debug)]
 pub enum Check {
     /// It is the first line of its source: of the cell's output, of its errors, of its companion.
@@ -24,33 +24,33 @@ pub enum Check {
     Before(&'static str, &'static str),
     /// `Before`, for each name and the next.
     Order(&'static [&'static str]),
-    /// Each `first` comes before the `then` with the same value in the hole `on`.
+    /// Each `first` comes before the `then` with the same value in the field `on`.
     BeforeEach {
         /// The line that comes first.
         first: &'static str,
         /// The line that comes later.
         then: &'static str,
-        /// The hole that joins them.
+        /// The field that joins them.
         on: &'static str,
     },
     /// The values are these, in any order.
     Set(&'static str, &'static [&'static str]),
     /// The values are these, in this order.
     Sequence(&'static str, &'static [&'static str]),
-    /// The values of two holes are the same, in the same order.
+    /// The values of two fields are the same, in the same order.
     SameSequence(&'static str, &'static str),
     /// Every value is this one.
     Every(&'static str, &'static str),
-    /// The values of two holes of a line go together in these pairs, in any order.
+    /// The values of two fields of a line go together in these pairs, in any order.
     Pairs(
         &'static str,
         &'static str,
         &'static str,
         &'static [(&'static str, &'static str)],
     ),
-    /// All values of all these holes are one and the same.
+    /// All values of all these fields are one and the same.
     Same(&'static [&'static str]),
-    /// No value of the first hole is a value of the second.
+    /// No value of the first field is a value of the second.
     Differ(&'static str, &'static str),
     /// There are so many different values, from the one to the other.
     Distinct(&'static str, usize, usize),
@@ -68,7 +68,7 @@ pub enum Check {
         open: &'static str,
         /// The line that closes.
         close: &'static str,
-        /// The hole that joins them.
+        /// The field that joins them.
         on: &'static str,
         /// How many may be open.
         limit: usize,
@@ -79,9 +79,9 @@ pub enum Check {
         open: &'static str,
         /// The line that closes.
         close: &'static str,
-        /// The hole that joins them.
+        /// The field that joins them.
         on: &'static str,
-        /// The hole of `open` that says who.
+        /// The field of `open` that says who.
         by: &'static str,
     },
     /// The printed seconds are those that passed between the arrivals of two lines.
@@ -90,9 +90,9 @@ pub enum Check {
         from: &'static str,
         /// The line with which it ends.
         to: &'static str,
-        /// The hole that joins them.
+        /// The field that joins them.
         on: &'static str,
-        /// The hole of `to` with the seconds.
+        /// The field of `to` with the seconds.
         printed: &'static str,
     },
     /// Lines of this name arrive so many seconds apart, at the notebook's pace.
@@ -143,21 +143,22 @@ impl Check {
                 .find_map(|pair| before(lines, pair[0], pair[1]).err())
                 .map_or(Ok("in order".to_string()), Err),
             Check::BeforeEach { first, then, on } => before_each(lines, first, then, on),
-            Check::Set(hole, want) => {
-                let (mut want, mut found) = (want.to_vec(), Vec::from_iter(lines.values(hole)));
+            Check::Set(field, want) => {
+                let (mut want, mut found) = (want.to_vec(), Vec::from_iter(lines.values(field)));
                 want.sort_unstable();
                 found.sort_unstable();
                 same(&want, &found)
             }
-            Check::Sequence(hole, want) => same(want, &Vec::from_iter(lines.values(hole))),
+            Check::Sequence(field, want) => same(want, &Vec::from_iter(lines.values(field))),
             Check::SameSequence(one, other) => same(
                 &Vec::from_iter(lines.values(one)),
                 &Vec::from_iter(lines.values(other)),
             ),
-            Check::Every(hole, want) => every(lines, hole, |value| value == want),
+            Check::Every(field, want) => every(lines, field, |value| value == want),
             Check::Pairs(line, one, other, want) => pairs(lines, line, one, other, want),
-            Check::Same(holes) => {
-                let values = BTreeSet::from_iter(holes.iter().flat_map(|hole| lines.values(hole)));
+            Check::Same(fields) => {
+                let values =
+                    BTreeSet::from_iter(fields.iter().flat_map(|field| lines.values(field)));
                 match values.len() {
                     0 | 1 => Ok(list(&Vec::from_iter(values))),
                     _ => wrong(
@@ -170,8 +171,8 @@ impl Check {
                 let ones = BTreeSet::from_iter(lines.values(one));
                 every(lines, other, |value| !ones.contains(value))
             }
-            Check::Distinct(hole, least, most) => {
-                let values = Vec::from_iter(BTreeSet::from_iter(lines.values(hole)));
+            Check::Distinct(field, least, most) => {
+                let values = Vec::from_iter(BTreeSet::from_iter(lines.values(field)));
                 match (least..=most).contains(&values.len()) {
                     true => Ok(list(&values)),
                     false => wrong(
@@ -180,11 +181,11 @@ impl Check {
                     ),
                 }
             }
-            Check::Range(hole, low, high) => range(lines, hole, low, high),
-            Check::Seconds(hole, low, high) => {
+            Check::Range(field, low, high) => range(lines, field, low, high),
+            Check::Seconds(field, low, high) => {
                 // A recording ran at the notebook's pace, and was measured to the hundredth.
                 let (pace, slack) = observed.map_or((1.0, 0.0), |seen| (seen.pace, LATE));
-                range(lines, hole, low * pace, high * pace + slack)
+                range(lines, field, low * pace, high * pace + slack)
             }
             Check::Less(one, other) => numbers(lines, [one, other, other], |a, b, _| a < b),
             Check::Product(a, b, product) => numbers(lines, [a, b, product], |a, b, p| a * b == p),
@@ -212,13 +213,13 @@ impl Check {
                 let seconds = seconds * observed.pace;
                 after(lines, first, then, seconds, early(observed))
             }
-            Check::Started(hole) | Check::Parent(hole) => {
+            Check::Started(field) | Check::Parent(field) => {
                 let pid = observed?.pid.to_string();
-                every(lines, hole, |value| value == pid)
+                every(lines, field, |value| value == pid)
             }
-            Check::Gone(hole) => {
+            Check::Gone(field) => {
                 observed?;
-                every(lines, hole, is_gone)
+                every(lines, field, is_gone)
             }
             Check::PortFree => match observed?.port_free {
                 Some(false) => wrong(None, "it is still taken".to_string()),
@@ -248,12 +249,12 @@ fn same(want: &[&str], found: &[&str]) -> Finding {
     }
 }
 
-fn every(lines: &Transcript, hole: &str, right: impl Fn(&str) -> bool) -> Finding {
-    let (name, capture) = hole.split_once('.').expect("a hole is named line.hole");
+fn every(lines: &Transcript, field: &str, right: impl Fn(&str) -> bool) -> Finding {
+    let (name, capture) = field.split_once('.').expect("a field is named line.field");
     match lines.named(name).find(|event| !right(event.value(capture))) {
-        Some(event) => wrong(Some(event), format!("{hole} is {}", event.value(capture))),
+        Some(event) => wrong(Some(event), format!("{field} is {}", event.value(capture))),
         None => Ok(list(&Vec::from_iter(BTreeSet::from_iter(
-            lines.values(hole),
+            lines.values(field),
         )))),
     }
 }
@@ -294,7 +295,7 @@ fn before(lines: &Transcript, first: &str, then: &str) -> Finding {
     }
 }
 
-/// The line `then` that goes with `opened`: the one of the same value in the hole `on`.
+/// The line `then` that goes with `opened`: the one of the same value in the field `on`.
 fn partner<'a>(
     lines: &'a Transcript,
     opened: &Event,
@@ -346,13 +347,17 @@ fn pairs(lines: &Transcript, line: &str, one: &str, other: &str, want: &[(&str, 
     }
 }
 
-fn range(lines: &Transcript, hole: &str, low: f64, high: f64) -> Finding {
+fn range(lines: &Transcript, field: &str, low: f64, high: f64) -> Finding {
     let number = |value: &str| value.parse::<f64>().unwrap_or(f64::NAN);
-    every(lines, hole, |value| (low..=high).contains(&number(value)))
+    every(lines, field, |value| (low..=high).contains(&number(value)))
 }
 
-fn numbers(lines: &Transcript, holes: [&str; 3], right: impl Fn(f64, f64, f64) -> bool) -> Finding {
-    let [a, b, c] = holes.map(|hole| Vec::from_iter(lines.values(hole)));
+fn numbers(
+    lines: &Transcript,
+    fields: [&str; 3],
+    right: impl Fn(f64, f64, f64) -> bool,
+) -> Finding {
+    let [a, b, c] = fields.map(|field| Vec::from_iter(lines.values(field)));
     let number = |value: &str| value.parse::<f64>().unwrap_or(f64::NAN);
     for ((a, b), c) in a.iter().zip(&b).zip(&c) {
         if !right(number(a), number(b), number(c)) {

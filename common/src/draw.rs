@@ -7,13 +7,13 @@ use std::env;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng, TryRng};
 
-/// The environment variable with draws that were made elsewhere, as [`tell`] writes them.
+/// The environment variable with draws that were made elsewhere, as [`written`] writes them.
 pub const DRAWS: &str = "DRAWS";
 
-/// The draws of one stream: those that it was told to make, then its own.
+/// The draws of one stream: the recorded ones first, then its own.
 #[derive(Debug)]
 pub struct Draws {
-    told: VecDeque<f64>,
+    recorded: VecDeque<f64>,
     own: StdRng,
 }
 
@@ -25,7 +25,7 @@ pub struct Draws {
 /// its own.
 ///
 /// With [`DRAWS`] set, a stream makes the draws that stand there first. That is how the notebook's
-/// own draws are made again, which its printed lines tell and no seed would give.
+/// own draws are made again, which stand in its printed lines and which no seed would give.
 ///
 /// # Examples
 ///
@@ -40,7 +40,7 @@ pub fn stream(number: u64) -> Draws {
         .ok()
         .and_then(|seed| seed.parse::<u64>().ok());
     Draws {
-        told: env::var(DRAWS).map_or(VecDeque::new(), |text| Draws::told(&text, number)),
+        recorded: env::var(DRAWS).map_or(VecDeque::new(), |text| Draws::read(&text, number)),
         own: match seed {
             Some(seed) => StdRng::seed_from_u64(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ seed),
             None => rand::make_rng(),
@@ -48,8 +48,8 @@ pub fn stream(number: u64) -> Draws {
     }
 }
 
-/// How [`DRAWS`] tells these draws: a list for each stream, each draw as a fraction of its range.
-pub fn tell(streams: &[&[f64]]) -> String {
+/// The text of these draws for [`DRAWS`]: a list for each stream, each draw as a fraction of its range.
+pub fn written(streams: &[&[f64]]) -> String {
     let list = |draws: &&[f64]| {
         let draws: Vec<String> = draws.iter().map(f64::to_string).collect();
         draws.join(" ")
@@ -58,9 +58,9 @@ pub fn tell(streams: &[&[f64]]) -> String {
 }
 
 impl Draws {
-    /// What a text such as `0.25 0.5;0.75` tells the stream of this number: fractions from 0 up to,
+    /// The recorded draws of one stream in a text such as `0.25 0.5;0.75`: fractions from 0 up to,
     /// and without, 1, with a semicolon between two streams. Anything else is left out.
-    fn told(text: &str, number: u64) -> VecDeque<f64> {
+    fn read(text: &str, number: u64) -> VecDeque<f64> {
         let list = usize::try_from(number)
             .ok()
             .and_then(|number| text.split(';').nth(number));
@@ -78,14 +78,14 @@ impl TryRng for Draws {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok(match self.told.pop_front() {
+        Ok(match self.recorded.pop_front() {
             Some(fraction) => (fraction * 2_f64.powi(32)) as u32,
             None => self.own.next_u32(),
         })
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(match self.told.pop_front() {
+        Ok(match self.recorded.pop_front() {
             Some(fraction) => (fraction * 2_f64.powi(64)) as u64,
             None => self.own.next_u64(),
         })
@@ -103,15 +103,15 @@ mod tests {
     use rand::RngExt;
 
     fn draws(fractions: &[f64]) -> Draws {
-        let text = tell(&[&[], fractions]);
+        let text = written(&[&[], fractions]);
         Draws {
-            told: Draws::told(&text, 1),
+            recorded: Draws::read(&text, 1),
             own: StdRng::seed_from_u64(7),
         }
     }
 
     #[test]
-    fn what_a_stream_is_told_is_what_it_draws() {
+    fn a_stream_makes_the_recorded_draws() {
         let seconds = 3.0 * draws(&[0.906 / 3.0]).random::<f64>();
         assert!((seconds - 0.906).abs() < 1e-9, "{seconds}");
         // The middle of a number's share of the range is that number, in whatever width.
@@ -126,10 +126,10 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_has_drawn_what_it_was_told_goes_on_by_itself() {
-        let mut told = draws(&[0.5]);
-        told.next_u64();
-        assert_eq!(told.next_u64(), StdRng::seed_from_u64(7).next_u64());
-        assert!(Draws::told("nonsense 1.5;NaN", 0).is_empty());
+    fn a_stream_that_has_made_its_recorded_draws_goes_on_by_itself() {
+        let mut draws = draws(&[0.5]);
+        draws.next_u64();
+        assert_eq!(draws.next_u64(), StdRng::seed_from_u64(7).next_u64());
+        assert!(Draws::read("nonsense 1.5;NaN", 0).is_empty());
     }
 }

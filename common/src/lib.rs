@@ -2,19 +2,19 @@
 //!
 //! - [`notebook`] is the table: one entry per cell, with the lines that it may print and the
 //!   checks that these must pass. Tests, replay and documents all come from it.
-//! - [`pattern`], [`transcript`] and [`check`] judge what a cell printed; [`cast`] says who said it.
+//! - [`pattern`], [`transcript`] and [`check`] judge what a cell printed; [`speakers`] says who said it.
 //! - [`replay`] runs one cell, to a deadline, and notes what arrived when and what stayed behind.
 //! - [`pace`], [`draw`] and [`stand_in`] are what the cells themselves use, so that a replay can
 //!   speed up their pauses, repeat their draws and do without the network.
 //!
 //! This crate knows no chapter and has no `unsafe`.
 
-pub mod cast;
 pub mod check;
 pub mod draw;
 pub mod notebook;
 pub mod pace;
 pub mod pattern;
 pub mod replay;
+pub mod speakers;
 pub mod stand_in;
 pub mod transcript;

@@ -3,8 +3,8 @@
 //! The recorded outputs are the notebook's own printed lines. Everything else that knows the cells
 //! (their tests, the replay, the README's list) comes from [`CELLS`].
 
-use crate::cast::Role;
 use crate::check::Check;
+use crate::speakers::Role;
 
 mod chapter1;
 mod chapter5;
@@ -66,7 +66,7 @@ pub struct Variant {
     pub free: &'static [(&'static str, &'static str)],
     /// Who says the lines.
     pub roles: &'static [Role],
-    /// The draws that the notebook's output tells of, one list for each stream of
+    /// The draws that stand in the notebook's output, one list for each stream of
     /// [`draw`](crate::draw), each draw as a fraction of its range.
     pub draws: &'static [&'static [f64]],
     /// How often it is run, and what the runs together must show; once, and nothing, if `None`.
@@ -165,7 +165,7 @@ pub struct Companion {
 pub struct Trials {
     /// How many runs.
     pub runs: usize,
-    /// The hole that holds each run's outcome.
+    /// The field that holds each run's outcome.
     pub outcome: &'static str,
     /// What the outcomes must be.
     pub statistic: Statistic,

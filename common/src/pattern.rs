@@ -1,8 +1,8 @@
-//! A line that a cell may print, with typed holes for what changes from run to run.
+//! A line that a cell may print, with typed fields for what changes from run to run.
 
-/// What may stand in a hole of a pattern.
+/// What may stand in a field of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FieldKind {
     /// A process's number: a positive integer without a leading zero.
     Pid,
     /// An integer, negative ones included.
@@ -15,7 +15,7 @@ pub enum Kind {
     Line,
 }
 
-/// A pattern, written as the line itself with holes `{name:kind}`.
+/// A pattern, written as the line itself with fields `{name:kind}`.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     pieces: Vec<Piece>,
@@ -24,10 +24,10 @@ pub struct Pattern {
 #[derive(Clone, Debug)]
 enum Piece {
     Literal(&'static str),
-    Hole(&'static str, Kind),
+    Field(&'static str, FieldKind),
 }
 
-/// What stood in the holes, by name, in the order of the pattern.
+/// What stood in the fields, by name, in the order of the pattern.
 pub type Captures = Vec<(&'static str, String)>;
 
 impl Pattern {
@@ -35,31 +35,31 @@ impl Pattern {
     ///
     /// # Panics
     ///
-    /// Panics on a hole without an end, without a kind or of an unknown one: the patterns are
+    /// Panics on a field without an end, without a kind or of an unknown one: the patterns are
     /// part of the program.
     pub fn new(text: &'static str) -> Pattern {
         let mut pieces = Vec::new();
         let mut rest = text;
-        while let Some((literal, hole)) = rest.split_once('{') {
-            let (hole, after) = hole.split_once('}').expect("a hole ends with }");
-            let (name, kind) = hole.split_once(':').expect("a hole is {name:kind}");
+        while let Some((literal, field)) = rest.split_once('{') {
+            let (field, after) = field.split_once('}').expect("a field ends with }");
+            let (name, kind) = field.split_once(':').expect("a field is {name:kind}");
             let kind = match kind {
-                "pid" => Kind::Pid,
-                "int" => Kind::Int,
-                "secs" => Kind::Secs,
-                "word" => Kind::Word,
-                "line" => Kind::Line,
-                _ => panic!("a hole's kind is pid, int, secs, word or line, not {kind}"),
+                "pid" => FieldKind::Pid,
+                "int" => FieldKind::Int,
+                "secs" => FieldKind::Secs,
+                "word" => FieldKind::Word,
+                "line" => FieldKind::Line,
+                _ => panic!("a field's kind is pid, int, secs, word or line, not {kind}"),
             };
             pieces.extend((!literal.is_empty()).then_some(Piece::Literal(literal)));
-            pieces.push(Piece::Hole(name, kind));
+            pieces.push(Piece::Field(name, kind));
             rest = after;
         }
         pieces.extend((!rest.is_empty()).then_some(Piece::Literal(rest)));
         Pattern { pieces }
     }
 
-    /// What the holes hold if the whole line fits the pattern.
+    /// What the fields hold if the whole line fits the pattern.
     ///
     /// # Examples
     ///
@@ -77,7 +77,7 @@ impl Pattern {
         for (at, piece) in self.pieces.iter().enumerate() {
             match piece {
                 Piece::Literal(literal) => rest = rest.strip_prefix(literal)?,
-                Piece::Hole(name, kind) => {
+                Piece::Field(name, kind) => {
                     let end = match self.pieces.get(at + 1) {
                         Some(Piece::Literal(next)) => rest.find(next)?,
                         _ => rest.len(),
@@ -92,7 +92,7 @@ impl Pattern {
         rest.is_empty().then_some(captures)
     }
 
-    /// The line that these captures are from, cut at its holes: each piece with its hole's name.
+    /// The line that these captures are from, cut at its fields: each piece with its field's name.
     ///
     /// # Examples
     ///
@@ -108,7 +108,7 @@ impl Pattern {
         let mut values = captures.iter();
         let piece = |piece: &'a Piece| match piece {
             Piece::Literal(literal) => (None, *literal),
-            Piece::Hole(name, _) => (
+            Piece::Field(name, _) => (
                 Some(*name),
                 values.next().map_or("", |(_, value)| value.as_str()),
             ),
@@ -116,30 +116,30 @@ impl Pattern {
         self.pieces.iter().map(piece).collect()
     }
 
-    /// The pattern for a reader: the line with the names of the holes, without their kinds.
+    /// The pattern for a reader: the line with the names of the fields, without their kinds.
     pub fn sketch(&self) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Literal(literal) => (*literal).to_string(),
-            Piece::Hole(name, _) => format!("{{{name}}}"),
+            Piece::Field(name, _) => format!("{{{name}}}"),
         };
         self.pieces.iter().map(piece).collect()
     }
 }
 
-impl Kind {
+impl FieldKind {
     fn accepts(self, value: &str) -> bool {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         match self {
-            Kind::Pid => digits(value) && !value.starts_with('0') && value.len() <= 7,
-            Kind::Int => {
+            FieldKind::Pid => digits(value) && !value.starts_with('0') && value.len() <= 7,
+            FieldKind::Int => {
                 let number = value.strip_prefix('-').unwrap_or(value);
                 digits(number) && (number == "0" || !number.starts_with('0'))
             }
-            Kind::Secs => value
+            FieldKind::Secs => value
                 .split_once('.')
                 .is_some_and(|(whole, part)| digits(whole) && digits(part) && part.len() == 2),
-            Kind::Word => !value.is_empty() && !value.contains(char::is_whitespace),
-            Kind::Line => true,
+            FieldKind::Word => !value.is_empty() && !value.contains(char::is_whitespace),
+            FieldKind::Line => true,
         }
     }
 }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_takes_only_what_its_kind_allows() {
+    fn a_field_takes_only_what_its_kind_allows() {
         fits("p {p:pid}.", "p 28361.", true);
         fits("p {p:pid}.", "p 028361.", false);
         fits("p {p:pid}.", "p -1.", false);

@@ -14,11 +14,11 @@ use crate::transcript::{Printed, Source};
 use crate::{draw, stand_in};
 
 mod leftovers;
-mod stage;
+mod running;
 mod verdict;
 
-use stage::{Environment, Stage};
-pub use verdict::{Freedom, Outcome, Verdict, judge_recording, recorded_lines};
+use running::{Environment, Running};
+pub use verdict::{Outcome, Reordering, Verdict, judge_recording, recorded_lines};
 
 /// The port of `In [16]`.
 pub const NOTEBOOK_PORT: u16 = 5000;
@@ -161,7 +161,7 @@ impl Replay<'_> {
             .transpose()?;
         leftovers::adopt_orphans();
         let start = Instant::now();
-        let mut stage = Stage::new(start, self.environment(cell, variant, port));
+        let mut stage = Running::new(start, self.environment(cell, variant, port));
         let main = stage.start(
             &self.bins.join(bin),
             variant.args,
@@ -194,7 +194,7 @@ impl Replay<'_> {
         let mut variables = vec![("PACE", self.pace.to_string().into())];
         variables.extend(self.seed.map(|seed| ("SEED", seed.to_string().into())));
         if self.as_recorded && !variant.draws.is_empty() {
-            variables.push((draw::DRAWS, draw::tell(variant.draws).into()));
+            variables.push((draw::DRAWS, draw::written(variant.draws).into()));
         }
         if self.uses_stand_in(cell) {
             let path = env::var_os("PATH").unwrap_or_default();
@@ -212,7 +212,7 @@ impl Replay<'_> {
 
     /// Follows the run until all of its programs have ended and all that they said has arrived,
     /// or until it is over for another reason.
-    fn watch(&mut self, stage: &mut Stage, variant: &Variant) -> io::Result<()> {
+    fn watch(&mut self, stage: &mut Running, variant: &Variant) -> io::Result<()> {
         let after = variant.companion.as_ref().map(|companion| {
             let line = variant
                 .prints

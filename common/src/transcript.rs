@@ -43,14 +43,14 @@ pub struct Event {
     pub at: Option<Duration>,
     /// The name of the line in the table.
     pub name: &'static str,
-    /// What stood in the holes.
+    /// What stood in the fields.
     pub captures: Captures,
 }
 
 impl Event {
-    /// What stood in the hole of this name; empty for a hole that the line does not have.
-    pub fn value(&self, hole: &str) -> &str {
-        let found = self.captures.iter().find(|(name, _)| *name == hole);
+    /// What stood in the field of this name; empty for a field that the line does not have.
+    pub fn value(&self, field: &str) -> &str {
+        let found = self.captures.iter().find(|(name, _)| *name == field);
         found.map_or("", |(_, value)| value)
     }
 }
@@ -147,14 +147,14 @@ impl Transcript {
             .filter(move |event| name == "*" || event.name == name)
     }
 
-    /// What stood in a hole, written `line.hole`, line by line.
+    /// What stood in a field, written `line.field`, line by line.
     ///
     /// # Panics
     ///
     /// Panics when the name has no dot: the names are part of the program.
-    pub fn values<'a>(&'a self, hole: &'a str) -> impl Iterator<Item = &'a str> {
-        let (line, hole) = hole.split_once('.').expect("a hole is named line.hole");
-        self.named(line).map(move |event| event.value(hole))
+    pub fn values<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
+        let (line, field) = field.split_once('.').expect("a field is named line.field");
+        self.named(line).map(move |event| event.value(field))
     }
 
     /// The lines that the variant may print.

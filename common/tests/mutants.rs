@@ -1,5 +1,5 @@
 //! Recordings that were spoilt by rule: a check that notices nothing is no check. What may survive
-//! is declared here, each with the freedom of the cell that allows it.
+//! is declared here, each with the reordering of the cell that allows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ enum Kind {
 }
 
 /// The mutants that may pass: the cell, what was done, the line of each mutant (a line with
-/// several such mutants as often), and the freedom that allows it.
+/// several such mutants as often), and the reordering that allows it.
 const SURVIVORS: &[(&str, Kind, &[usize], &str)] = &[
     (
         "fork",

@@ -33,13 +33,13 @@ fn every_recording_passes() {
     assert_eq!(passed, CELLS.len() - 1);
 }
 
-/// The line with each of its holes filled: with the plainest value of its kind, or the oddest.
+/// The line with each of its fields filled: with the plainest value of its kind, or the oddest.
 fn filled(text: &str, odd: bool) -> String {
     let mut pieces = text.split('{');
     let mut line = pieces.next().unwrap_or_default().to_string();
     for piece in pieces {
-        let (hole, literal) = piece.split_once('}').expect("a hole ends with }");
-        line += match (hole.split_once(':').expect("a hole has a kind").1, odd) {
+        let (field, literal) = piece.split_once('}').expect("a field ends with }");
+        line += match (field.split_once(':').expect("a field has a kind").1, odd) {
             ("pid", false) => "28361",
             ("pid", true) => "1",
             ("int", false) => "5",
@@ -84,12 +84,12 @@ fn every_name_in_a_variant_is_the_name_of_one_line() {
             .chain(variant.companion.iter().map(|companion| companion.after))
             .collect();
         if let Some(trials) = &variant.trials {
-            let (line, hole) = trials.outcome.split_once('.').expect("it is line.hole");
+            let (line, field) = trials.outcome.split_once('.').expect("it is line.field");
             let text = lines
                 .iter()
                 .find(|known| known.event == line)
                 .map(|line| line.text);
-            assert!(text.is_some_and(|text| text.contains(&format!("{{{hole}:"))));
+            assert!(text.is_some_and(|text| text.contains(&format!("{{{field}:"))));
             used.push(line);
         }
         for name in used {

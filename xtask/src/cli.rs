@@ -30,7 +30,7 @@ pub(crate) enum Task {
     Race(Options),
     /// Write the last run as one HTML page, with pictures
     Report(ReportOptions),
-    /// Show a cell: source, recorded output, checks, freedoms, and the last run as a picture
+    /// Show a cell: source, recorded output, checks, free orders, and the last run as a picture
     Show(ViewOptions),
     /// Put what the notebook printed beside what the last run printed
     Diff(ViewOptions),

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use common::cast::Member;
 use common::notebook::{Statistic, Trials, Variant};
+use common::speakers::Speaker;
 
 use crate::Exit;
+use crate::cell_run::{CellRun, Printout};
 use crate::cli::ViewOptions;
-use crate::part::{Part, Side};
 use crate::record::Record;
 use crate::select;
 
@@ -27,7 +27,7 @@ enum Change {
     Extra,
 }
 
-/// The lines of both sides, matched.
+/// The lines of both printouts, matched.
 struct Matched {
     pairs: Vec<Pair>,
     /// For each line of this run.
@@ -47,10 +47,10 @@ pub(crate) fn diff(options: &ViewOptions) -> anyhow::Result<Exit> {
     let record = Record::read(options.run.as_deref())?;
     let mut same = true;
     let mut shown = false;
-    for part in Part::all(&record)? {
-        if cells.iter().any(|cell| cell.bin == part.cell.bin) {
+    for cell_run in CellRun::all(&record)? {
+        if cells.iter().any(|cell| cell.bin == cell_run.cell.bin) {
             shown = true;
-            same &= show(&part);
+            same &= show(&cell_run);
         }
     }
     if !shown {
@@ -61,21 +61,21 @@ pub(crate) fn diff(options: &ViewOptions) -> anyhow::Result<Exit> {
 }
 
 /// Prints the comparison, and says whether nothing changed but what may.
-fn show(part: &Part) -> bool {
-    let Some(recorded) = &part.recorded else {
-        println!("{}: the notebook has no output for this\n", part.name());
+fn show(cell_run: &CellRun) -> bool {
+    let Some(recorded) = &cell_run.recorded else {
+        println!("{}: the notebook has no output for this\n", cell_run.name());
         return true;
     };
-    let (text, same) = compare(part.variant, recorded, &part.now);
-    println!("{}\n{text}", part.name());
+    let (text, same) = compare(cell_run.variant, recorded, &cell_run.now);
+    println!("{}\n{text}", cell_run.name());
     same
 }
 
-fn compare(variant: &Variant, recorded: &Side, now: &Side) -> (String, bool) {
+fn compare(variant: &Variant, recorded: &Printout, now: &Printout) -> (String, bool) {
     let matched = matched(variant, recorded, now);
-    let masked = |side: &Side| -> Vec<String> {
-        (1..=side.printed.len())
-            .map(|line| untabbed(&side.masked(line, |member| member.mark.clone())))
+    let masked = |printout: &Printout| -> Vec<String> {
+        (1..=printout.printed.len())
+            .map(|line| untabbed(&printout.masked(line, |speaker| speaker.mark.clone())))
             .collect()
     };
     let (left, right) = (masked(recorded), masked(now));
@@ -133,29 +133,29 @@ fn compare(variant: &Variant, recorded: &Side, now: &Side) -> (String, bool) {
 }
 
 /// Which number each process had then and has now.
-fn who(recorded: &Side, now: &Side) -> Vec<String> {
-    let found = |mark: &str| now.cast.members.iter().find(|member| member.mark == mark);
-    let pair = |member: &Member| {
-        let then = member.id.as_deref()?;
-        let now = found(&member.mark)?.id.as_deref()?;
-        (then != now || member.mark != now).then(|| format!("{} {then}→{now}", member.mark))
+fn who(recorded: &Printout, now: &Printout) -> Vec<String> {
+    let found = |mark: &str| now.speakers.all.iter().find(|speaker| speaker.mark == mark);
+    let pair = |speaker: &Speaker| {
+        let then = speaker.id.as_deref()?;
+        let now = found(&speaker.mark)?.id.as_deref()?;
+        (then != now || speaker.mark != now).then(|| format!("{} {then}→{now}", speaker.mark))
     };
-    recorded.cast.members.iter().filter_map(pair).collect()
+    recorded.speakers.all.iter().filter_map(pair).collect()
 }
 
-fn matched(variant: &Variant, recorded: &Side, now: &Side) -> Matched {
-    let name = |side: &Side, at: usize| side.event(at + 1).map(|event| event.name);
+fn matched(variant: &Variant, recorded: &Printout, now: &Printout) -> Matched {
+    let name = |printout: &Printout, at: usize| printout.event(at + 1).map(|event| event.name);
     let mut matched = Matched {
         pairs: Vec::new(),
         now: vec![Change::Extra; now.printed.len()],
         recorded: vec![Change::Missing; recorded.printed.len()],
     };
     // Which of several workers gets a task is left free: they are compared as one.
-    let role = |member: &Member| {
-        let same = |other: &&Member| other.role.name == member.role.name;
-        match recorded.cast.members.iter().filter(same).count() {
-            2.. if !member.role.mark.is_empty() => member.role.mark.to_string(),
-            _ => member.mark.clone(),
+    let role = |speaker: &Speaker| {
+        let same = |other: &&Speaker| other.role.name == speaker.role.name;
+        match recorded.speakers.all.iter().filter(same).count() {
+            2.. if !speaker.role.mark.is_empty() => speaker.role.mark.to_string(),
+            _ => speaker.mark.clone(),
         }
     };
     // The same words first, then lines of the same name.
@@ -257,9 +257,9 @@ mod tests {
 
     fn against(bin: &str, text: &str) -> (String, bool) {
         let variant = &notebook::cell(bin).expect("it is in the table").variants[0];
-        let recorded = Side::recorded(variant).expect("it was recorded");
+        let recorded = Printout::recorded(variant).expect("it was recorded");
         let printed = common::replay::recorded_lines(text, Source::Out);
-        compare(variant, &recorded, &Side::new(variant, printed))
+        compare(variant, &recorded, &Printout::new(variant, printed))
     }
 
     #[test]

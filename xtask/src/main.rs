@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod bench;
+mod cell_run;
 mod chaos;
 mod ci;
 mod cli;
@@ -19,7 +20,6 @@ mod engine;
 mod export;
 mod highlight;
 mod list;
-mod part;
 mod picture;
 mod race;
 mod record;
@@ -28,7 +28,7 @@ mod report;
 mod select;
 mod show;
 mod terminal;
-mod words;
+mod translations;
 
 use cli::{Cli, Task};
 

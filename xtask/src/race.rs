@@ -1,8 +1,8 @@
 //! `race`: `In [13]` and `In [14]` many times over, and how often which balance came out.
 
 use crate::Exit;
+use crate::cell_run::CellRun;
 use crate::cli::{Lang, Options};
-use crate::part::Part;
 use crate::picture::{bins, bounds, rows};
 use crate::replay;
 
@@ -16,14 +16,14 @@ pub(crate) fn race(mut options: Options) -> anyhow::Result<Exit> {
     options.trials.get_or_insert(TRIALS);
     let (exit, record) = replay::recorded(&["race", "lock"].map(str::to_string), &options)?;
     if let Some(record) = record {
-        print!("{}", histogram(&Part::all(&record)?, options.lang));
+        print!("{}", histogram(&CellRun::all(&record)?, options.lang));
     }
     Ok(exit)
 }
 
 /// The histogram for a terminal: a line for each place that a balance fell on.
-pub(crate) fn histogram(parts: &[Part], lang: Lang) -> String {
-    let (rows, reach) = rows(parts, lang);
+pub(crate) fn histogram(cell_runs: &[CellRun], lang: Lang) -> String {
+    let (rows, reach) = rows(cell_runs, lang);
     let mut text = String::new();
     for row in &rows {
         let counts = bins(&row.outcomes, reach);

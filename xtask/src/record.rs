@@ -6,8 +6,8 @@ use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context, bail};
-use common::cast::Cast;
-use common::replay::{Ended, Freedom, Outcome, Verdict};
+use common::replay::{Ended, Outcome, Reordering, Verdict};
+use common::speakers::Speakers;
 use common::transcript::{Printed, Source, Transcript};
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,8 @@ pub(crate) struct CellRecord {
     pub(crate) stand_in: bool,
     pub(crate) seconds: f64,
     pub(crate) verdicts: Vec<Verdict>,
-    pub(crate) freedoms: Vec<Freedom>,
+    #[serde(rename = "freedoms")]
+    pub(crate) reorderings: Vec<Reordering>,
     pub(crate) runs: Vec<RunRecord>,
 }
 
@@ -120,7 +121,7 @@ impl From<&Outcome> for CellRecord {
             stand_in: outcome.stand_in,
             seconds: outcome.took.as_secs_f64(),
             verdicts: outcome.verdicts.clone(),
-            freedoms: outcome.freedoms.clone(),
+            reorderings: outcome.reorderings.clone(),
             runs: runs.collect(),
         }
     }
@@ -128,17 +129,17 @@ impl From<&Outcome> for CellRecord {
 
 fn lines(outcome: &Outcome, printed: &[Printed]) -> Vec<LineRecord> {
     let transcript = Transcript::read(outcome.variant, printed);
-    let cast = Cast::of(outcome.variant, &transcript);
+    let speakers = Speakers::of(outcome.variant, &transcript);
     let line = |(at, printed): (usize, &Printed)| {
         let event = transcript.events.iter().find(|event| event.line == at + 1);
-        let who = event.and_then(|event| cast.speaker(&transcript, event));
+        let who = event.and_then(|event| speakers.speaker(&transcript, event));
         LineRecord {
             at: printed.at.unwrap_or_default().as_secs_f64(),
             source: printed.source,
             text: printed.text.clone(),
             whole: printed.whole,
             event: event.map(|event| event.name.to_string()),
-            who: who.map(|who| cast.members[who].mark.clone()),
+            who: who.map(|who| speakers.all[who].mark.clone()),
         }
     };
     printed.iter().enumerate().map(line).collect()

@@ -3,8 +3,8 @@
 use common::notebook::{Cell, Variant};
 
 use crate::Exit;
+use crate::cell_run::{self, CellRun, Printout};
 use crate::cli::{Lang, ViewOptions};
-use crate::part::{self, Part, Side};
 use crate::picture::gantt;
 use crate::race;
 use crate::record::Record;
@@ -23,14 +23,14 @@ pub(crate) fn show(options: &ViewOptions) -> anyhow::Result<Exit> {
         (Some(_), run) => Some(run?),
         (None, run) => run.ok(),
     };
-    let parts = record.as_ref().map_or(Ok(Vec::new()), Part::all)?;
+    let cell_runs = record.as_ref().map_or(Ok(Vec::new()), CellRun::all)?;
     for cell in cells {
-        print!("{}", text(cell, &parts, options.lang)?);
+        print!("{}", text(cell, &cell_runs, options.lang)?);
     }
     Ok(Exit::Held)
 }
 
-fn text(cell: &'static Cell, parts: &[Part], lang: Lang) -> anyhow::Result<String> {
+fn text(cell: &'static Cell, cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<String> {
     let mut text = format!("{} {}: {}\n", cell.label(), cell.bin, lang.idea(cell));
     text += &format!(
         "{}: {}\n\n",
@@ -46,11 +46,14 @@ fn text(cell: &'static Cell, parts: &[Part], lang: Lang) -> anyhow::Result<Strin
         if Some(bin) != cell.variants.first().map(|first| cell.program(first))
             || variant.name == cell.variants[0].name
         {
-            text += &section(&part::source_path(cell, bin), &part::source(cell, bin)?);
+            text += &section(
+                &cell_run::source_path(cell, bin),
+                &cell_run::source(cell, bin)?,
+            );
         }
-        let side = Side::recorded(variant);
-        if let Some(side) = &side {
-            let lines = side.printed.iter().map(|line| line.text.as_str());
+        let printout = Printout::recorded(variant);
+        if let Some(printout) = &printout {
+            let lines = printout.printed.iter().map(|line| line.text.as_str());
             let heading = lang.pick("the notebook printed", "笔记的输出");
             text += &section(heading, &lines.collect::<Vec<_>>().join("\n"));
         }
@@ -63,11 +66,11 @@ fn text(cell: &'static Cell, parts: &[Part], lang: Lang) -> anyhow::Result<Strin
             let free = free.collect::<Vec<_>>().join("\n");
             text += &section(lang.pick("free", "不作规定"), &free);
         }
-        let part = parts
+        let cell_run = cell_runs
             .iter()
-            .find(|part| std::ptr::eq(part.variant, variant));
-        if let Some(part) = part {
-            text += &last_run(part, parts, lang);
+            .find(|cell_run| std::ptr::eq(cell_run.variant, variant));
+        if let Some(cell_run) = cell_run {
+            text += &last_run(cell_run, cell_runs, lang);
         }
     }
     text += &section(lang.pick("try", "试一试"), lang.hint(cell));
@@ -95,19 +98,19 @@ fn checks(variant: &Variant, lang: Lang) -> String {
 }
 
 /// What the last run printed, and its picture where a terminal can show it.
-fn last_run(part: &Part, parts: &[Part], lang: Lang) -> String {
+fn last_run(cell_run: &CellRun, cell_runs: &[CellRun], lang: Lang) -> String {
     let heading = lang.pick("the last run printed", "上一次运行的输出");
-    let lines = (1..=part.now.printed.len()).map(|number| {
-        let printed = &part.now.printed[number - 1];
+    let lines = (1..=cell_run.now.printed.len()).map(|number| {
+        let printed = &cell_run.now.printed[number - 1];
         let at = printed.at.unwrap_or_default().as_secs_f64();
-        let who = part.now.speaker(number);
-        let mark = who.map_or("?", |who| part.now.cast.members[who].mark.as_str());
+        let who = cell_run.now.speaker(number);
+        let mark = who.map_or("?", |who| cell_run.now.speakers.all[who].mark.as_str());
         format!("{at:8.3} s  {mark:10} {}", printed.text)
     });
     let mut text = section(heading, &lines.collect::<Vec<_>>().join("\n"));
-    let picture = match part.cell.bin {
-        "pool" => pool(part, lang),
-        "race" => race::histogram(parts, lang),
+    let picture = match cell_run.cell.bin {
+        "pool" => pool(cell_run, lang),
+        "race" => race::histogram(cell_runs, lang),
         _ => return text,
     };
     text += &section(lang.pick("as a picture", "画出来"), &picture);
@@ -115,20 +118,20 @@ fn last_run(part: &Part, parts: &[Part], lang: Lang) -> String {
 }
 
 /// The pool as a Gantt chart, in characters: a row for each worker, the notebook's above.
-fn pool(part: &Part, lang: Lang) -> String {
-    let stretch = if part.pace > 0.0 {
-        1.0 / part.pace
+fn pool(cell_run: &CellRun, lang: Lang) -> String {
+    let stretch = if cell_run.pace > 0.0 {
+        1.0 / cell_run.pace
     } else {
         1.0
     };
-    let mut sides = Vec::new();
-    if let Some(recorded) = &part.recorded {
+    let mut printouts = Vec::new();
+    if let Some(recorded) = &cell_run.recorded {
         let tasks = gantt::tasks(recorded, 1.0);
-        sides.push((lang.pick("the notebook", "笔记"), recorded, tasks));
+        printouts.push((lang.pick("the notebook", "笔记"), recorded, tasks));
     }
-    let tasks = gantt::tasks(&part.now, stretch);
-    sides.push((lang.pick("this run", "这次运行"), &part.now, tasks));
-    let ends = sides.iter().flat_map(|(_, _, tasks)| tasks);
+    let tasks = gantt::tasks(&cell_run.now, stretch);
+    printouts.push((lang.pick("this run", "这次运行"), &cell_run.now, tasks));
+    let ends = printouts.iter().flat_map(|(_, _, tasks)| tasks);
     let longest = ends
         .filter_map(|task| task.to)
         .fold(0.0, f64::max)
@@ -136,9 +139,9 @@ fn pool(part: &Part, lang: Lang) -> String {
     const COLUMNS: f64 = 60.0;
     let column = |seconds: f64| (seconds / longest * COLUMNS).round() as usize;
     let mut text = String::new();
-    for (name, side, tasks) in &sides {
+    for (name, printout, tasks) in &printouts {
         text += &format!("{name}\n");
-        for (who, member) in side.cast.members.iter().enumerate() {
+        for (who, speaker) in printout.speakers.all.iter().enumerate() {
             let mut row = String::new();
             for task in tasks.iter().filter(|task| task.who == who) {
                 let (from, to) = (column(task.from), column(task.to.unwrap_or(longest)));
@@ -149,8 +152,8 @@ fn pool(part: &Part, lang: Lang) -> String {
                 row += &"█".repeat(to.saturating_sub(length));
             }
             if !row.is_empty() {
-                let id = member.id.as_deref().unwrap_or_default();
-                text += &format!("  {:3} {id:>7} │{row}\n", member.mark);
+                let id = speaker.id.as_deref().unwrap_or_default();
+                text += &format!("  {:3} {id:>7} │{row}\n", speaker.mark);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 
 use common::notebook::{CHAPTERS, Cell, Variant};
-use common::replay::{Freedom, NOTEBOOK_PORT, Outcome, Verdict};
+use common::replay::{NOTEBOOK_PORT, Outcome, Reordering, Verdict};
 use common::transcript::Printed;
 
 pub(crate) struct Terminal {
@@ -130,7 +130,7 @@ impl Terminal {
                     .map(|verdict| verdict.evidence.clone()),
             );
         }
-        notes.extend(outcome.freedoms.iter().map(Freedom::sentence));
+        notes.extend(outcome.reorderings.iter().map(Reordering::sentence));
         notes
     }
 

@@ -11,12 +11,12 @@ impl Check {
             Check::BeforeEach { first, then, on } => {
                 format!("each `{first}` comes before the `{then}` of the same {on}")
             }
-            Check::Set(hole, values) => format!("{hole} is {}, in any order", values.join(", ")),
-            Check::Sequence(hole, values) => {
-                format!("{hole} is {}, in this order", values.join(", "))
+            Check::Set(field, values) => format!("{field} is {}, in any order", values.join(", ")),
+            Check::Sequence(field, values) => {
+                format!("{field} is {}, in this order", values.join(", "))
             }
             Check::SameSequence(one, other) => format!("{other} is {one}, in the same order"),
-            Check::Every(hole, value) => format!("every {hole} is {value}"),
+            Check::Every(field, value) => format!("every {field} is {value}"),
             Check::Pairs(line, one, other, pairs) => {
                 let pairs: Vec<String> =
                     pairs.iter().map(|(a, b)| format!("{a} with {b}")).collect();
@@ -25,15 +25,15 @@ impl Check {
                     pairs.join(", ")
                 )
             }
-            Check::Same(holes) => format!("one value: {}", holes.join(" = ")),
+            Check::Same(fields) => format!("one value: {}", fields.join(" = ")),
             Check::Differ(one, other) => format!("no {other} is a {one}"),
-            Check::Distinct(hole, least, most) if least == most => {
-                format!("{most} different {hole}")
+            Check::Distinct(field, least, most) if least == most => {
+                format!("{most} different {field}")
             }
-            Check::Distinct(hole, least, most) => format!("{least} to {most} different {hole}"),
-            Check::Range(hole, low, high) => format!("{hole} is from {low} to {high}"),
-            Check::Seconds(hole, low, high) => {
-                format!("{hole} is from {low} to {high} s, times the pace")
+            Check::Distinct(field, least, most) => format!("{least} to {most} different {field}"),
+            Check::Range(field, low, high) => format!("{field} is from {low} to {high}"),
+            Check::Seconds(field, low, high) => {
+                format!("{field} is from {low} to {high} s, times the pace")
             }
             Check::Less(one, other) => format!("{one} is less than {other}"),
             Check::Product(a, b, product) => format!("{product} is {a} times {b}"),
@@ -48,9 +48,9 @@ impl Check {
             Check::After(first, then, seconds) => {
                 format!("`{then}` arrives {seconds} s after `{first}`")
             }
-            Check::Started(hole) => format!("{hole} is the process that was started"),
-            Check::Parent(hole) => format!("the parent, {hole}, is the process that was started"),
-            Check::Gone(hole) => format!("the process {hole} is gone afterwards"),
+            Check::Started(field) => format!("{field} is the process that was started"),
+            Check::Parent(field) => format!("the parent, {field}, is the process that was started"),
+            Check::Gone(field) => format!("the process {field} is gone afterwards"),
             Check::PortFree => "the port is free afterwards".to_string(),
         }
     }
@@ -65,25 +65,25 @@ impl Check {
             Check::BeforeEach { first, then, on } => {
                 format!("每个 `{first}` 都在 {on} 相同的 `{then}` 之前")
             }
-            Check::Set(hole, values) => format!("{hole} 是 {}，次序不限", values.join("、")),
-            Check::Sequence(hole, values) => format!("{hole} 依次是 {}", values.join("、")),
+            Check::Set(field, values) => format!("{field} 是 {}，次序不限", values.join("、")),
+            Check::Sequence(field, values) => format!("{field} 依次是 {}", values.join("、")),
             Check::SameSequence(one, other) => format!("{other} 就是 {one}，次序也相同"),
-            Check::Every(hole, value) => format!("每个 {hole} 都是 {value}"),
+            Check::Every(field, value) => format!("每个 {field} 都是 {value}"),
             Check::Pairs(line, one, other, pairs) => {
                 let pairs: Vec<String> = pairs.iter().map(|(a, b)| format!("{a} 配 {b}")).collect();
                 format!("{line} 的 {one} 和 {other} 成对：{}", pairs.join("，"))
             }
-            Check::Same(holes) => format!("是同一个值：{}", holes.join(" = ")),
+            Check::Same(fields) => format!("是同一个值：{}", fields.join(" = ")),
             Check::Differ(one, other) => format!("{other} 都不同于 {one}"),
-            Check::Distinct(hole, least, most) if least == most => {
-                format!("{hole} 有 {most} 个不同的值")
+            Check::Distinct(field, least, most) if least == most => {
+                format!("{field} 有 {most} 个不同的值")
             }
-            Check::Distinct(hole, least, most) => {
-                format!("{hole} 有 {least} 到 {most} 个不同的值")
+            Check::Distinct(field, least, most) => {
+                format!("{field} 有 {least} 到 {most} 个不同的值")
             }
-            Check::Range(hole, low, high) => format!("{hole} 在 {low} 到 {high} 之间"),
-            Check::Seconds(hole, low, high) => {
-                format!("{hole} 在 {low} 到 {high} 秒之间（乘以速度）")
+            Check::Range(field, low, high) => format!("{field} 在 {low} 到 {high} 之间"),
+            Check::Seconds(field, low, high) => {
+                format!("{field} 在 {low} 到 {high} 秒之间（乘以速度）")
             }
             Check::Less(one, other) => format!("{one} 小于 {other}"),
             Check::Product(a, b, product) => format!("{product} 等于 {a} 乘以 {b}"),
@@ -96,9 +96,9 @@ impl Check {
             Check::After(first, then, seconds) => {
                 format!("`{then}` 在 `{first}` 之后 {seconds} 秒到达")
             }
-            Check::Started(hole) => format!("{hole} 就是启动的那个进程"),
-            Check::Parent(hole) => format!("父进程 {hole} 就是启动的那个进程"),
-            Check::Gone(hole) => format!("进程 {hole} 事后已经不在"),
+            Check::Started(field) => format!("{field} 就是启动的那个进程"),
+            Check::Parent(field) => format!("父进程 {field} 就是启动的那个进程"),
+            Check::Gone(field) => format!("进程 {field} 事后已经不在"),
             Check::PortFree => "端口事后已经释放".to_string(),
         }
     }

@@ -1,8 +1,8 @@
 //! Chapter 1: processes.
 
 use super::{Cell, DNS, Line, NSLOOKUP, Variant, any, line};
-use crate::cast::Role;
 use crate::check::Check::*;
+use crate::speakers::Role;
 
 pub(super) static FORK: Cell = Cell {
     number: Some(1),

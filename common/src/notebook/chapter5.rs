@@ -1,8 +1,8 @@
 //! Chapter 5: distributed processes.
 
 use super::{Cell, Companion, End, Line, PORT, Variant, line};
-use crate::cast::Role;
 use crate::check::Check::*;
+use crate::speakers::Role;
 
 const PUT: Line = line("put", 10, "Put task {n:int}...");
 const TRY: Line = line("try", 1, "Try get results...");

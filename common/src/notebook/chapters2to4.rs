@@ -1,8 +1,8 @@
 //! Chapters 2 to 4: threads, thread-local values, and processes against threads.
 
 use super::{CPUS, Cell, Line, Statistic, Trials, Variant, line};
-use crate::cast::Role;
 use crate::check::Check::*;
+use crate::speakers::Role;
 
 pub(super) static THREAD: Cell = Cell {
     number: Some(11),

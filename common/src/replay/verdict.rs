@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use super::{Ended, Observed, Run};
-use crate::cast::Cast;
 use crate::check::Finding;
 use crate::notebook::{Cell, End, Statistic, Trials, Variant};
+use crate::speakers::Speakers;
 use crate::transcript::{Printed, Source, Transcript};
 
 /// What a replay found of one variant of a cell.
@@ -17,8 +17,8 @@ pub struct Outcome {
     pub runs: Vec<Run>,
     /// Each check with what it found, over all runs.
     pub verdicts: Vec<Verdict>,
-    /// Where this run used a freedom that the cell leaves otherwise than the notebook did.
-    pub freedoms: Vec<Freedom>,
+    /// Where this run used a reordering that the cell leaves otherwise than the notebook did.
+    pub reorderings: Vec<Reordering>,
     /// A stand-in played a program of the outside world.
     pub stand_in: bool,
     /// From start to end, all runs together.
@@ -27,7 +27,7 @@ pub struct Outcome {
 
 /// Two lines that came in the other order than in the notebook, which is free.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Freedom {
+pub struct Reordering {
     /// The line that came first in this run.
     pub first: String,
     /// The line that came first in the notebook; the same one where several of a kind changed
@@ -35,10 +35,10 @@ pub struct Freedom {
     pub then: String,
 }
 
-impl Freedom {
-    /// The freedom as a sentence for a reader.
+impl Reordering {
+    /// The reordering as a sentence for a reader.
     pub fn sentence(&self) -> String {
-        let Freedom { first, then } = self;
+        let Reordering { first, then } = self;
         match first == then {
             true => format!("`{first}` in another order than in the notebook: any is right"),
             false => format!("`{first}` before `{then}`, in the notebook after it: either may be"),
@@ -47,7 +47,7 @@ impl Freedom {
 
     /// The sentence in Chinese.
     pub fn sentence_zh(&self) -> String {
-        let Freedom { first, then } = self;
+        let Reordering { first, then } = self;
         match first == then {
             true => format!("`{first}` 的次序与笔记不同：怎样都对"),
             false => format!("`{first}` 先于 `{then}`，笔记里则在其后：两种次序都对"),
@@ -120,15 +120,15 @@ impl Outcome {
                 .as_ref()
                 .map(|wanted| statistic(cell, variant, wanted, trials, &runs)),
         );
-        let freedoms = runs
+        let reorderings = runs
             .first()
-            .map_or(Vec::new(), |run| freedoms(variant, run));
+            .map_or(Vec::new(), |run| reorderings(variant, run));
         Outcome {
             cell,
             variant,
             runs,
             verdicts,
-            freedoms,
+            reorderings,
             stand_in,
             took,
         }
@@ -263,8 +263,8 @@ fn endings(variant: &Variant, observed: &Observed) -> Vec<Verdict> {
 /// What a run of a trial came to.
 fn result(variant: &Variant, run: &Run) -> Option<String> {
     let transcript = Transcript::read(variant, &run.printed);
-    let hole = variant.trials.as_ref()?.outcome;
-    transcript.values(hole).next().map(str::to_string)
+    let field = variant.trials.as_ref()?.outcome;
+    transcript.values(field).next().map(str::to_string)
 }
 
 /// Whether a run of a trial came to 0.
@@ -325,7 +325,7 @@ fn statistic(
 }
 
 /// Where a free order came out otherwise than in the notebook.
-fn freedoms(variant: &Variant, run: &Run) -> Vec<Freedom> {
+fn reorderings(variant: &Variant, run: &Run) -> Vec<Reordering> {
     if variant.recorded.is_empty() {
         return Vec::new();
     }
@@ -336,8 +336,14 @@ fn freedoms(variant: &Variant, run: &Run) -> Vec<Freedom> {
         Some(line(one)? <= line(other)?)
     };
     let said = |lines: &Transcript, name: &str| {
-        let cast = Cast::of(variant, lines);
-        let rest = |event| cast.rest(event).into_iter().map(str::to_string).collect();
+        let speakers = Speakers::of(variant, lines);
+        let rest = |event| {
+            speakers
+                .rest(event)
+                .into_iter()
+                .map(str::to_string)
+                .collect()
+        };
         lines.named(name).map(rest).collect::<Vec<Vec<String>>>()
     };
     let note = |(one, other): &(&'static str, &'static str)| {
@@ -349,16 +355,16 @@ fn freedoms(variant: &Variant, run: &Run) -> Vec<Freedom> {
             true => (one, other),
             false => (other, one),
         };
-        differs.then(|| Freedom {
+        differs.then(|| Reordering {
             first: (*first).to_string(),
             then: (*then).to_string(),
         })
     };
-    let mut notes: Vec<Freedom> = Vec::new();
+    let mut notes: Vec<Reordering> = Vec::new();
     for note in variant.free.iter().filter_map(note) {
         // A line that came early came before many others, of which one is enough to tell it.
-        let told = |known: &Freedom| known.first == note.first && known.then != known.first;
-        if !notes.iter().any(told) {
+        let known = |known: &Reordering| known.first == note.first && known.then != known.first;
+        if !notes.iter().any(known) {
             notes.push(note);
         }
     }

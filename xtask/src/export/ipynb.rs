@@ -8,14 +8,14 @@ use common::notebook::CHAPTERS;
 use common::transcript::{Printed, Source};
 use serde_json::{Value, json};
 
+use crate::cell_run::{CellRun, source};
 use crate::cli::Lang;
-use crate::part::{Part, source};
 use crate::picture::{Picture, WIDE, pictures};
 use crate::record::Record;
 
-pub(super) fn notebook(run: &Record, parts: &[Part], lang: Lang) -> anyhow::Result<String> {
+pub(super) fn notebook(run: &Record, cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<String> {
     let mut cells = Vec::new();
-    let words = lang.words();
+    let words = lang.translations();
     let top = format!(
         "# {}\n\n{}: {} · {} {} · {} {}\n\n`{}`",
         words["title"],
@@ -29,9 +29,9 @@ pub(super) fn notebook(run: &Record, parts: &[Part], lang: Lang) -> anyhow::Resu
     );
     cells.push(markdown("replay", &top));
     let mut chapter = 0;
-    for part in parts {
-        if part.cell.chapter != chapter {
-            chapter = part.cell.chapter;
+    for cell_run in cell_runs {
+        if cell_run.cell.chapter != chapter {
+            chapter = cell_run.cell.chapter;
             let title = lang.chapter(chapter);
             let known = CHAPTERS.iter().any(|(number, ..)| *number == chapter);
             cells.extend(known.then(|| {
@@ -41,17 +41,17 @@ pub(super) fn notebook(run: &Record, parts: &[Part], lang: Lang) -> anyhow::Resu
                 )
             }));
         }
-        let id = part.slug();
+        let id = cell_run.slug();
         let text = format!(
             "### {} {}\n\n**{}**\n\n{}",
-            part.label(),
-            part.cell.program(part.variant),
-            lang.idea(part.cell),
-            lang.teaches(part.cell)
+            cell_run.label(),
+            cell_run.cell.program(cell_run.variant),
+            lang.idea(cell_run.cell),
+            lang.teaches(cell_run.cell)
         );
         cells.push(markdown(&format!("{id}-text"), &text));
-        cells.push(code(run, part)?);
-        let pictures = pictures(part, parts, WIDE, lang);
+        cells.push(code(run, cell_run)?);
+        let pictures = pictures(cell_run, cell_runs, WIDE, lang);
         cells.extend(pictures.iter().map(drawn));
     }
     let book = json!({
@@ -89,8 +89,8 @@ fn drawn(picture: &Picture) -> Value {
     markdown(&picture.name, &text)
 }
 
-fn code(run: &Record, part: &Part) -> anyhow::Result<Value> {
-    let checks = part.record.verdicts.iter().map(|verdict| {
+fn code(run: &Record, cell_run: &CellRun) -> anyhow::Result<Value> {
+    let checks = cell_run.record.verdicts.iter().map(|verdict| {
         json!({
             "sentence": verdict.sentence,
             "held": verdict.held,
@@ -98,24 +98,24 @@ fn code(run: &Record, part: &Part) -> anyhow::Result<Value> {
         })
     });
     Ok(json!({
-        "id": part.slug(),
+        "id": cell_run.slug(),
         "cell_type": "code",
-        "execution_count": part.cell.number,
+        "execution_count": cell_run.cell.number,
         "metadata": {
             "replay": {
-                "held": part.record.held,
-                "seconds": part.record.seconds,
+                "held": cell_run.record.held,
+                "seconds": cell_run.record.seconds,
                 "seed": run.seed,
                 "checks": checks.collect::<Vec<_>>(),
             },
         },
-        "source": source(part.cell, part.cell.program(part.variant))?.trim_end(),
-        "outputs": outputs(part),
+        "source": source(cell_run.cell, cell_run.cell.program(cell_run.variant))?.trim_end(),
+        "outputs": outputs(cell_run),
     }))
 }
 
 /// The lines as streams, in the order of arrival, and how the program failed, if it did.
-fn outputs(part: &Part) -> Vec<Value> {
+fn outputs(cell_run: &CellRun) -> Vec<Value> {
     let mut outputs: Vec<Value> = Vec::new();
     let mut last = None;
     let mut text = String::new();
@@ -125,7 +125,7 @@ fn outputs(part: &Part) -> Vec<Value> {
         Source::Out | Source::Companion => "stdout",
         Source::Err => "stderr",
     };
-    for printed in &part.now.printed {
+    for printed in &cell_run.now.printed {
         if last.is_some_and(|last| last != name(printed)) {
             outputs.extend(last.map(|last| stream(last, &text)));
             text.clear();
@@ -135,9 +135,9 @@ fn outputs(part: &Part) -> Vec<Value> {
         text.push('\n');
     }
     outputs.extend(last.map(|last| stream(last, &text)));
-    let exit = part.record.runs.first().and_then(|run| run.exit);
+    let exit = cell_run.record.runs.first().and_then(|run| run.exit);
     if exit != Some(0) {
-        let said = part
+        let said = cell_run
             .now
             .printed
             .iter()

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use crate::Exit;
+use crate::cell_run::CellRun;
 use crate::cli::{ExportOptions, Form, Lang};
-use crate::part::Part;
 use crate::picture::{WIDE, pictures};
 use crate::record::{self, Record};
 
@@ -18,17 +18,17 @@ mod trace;
 
 pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<Exit> {
     let run = Record::read(options.run.as_deref())?;
-    let parts = Part::all(&run)?;
+    let cell_runs = CellRun::all(&run)?;
     let folder = record::folder()?;
     let lang = options.lang;
     let (name, text) = match options.form {
-        Form::Ipynb => ("notebook.ipynb", ipynb::notebook(&run, &parts, lang)?),
-        Form::Junit => ("junit.xml", page::junit(&run, &parts, lang)?),
-        Form::Md => ("report.md", page::markdown(&run, &parts, lang)?),
-        Form::Trace => ("trace.json", trace::trace(&parts)?),
+        Form::Ipynb => ("notebook.ipynb", ipynb::notebook(&run, &cell_runs, lang)?),
+        Form::Junit => ("junit.xml", page::junit(&run, &cell_runs, lang)?),
+        Form::Md => ("report.md", page::markdown(&run, &cell_runs, lang)?),
+        Form::Trace => ("trace.json", trace::trace(&cell_runs)?),
         Form::Svg => {
             let own = folder.join("pictures");
-            return svg(&parts, options.output.as_deref().unwrap_or(&own), lang);
+            return svg(&cell_runs, options.output.as_deref().unwrap_or(&own), lang);
         }
     };
     if options.output.as_deref() == Some(Path::new("-")) {
@@ -44,13 +44,13 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<Exit> {
 }
 
 /// Writes each picture to a file of its own.
-fn svg(parts: &[Part], folder: &Path, lang: Lang) -> anyhow::Result<Exit> {
+fn svg(cell_runs: &[CellRun], folder: &Path, lang: Lang) -> anyhow::Result<Exit> {
     if folder == Path::new("-") {
         bail!("pictures are several files: name a folder with --output");
     }
     fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
-    for part in parts {
-        for picture in pictures(part, parts, WIDE, lang) {
+    for cell_run in cell_runs {
+        for picture in pictures(cell_run, cell_runs, WIDE, lang) {
             let file = folder.join(format!("{}.svg", picture.name));
             record::write_whole(&file, &picture.standalone())?;
             println!("{}", file.display());

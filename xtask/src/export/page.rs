@@ -4,11 +4,11 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
+use crate::cell_run::{CellRun, source};
 use crate::cli::Lang;
-use crate::part::{Part, source};
 use crate::record::Record;
 
-/// What both templates say of a part of the run.
+/// What both templates say of a cell run.
 #[derive(Serialize)]
 struct Case {
     label: String,
@@ -35,28 +35,31 @@ struct Found {
     place: String,
 }
 
-fn cases(parts: &[Part], lang: Lang) -> anyhow::Result<Vec<Case>> {
-    let case = |part: &Part| {
-        let bin = part.cell.program(part.variant);
-        let verdicts = part.record.verdicts.iter().map(|verdict| Found {
+fn cases(cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<Vec<Case>> {
+    let case = |cell_run: &CellRun| {
+        let bin = cell_run.cell.program(cell_run.variant);
+        let verdicts = cell_run.record.verdicts.iter().map(|verdict| Found {
             held: verdict.held,
             sentence: lang.sentence(verdict).to_string(),
             evidence: printable(&verdict.evidence),
-            place: part.place(verdict),
+            place: cell_run.place(verdict),
         });
-        let recorded = part.recorded.iter().flat_map(|side| &side.printed);
+        let recorded = cell_run
+            .recorded
+            .iter()
+            .flat_map(|printout| &printout.printed);
         Ok(Case {
-            label: part.label(),
-            slug: part.slug(),
-            package: part.cell.package,
+            label: cell_run.label(),
+            slug: cell_run.slug(),
+            package: cell_run.cell.package,
             bin,
-            idea: lang.idea(part.cell),
-            teaches: lang.teaches(part.cell),
-            source: source(part.cell, bin)?.trim_end().to_string(),
-            seconds: part.record.seconds,
-            held: part.record.held,
-            stand_in: part.record.stand_in,
-            lines: part
+            idea: lang.idea(cell_run.cell),
+            teaches: lang.teaches(cell_run.cell),
+            source: source(cell_run.cell, bin)?.trim_end().to_string(),
+            seconds: cell_run.record.seconds,
+            held: cell_run.record.held,
+            stand_in: cell_run.record.stand_in,
+            lines: cell_run
                 .now
                 .printed
                 .iter()
@@ -64,15 +67,15 @@ fn cases(parts: &[Part], lang: Lang) -> anyhow::Result<Vec<Case>> {
                 .collect(),
             recorded: recorded.map(|line| line.text.clone()).collect(),
             verdicts: verdicts.collect(),
-            free: part
+            free: cell_run
                 .record
-                .freedoms
+                .reorderings
                 .iter()
-                .map(|freedom| lang.freedom(freedom))
+                .map(|reordering| lang.reordering(reordering))
                 .collect(),
         })
     };
-    parts.iter().map(case).collect()
+    cell_runs.iter().map(case).collect()
 }
 
 /// The text without what XML cannot hold at all, not even escaped.
@@ -88,7 +91,7 @@ fn render(
     name: &'static str,
     text: &'static str,
     run: &Record,
-    parts: &[Part],
+    cell_runs: &[CellRun],
     lang: Lang,
 ) -> anyhow::Result<String> {
     let mut environment = Environment::new();
@@ -98,19 +101,19 @@ fn render(
     });
     environment.add_template(name, text)?;
     let template = environment.get_template(name)?;
-    let cases = Serde(cases(parts, lang)?);
-    let text = template.render(context! { run => Serde(run), cases, w => lang.words() })?;
+    let cases = Serde(cases(cell_runs, lang)?);
+    let text = template.render(context! { run => Serde(run), cases, w => lang.translations() })?;
     Ok(text + "\n")
 }
 
-/// One suite, with a case for each part of the run.
-pub(super) fn junit(run: &Record, parts: &[Part], lang: Lang) -> anyhow::Result<String> {
-    render("junit.xml", include_str!("junit.xml"), run, parts, lang)
+/// One suite, with a case for each cell run.
+pub(super) fn junit(run: &Record, cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<String> {
+    render("junit.xml", include_str!("junit.xml"), run, cell_runs, lang)
 }
 
 /// A page for wherever Markdown is shown.
-pub(super) fn markdown(run: &Record, parts: &[Part], lang: Lang) -> anyhow::Result<String> {
-    render("page.md", include_str!("page.md"), run, parts, lang)
+pub(super) fn markdown(run: &Record, cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<String> {
+    render("page.md", include_str!("page.md"), run, cell_runs, lang)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use common::transcript::Event;
 
 use super::{Anchor, Picture, WIDE, text_width};
+use crate::cell_run::CellRun;
 use crate::cli::Lang;
-use crate::part::Part;
 
 /// One measured figure, with the range that holds nine of ten rounds.
 #[derive(Clone)]
@@ -18,10 +18,10 @@ struct Figure {
 }
 
 /// The figures of lines whose names begin so: `start` has `start_thread`, `start_fork`.
-fn figures(part: &Part, what: &str) -> Vec<Figure> {
+fn figures(cell_run: &CellRun, what: &str) -> Vec<Figure> {
     let figure = |event: &Event| {
         let by = event.name.strip_prefix(what)?.strip_prefix('_')?;
-        let number = |hole: &str| event.value(hole).parse::<f64>().ok();
+        let number = |field: &str| event.value(field).parse::<f64>().ok();
         Some(Figure {
             by: by.to_string(),
             size: event.value("size").to_string(),
@@ -30,7 +30,13 @@ fn figures(part: &Part, what: &str) -> Vec<Figure> {
             high: number("high")?,
         })
     };
-    part.now.lines.events.iter().filter_map(figure).collect()
+    cell_run
+        .now
+        .lines
+        .events
+        .iter()
+        .filter_map(figure)
+        .collect()
 }
 
 /// The colour of a way, the same in every panel.
@@ -43,8 +49,11 @@ fn class(by: &str) -> &'static str {
     }
 }
 
-pub(super) fn compare(part: &Part, width: f64, lang: Lang) -> Vec<Picture> {
-    let pictures = [bars(part, width, lang), fork_line(part, width, lang)];
+pub(super) fn compare(cell_run: &CellRun, width: f64, lang: Lang) -> Vec<Picture> {
+    let pictures = [
+        bars(cell_run, width, lang),
+        fork_line(cell_run, width, lang),
+    ];
     pictures.into_iter().flatten().collect()
 }
 
@@ -55,9 +64,9 @@ struct Panel {
     figures: Vec<Figure>,
 }
 
-fn panels(part: &Part, lang: Lang) -> Vec<Panel> {
+fn panels(cell_run: &CellRun, lang: Lang) -> Vec<Panel> {
     let of = |what: &str, size: &str| {
-        let all = figures(part, what).into_iter();
+        let all = figures(cell_run, what).into_iter();
         all.filter(|figure| size.is_empty() || figure.size == size)
             .collect()
     };
@@ -106,9 +115,9 @@ fn panels(part: &Part, lang: Lang) -> Vec<Panel> {
         .collect()
 }
 
-fn bars(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
-    let panels = panels(part, lang);
-    let told = panels.iter().map(|panel| {
+fn bars(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
+    let panels = panels(cell_run, lang);
+    let desc = panels.iter().map(|panel| {
         let figures = panel
             .figures
             .iter()
@@ -120,7 +129,7 @@ fn bars(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
         )
     });
     let title = lang.pick("What a thread and a process cost", "线程与进程各自的开销");
-    let desc = told.collect::<Vec<_>>().join("; ");
+    let desc = desc.collect::<Vec<_>>().join("; ");
     let mut picture = Picture::new("compare-bars", width, title.to_string(), desc);
     let columns = if width >= WIDE { 2 } else { 1 };
     let gap = 32.0;
@@ -198,12 +207,12 @@ fn draw(picture: &mut Picture, panel: &Panel, (left, top, width): (f64, f64, f64
 }
 
 /// What a start costs when the program that starts already holds so much memory.
-fn fork_line(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
-    let figures = figures(part, "start");
+fn fork_line(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
+    let figures = figures(cell_run, "start");
     let size = |figure: &Figure| figure.size.parse::<f64>().unwrap_or(0.0);
     let largest = figures.iter().map(size).fold(0.0, f64::max);
     let most = figures.iter().map(|figure| figure.high).fold(0.0, f64::max) / 1000.0;
-    let told = figures.iter().map(|figure| {
+    let desc = figures.iter().map(|figure| {
         format!(
             "{}, {} MiB: {} µs",
             figure.by,
@@ -211,7 +220,7 @@ fn fork_line(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
             number(figure.median)
         )
     });
-    let desc = told.collect::<Vec<_>>().join("; ");
+    let desc = desc.collect::<Vec<_>>().join("; ");
     let title = lang.pick(
         "Start and join over the memory of the program that starts",
         "启动者占用的内存越大，fork 越贵",

@@ -1,8 +1,8 @@
 //! `In [3]`: which worker did which task when, in the notebook above and in this run below.
 
 use super::{Anchor, Axis, Picture, colour};
+use crate::cell_run::{CellRun, Printout, at};
 use crate::cli::Lang;
-use crate::part::{Part, Side, at};
 
 /// A task: who did it, from when to when.
 pub(crate) struct Task {
@@ -16,15 +16,15 @@ pub(crate) struct Task {
 const ROW: f64 = 28.0;
 
 /// The pool on an axis of seconds that both runs share.
-pub(super) fn pool(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
-    let mut sides = Vec::new();
-    if let Some(recorded) = &part.recorded {
+pub(super) fn pool(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
+    let mut printouts = Vec::new();
+    if let Some(recorded) = &cell_run.recorded {
         let name = lang.pick("the notebook", "笔记").to_string();
-        sides.push((name, recorded, tasks(recorded, 1.0)));
+        printouts.push((name, recorded, tasks(recorded, 1.0)));
     }
     // A quicker run is stretched to the notebook's pace: the same draws then look the same.
-    let stretch = if part.pace > 0.0 {
-        1.0 / part.pace
+    let stretch = if cell_run.pace > 0.0 {
+        1.0 / cell_run.pace
     } else {
         1.0
     };
@@ -34,19 +34,19 @@ pub(super) fn pool(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
         (false, Lang::En) => format!("this run, its times × {stretch:.0}"),
         (false, Lang::Zh) => format!("这次运行，时间 × {stretch:.0}"),
     };
-    sides.push((note, &part.now, tasks(&part.now, stretch)));
-    let all = sides.iter().flat_map(|(_, _, tasks)| tasks);
+    printouts.push((note, &cell_run.now, tasks(&cell_run.now, stretch)));
+    let all = printouts.iter().flat_map(|(_, _, tasks)| tasks);
     let longest = all
         .map(|task| task.to.unwrap_or(task.from))
         .fold(0.0, f64::max);
-    let told = |(name, side, tasks): &(String, &Side, Vec<Task>)| {
+    let desc = |(name, printout, tasks): &(String, &Printout, Vec<Task>)| {
         let tasks = tasks.iter().map(|task| {
-            let mark = &side.cast.members[task.who].mark;
+            let mark = &printout.speakers.all[task.who].mark;
             format!("{mark}: {}", label(task, lang))
         });
         format!("{name}: {}", tasks.collect::<Vec<_>>().join("; "))
     };
-    let desc = sides.iter().map(told).collect::<Vec<_>>().join(". ");
+    let desc = printouts.iter().map(desc).collect::<Vec<_>>().join(". ");
     let title = lang.pick(
         "Four workers, five tasks: who did which when",
         "四个工作进程、五个任务：谁在何时做哪一个",
@@ -54,17 +54,19 @@ pub(super) fn pool(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
     let mut picture = Picture::new("pool-gantt", width, title.to_string(), desc);
     let axis = Axis::new(100.0, width - 28.0, longest * 1.02);
     let mut y = 16.0;
-    for (name, side, tasks) in &sides {
+    for (name, printout, tasks) in &printouts {
         picture.text(0.0, y, Anchor::Start, "strong", name);
-        y = draw(&mut picture, side, tasks, &axis, y + 10.0, lang) + 44.0;
+        y = draw(&mut picture, printout, tasks, &axis, y + 10.0, lang) + 44.0;
     }
-    let any = sides.last().is_some_and(|(_, _, tasks)| !tasks.is_empty());
+    let any = printouts
+        .last()
+        .is_some_and(|(_, _, tasks)| !tasks.is_empty());
     any.then_some(picture)
 }
 
 fn draw(
     picture: &mut Picture,
-    side: &Side,
+    printout: &Printout,
     tasks: &[Task],
     axis: &Axis,
     top: f64,
@@ -77,9 +79,9 @@ fn draw(
     picture.seconds(axis, top, bottom);
     for (row, who) in workers.iter().enumerate() {
         let y = top + row as f64 * ROW;
-        let member = &side.cast.members[*who];
-        let id = member.id.as_deref().unwrap_or_default();
-        let name = format!("{} {id}", member.mark);
+        let speaker = &printout.speakers.all[*who];
+        let id = speaker.id.as_deref().unwrap_or_default();
+        let name = format!("{} {id}", speaker.mark);
         picture.text(0.0, y + 19.0, Anchor::Start, "", &name);
         let mut own: Vec<&Task> = tasks.iter().filter(|task| task.who == *who).collect();
         // The shortest last: it stands on the bar of what followed at once.
@@ -127,15 +129,15 @@ fn label(task: &Task, lang: Lang) -> String {
 }
 
 /// The tasks of a pool: by arrival times where there are any, else by the seconds that were printed.
-pub(crate) fn tasks(side: &Side, stretch: f64) -> Vec<Task> {
+pub(crate) fn tasks(printout: &Printout, stretch: f64) -> Vec<Task> {
     let mut tasks: Vec<Task> = Vec::new();
-    let begin = side.first("run").unwrap_or(0.0);
-    for run in side.lines.named("run") {
-        let Some(who) = side.speaker(run.line) else {
+    let begin = printout.first("run").unwrap_or(0.0);
+    for run in printout.lines.named("run") {
+        let Some(who) = printout.speaker(run.line) else {
             continue;
         };
         let number = run.value("i").to_string();
-        let done = side
+        let done = printout
             .lines
             .named("done")
             .find(|done| done.value("i") == number);

@@ -1,8 +1,8 @@
 //! `In [13]` and `In [14]`: how often which balance came out, with a lock and without.
 
 use super::{Anchor, Picture};
+use crate::cell_run::CellRun;
 use crate::cli::Lang;
-use crate::part::Part;
 
 /// The outcomes of one program over its trials.
 pub(crate) struct Row {
@@ -49,7 +49,7 @@ pub(crate) fn bins(outcomes: &[i64], reach: i64) -> Vec<usize> {
 
 /// The programs of `In [13]` and `In [14]` that were run, each with what came out, and how far from 0
 /// the places must reach to hold them all.
-pub(crate) fn rows(parts: &[Part], lang: Lang) -> (Vec<Row>, i64) {
+pub(crate) fn rows(cell_runs: &[CellRun], lang: Lang) -> (Vec<Row>, i64) {
     let named = [
         ("race", lang.pick("no lock", "没有锁")),
         (
@@ -60,7 +60,10 @@ pub(crate) fn rows(parts: &[Part], lang: Lang) -> (Vec<Row>, i64) {
         ("atomic_add", "fetch_add"),
     ];
     let row = |(bin, name): (&'static str, &str)| {
-        let outcomes: Vec<i64> = parts.iter().flat_map(|part| part.outcomes(bin)).collect();
+        let outcomes: Vec<i64> = cell_runs
+            .iter()
+            .flat_map(|cell_run| cell_run.outcomes(bin))
+            .collect();
         (!outcomes.is_empty()).then(|| Row {
             bin,
             name: name.to_string(),
@@ -74,9 +77,9 @@ pub(crate) fn rows(parts: &[Part], lang: Lang) -> (Vec<Row>, i64) {
 }
 
 /// A histogram for each of them, on one scale.
-pub(super) fn histogram(parts: &[Part], width: f64, lang: Lang) -> Option<Picture> {
-    let (rows, reach) = rows(parts, lang);
-    let told = rows.iter().map(|row| {
+pub(super) fn histogram(cell_runs: &[CellRun], width: f64, lang: Lang) -> Option<Picture> {
+    let (rows, reach) = rows(cell_runs, lang);
+    let desc = rows.iter().map(|row| {
         let zero = row.outcomes.iter().filter(|value| **value == 0).count();
         let (name, all) = (&row.name, row.outcomes.len());
         let (least, most) = (row.outcomes.iter().min(), row.outcomes.iter().max());
@@ -90,7 +93,7 @@ pub(super) fn histogram(parts: &[Part], width: f64, lang: Lang) -> Option<Pictur
         "The balance over many runs: it should be 0",
         "许多次运行的余额：本应是 0",
     );
-    let desc = told.collect::<Vec<_>>().join("; ");
+    let desc = desc.collect::<Vec<_>>().join("; ");
     let mut picture = Picture::new("race-histogram", width, title.to_string(), desc);
     let (left, right) = (14.0, width - 14.0);
     let step = (right - left) / (2 * reach + 1) as f64;

@@ -1,8 +1,8 @@
 //! `In [10]`, `In [11]` and `In [16]`: a lane for each process or thread, from left to right in time.
 
 use super::{Anchor, Axis, Picture, WIDE, colour};
+use crate::cell_run::{CellRun, at};
 use crate::cli::Lang;
-use crate::part::{Part, at};
 
 const LANE: f64 = 72.0;
 
@@ -28,16 +28,21 @@ fn draw_lanes(picture: &mut Picture, axis: &Axis, names: &[(String, usize)], top
     (0..names.len()).map(y).collect()
 }
 
-/// When the part ended, in seconds.
-fn end(part: &Part) -> f64 {
-    part.record.runs.first().map_or(0.0, |run| run.seconds)
+/// When the cell run ended, in seconds.
+fn end(cell_run: &CellRun) -> f64 {
+    cell_run.record.runs.first().map_or(0.0, |run| run.seconds)
 }
 
 /// `In [10]`: an arrow for each item, from its put to its get, and where the reader was ended.
-pub(super) fn queue(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
-    let side = &part.now;
-    let gets = |value: &str| side.lines.named("get").find(|get| get.value("v") == value);
-    let told = side.lines.named("put").map(|put| {
+pub(super) fn queue(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
+    let printout = &cell_run.now;
+    let gets = |value: &str| {
+        printout
+            .lines
+            .named("get")
+            .find(|get| get.value("v") == value)
+    };
+    let desc = printout.lines.named("put").map(|put| {
         let value = put.value("v");
         match (gets(value), lang) {
             (Some(get), Lang::En) => {
@@ -54,18 +59,18 @@ pub(super) fn queue(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
         "A writer, a queue, a reader: an arrow for each item",
         "写进程、队列、读进程：每个数据一支箭头",
     );
-    let desc = told.collect::<Vec<_>>().join("; ");
+    let desc = desc.collect::<Vec<_>>().join("; ");
     let mut picture = Picture::new("queue-lanes", width, title.to_string(), desc);
-    let axis = Axis::new(86.0, width - 30.0, end(part));
+    let axis = Axis::new(86.0, width - 30.0, end(cell_run));
     let name = |role: usize| {
-        let role = &part.variant.roles[role];
-        let found = side
-            .cast
-            .members
+        let role = &cell_run.variant.roles[role];
+        let found = printout
+            .speakers
+            .all
             .iter()
-            .position(|member| member.role.mark == role.mark);
+            .position(|speaker| speaker.role.mark == role.mark);
         let id = found
-            .and_then(|at| side.cast.members[at].id.clone())
+            .and_then(|at| printout.speakers.all[at].id.clone())
             .unwrap_or_default();
         (
             format!("{} {id}", lang.pick(role.name, role.name_zh)),
@@ -73,7 +78,7 @@ pub(super) fn queue(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
         )
     };
     let lanes = draw_lanes(&mut picture, &axis, &[name(0), name(1)], 18.0);
-    for put in side.lines.named("put") {
+    for put in printout.lines.named("put") {
         let (x, value) = (axis.x(at(put)), put.value("v"));
         match gets(value) {
             Some(get) => {
@@ -91,13 +96,13 @@ pub(super) fn queue(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
         picture.line((x - dx, lanes[1] - dy), (x + dx, lanes[1] + dy), "bad");
     }
     picture.text(x + 26.0, lanes[1] + 26.0, Anchor::End, "bad", "terminate()");
-    (side.cast.members.len() == 2).then_some(picture)
+    (printout.speakers.all.len() == 2).then_some(picture)
 }
 
 /// `In [11]`: the ticks of the loop, beside the main thread that waits.
-pub(super) fn thread(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
-    let side = &part.now;
-    let ticks: Vec<String> = side
+pub(super) fn thread(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
+    let printout = &cell_run.now;
+    let ticks: Vec<String> = printout
         .lines
         .named("tick")
         .map(|tick| format!("{} {:.2} s", tick.value("n"), at(tick)))
@@ -108,17 +113,17 @@ pub(super) fn thread(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
     );
     let desc = format!("{}: {}", lang.pick("Ticks", "每次打印"), ticks.join(", "));
     let mut picture = Picture::new("thread-ticks", width, title.to_string(), desc);
-    let axis = Axis::new(118.0, width - 24.0, end(part));
-    let names: Vec<(String, usize)> = side
-        .cast
-        .members
+    let axis = Axis::new(118.0, width - 24.0, end(cell_run));
+    let names: Vec<(String, usize)> = printout
+        .speakers
+        .all
         .iter()
         .enumerate()
-        .map(|(who, member)| (member.mark.clone(), who))
+        .map(|(who, speaker)| (speaker.mark.clone(), who))
         .collect();
     let lanes = draw_lanes(&mut picture, &axis, &names, 8.0);
-    for event in &side.lines.events {
-        let Some(who) = side.speaker(event.line) else {
+    for event in &printout.lines.events {
+        let Some(who) = printout.speaker(event.line) else {
             continue;
         };
         let (x, y) = (axis.x(at(event)), lanes[who]);
@@ -137,9 +142,9 @@ pub(super) fn thread(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
         }
     }
     if let (Some(main), Some(other)) = (lanes.first(), lanes.get(1)) {
-        let start = side.lines.named("running").nth(1).map_or(0.0, at);
+        let start = printout.lines.named("running").nth(1).map_or(0.0, at);
         picture.arrow((axis.x(start), *main), (axis.x(start), other - 15.0), "");
-        let stop = side.lines.named("ended").next().map_or(0.0, at);
+        let stop = printout.lines.named("ended").next().map_or(0.0, at);
         picture.arrow((axis.x(stop), *other), (axis.x(stop), main + 15.0), "");
         let wait = (axis.x(start) + axis.x(stop)) / 2.0;
         picture.text(
@@ -154,13 +159,13 @@ pub(super) fn thread(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
 }
 
 /// `In [16]`: master, queues and worker; where no worker came, an empty lane and the wait for it.
-pub(super) fn master(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
-    let side = &part.now;
-    let worked = side.lines.named("work").next().is_some();
-    let name = format!("{}-lanes", part.slug());
-    let puts = side.lines.named("put").count();
-    let results = side.lines.named("result").count();
-    let works = side.lines.named("work").count();
+pub(super) fn master(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
+    let printout = &cell_run.now;
+    let worked = printout.lines.named("work").next().is_some();
+    let name = format!("{}-lanes", cell_run.slug());
+    let puts = printout.lines.named("put").count();
+    let results = printout.lines.named("result").count();
+    let works = printout.lines.named("work").count();
     let (title, desc) = match (worked, lang) {
         (true, Lang::En) => (
             "With a worker: every task comes back as a result",
@@ -176,31 +181,31 @@ pub(super) fn master(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
             "As recorded: nobody took the tasks",
             format!(
                 "The master puts {puts} tasks, no worker comes, and after {:.1} s it gives up with Empty.",
-                end(part)
+                end(cell_run)
             ),
         ),
         (false, Lang::Zh) => (
             "如笔记所录：没有人领取任务",
             format!(
                 "主程序放入 {puts} 个任务，没有工作程序到来，{:.1} 秒后以 Empty 告终。",
-                end(part)
+                end(cell_run)
             ),
         ),
     };
     let mut picture = Picture::new(name, width, title.to_string(), desc);
-    let axis = Axis::new(86.0, width - 26.0, end(part));
+    let axis = Axis::new(86.0, width - 26.0, end(cell_run));
     let names = [
         (lang.pick("master", "主程序").to_string(), 0),
         (lang.pick("queues", "队列").to_string(), 2),
         (lang.pick("worker", "工作程序").to_string(), 1),
     ];
     let lanes = draw_lanes(&mut picture, &axis, &names, 18.0);
-    for put in side.lines.named("put") {
+    for put in printout.lines.named("put") {
         let x = axis.x(at(put));
         picture.arrow((x, lanes[0]), (x, lanes[1] - 5.0), "");
         picture.dot(x, lanes[0], 4.0, "box m0");
     }
-    let first_put = axis.x(side.first("put").unwrap_or(0.0));
+    let first_put = axis.x(printout.first("put").unwrap_or(0.0));
     // Where nobody works, the wait is written above the lane.
     let (dx, dy) = if worked { (-4.0, -14.0) } else { (10.0, 30.0) };
     picture.text(
@@ -210,18 +215,18 @@ pub(super) fn master(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
         "small",
         &format!("{puts} × put"),
     );
-    for work in side.lines.named("work") {
+    for work in printout.lines.named("work") {
         let x = axis.x(at(work));
         picture.arrow((x, lanes[1]), (x, lanes[2] - 5.0), "");
         picture.dot(x, lanes[2], 4.0, "box m1");
     }
-    for result in side.lines.named("result") {
+    for result in printout.lines.named("result") {
         let x = axis.x(at(result));
         picture.arrow((x, lanes[1]), (x, lanes[0] + 5.0), "");
         picture.dot(x, lanes[0], 4.0, "box m2");
     }
     if !worked {
-        nobody(&mut picture, part, &axis, &lanes, lang);
+        nobody(&mut picture, cell_run, &axis, &lanes, lang);
     } else {
         let text = format!("{results} × {}", lang.pick("result", "结果"));
         picture.text(axis.right, lanes[0] - 14.0, Anchor::End, "small", &text);
@@ -232,12 +237,12 @@ pub(super) fn master(part: &Part, width: f64, lang: Lang) -> Option<Picture> {
 }
 
 /// The worker that never came, and the long wait for it.
-fn nobody(picture: &mut Picture, part: &Part, axis: &Axis, lanes: &[f64], lang: Lang) {
-    let side = &part.now;
+fn nobody(picture: &mut Picture, cell_run: &CellRun, axis: &Axis, lanes: &[f64], lang: Lang) {
+    let printout = &cell_run.now;
     let from = axis
-        .x(side.first("try").unwrap_or(0.0))
+        .x(printout.first("try").unwrap_or(0.0))
         .max(axis.left + 8.0);
-    let to = axis.x(side.first("empty").unwrap_or_else(|| end(part)));
+    let to = axis.x(printout.first("empty").unwrap_or_else(|| end(cell_run)));
     let (top, height) = (lanes[0] - 9.0, 18.0);
     picture.rect(from, top, to - from, height, "plain");
     let strokes = ((to - from - height) / 12.0).max(0.0) as usize;
@@ -248,9 +253,9 @@ fn nobody(picture: &mut Picture, part: &Part, axis: &Axis, lanes: &[f64], lang: 
     picture.path(&(0..strokes).map(stroke).collect::<String>(), "grid");
     let middle = (from + to) / 2.0;
     let waits = lang.pick("waits for a result", "等待结果");
-    let seconds = side
+    let seconds = printout
         .first("empty")
-        .zip(side.first("try"))
+        .zip(printout.first("try"))
         .map_or(0.0, |(a, b)| a - b);
     let unit = lang.pick("s", "秒");
     let text = format!("{waits}: {seconds:.1} {unit}");

@@ -1,14 +1,14 @@
 //! Pictures of a run, as SVG, drawn from the arrival times of its lines.
 //!
 //! A picture is drawn for a width, so that its letters have their size on a page and on a phone.
-//! Colours and letters come from `picture.css`, by classes: `m0` to `m5` are the members of a cast.
+//! Colours and letters come from `picture.css`, by classes: `m0` to `m5` are the speakers of a run.
 
 use std::fmt::Write;
 
 use minijinja::HtmlEscape;
 
+use crate::cell_run::CellRun;
 use crate::cli::Lang;
-use crate::part::Part;
 
 mod compare;
 pub(crate) mod gantt;
@@ -25,7 +25,7 @@ pub(crate) const STYLE: &str = include_str!("picture.css");
 pub(crate) const WIDE: f64 = 720.0;
 pub(crate) const NARROW: f64 = 340.0;
 
-/// How many colours there are for members.
+/// How many colours there are for speakers.
 const COLOURS: usize = 6;
 
 /// One picture, drawn for one width.
@@ -49,16 +49,21 @@ enum Anchor {
     End,
 }
 
-/// The pictures of a part of a run; `all` is the whole run, as one picture shows several parts.
-pub(crate) fn pictures(part: &Part, all: &[Part], width: f64, lang: Lang) -> Vec<Picture> {
-    let one = match (part.cell.bin, part.variant.name) {
-        ("fork" | "process", _) => tree::tree(part, width, lang),
-        ("pool", _) => gantt::pool(part, width, lang),
-        ("queue", _) => lanes::queue(part, width, lang),
-        ("thread", _) => lanes::thread(part, width, lang),
+/// The pictures of a cell run; `all` is the whole replay, as one picture shows several cell runs.
+pub(crate) fn pictures(
+    cell_run: &CellRun,
+    all: &[CellRun],
+    width: f64,
+    lang: Lang,
+) -> Vec<Picture> {
+    let one = match (cell_run.cell.bin, cell_run.variant.name) {
+        ("fork" | "process", _) => tree::tree(cell_run, width, lang),
+        ("pool", _) => gantt::pool(cell_run, width, lang),
+        ("queue", _) => lanes::queue(cell_run, width, lang),
+        ("thread", _) => lanes::thread(cell_run, width, lang),
         ("race", _) => histogram::histogram(all, width, lang),
-        ("process_vs_thread", _) => return compare::compare(part, width, lang),
-        ("task_master", _) => lanes::master(part, width, lang),
+        ("process_vs_thread", _) => return compare::compare(cell_run, width, lang),
+        ("task_master", _) => lanes::master(cell_run, width, lang),
         _ => None,
     };
     one.into_iter().collect()
@@ -213,9 +218,9 @@ impl Picture {
     }
 }
 
-/// The class of a member's colour.
-fn colour(member: usize) -> String {
-    format!("m{}", member % COLOURS)
+/// The class of a speaker's colour.
+fn colour(speaker: usize) -> String {
+    format!("m{}", speaker % COLOURS)
 }
 
 /// How wide a text is, about: these are the letters of `picture.css`.
@@ -242,8 +247,8 @@ impl Axis {
     }
 
     fn x(&self, seconds: f64) -> f64 {
-        let part = (seconds / self.longest).clamp(0.0, 1.0);
-        self.left + part * (self.right - self.left)
+        let fraction = (seconds / self.longest).clamp(0.0, 1.0);
+        self.left + fraction * (self.right - self.left)
     }
 
     /// Round times along the axis, and how they are written.

@@ -1,13 +1,13 @@
-//! What the page says of one part of a run.
+//! What the page says of one cell run.
 
 use common::notebook::Cell;
 use common::replay::Verdict;
 use common::transcript::Source;
 use serde::Serialize;
 
+use crate::cell_run::{CellRun, Printout, source, source_path};
 use crate::cli::Lang;
 use crate::highlight;
-use crate::part::{Part, Side, source, source_path};
 use crate::picture::{NARROW, WIDE, pictures};
 
 /// One variant of one cell.
@@ -83,54 +83,57 @@ struct Checked {
     place: String,
 }
 
-/// A freedom: declared, or used otherwise than in the notebook.
+/// A reordering: declared, or used otherwise than in the notebook.
 #[derive(Serialize)]
 struct Free {
     used: bool,
     sentence: String,
 }
 
-pub(super) fn articles(parts: &[Part], lang: Lang) -> anyhow::Result<Vec<Article>> {
+pub(super) fn articles(cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<Vec<Article>> {
     let mut shown = Vec::new();
-    parts
+    cell_runs
         .iter()
-        .map(|part| article(part, parts, &mut shown, lang))
+        .map(|cell_run| article(cell_run, cell_runs, &mut shown, lang))
         .collect()
 }
 
 /// `shown` are the programs whose source the page has already.
 fn article(
-    part: &Part,
-    all: &[Part],
+    cell_run: &CellRun,
+    all: &[CellRun],
     shown: &mut Vec<String>,
     lang: Lang,
 ) -> anyhow::Result<Article> {
-    let cell = part.cell;
-    let draw = |width| pictures(part, all, width, lang);
+    let cell = cell_run.cell;
+    let draw = |width| pictures(cell_run, all, width, lang);
     let drawn = draw(WIDE).into_iter().zip(draw(NARROW));
-    let mut verdicts: Vec<Checked> = part
+    let mut verdicts: Vec<Checked> = cell_run
         .record
         .verdicts
         .iter()
-        .map(|verdict| checked(part, verdict, lang))
+        .map(|verdict| checked(cell_run, verdict, lang))
         .collect();
     verdicts.sort_by_key(|verdict| verdict.held);
     Ok(Article {
         chapter: cell.chapter,
-        id: part.slug(),
-        label: part.label(),
-        bin: cell.program(part.variant),
-        held: part.record.held,
+        id: cell_run.slug(),
+        label: cell_run.label(),
+        bin: cell.program(cell_run.variant),
+        held: cell_run.record.held,
         idea: lang.idea(cell),
         teaches: lang.teaches(cell),
         hint: lang.hint(cell),
         python: cell.python,
-        stand_in: part.record.stand_in,
-        seconds: part.record.seconds,
-        runs: part.record.runs.len(),
-        programs: programs(part, shown)?,
-        recorded: part.recorded.as_ref().map(|side| lines(side, lang)),
-        now: lines(&part.now, lang),
+        stand_in: cell_run.record.stand_in,
+        seconds: cell_run.record.seconds,
+        runs: cell_run.record.runs.len(),
+        programs: programs(cell_run, shown)?,
+        recorded: cell_run
+            .recorded
+            .as_ref()
+            .map(|printout| lines(printout, lang)),
+        now: lines(&cell_run.now, lang),
         pictures: drawn
             .map(|(wide, narrow)| Drawn {
                 name: wide.name.clone(),
@@ -141,23 +144,24 @@ fn article(
             .collect(),
         failed: verdicts.iter().filter(|verdict| !verdict.held).count(),
         verdicts,
-        free: free(part, lang),
+        free: free(cell_run, lang),
         again: format!("cargo xtask run {}", cell.bin),
     })
 }
 
-fn programs(part: &Part, shown: &mut Vec<String>) -> anyhow::Result<Vec<Program>> {
-    let cell: &'static Cell = part.cell;
-    let own = cell.program(part.variant);
+fn programs(cell_run: &CellRun, shown: &mut Vec<String>) -> anyhow::Result<Vec<Program>> {
+    let cell: &'static Cell = cell_run.cell;
+    let own = cell.program(cell_run.variant);
     let mut bins = vec![(own, false)];
     bins.extend(
-        part.variant
+        cell_run
+            .variant
             .companion
             .iter()
             .map(|companion| (companion.bin, true)),
     );
-    let widened = part.record.runs.iter().any(|run| run.bin != own);
-    let trials = part
+    let widened = cell_run.record.runs.iter().any(|run| run.bin != own);
+    let trials = cell_run
         .variant
         .trials
         .as_ref()
@@ -179,16 +183,16 @@ fn programs(part: &Part, shown: &mut Vec<String>) -> anyhow::Result<Vec<Program>
     Ok(programs)
 }
 
-fn lines(side: &Side, lang: Lang) -> Vec<Line> {
-    (1..=side.printed.len())
-        .map(|number| line(side, number, lang))
+fn lines(printout: &Printout, lang: Lang) -> Vec<Line> {
+    (1..=printout.printed.len())
+        .map(|number| line(printout, number, lang))
         .collect()
 }
 
-fn line(side: &Side, number: usize, lang: Lang) -> Line {
-    let printed = &side.printed[number - 1];
-    let who = side.speaker(number);
-    let member = who.map(|who| &side.cast.members[who]);
+fn line(printout: &Printout, number: usize, lang: Lang) -> Line {
+    let printed = &printout.printed[number - 1];
+    let who = printout.speaker(number);
+    let speaker = who.map(|who| &printout.speakers.all[who]);
     let piece = |(who, text): (Option<usize>, String)| Piece {
         text,
         class: who.map(class),
@@ -196,27 +200,31 @@ fn line(side: &Side, number: usize, lang: Lang) -> Line {
     Line {
         number,
         at: printed.at.map(|at| at.as_secs_f64()),
-        mark: member.map(|member| member.mark.clone()),
-        role: member.map(|member| lang.pick(member.role.name, member.role.name_zh).to_string()),
+        mark: speaker.map(|speaker| speaker.mark.clone()),
+        role: speaker.map(|speaker| {
+            lang.pick(speaker.role.name, speaker.role.name_zh)
+                .to_string()
+        }),
         class: who.map_or("stray".to_string(), class),
         error: printed.source == Source::Err,
-        pieces: side.pieces(number).into_iter().map(piece).collect(),
+        pieces: printout.pieces(number).into_iter().map(piece).collect(),
     }
 }
 
-/// The class of a member's colour, the same in texts and pictures.
+/// The class of a speaker's colour, the same in texts and pictures.
 fn class(who: usize) -> String {
     format!("c{}", who % 6)
 }
 
-fn checked(part: &Part, verdict: &Verdict, lang: Lang) -> Checked {
+fn checked(cell_run: &CellRun, verdict: &Verdict, lang: Lang) -> Checked {
     let around = verdict
         .line
         .filter(|_| !verdict.held)
         .map_or(Vec::new(), |wrong| {
             let near = |number: &usize| number.abs_diff(wrong) <= 2;
-            let all = (1..=part.now.printed.len()).filter(near);
-            all.map(|number| line(&part.now, number, lang)).collect()
+            let all = (1..=cell_run.now.printed.len()).filter(near);
+            all.map(|number| line(&cell_run.now, number, lang))
+                .collect()
         });
     Checked {
         held: verdict.held,
@@ -224,25 +232,26 @@ fn checked(part: &Part, verdict: &Verdict, lang: Lang) -> Checked {
         evidence: verdict.evidence.clone(),
         line: verdict.line,
         around,
-        place: part.place(verdict),
+        place: cell_run.place(verdict),
     }
 }
 
-fn free(part: &Part, lang: Lang) -> Vec<Free> {
-    let used = part.record.freedoms.iter().map(|freedom| Free {
+fn free(cell_run: &CellRun, lang: Lang) -> Vec<Free> {
+    let used = cell_run.record.reorderings.iter().map(|reordering| Free {
         used: true,
-        sentence: lang.freedom(freedom),
+        sentence: lang.reordering(reordering),
     });
     let taken = |one: &str, other: &str| {
         let pair = |first: &str, then: &str| {
             (first == one && then == other) || (first == other && then == one)
         };
-        part.record
-            .freedoms
+        cell_run
+            .record
+            .reorderings
             .iter()
-            .any(|freedom| pair(&freedom.first, &freedom.then))
+            .any(|reordering| pair(&reordering.first, &reordering.then))
     };
-    let left = part
+    let left = cell_run
         .variant
         .free
         .iter()

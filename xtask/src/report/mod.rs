@@ -10,8 +10,8 @@ use minijinja::{Environment, HtmlEscape, context};
 use serde::Serialize;
 
 use crate::Exit;
+use crate::cell_run::CellRun;
 use crate::cli::{Lang, ReportOptions};
-use crate::part::Part;
 use crate::picture::STYLE as PICTURE_STYLE;
 use crate::record::{self, Record};
 
@@ -78,9 +78,9 @@ fn quoted(text: &str) -> minijinja::Value {
 }
 
 fn page(record: &Record, lang: Lang) -> anyhow::Result<String> {
-    let parts = Part::all(record)?;
+    let cell_runs = CellRun::all(record)?;
     let mut chapters: Vec<Chapter> = Vec::new();
-    for article in articles(&parts, lang)? {
+    for article in articles(&cell_runs, lang)? {
         if chapters.last().map(|chapter| chapter.number) != Some(article.chapter) {
             chapters.push(Chapter {
                 number: article.chapter,
@@ -104,7 +104,7 @@ fn page(record: &Record, lang: Lang) -> anyhow::Result<String> {
     template
         .render(context! {
             lang => lang.tag(),
-            w => lang.words(),
+            w => lang.translations(),
             style => STYLE,
             picture_style => PICTURE_STYLE,
             run => Serde(record),

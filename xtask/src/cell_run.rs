@@ -1,53 +1,53 @@
-//! A part of a run, a variant of a cell, with what the table knows of it: what every view shows.
+//! One variant of one cell as it ran, with what the table says of it: what every view shows.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
-use common::cast::{Cast, Member};
 use common::notebook::{self, Cell, Variant};
 use common::pattern::Pattern;
 use common::replay::{Verdict, recorded_lines};
+use common::speakers::{Speaker, Speakers};
 use common::transcript::{Event, Printed, Source, Transcript};
 
 use crate::record::{CellRecord, Record};
 
 /// One variant of one cell, as it ran and as the notebook has it.
-pub(crate) struct Part<'a> {
+pub(crate) struct CellRun<'a> {
     pub(crate) cell: &'static Cell,
     pub(crate) variant: &'static Variant,
     pub(crate) record: &'a CellRecord,
     /// The factor on all pauses of the run.
     pub(crate) pace: f64,
     /// What was printed, in the run that a view shows: the first, or the one that failed.
-    pub(crate) now: Side,
+    pub(crate) now: Printout,
     /// What the notebook printed, where it did.
-    pub(crate) recorded: Option<Side>,
+    pub(crate) recorded: Option<Printout>,
 }
 
 /// What was printed, and by whom.
-pub(crate) struct Side {
+pub(crate) struct Printout {
     pub(crate) printed: Vec<Printed>,
     pub(crate) lines: Transcript,
-    pub(crate) cast: Cast,
+    pub(crate) speakers: Speakers,
 }
 
-impl Side {
-    pub(crate) fn new(variant: &Variant, printed: Vec<Printed>) -> Side {
+impl Printout {
+    pub(crate) fn new(variant: &Variant, printed: Vec<Printed>) -> Printout {
         let lines = Transcript::read(variant, &printed);
-        let cast = Cast::of(variant, &lines);
-        Side {
+        let speakers = Speakers::of(variant, &lines);
+        Printout {
             printed,
             lines,
-            cast,
+            speakers,
         }
     }
 
     /// What the notebook printed for this variant.
-    pub(crate) fn recorded(variant: &Variant) -> Option<Side> {
+    pub(crate) fn recorded(variant: &Variant) -> Option<Printout> {
         let mut printed = recorded_lines(variant.recorded, Source::Out);
         printed.extend(recorded_lines(variant.recorded_error, Source::Err));
-        (!printed.is_empty()).then(|| Side::new(variant, printed))
+        (!printed.is_empty()).then(|| Printout::new(variant, printed))
     }
 
     /// The line that was named, from 1; none for one that the cell may not print.
@@ -57,10 +57,10 @@ impl Side {
 
     /// Who said the line.
     pub(crate) fn speaker(&self, line: usize) -> Option<usize> {
-        self.cast.speaker(&self.lines, self.event(line)?)
+        self.speakers.speaker(&self.lines, self.event(line)?)
     }
 
-    /// The line cut at its holes, each piece with the member whose number or name it is.
+    /// The line cut at its fields, each piece with the speaker whose number or name it is.
     pub(crate) fn pieces(&self, line: usize) -> Vec<(Option<usize>, String)> {
         let Some((event, pattern)) = self.event(line).and_then(|event| {
             let known = self.lines.lines().find(|known| known.event == event.name)?;
@@ -68,8 +68,8 @@ impl Side {
         }) else {
             return vec![(None, self.printed[line - 1].text.clone())];
         };
-        let piece = |(hole, text): (Option<&'static str>, &str)| {
-            let who = hole.and_then(|hole| self.cast.named_in(event, hole));
+        let piece = |(field, text): (Option<&'static str>, &str)| {
+            let who = field.and_then(|field| self.speakers.named_in(event, field));
             (who, text.to_string())
         };
         pattern
@@ -80,9 +80,9 @@ impl Side {
     }
 
     /// The line with what stands for each process where its number stood.
-    pub(crate) fn masked(&self, line: usize, stands: impl Fn(&Member) -> String) -> String {
+    pub(crate) fn masked(&self, line: usize, stands: impl Fn(&Speaker) -> String) -> String {
         let piece = |(who, text): (Option<usize>, String)| {
-            who.map_or(text, |who| stands(&self.cast.members[who]))
+            who.map_or(text, |who| stands(&self.speakers.all[who]))
         };
         self.pieces(line).into_iter().map(piece).collect()
     }
@@ -98,10 +98,10 @@ pub(crate) fn at(event: &Event) -> f64 {
     event.at.unwrap_or_default().as_secs_f64()
 }
 
-impl<'a> Part<'a> {
-    /// The parts of a run, in its order.
-    pub(crate) fn all(record: &'a Record) -> anyhow::Result<Vec<Part<'a>>> {
-        let part = |known: &'a CellRecord| {
+impl<'a> CellRun<'a> {
+    /// The cell runs of a replay, in its order.
+    pub(crate) fn all(record: &'a Record) -> anyhow::Result<Vec<CellRun<'a>>> {
+        let cell_run = |known: &'a CellRecord| {
             let cell = notebook::cell(&known.bin);
             let variant = cell.and_then(|cell| {
                 let named = |variant: &&Variant| variant.name == known.variant;
@@ -120,16 +120,16 @@ impl<'a> Part<'a> {
             let printed = run.map_or(Vec::new(), |run| {
                 run.lines.iter().map(|line| line.printed()).collect()
             });
-            Ok(Part {
+            Ok(CellRun {
                 cell,
                 variant,
                 record: known,
                 pace: record.pace,
-                now: Side::new(variant, printed),
-                recorded: Side::recorded(variant),
+                now: Printout::new(variant, printed),
+                recorded: Printout::recorded(variant),
             })
         };
-        record.cells.iter().map(part).collect()
+        record.cells.iter().map(cell_run).collect()
     }
 
     /// `In [16] repaired`, as a heading.
@@ -147,7 +147,7 @@ impl<'a> Part<'a> {
             .to_string()
     }
 
-    /// A word that no other part has, for links and files: `task_master-repaired`.
+    /// A word that no other cell run has, for links and files: `task_master-repaired`.
     pub(crate) fn slug(&self) -> String {
         format!("{}-{}", self.cell.bin, self.variant.name)
             .trim_end_matches('-')

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::notebook::{CHAPTERS, Cell};
-use common::replay::{Freedom, Verdict};
+use common::replay::{Reordering, Verdict};
 
 use crate::cli::Lang;
 
@@ -37,14 +37,14 @@ impl Lang {
         self.pick(&verdict.sentence, &verdict.sentence_zh)
     }
 
-    pub(crate) fn freedom(self, freedom: &Freedom) -> String {
+    pub(crate) fn reordering(self, reordering: &Reordering) -> String {
         match self {
-            Lang::En => freedom.sentence(),
-            Lang::Zh => freedom.sentence_zh(),
+            Lang::En => reordering.sentence(),
+            Lang::Zh => reordering.sentence_zh(),
         }
     }
 
-    /// A freedom that the table declares, as a sentence.
+    /// A reordering that the table declares, as a sentence.
     pub(crate) fn declared(self, one: &str, other: &str) -> String {
         match (one == other, self) {
             (true, Lang::En) => format!("`{one}` may come in any order"),
@@ -61,15 +61,15 @@ impl Lang {
     }
 
     /// The words that templates use, by name.
-    pub(crate) fn words(self) -> BTreeMap<&'static str, &'static str> {
+    pub(crate) fn translations(self) -> BTreeMap<&'static str, &'static str> {
         let word = |(name, english, chinese): &(&'static str, &'static str, &'static str)| {
             (*name, self.pick(english, chinese))
         };
-        WORDS.iter().map(word).collect()
+        TRANSLATIONS.iter().map(word).collect()
     }
 }
 
-const WORDS: [(&str, &str, &str); 40] = [
+const TRANSLATIONS: [(&str, &str, &str); 40] = [
     (
         "title",
         "A notebook on concurrency, replayed in Rust",

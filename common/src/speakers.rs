@@ -16,7 +16,7 @@ pub struct Role {
     pub name: &'static str,
     /// What it is called in Chinese.
     pub name_zh: &'static str,
-    /// The holes that hold its process number or its name, as `line.hole`.
+    /// The fields that hold its process number or its name, as `line.field`.
     pub ids: &'static [&'static str],
     /// The lines that it says; `*` is every line that no other role says.
     pub says: &'static [&'static str],
@@ -24,7 +24,7 @@ pub struct Role {
 
 /// One process or thread.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub struct Speaker {
     /// Its part.
     pub role: &'static Role,
     /// Its process number or its name, where it is printed.
@@ -35,23 +35,23 @@ pub struct Member {
 
 /// The processes and threads of one run.
 #[derive(Debug)]
-pub struct Cast {
+pub struct Speakers {
     /// All of them, the same ones at the same places in every right run of a cell.
-    pub members: Vec<Member>,
+    pub all: Vec<Speaker>,
 }
 
-impl Cast {
+impl Speakers {
     /// Who takes part in a run with these lines.
     ///
     /// Several members of a role are put in the order of what their first lines say, numbers aside:
     /// the worker that began with task 0 is the first, in whatever order the workers spoke.
-    pub fn of(variant: &Variant, lines: &Transcript) -> Cast {
+    pub fn of(variant: &Variant, lines: &Transcript) -> Speakers {
         let mut members = Vec::new();
         for role in variant.roles {
             let mut ids: Vec<(Vec<&str>, &str)> = Vec::new();
             for event in &lines.events {
-                for hole in role.holes(event) {
-                    let id = event.value(hole);
+                for field in role.fields(event) {
+                    let id = event.value(field);
                     if !ids.iter().any(|(_, known)| *known == id) {
                         ids.push((role.rest(event), id));
                     }
@@ -59,7 +59,7 @@ impl Cast {
             }
             ids.sort_by(|(one, _), (other, _)| one.cmp(other));
             let several = ids.len() > 1;
-            members.extend(ids.iter().enumerate().map(|(at, (_, id))| Member {
+            members.extend(ids.iter().enumerate().map(|(at, (_, id))| Speaker {
                 role,
                 id: Some((*id).to_string()),
                 mark: match role.mark {
@@ -69,27 +69,27 @@ impl Cast {
                 },
             }));
             if role.ids.is_empty() {
-                members.push(Member {
+                members.push(Speaker {
                     role,
                     id: None,
                     mark: role.mark.to_string(),
                 });
             }
         }
-        Cast { members }
+        Speakers { all: members }
     }
 
     /// The place among the members of the one who said the line.
     pub fn speaker(&self, lines: &Transcript, event: &Event) -> Option<usize> {
         let says = |name: &str| {
-            let of_role = |member: &Member| member.role.says.contains(&name);
-            self.members.iter().position(of_role)
+            let of_role = |member: &Speaker| member.role.says.contains(&name);
+            self.all.iter().position(of_role)
         };
         let first = says(event.name).or_else(|| says("*"))?;
-        let role = self.members[first].role;
+        let role = self.all[first].role;
         let known = |event: &Event| {
-            let hole = role.holes(event).next()?;
-            self.member(role, event.value(hole))
+            let field = role.fields(event).next()?;
+            self.member(role, event.value(field))
         };
         // A line without its speaker's number is by the one who said the like just before:
         // `Task 2 runs` by the worker of `Run task 2`.
@@ -98,8 +98,7 @@ impl Cast {
             earlier.line < event.line && event.captures.iter().any(shared)
         };
         known(event).or_else(|| {
-            let several =
-                self.members.get(first + 1).map(|next| &next.role.name) == Some(&role.name);
+            let several = self.all.get(first + 1).map(|next| &next.role.name) == Some(&role.name);
             match several {
                 false => Some(first),
                 true => lines.events.iter().rev().filter(alike).find_map(known),
@@ -109,41 +108,41 @@ impl Cast {
 
     /// What the line says besides the numbers and names of members.
     pub fn rest<'a>(&self, event: &'a Event) -> Vec<&'a str> {
-        let other = |(hole, value): &'a (&'static str, String)| {
-            self.named_in(event, hole)
+        let other = |(field, value): &'a (&'static str, String)| {
+            self.named_in(event, field)
                 .is_none()
                 .then_some(value.as_str())
         };
         event.captures.iter().filter_map(other).collect()
     }
 
-    /// The member whose number or name stands in this hole of a line.
-    pub fn named_in(&self, event: &Event, hole: &str) -> Option<usize> {
-        let full = format!("{}.{hole}", event.name);
-        let in_role = |member: &&Member| member.role.ids.contains(&full.as_str());
-        let role = self.members.iter().find(in_role)?.role;
-        self.member(role, event.value(hole))
+    /// The member whose number or name stands in this field of a line.
+    pub fn named_in(&self, event: &Event, field: &str) -> Option<usize> {
+        let full = format!("{}.{field}", event.name);
+        let in_role = |member: &&Speaker| member.role.ids.contains(&full.as_str());
+        let role = self.all.iter().find(in_role)?.role;
+        self.member(role, event.value(field))
     }
 
     fn member(&self, role: &Role, id: &str) -> Option<usize> {
         let same =
-            |member: &Member| std::ptr::eq(member.role, role) && member.id.as_deref() == Some(id);
-        self.members.iter().position(same)
+            |member: &Speaker| std::ptr::eq(member.role, role) && member.id.as_deref() == Some(id);
+        self.all.iter().position(same)
     }
 }
 
 impl Role {
-    /// The holes of this line that hold a member's number or name.
-    fn holes<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = &'static str> + 'a {
+    /// The fields of this line that hold a member's number or name.
+    fn fields<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = &'static str> + 'a {
         self.ids.iter().filter_map(move |id| {
-            let (line, hole) = id.split_once('.').expect("a hole is named line.hole");
-            (line == event.name).then_some(hole)
+            let (line, field) = id.split_once('.').expect("a field is named line.field");
+            (line == event.name).then_some(field)
         })
     }
 
     /// What the line says besides numbers and names of members.
     fn rest<'a>(&self, event: &'a Event) -> Vec<&'a str> {
-        let ids: Vec<&str> = self.holes(event).collect();
+        let ids: Vec<&str> = self.fields(event).collect();
         let other = |(name, value): &'a (&'static str, String)| {
             (!ids.contains(name)).then_some(value.as_str())
         };
@@ -169,10 +168,11 @@ mod tests {
             })
             .collect();
         let lines = Transcript::read(variant, &printed);
-        let cast = Cast::of(variant, &lines);
+        let speakers = Speakers::of(variant, &lines);
         let mark = |event| {
-            cast.speaker(&lines, event)
-                .map(|who| cast.members[who].mark.clone())
+            speakers
+                .speaker(&lines, event)
+                .map(|who| speakers.all[who].mark.clone())
         };
         lines
             .events

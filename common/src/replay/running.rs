@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::{Ended, leftovers};
 use crate::transcript::{Printed, Source};
 
-/// What the programs of a run are told.
+/// What the programs of a run find in their environment and arguments.
 pub(super) struct Environment {
     pub(super) variables: Vec<(&'static str, OsString)>,
     pub(super) address: String,
@@ -21,7 +21,7 @@ pub(super) struct Environment {
 }
 
 /// One run under way: its programs, and what arrives from them.
-pub(super) struct Stage {
+pub(super) struct Running {
     pub(super) start: Instant,
     pub(super) programs: Vec<Program>,
     pub(super) printed: Vec<Printed>,
@@ -46,10 +46,10 @@ enum Message {
     Ended(i32, io::Result<ExitStatus>),
 }
 
-impl Stage {
-    pub(super) fn new(start: Instant, environment: Environment) -> Stage {
+impl Running {
+    pub(super) fn new(start: Instant, environment: Environment) -> Running {
         let (sender, messages) = mpsc::channel();
-        Stage {
+        Running {
             start,
             programs: Vec::new(),
             printed: Vec::new(),
