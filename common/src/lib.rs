@@ -12,9 +12,12 @@
 pub mod check;
 pub mod draw;
 pub mod notebook;
+pub mod observed;
 pub mod pace;
 pub mod pattern;
+pub mod printout;
 pub mod replay;
 pub mod speakers;
 pub mod stand_in;
 pub mod transcript;
+pub mod verdict;

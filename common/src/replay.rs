@@ -8,72 +8,22 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, io, iter};
 
-use crate::notebook::{self, Cell, NSLOOKUP, Statistic, Variant};
+use crate::notebook::{self, Cell, Need, Statistic, Variant};
+use crate::observed::{Ended, Observed};
 use crate::pattern::Pattern;
+use crate::printout::Printout;
 use crate::transcript::{Printed, Source};
+use crate::verdict::{CellOutcome, Run, is_zero};
 use crate::{draw, stand_in};
 
 mod leftovers;
 mod running;
-mod verdict;
 
+use leftovers::GRACE;
 use running::{Environment, Running};
-pub use verdict::{Outcome, Reordering, Verdict, judge_recording, recorded_lines};
 
 /// The port of `In [16]`.
 pub const NOTEBOOK_PORT: u16 = 5000;
-
-/// How long processes that the cell has already ended may take to be gone, and how long output
-/// that is already written may take to arrive.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// How a program ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// By itself, with this code.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-    /// It was still running at the deadline, and was killed.
-    Hung,
-    /// The replay was told to stop, and killed it.
-    Interrupted,
-}
-
-/// What the operating system showed of one run.
-#[derive(Clone, Debug)]
-pub struct Observed {
-    /// The number of the process that was started.
-    pub pid: i32,
-    /// How it ended.
-    pub ended: Ended,
-    /// How its companion ended, if it has one: the line after which it starts may never come.
-    pub companion: Option<Ended>,
-    /// The processes that were left behind, running or unreaped, each in a few words.
-    pub left: Vec<String>,
-    /// Whether the port that was handed out is free again.
-    pub port_free: Option<bool>,
-    /// The port that was handed out.
-    pub port: Option<u16>,
-    /// The factor on all pauses.
-    pub pace: f64,
-    /// From start to end.
-    pub took: Duration,
-    /// How late the replay itself was served at worst: a measure of how busy the machine was, by
-    /// which arrival times may be off.
-    pub stall: Duration,
-}
-
-/// One run of a cell: the lines in order of arrival, and what the system showed.
-#[derive(Clone, Debug)]
-pub struct Run {
-    /// The program that ran: the cell's, or the widened one of its trials.
-    pub bin: &'static str,
-    /// Its lines and those of its companion.
-    pub printed: Vec<Printed>,
-    /// What the system showed.
-    pub observed: Observed,
-}
 
 /// How cells are run.
 pub struct Replay<'a> {
@@ -111,7 +61,7 @@ impl Replay<'_> {
         &mut self,
         cell: &'static Cell,
         variant: &'static Variant,
-    ) -> io::Result<Outcome> {
+    ) -> io::Result<CellOutcome> {
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = Instant::now();
         let mut runs = Vec::new();
@@ -130,7 +80,7 @@ impl Replay<'_> {
             // The natural race shows nothing on one processor; the widened one shows it there too.
             // Sixty tries that each fail less than half of the time do not all fail.
             let mut tries = 0;
-            while runs.iter().all(|run| verdict::is_zero(variant, run))
+            while runs.iter().all(|run| is_zero(variant, run))
                 && tries < 60
                 && !self.stop.load(Ordering::Relaxed)
             {
@@ -138,7 +88,7 @@ impl Replay<'_> {
                 tries += 1;
             }
         }
-        Ok(Outcome::new(
+        Ok(CellOutcome::new(
             cell,
             variant,
             runs,
@@ -150,7 +100,7 @@ impl Replay<'_> {
 
     /// Whether a program of the outside world is played by its stand-in.
     fn uses_stand_in(&self, cell: &Cell) -> bool {
-        cell.needs.contains(&NSLOOKUP) && !self.online
+        cell.needs.contains(&Need::Nslookup) && !self.online
     }
 
     fn run(&mut self, cell: &Cell, bin: &'static str, variant: &Variant) -> io::Result<Run> {
@@ -161,17 +111,17 @@ impl Replay<'_> {
             .transpose()?;
         leftovers::adopt_orphans();
         let start = Instant::now();
-        let mut stage = Running::new(start, self.environment(cell, variant, port));
-        let main = stage.start(
+        let mut running = Running::new(start, self.environment(cell, variant, port));
+        let main = running.start(
             &self.bins.join(bin),
             variant.args,
             [Source::Out, Source::Err],
         )?;
-        self.watch(&mut stage, variant)?;
+        self.watch(&mut running, variant)?;
         // Before what was left behind is ended: that may be what holds the port.
         let port_free = port.map(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
-        let left = stage.clear(GRACE);
-        let ended = |who: usize| stage.programs.get(who).and_then(|program| program.ended);
+        let left = running.clear(GRACE);
+        let ended = |who: usize| running.programs.get(who).and_then(|program| program.ended);
         Ok(Run {
             bin,
             observed: Observed {
@@ -183,9 +133,9 @@ impl Replay<'_> {
                 port,
                 pace: self.pace,
                 took: start.elapsed(),
-                stall: stage.stall,
+                stall: running.stall,
             },
-            printed: stage.printed,
+            printout: Printout::read(variant, running.printed),
         })
     }
 
@@ -212,7 +162,7 @@ impl Replay<'_> {
 
     /// Follows the run until all of its programs have ended and all that they said has arrived,
     /// or until it is over for another reason.
-    fn watch(&mut self, stage: &mut Running, variant: &Variant) -> io::Result<()> {
+    fn watch(&mut self, running: &mut Running, variant: &Variant) -> io::Result<()> {
         let after = variant.companion.as_ref().map(|companion| {
             let line = variant
                 .prints
@@ -225,21 +175,29 @@ impl Replay<'_> {
         });
         let mut grace_ends = None;
         loop {
-            match stage.next(Duration::from_millis(20)) {
+            match running.next(Duration::from_millis(20)) {
                 Some(printed) => {
                     (self.on_line)(&printed);
                     if let Some((companion, pattern)) = &after
-                        && stage.programs.len() == 1
+                        && running.programs.len() == 1
                         && pattern.captures(&printed.text).is_some()
                     {
                         let program = self.bins.join(companion.bin);
-                        stage.start(&program, companion.args, [Source::Companion, Source::Err])?;
+                        running.start(
+                            &program,
+                            companion.args,
+                            [Source::Companion, Source::Err],
+                        )?;
                     }
-                    stage.printed.push(printed);
+                    running.printed.push(printed);
                 }
-                None if stage.is_over() => return Ok(()),
+                None if running.is_over() => return Ok(()),
                 // Whoever holds a pipe open behind the end of the programs was left behind.
-                None if stage.programs.iter().all(|program| program.ended.is_some()) => {
+                None if running
+                    .programs
+                    .iter()
+                    .all(|program| program.ended.is_some()) =>
+                {
                     let end = *grace_ends.get_or_insert_with(|| Instant::now() + GRACE);
                     if Instant::now() > end {
                         return Ok(());
@@ -249,10 +207,10 @@ impl Replay<'_> {
             }
             let why = match () {
                 () if self.stop.load(Ordering::Relaxed) => Ended::Interrupted,
-                () if stage.start.elapsed() > self.timeout => Ended::Hung,
+                () if running.start.elapsed() > self.timeout => Ended::Hung,
                 () => continue,
             };
-            stage.end(why);
+            running.end(why);
             return Ok(());
         }
     }

@@ -4,23 +4,8 @@
 //! role. So a view can show the same worker in the same colour on both sides, and a comparison can
 //! put `W2` where the numbers stood.
 
-use crate::notebook::Variant;
+use crate::notebook::{Role, Variant};
 use crate::transcript::{Event, Transcript};
-
-/// A part in a cell, played by one process or thread, or by several.
-#[derive(Debug)]
-pub struct Role {
-    /// A letter for it; empty where each member goes by the name that it prints.
-    pub mark: &'static str,
-    /// What it is called.
-    pub name: &'static str,
-    /// What it is called in Chinese.
-    pub name_zh: &'static str,
-    /// The fields that hold its process number or its name, as `line.field`.
-    pub ids: &'static [&'static str],
-    /// The lines that it says; `*` is every line that no other role says.
-    pub says: &'static [&'static str],
-}
 
 /// One process or thread.
 #[derive(Clone, Debug)]
@@ -34,7 +19,7 @@ pub struct Speaker {
 }
 
 /// The processes and threads of one run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Speakers {
     /// All of them, the same ones at the same places in every right run of a cell.
     pub all: Vec<Speaker>,
@@ -154,20 +139,11 @@ impl Role {
 mod tests {
     use super::*;
     use crate::notebook;
-    use crate::transcript::{Printed, Source};
+    use crate::transcript::recorded_lines;
 
     fn marks(bin: &str, text: &str) -> Vec<String> {
         let variant = &notebook::cell(bin).expect("it is in the table").variants[0];
-        let printed: Vec<Printed> = text
-            .lines()
-            .map(|line| Printed {
-                source: Source::Out,
-                at: None,
-                text: line.to_string(),
-                whole: true,
-            })
-            .collect();
-        let lines = Transcript::read(variant, &printed);
+        let lines = Transcript::read(variant, &recorded_lines(text, ""));
         let speakers = Speakers::of(variant, &lines);
         let mark = |event| {
             speakers

@@ -53,6 +53,11 @@ impl Event {
         let found = self.captures.iter().find(|(name, _)| *name == field);
         found.map_or("", |(_, value)| value)
     }
+
+    /// When it arrived, in seconds; 0 for a recorded line, which has no time.
+    pub fn seconds(&self) -> f64 {
+        self.at.unwrap_or_default().as_secs_f64()
+    }
 }
 
 /// A line that the cell may not print.
@@ -65,48 +70,43 @@ pub struct Misfit {
 }
 
 /// The lines of one run, named.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Transcript {
     /// The lines that fitted, in order of arrival.
     pub events: Vec<Event>,
     /// The lines that did not.
     pub misfits: Vec<Misfit>,
-    /// The lines that the variant may print, with their sources.
-    lines: Vec<(Source, &'static Line)>,
+    /// The lines that the variant may print, with their sources and their patterns.
+    lines: Vec<(Source, &'static Line, Pattern)>,
 }
 
 impl Transcript {
     /// Names each printed line by the one line of the variant that it fits.
     pub fn read(variant: &Variant, printed: &[Printed]) -> Transcript {
-        let mut lines: Vec<(Source, &Line)> = Vec::new();
-        lines.extend(variant.prints.iter().map(|line| (Source::Out, line)));
-        lines.extend(variant.errors.iter().map(|line| (Source::Err, line)));
-        if let Some(companion) = &variant.companion {
-            lines.extend(
-                companion
-                    .prints
-                    .iter()
-                    .map(|line| (Source::Companion, line)),
-            );
-        }
-        let patterns: Vec<Pattern> = lines
-            .iter()
-            .map(|(_, line)| Pattern::new(line.text))
-            .collect();
+        let companion = variant.companion.as_ref();
+        let sources = [
+            (Source::Out, variant.prints),
+            (Source::Err, variant.errors),
+            (Source::Companion, companion.map_or(&[][..], |it| it.prints)),
+        ];
+        let known = |(source, lines): (Source, &'static [Line])| {
+            let line = move |line: &'static Line| (source, line, Pattern::new(line.text));
+            lines.iter().map(line)
+        };
         let mut transcript = Transcript {
             events: Vec::new(),
             misfits: Vec::new(),
-            lines,
+            lines: sources.into_iter().flat_map(known).collect(),
         };
         for (at, printed) in printed.iter().enumerate() {
-            transcript.name(at + 1, printed, &patterns);
+            transcript.name(at + 1, printed);
         }
         transcript
     }
 
-    fn name(&mut self, number: usize, printed: &Printed, patterns: &[Pattern]) {
+    fn name(&mut self, number: usize, printed: &Printed) {
         let mut fits = Vec::new();
-        for ((source, line), pattern) in self.lines.iter().zip(patterns) {
+        for (source, line, pattern) in &self.lines {
             if *source == printed.source
                 && let Some(captures) = pattern.captures(&printed.text)
             {
@@ -159,6 +159,28 @@ impl Transcript {
 
     /// The lines that the variant may print.
     pub fn lines(&self) -> impl Iterator<Item = &'static Line> {
-        self.lines.iter().map(|(_, line)| *line)
+        self.lines.iter().map(|(_, line, _)| *line)
     }
+    /// The line cut at its fields, each piece with the name of its field.
+    pub fn pieces<'a>(&'a self, event: &'a Event) -> Vec<(Option<&'static str>, &'a str)> {
+        let mut known = self.lines.iter();
+        let (.., pattern) = known
+            .find(|(_, line, _)| line.event == event.name)
+            .expect("the event was named by one of these lines");
+        pattern.pieces(&event.captures)
+    }
+}
+
+/// The lines of a recording: the text that was printed, then the text of the error.
+pub fn recorded_lines(out: &str, error: &str) -> Vec<Printed> {
+    let lines = |source, text: &str| -> Vec<Printed> {
+        let line = |line: &str| Printed {
+            source,
+            at: None,
+            whole: line.ends_with('\n'),
+            text: line.trim_end_matches('\n').to_string(),
+        };
+        text.split_inclusive('\n').map(line).collect()
+    };
+    [lines(Source::Out, out), lines(Source::Err, error)].concat()
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::notebook::CELLS;
-use common::replay::judge_recording;
+use common::verdict::judge_recording;
 
 /// What was done to a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

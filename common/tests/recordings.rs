@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use common::notebook::{CELLS, Cell, Line, Variant};
 use common::pattern::Pattern;
-use common::replay::judge_recording;
+use common::verdict::judge_recording;
 
 fn variants() -> impl Iterator<Item = (&'static Cell, &'static Variant)> {
     let each = |cell: &'static Cell| cell.variants.iter().map(move |variant| (cell, variant));

@@ -5,12 +5,10 @@ use std::path::Path;
 
 use anyhow::Context;
 use common::notebook::{self, Cell, Variant};
-use common::pattern::Pattern;
-use common::replay::{Verdict, recorded_lines};
-use common::speakers::{Speaker, Speakers};
-use common::transcript::{Event, Printed, Source, Transcript};
+use common::printout::Printout;
+use common::verdict::Verdict;
 
-use crate::record::{CellRecord, Record};
+use crate::record::{CellRecord, ReplayRecord, RunRecord};
 
 /// One variant of one cell, as it ran and as the notebook has it.
 pub(crate) struct CellRun<'a> {
@@ -21,86 +19,15 @@ pub(crate) struct CellRun<'a> {
     pub(crate) pace: f64,
     /// What was printed, in the run that a view shows: the first, or the one that failed.
     pub(crate) now: Printout,
+    /// What its trials came to: each with the program that ran.
+    outcomes: Vec<(&'a str, i64)>,
     /// What the notebook printed, where it did.
     pub(crate) recorded: Option<Printout>,
 }
 
-/// What was printed, and by whom.
-pub(crate) struct Printout {
-    pub(crate) printed: Vec<Printed>,
-    pub(crate) lines: Transcript,
-    pub(crate) speakers: Speakers,
-}
-
-impl Printout {
-    pub(crate) fn new(variant: &Variant, printed: Vec<Printed>) -> Printout {
-        let lines = Transcript::read(variant, &printed);
-        let speakers = Speakers::of(variant, &lines);
-        Printout {
-            printed,
-            lines,
-            speakers,
-        }
-    }
-
-    /// What the notebook printed for this variant.
-    pub(crate) fn recorded(variant: &Variant) -> Option<Printout> {
-        let mut printed = recorded_lines(variant.recorded, Source::Out);
-        printed.extend(recorded_lines(variant.recorded_error, Source::Err));
-        (!printed.is_empty()).then(|| Printout::new(variant, printed))
-    }
-
-    /// The line that was named, from 1; none for one that the cell may not print.
-    pub(crate) fn event(&self, line: usize) -> Option<&Event> {
-        self.lines.events.iter().find(|event| event.line == line)
-    }
-
-    /// Who said the line.
-    pub(crate) fn speaker(&self, line: usize) -> Option<usize> {
-        self.speakers.speaker(&self.lines, self.event(line)?)
-    }
-
-    /// The line cut at its fields, each piece with the speaker whose number or name it is.
-    pub(crate) fn pieces(&self, line: usize) -> Vec<(Option<usize>, String)> {
-        let Some((event, pattern)) = self.event(line).and_then(|event| {
-            let known = self.lines.lines().find(|known| known.event == event.name)?;
-            Some((event, Pattern::new(known.text)))
-        }) else {
-            return vec![(None, self.printed[line - 1].text.clone())];
-        };
-        let piece = |(field, text): (Option<&'static str>, &str)| {
-            let who = field.and_then(|field| self.speakers.named_in(event, field));
-            (who, text.to_string())
-        };
-        pattern
-            .pieces(&event.captures)
-            .into_iter()
-            .map(piece)
-            .collect()
-    }
-
-    /// The line with what stands for each process where its number stood.
-    pub(crate) fn masked(&self, line: usize, stands: impl Fn(&Speaker) -> String) -> String {
-        let piece = |(who, text): (Option<usize>, String)| {
-            who.map_or(text, |who| stands(&self.speakers.all[who]))
-        };
-        self.pieces(line).into_iter().map(piece).collect()
-    }
-
-    /// When the first line of this name arrived, in seconds.
-    pub(crate) fn first(&self, name: &str) -> Option<f64> {
-        self.lines.named(name).next().map(at)
-    }
-}
-
-/// When the line arrived, in seconds.
-pub(crate) fn at(event: &Event) -> f64 {
-    event.at.unwrap_or_default().as_secs_f64()
-}
-
 impl<'a> CellRun<'a> {
     /// The cell runs of a replay, in its order.
-    pub(crate) fn all(record: &'a Record) -> anyhow::Result<Vec<CellRun<'a>>> {
+    pub(crate) fn all(record: &'a ReplayRecord) -> anyhow::Result<Vec<CellRun<'a>>> {
         let cell_run = |known: &'a CellRecord| {
             let cell = notebook::cell(&known.bin);
             let variant = cell.and_then(|cell| {
@@ -116,16 +43,23 @@ impl<'a> CellRun<'a> {
             })?;
             let failed = known.verdicts.iter().find(|verdict| !verdict.held);
             let shown = failed.map_or(0, |verdict| verdict.run.saturating_sub(1));
-            let run = known.runs.get(shown).or(known.runs.first());
-            let printed = run.map_or(Vec::new(), |run| {
-                run.lines.iter().map(|line| line.printed()).collect()
-            });
+            let mut printouts: Vec<Printout> = known
+                .runs
+                .iter()
+                .map(|run| Printout::read(variant, run.printed()))
+                .collect();
+            let outcomes = outcomes(variant, known, &printouts);
+            let now = match printouts.len() {
+                0 => Printout::read(variant, Vec::new()),
+                runs => printouts.swap_remove(if shown < runs { shown } else { 0 }),
+            };
             Ok(CellRun {
                 cell,
                 variant,
                 record: known,
                 pace: record.pace,
-                now: Printout::new(variant, printed),
+                now,
+                outcomes,
                 recorded: Printout::recorded(variant),
             })
         };
@@ -156,16 +90,8 @@ impl<'a> CellRun<'a> {
 
     /// What the trials of a program came to, each a number.
     pub(crate) fn outcomes(&self, bin: &str) -> Vec<i64> {
-        let Some(trials) = &self.variant.trials else {
-            return Vec::new();
-        };
-        let number = |printed: Vec<Printed>| {
-            let lines = Transcript::read(self.variant, &printed);
-            lines.values(trials.outcome).next()?.parse().ok()
-        };
-        let runs = self.record.runs.iter().filter(|run| run.bin == bin);
-        runs.filter_map(|run| number(run.lines.iter().map(|line| line.printed()).collect()))
-            .collect()
+        let of_bin = self.outcomes.iter().filter(|(known, _)| *known == bin);
+        of_bin.map(|(_, outcome)| *outcome).collect()
     }
 
     /// Where in the source the line is printed that a verdict is about, or where the source is.
@@ -177,6 +103,27 @@ impl<'a> CellRun<'a> {
             name.map(|event| event.name),
         )
     }
+}
+
+/// What the trials came to, each with the program that ran.
+fn outcomes<'a>(
+    variant: &Variant,
+    record: &'a CellRecord,
+    printouts: &[Printout],
+) -> Vec<(&'a str, i64)> {
+    let Some(trials) = &variant.trials else {
+        return Vec::new();
+    };
+    let outcome = |(run, printout): (&'a RunRecord, &Printout)| {
+        let value = printout.lines.values(trials.outcome).next()?;
+        Some((run.bin.as_str(), value.parse().ok()?))
+    };
+    record
+        .runs
+        .iter()
+        .zip(printouts)
+        .filter_map(outcome)
+        .collect()
 }
 
 /// The source of a program; with the line that prints the event, where it can be told.

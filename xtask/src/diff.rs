@@ -3,12 +3,13 @@
 use std::fmt::Write;
 
 use common::notebook::{Statistic, Trials, Variant};
+use common::printout::Printout;
 use common::speakers::Speaker;
 
 use crate::Exit;
-use crate::cell_run::{CellRun, Printout};
+use crate::cell_run::CellRun;
 use crate::cli::ViewOptions;
-use crate::record::Record;
+use crate::record::ReplayRecord;
 use crate::select;
 
 /// How a line of this run stands to the notebook's.
@@ -44,7 +45,7 @@ pub(crate) fn diff(options: &ViewOptions) -> anyhow::Result<Exit> {
             return Ok(Exit::NoCell);
         }
     };
-    let record = Record::read(options.run.as_deref())?;
+    let record = ReplayRecord::read(options.run.as_deref())?;
     let mut same = true;
     let mut shown = false;
     for cell_run in CellRun::all(&record)? {
@@ -253,13 +254,13 @@ fn untabbed(line: &str) -> String {
 mod tests {
     use super::*;
     use common::notebook;
-    use common::transcript::Source;
+    use common::transcript::recorded_lines;
 
     fn against(bin: &str, text: &str) -> (String, bool) {
         let variant = &notebook::cell(bin).expect("it is in the table").variants[0];
         let recorded = Printout::recorded(variant).expect("it was recorded");
-        let printed = common::replay::recorded_lines(text, Source::Out);
-        compare(variant, &recorded, &Printout::new(variant, printed))
+        let printed = recorded_lines(text, "");
+        compare(variant, &recorded, &Printout::read(variant, printed))
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::{TcpListener, ToSocketAddrs};
 use std::thread;
 
-use common::notebook::{CELLS, CPUS, DNS, NEEDS, NSLOOKUP, Need, PORT};
+use common::notebook::{CELLS, Need};
 use common::replay::NOTEBOOK_PORT;
 use common::stand_in;
 
@@ -12,11 +12,10 @@ use crate::Exit;
 /// Whether the machine has it. A name server is asked for a name, which may take a while.
 pub(crate) fn has(need: Need) -> bool {
     match need {
-        NSLOOKUP => stand_in::find("nslookup").is_some(),
-        DNS => ("python.org", 80).to_socket_addrs().is_ok(),
-        CPUS => processors() >= 2,
-        PORT => TcpListener::bind(("127.0.0.1", NOTEBOOK_PORT)).is_ok(),
-        _ => false,
+        Need::Nslookup => stand_in::find("nslookup").is_some(),
+        Need::Dns => ("python.org", 80).to_socket_addrs().is_ok(),
+        Need::TwoCpus => processors() >= 2,
+        Need::Port5000 => TcpListener::bind(("127.0.0.1", NOTEBOOK_PORT)).is_ok(),
     }
 }
 
@@ -31,10 +30,10 @@ pub(crate) fn doctor() -> anyhow::Result<Exit> {
         CELLS.len(),
         processors()
     );
-    for need in NEEDS {
+    for need in Need::ALL {
         match has(need) {
-            true => println!("✓ {}", need.name),
-            false => println!("! {} is missing: {}", need.name, need.without),
+            true => println!("✓ {}", need.name()),
+            false => println!("! {} is missing: {}", need.name(), need.without()),
         }
     }
     Ok(Exit::Held)

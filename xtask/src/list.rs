@@ -18,7 +18,7 @@ pub(crate) fn list() -> anyhow::Result<Exit> {
                 cell.idea
             );
             for need in cell.needs {
-                println!("{:31}wants {}", "", need.name);
+                println!("{:31}wants {}", "", need.name());
             }
         }
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context, bail};
-use common::replay::{Ended, Outcome, Reordering, Verdict};
-use common::speakers::Speakers;
-use common::transcript::{Printed, Source, Transcript};
+use common::observed::Ended;
+use common::printout::Printout;
+use common::transcript::{Printed, Source};
+use common::verdict::{CellOutcome, Reordering, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// The version of the form. It grows when a field changes its meaning or goes.
@@ -16,7 +17,7 @@ pub(crate) const VERSION: u32 = 2;
 
 /// One replay.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(crate) struct ReplayRecord {
     pub(crate) version: u32,
     pub(crate) seed: u64,
     pub(crate) pace: f64,
@@ -86,8 +87,15 @@ pub(crate) struct LineRecord {
     pub(crate) who: Option<String>,
 }
 
+impl RunRecord {
+    /// Its lines, as they arrived.
+    pub(crate) fn printed(&self) -> Vec<Printed> {
+        self.lines.iter().map(LineRecord::printed).collect()
+    }
+}
+
 impl LineRecord {
-    pub(crate) fn printed(&self) -> Printed {
+    fn printed(&self) -> Printed {
         Printed {
             source: self.source,
             at: Some(Duration::from_secs_f64(self.at.clamp(0.0, 1e9))),
@@ -97,8 +105,8 @@ impl LineRecord {
     }
 }
 
-impl From<&Outcome> for CellRecord {
-    fn from(outcome: &Outcome) -> CellRecord {
+impl From<&CellOutcome> for CellRecord {
+    fn from(outcome: &CellOutcome) -> CellRecord {
         let exit = |ended| match ended {
             Ended::Code(code) => Some(code),
             Ended::Signal(signal) => Some(-signal),
@@ -110,7 +118,7 @@ impl From<&Outcome> for CellRecord {
             exit: exit(run.observed.ended),
             port: run.observed.port,
             seconds: run.observed.took.as_secs_f64(),
-            lines: lines(outcome, &run.printed),
+            lines: lines(&run.printout),
         });
         CellRecord {
             number: outcome.cell.number,
@@ -127,22 +135,18 @@ impl From<&Outcome> for CellRecord {
     }
 }
 
-fn lines(outcome: &Outcome, printed: &[Printed]) -> Vec<LineRecord> {
-    let transcript = Transcript::read(outcome.variant, printed);
-    let speakers = Speakers::of(outcome.variant, &transcript);
-    let line = |(at, printed): (usize, &Printed)| {
-        let event = transcript.events.iter().find(|event| event.line == at + 1);
-        let who = event.and_then(|event| speakers.speaker(&transcript, event));
-        LineRecord {
-            at: printed.at.unwrap_or_default().as_secs_f64(),
-            source: printed.source,
-            text: printed.text.clone(),
-            whole: printed.whole,
-            event: event.map(|event| event.name.to_string()),
-            who: who.map(|who| speakers.all[who].mark.clone()),
-        }
+fn lines(printout: &Printout) -> Vec<LineRecord> {
+    let line = |(at, printed): (usize, &Printed)| LineRecord {
+        at: printed.at.unwrap_or_default().as_secs_f64(),
+        source: printed.source,
+        text: printed.text.clone(),
+        whole: printed.whole,
+        event: printout.event(at + 1).map(|event| event.name.to_string()),
+        who: printout
+            .speaker(at + 1)
+            .map(|who| printout.speakers.all[who].mark.clone()),
     };
-    printed.iter().enumerate().map(line).collect()
+    printout.printed.iter().enumerate().map(line).collect()
 }
 
 /// The folder of what replays leave for the views: `target/replay`.
@@ -153,7 +157,7 @@ pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     Ok(target.join("replay"))
 }
 
-impl Record {
+impl ReplayRecord {
     /// Keeps it as the last run, which the views show.
     pub(crate) fn keep(&self) -> anyhow::Result<()> {
         let folder = folder()?;
@@ -167,7 +171,7 @@ impl Record {
     }
 
     /// Reads a run: that of the file, or the last one.
-    pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Record> {
+    pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<ReplayRecord> {
         let last = folder()?.join("run.json");
         let file = file.unwrap_or(&last);
         let text = fs::read_to_string(file).with_context(|| {

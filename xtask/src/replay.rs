@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use common::notebook::{Cell, DNS, NEEDS, NSLOOKUP};
-use common::replay::{Outcome, Replay};
+use common::notebook::{Cell, Need};
+use common::replay::Replay;
+use common::verdict::CellOutcome;
 
 use crate::Exit;
 use crate::cli::Options;
 use crate::doctor::{has, processors};
-use crate::record::{Machine, Record, VERSION};
+use crate::record::{Machine, ReplayRecord, VERSION};
 use crate::report;
 use crate::select::select;
 use crate::terminal::Terminal;
@@ -25,84 +26,38 @@ pub(crate) fn replay(names: &[String], options: &Options) -> anyhow::Result<Exit
     recorded(names, options).map(|(exit, _)| exit)
 }
 
-/// Does the same, and gives the run itself, if it came to one.
+/// Does the same, and gives the record too, if there was anything to replay.
 pub(crate) fn recorded(
     names: &[String],
     options: &Options,
-) -> anyhow::Result<(Exit, Option<Record>)> {
-    let cells = match select(names, options) {
-        Ok(cells) => cells,
-        Err(sentence) => {
-            eprintln!("error: {sentence}");
-            return Ok((Exit::NoCell, None));
-        }
-    };
-    let needs = match needs(&cells, options) {
-        Ok(needs) => needs,
+) -> anyhow::Result<(Exit, Option<ReplayRecord>)> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let plan = match plan(names, options, &stop)? {
+        Ok(plan) => plan,
         Err(exit) => return Ok((exit, None)),
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("listen for Ctrl-C")?;
-    }
-    let Some(bins) = build(&cells)? else {
-        let interrupted = stop.load(Ordering::Relaxed);
-        let exit = if interrupted {
-            Exit::Interrupted
-        } else {
-            Exit::BuildFailed
-        };
-        return Ok((exit, None));
-    };
     let mut terminal = Terminal::new(options.quiet);
-    let seed = options.seed.unwrap_or_else(draw_seed);
-    let pace = if options.fast { 0.1 } else { 1.0 };
-    if !options.quiet {
-        let cpus = processors();
-        terminal.say(&format!(
-            "notebook replay: {} cells, seed {seed}, pace {pace}, {cpus} processors",
-            cells.len()
-        ));
-    }
     let begun = Instant::now();
-    let real = options.online
-        && [NSLOOKUP, DNS]
-            .iter()
-            .all(|need| needs.get(need.name) == Some(&true));
-    if options.online && !real {
-        terminal.say(
-            "nslookup or a name server is missing: a stand-in answers (see cargo xtask doctor)",
-        );
-    }
-    let mut show = Show {
-        options,
-        bins,
-        seed,
-        pace,
-        real,
-        stop: &stop,
-        terminal: &mut terminal,
-    };
-    let (outcomes, planned) = show.all(&cells)?;
+    let outcomes = run(&plan, options, &stop, &mut terminal)?;
     let passed = outcomes.iter().filter(|outcome| outcome.held()).count();
-    let interrupted = stop.load(Ordering::Relaxed);
-    let record = Record {
+    let variants: usize = plan.cells.iter().map(|cell| cell.variants.len()).sum();
+    let record = ReplayRecord {
         version: VERSION,
-        seed,
-        pace,
-        online: real,
+        seed: plan.seed,
+        pace: plan.pace,
+        online: plan.real,
         as_recorded: options.as_recorded,
-        interrupted,
-        again: again(names, options, seed),
+        interrupted: stop.load(Ordering::Relaxed),
+        again: again(names, options, plan.seed),
         machine: Machine {
             processors: processors(),
             os: env::consts::OS.to_string(),
             arch: env::consts::ARCH.to_string(),
         },
-        needs,
+        needs: plan.needs,
         passed,
         failed: outcomes.len() - passed,
-        skipped: planned - outcomes.len(),
+        skipped: variants - outcomes.len(),
         seconds: begun.elapsed().as_secs_f64(),
         cells: outcomes.iter().map(Into::into).collect(),
     };
@@ -110,28 +65,138 @@ pub(crate) fn recorded(
     if let Some(file) = &options.json {
         record.write(file)?;
     }
-    let checks: usize = outcomes.iter().map(|outcome| outcome.verdicts.len()).sum();
-    terminal.say(&format!(
-        "{passed} passed, {} failed, {} skipped; {checks} checks, {:.1} s",
-        record.failed, record.skipped, record.seconds
-    ));
-    if record.failed > 0 {
-        let failed = outcomes.iter().filter(|outcome| !outcome.held());
-        let mut bins: Vec<&str> = failed.map(|outcome| outcome.cell.bin).collect();
-        bins.dedup();
-        let bins: Vec<String> = bins.into_iter().map(str::to_string).collect();
-        terminal.say(&format!("again: {}", again(&bins, options, seed)));
-    }
-    if options.report {
-        let file = report::write(&record, options.lang, None)?;
-        terminal.say(&format!("report: {}", file.display()));
-    }
-    let exit = match (interrupted, record.failed) {
+    summarise(&record, options, &terminal)?;
+    let exit = match (record.interrupted, record.failed) {
         (true, _) => Exit::Interrupted,
         (false, 0) => Exit::Held,
         (false, _) => Exit::Failed,
     };
     Ok((exit, Some(record)))
+}
+
+/// What is to be replayed, and how.
+struct Plan {
+    cells: Vec<&'static Cell>,
+    needs: BTreeMap<String, bool>,
+    /// The folder with the programs.
+    bins: PathBuf,
+    seed: u64,
+    pace: f64,
+    /// The real `nslookup` runs, and not its stand-in.
+    real: bool,
+}
+
+/// Looks at what is wanted and what the machine has, and builds the programs. Gives the exit code
+/// where nothing can be replayed: the reason is printed by then.
+fn plan(
+    names: &[String],
+    options: &Options,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<Result<Plan, Exit>> {
+    let cells = match select(names, options) {
+        Ok(cells) => cells,
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            return Ok(Err(Exit::NoCell));
+        }
+    };
+    let needs = match needs(&cells, options) {
+        Ok(needs) => needs,
+        Err(exit) => return Ok(Err(exit)),
+    };
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(stop)).context("listen for Ctrl-C")?;
+    }
+    let Some(bins) = build(&cells)? else {
+        let interrupted = stop.load(Ordering::Relaxed);
+        return Ok(Err(match interrupted {
+            true => Exit::Interrupted,
+            false => Exit::BuildFailed,
+        }));
+    };
+    let is_there = |need: &Need| needs.get(need.name()) == Some(&true);
+    Ok(Ok(Plan {
+        real: options.online && [Need::Nslookup, Need::Dns].iter().all(is_there),
+        cells,
+        needs,
+        bins,
+        seed: options.seed.unwrap_or_else(draw_seed),
+        pace: if options.fast { 0.1 } else { 1.0 },
+    }))
+}
+
+/// Replays the cells of the plan one after the other, and shows each as it ends.
+fn run(
+    plan: &Plan,
+    options: &Options,
+    stop: &AtomicBool,
+    terminal: &mut Terminal,
+) -> anyhow::Result<Vec<CellOutcome>> {
+    if !options.quiet {
+        terminal.say(&format!(
+            "notebook replay: {} cells, seed {}, pace {}, {} processors",
+            plan.cells.len(),
+            plan.seed,
+            plan.pace,
+            processors()
+        ));
+    }
+    if options.online && !plan.real {
+        terminal.say(
+            "nslookup or a name server is missing: a stand-in answers (see cargo xtask doctor)",
+        );
+    }
+    let each = |cell: &&'static Cell| {
+        let cell = *cell;
+        cell.variants.iter().map(move |variant| (cell, variant))
+    };
+    let variants: Vec<_> = plan.cells.iter().flat_map(each).collect();
+    let mut outcomes = Vec::new();
+    for (at, (cell, variant)) in variants.iter().enumerate() {
+        terminal.begin(cell, variant, (at + 1, variants.len()));
+        let live = terminal.is_live();
+        let mut replay = Replay {
+            bins: plan.bins.clone(),
+            pace: plan.pace,
+            seed: Some(plan.seed),
+            as_recorded: options.as_recorded,
+            trials: options.trials,
+            timeout: Duration::from_secs_f64(options.timeout),
+            online: plan.real,
+            stop,
+            on_line: &mut |printed| Terminal::line(live, printed),
+        };
+        let outcome = replay
+            .variant(cell, variant)
+            .with_context(|| format!("replay {}", cell.bin))?;
+        terminal.end(&outcome);
+        let failed = !outcome.held();
+        outcomes.push(outcome);
+        if stop.load(Ordering::Relaxed) || (failed && options.fail_fast) {
+            break;
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Says what came out, how to repeat what failed, and where the report is.
+fn summarise(record: &ReplayRecord, options: &Options, terminal: &Terminal) -> anyhow::Result<()> {
+    let checks: usize = record.cells.iter().map(|cell| cell.verdicts.len()).sum();
+    terminal.say(&format!(
+        "{} passed, {} failed, {} skipped; {checks} checks, {:.1} s",
+        record.passed, record.failed, record.skipped, record.seconds
+    ));
+    if record.failed > 0 {
+        let failed = record.cells.iter().filter(|cell| !cell.held);
+        let mut bins: Vec<String> = failed.map(|cell| cell.bin.clone()).collect();
+        bins.dedup();
+        terminal.say(&format!("again: {}", again(&bins, options, record.seed)));
+    }
+    if options.report {
+        let file = report::write(record, options.lang, None)?;
+        terminal.say(&format!("report: {}", file.display()));
+    }
+    Ok(())
 }
 
 /// What makes this run again: the same cells at the same pace, with the same draws.
@@ -159,8 +224,8 @@ fn again(names: &[String], options: &Options, seed: u64) -> String {
 /// Which needs are there. The network is asked only where somebody wants to know.
 fn needs(cells: &[&Cell], options: &Options) -> Result<BTreeMap<String, bool>, Exit> {
     for name in &options.require {
-        if !NEEDS.iter().any(|need| need.name == name) {
-            let names: Vec<&str> = NEEDS.iter().map(|need| need.name).collect();
+        if !Need::ALL.iter().any(|need| need.name() == name) {
+            let names: Vec<&str> = Need::ALL.iter().map(|need| need.name()).collect();
             eprintln!(
                 "error: no need is called {name:?}: there are {}",
                 names.join(", ")
@@ -169,16 +234,17 @@ fn needs(cells: &[&Cell], options: &Options) -> Result<BTreeMap<String, bool>, E
         }
     }
     let mut found = BTreeMap::new();
-    for need in NEEDS {
-        let required = options.require.iter().any(|name| name == need.name);
+    for need in Need::ALL {
+        let required = options.require.iter().any(|name| name == need.name());
         let used = cells.iter().any(|cell| cell.needs.contains(&need));
-        if required || (used && (need != DNS || options.online)) {
-            found.insert(need.name.to_string(), has(need));
+        if required || (used && (need != Need::Dns || options.online)) {
+            found.insert(need.name().to_string(), has(need));
         }
-        if required && found.get(need.name) == Some(&false) {
+        if required && found.get(need.name()) == Some(&false) {
             eprintln!(
                 "error: {} is required and missing: {}",
-                need.name, need.without
+                need.name(),
+                need.without()
             );
             return Err(Exit::NeedMissing);
         }
@@ -213,53 +279,6 @@ fn build(cells: &[&Cell]) -> anyhow::Result<Option<PathBuf>> {
     }
     let status = command.status().context("run cargo build")?;
     Ok(status.success().then_some(bins))
-}
-
-struct Show<'a> {
-    options: &'a Options,
-    bins: PathBuf,
-    seed: u64,
-    pace: f64,
-    real: bool,
-    stop: &'a AtomicBool,
-    terminal: &'a mut Terminal,
-}
-
-impl Show<'_> {
-    /// Replays the cells, and says how many variants there were to replay.
-    fn all(&mut self, cells: &[&'static Cell]) -> anyhow::Result<(Vec<Outcome>, usize)> {
-        let each = |cell: &&'static Cell| {
-            let cell = *cell;
-            cell.variants.iter().map(move |variant| (cell, variant))
-        };
-        let parts: Vec<_> = cells.iter().flat_map(each).collect();
-        let mut outcomes = Vec::new();
-        for (at, (cell, variant)) in parts.iter().enumerate() {
-            self.terminal.begin(cell, variant, (at + 1, parts.len()));
-            let live = self.terminal.is_live();
-            let mut replay = Replay {
-                bins: self.bins.clone(),
-                pace: self.pace,
-                seed: Some(self.seed),
-                as_recorded: self.options.as_recorded,
-                trials: self.options.trials,
-                timeout: Duration::from_secs_f64(self.options.timeout),
-                online: self.real,
-                stop: self.stop,
-                on_line: &mut |printed| Terminal::line(live, printed),
-            };
-            let outcome = replay
-                .variant(cell, variant)
-                .with_context(|| format!("replay {}", cell.bin))?;
-            self.terminal.end(&outcome);
-            let failed = !outcome.held();
-            outcomes.push(outcome);
-            if self.stop.load(Ordering::Relaxed) || (failed && self.options.fail_fast) {
-                break;
-            }
-        }
-        Ok((outcomes, parts.len()))
-    }
 }
 
 /// A seed that is short enough to be typed again.

@@ -1,13 +1,14 @@
 //! `show`: all that there is to know of a cell, and what the last run made of it.
 
 use common::notebook::{Cell, Variant};
+use common::printout::Printout;
 
 use crate::Exit;
-use crate::cell_run::{self, CellRun, Printout};
+use crate::cell_run::{self, CellRun};
 use crate::cli::{Lang, ViewOptions};
 use crate::picture::gantt;
 use crate::race;
-use crate::record::Record;
+use crate::record::ReplayRecord;
 use crate::select;
 
 pub(crate) fn show(options: &ViewOptions) -> anyhow::Result<Exit> {
@@ -19,7 +20,7 @@ pub(crate) fn show(options: &ViewOptions) -> anyhow::Result<Exit> {
         }
     };
     // A cell can be shown before anything was replayed; a run that was asked for must be there.
-    let record = match (&options.run, Record::read(options.run.as_deref())) {
+    let record = match (&options.run, ReplayRecord::read(options.run.as_deref())) {
         (Some(_), run) => Some(run?),
         (None, run) => run.ok(),
     };

@@ -4,8 +4,9 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 
 use common::notebook::{CHAPTERS, Cell, Variant};
-use common::replay::{NOTEBOOK_PORT, Outcome, Reordering, Verdict};
+use common::replay::NOTEBOOK_PORT;
 use common::transcript::Printed;
+use common::verdict::{CellOutcome, Reordering, Verdict};
 
 pub(crate) struct Terminal {
     live: bool,
@@ -77,7 +78,7 @@ impl Terminal {
         let _ = io::stdout().flush();
     }
 
-    pub(crate) fn end(&self, outcome: &Outcome) {
+    pub(crate) fn end(&self, outcome: &CellOutcome) {
         if self.live {
             self.overwrite("");
         }
@@ -113,7 +114,7 @@ impl Terminal {
     }
 
     /// What is worth a word although every check held.
-    fn notes(&self, outcome: &Outcome) -> Vec<String> {
+    fn notes(&self, outcome: &CellOutcome) -> Vec<String> {
         let mut notes = Vec::new();
         if outcome.stand_in {
             notes.push("stand-in for nslookup (--online runs the real one)".to_string());
@@ -135,7 +136,7 @@ impl Terminal {
     }
 
     /// Shows what failed, the lines around it, and how to see it again.
-    fn explain(&self, outcome: &Outcome) {
+    fn explain(&self, outcome: &CellOutcome) {
         for verdict in outcome.verdicts.iter().filter(|verdict| !verdict.held) {
             self.say(&format!(
                 "     {} {}",
@@ -149,12 +150,12 @@ impl Terminal {
         self.say(&format!("     source  {package}/src/bin/{bin}.rs"));
     }
 
-    fn surroundings(&self, outcome: &Outcome, verdict: &Verdict) {
+    fn surroundings(&self, outcome: &CellOutcome, verdict: &Verdict) {
         let Some(run) = outcome.runs.get(verdict.run - 1) else {
             return;
         };
         let Some(line) = verdict.line else { return };
-        for (at, printed) in run.printed.iter().enumerate() {
+        for (at, printed) in run.printout.printed.iter().enumerate() {
             let number = at + 1;
             if number.abs_diff(line) <= 2 {
                 let mark = if number == line { ">" } else { " " };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::notebook::{CHAPTERS, Cell};
-use common::replay::{Reordering, Verdict};
+use common::verdict::{Reordering, Verdict};
 
 use crate::cli::Lang;
 

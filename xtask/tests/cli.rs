@@ -110,8 +110,8 @@ fn list_and_doctor_name_every_cell_and_need() {
     }
     let (code, out, _) = xtask(&["doctor"]);
     assert_eq!(code, 0);
-    for need in common::notebook::NEEDS {
-        assert!(out.contains(need.name), "{}: {out}", need.name);
+    for need in common::notebook::Need::ALL {
+        assert!(out.contains(need.name()), "{}: {out}", need.name());
     }
 }
 

@@ -1,8 +1,7 @@
 //! Chapter 1: processes.
 
-use super::{Cell, DNS, Line, NSLOOKUP, Variant, any, line};
-use crate::check::Check::*;
-use crate::speakers::Role;
+use super::cell::{Cell, Line, Need, Role, Variant, any, line};
+use super::check::Check::*;
 
 pub(super) static FORK: Cell = Cell {
     number: Some(1),
@@ -246,7 +245,7 @@ pub(super) static CALL: Cell = Cell {
     teaches_zh: "程序启动另一个程序，让它直接打印到同一个地方，等它结束，取得退出码。中间的几行是那个程序自己说的。",
     hint: "Call a program that kills itself, and compare the exit code with Python's.",
     hint_zh: "调用一个会杀死自己的程序，把退出码和 Python 的比较一下。",
-    needs: &[NSLOOKUP, DNS],
+    needs: &[Need::Nslookup, Need::Dns],
     variants: &[Variant {
         prints: &[
             line("command", 1, "$ nslookup www.baidu.org"),
@@ -303,7 +302,7 @@ pub(super) static COMMUNICATE: Cell = Cell {
     teaches_zh: "程序把输入交给另一个程序，并取回它的全部输出。两条管道同时照看，所以无论输出多少，双方都不会互相等待到永远。",
     hint: "Feed it a megabyte where the other program reads nothing: it still ends.",
     hint_zh: "给一个什么都不读的程序输入 1 MB：它照样会结束。",
-    needs: &[NSLOOKUP, DNS],
+    needs: &[Need::Nslookup, Need::Dns],
     variants: &[Variant {
         prints: &[
             line("command", 1, "$ nslookup"),

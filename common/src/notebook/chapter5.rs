@@ -1,8 +1,7 @@
 //! Chapter 5: distributed processes.
 
-use super::{Cell, Companion, End, Line, PORT, Variant, line};
-use crate::check::Check::*;
-use crate::speakers::Role;
+use super::cell::{Cell, Companion, End, Line, Need, Role, Variant, line};
+use super::check::Check::*;
 
 const PUT: Line = line("put", 10, "Put task {n:int}...");
 const TRY: Line = line("try", 1, "Try get results...");
@@ -69,7 +68,7 @@ pub(super) static MASTER: Cell = Cell {
     teaches_zh: "两个队列通过网络提供：主程序往一个里放任务，从另一个里取结果；任何机器上的工作程序则反过来。没有工作程序，任务就没人领取，主程序只能白等：笔记录下的正是这种情形。",
     hint: "Start the master in one terminal and two workers in others: the tasks are shared out.",
     hint_zh: "在一个终端启动主程序，在另外两个终端启动工作程序：任务会分给它们。",
-    needs: &[PORT],
+    needs: &[Need::Port5000],
     variants: &[
         // The notebook never started a worker, so its master waited in vain.
         Variant {

@@ -1,8 +1,7 @@
 //! Chapters 2 to 4: threads, thread-local values, and processes against threads.
 
-use super::{CPUS, Cell, Line, Statistic, Trials, Variant, line};
-use crate::check::Check::*;
-use crate::speakers::Role;
+use super::cell::{Cell, Line, Need, Role, Statistic, Trials, Variant, line};
+use super::check::Check::*;
 
 pub(super) static THREAD: Cell = Cell {
     number: Some(11),
@@ -67,7 +66,7 @@ pub(super) static RACE: Cell = Cell {
     teaches_zh: "两个线程不加锁地修改同一个余额。每次修改都是先读后写，插在中间的那一次会被覆盖：每丢一次更新，余额就偏 5 或 8。会不会发生全凭运气，所以跑一次说明不了什么，跑很多次才行。",
     hint: "cargo xtask race -n 200 runs it 200 times; taskset -c 0 in front pins it to one processor.",
     hint_zh: "cargo xtask race -n 200 运行 200 次；前面加上 taskset -c 0，就只用一个处理器。",
-    needs: &[CPUS],
+    needs: &[Need::TwoCpus],
     variants: &[Variant {
         prints: BALANCE,
         trials: Some(Trials {

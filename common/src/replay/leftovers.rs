@@ -14,6 +14,10 @@ use nix::unistd::Pid;
 /// process groups and sessions of their own as well.
 pub(super) const MARK: &str = "NOTEBOOK_RUN";
 
+/// How long processes that the cell has already ended may take to be gone, and how long output
+/// that is already written may take to arrive.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+
 /// A mark that no other run has.
 pub(super) fn next_mark() -> String {
     static RUN: AtomicU64 = AtomicU64::new(0);

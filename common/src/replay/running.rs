@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::{Ended, leftovers};
+use super::leftovers;
+use crate::observed::Ended;
 use crate::transcript::{Printed, Source};
 
 /// What the programs of a run find in their environment and arguments.
@@ -178,7 +179,7 @@ impl Running {
         }
         // Its end is waited for as well: it is no orphan, and must not be taken for one.
         while self.open_streams > 0 || under_way > 0 {
-            let Ok(message) = self.messages.recv_timeout(super::GRACE) else {
+            let Ok(message) = self.messages.recv_timeout(leftovers::GRACE) else {
                 return;
             };
             match message {

@@ -11,9 +11,13 @@ use serde_json::{Value, json};
 use crate::cell_run::{CellRun, source};
 use crate::cli::Lang;
 use crate::picture::{Picture, WIDE, pictures};
-use crate::record::Record;
+use crate::record::ReplayRecord;
 
-pub(super) fn notebook(run: &Record, cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<String> {
+pub(super) fn notebook(
+    run: &ReplayRecord,
+    cell_runs: &[CellRun],
+    lang: Lang,
+) -> anyhow::Result<String> {
     let mut cells = Vec::new();
     let words = lang.translations();
     let top = format!(
@@ -89,7 +93,7 @@ fn drawn(picture: &Picture) -> Value {
     markdown(&picture.name, &text)
 }
 
-fn code(run: &Record, cell_run: &CellRun) -> anyhow::Result<Value> {
+fn code(run: &ReplayRecord, cell_run: &CellRun) -> anyhow::Result<Value> {
     let checks = cell_run.record.verdicts.iter().map(|verdict| {
         json!({
             "sentence": verdict.sentence,

@@ -10,14 +10,14 @@ use crate::Exit;
 use crate::cell_run::CellRun;
 use crate::cli::{ExportOptions, Form, Lang};
 use crate::picture::{WIDE, pictures};
-use crate::record::{self, Record};
+use crate::record::{self, ReplayRecord};
 
 mod ipynb;
 mod page;
 mod trace;
 
 pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<Exit> {
-    let run = Record::read(options.run.as_deref())?;
+    let run = ReplayRecord::read(options.run.as_deref())?;
     let cell_runs = CellRun::all(&run)?;
     let folder = record::folder()?;
     let lang = options.lang;

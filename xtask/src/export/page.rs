@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cell_run::{CellRun, source};
 use crate::cli::Lang;
-use crate::record::Record;
+use crate::record::ReplayRecord;
 
 /// What both templates say of a cell run.
 #[derive(Serialize)]
@@ -90,7 +90,7 @@ fn printable(text: &str) -> String {
 fn render(
     name: &'static str,
     text: &'static str,
-    run: &Record,
+    run: &ReplayRecord,
     cell_runs: &[CellRun],
     lang: Lang,
 ) -> anyhow::Result<String> {
@@ -107,12 +107,20 @@ fn render(
 }
 
 /// One suite, with a case for each cell run.
-pub(super) fn junit(run: &Record, cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<String> {
+pub(super) fn junit(
+    run: &ReplayRecord,
+    cell_runs: &[CellRun],
+    lang: Lang,
+) -> anyhow::Result<String> {
     render("junit.xml", include_str!("junit.xml"), run, cell_runs, lang)
 }
 
 /// A page for wherever Markdown is shown.
-pub(super) fn markdown(run: &Record, cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<String> {
+pub(super) fn markdown(
+    run: &ReplayRecord,
+    cell_runs: &[CellRun],
+    lang: Lang,
+) -> anyhow::Result<String> {
     render("page.md", include_str!("page.md"), run, cell_runs, lang)
 }
 

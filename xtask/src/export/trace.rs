@@ -5,7 +5,7 @@ use common::notebook::Cell;
 use common::transcript::Event;
 use serde_json::{Value, json};
 
-use crate::cell_run::{CellRun, at};
+use crate::cell_run::CellRun;
 
 /// A line that opens something, the line that closes it, and the field that joins them.
 const SLICES: [(&str, &str, &str, &str); 2] = [
@@ -79,7 +79,7 @@ fn named(what: &str, process: usize, thread: usize, name: &str) -> Value {
 }
 
 fn micros(event: &Event) -> u64 {
-    (at(event) * 1e6) as u64
+    (event.seconds() * 1e6) as u64
 }
 
 fn opened<'a>(cell: &Cell, cell_run: &'a CellRun) -> Vec<(&'a Event, &'a Event, String)> {

@@ -1,7 +1,9 @@
 //! `In [3]`: which worker did which task when, in the notebook above and in this run below.
 
+use common::printout::Printout;
+
 use super::{Anchor, Axis, Picture, colour};
-use crate::cell_run::{CellRun, Printout, at};
+use crate::cell_run::CellRun;
 use crate::cli::Lang;
 
 /// A task: who did it, from when to when.
@@ -144,7 +146,10 @@ pub(crate) fn tasks(printout: &Printout, stretch: f64) -> Vec<Task> {
         let (from, to) = match run.at {
             Some(_) => {
                 let moment = |seconds: f64| (seconds - begin) * stretch;
-                (moment(at(run)), done.map(|done| moment(at(done))))
+                (
+                    moment(run.seconds()),
+                    done.map(|done| moment(done.seconds())),
+                )
             }
             // A recording has no times: a worker's task began when its last one had ended.
             None => {

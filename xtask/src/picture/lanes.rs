@@ -1,7 +1,9 @@
 //! `In [10]`, `In [11]` and `In [16]`: a lane for each process or thread, from left to right in time.
 
+use common::transcript::Event;
+
 use super::{Anchor, Axis, Picture, WIDE, colour};
-use crate::cell_run::{CellRun, at};
+use crate::cell_run::CellRun;
 use crate::cli::Lang;
 
 const LANE: f64 = 72.0;
@@ -46,13 +48,21 @@ pub(super) fn queue(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         let value = put.value("v");
         match (gets(value), lang) {
             (Some(get), Lang::En) => {
-                format!("{value} put at {:.3} s, got at {:.3} s", at(put), at(get))
+                format!(
+                    "{value} put at {:.3} s, got at {:.3} s",
+                    put.seconds(),
+                    get.seconds()
+                )
             }
             (Some(get), Lang::Zh) => {
-                format!("{value} 在 {:.3} 秒放入，{:.3} 秒取出", at(put), at(get))
+                format!(
+                    "{value} 在 {:.3} 秒放入，{:.3} 秒取出",
+                    put.seconds(),
+                    get.seconds()
+                )
             }
-            (None, Lang::En) => format!("{value} put at {:.3} s and never got", at(put)),
-            (None, Lang::Zh) => format!("{value} 在 {:.3} 秒放入，没有取出", at(put)),
+            (None, Lang::En) => format!("{value} put at {:.3} s and never got", put.seconds()),
+            (None, Lang::Zh) => format!("{value} 在 {:.3} 秒放入，没有取出", put.seconds()),
         }
     });
     let title = lang.pick(
@@ -79,12 +89,18 @@ pub(super) fn queue(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
     };
     let lanes = draw_lanes(&mut picture, &axis, &[name(0), name(1)], 18.0);
     for put in printout.lines.named("put") {
-        let (x, value) = (axis.x(at(put)), put.value("v"));
+        let (x, value) = (axis.x(put.seconds()), put.value("v"));
         match gets(value) {
             Some(get) => {
-                picture.arrow((x, lanes[0]), (axis.x(at(get)), lanes[1] - 9.0), "");
-                picture.dot(axis.x(at(get)), lanes[1], 8.0, "box m1");
-                picture.text(axis.x(at(get)), lanes[1] + 4.0, Anchor::Middle, "on", value);
+                picture.arrow((x, lanes[0]), (axis.x(get.seconds()), lanes[1] - 9.0), "");
+                picture.dot(axis.x(get.seconds()), lanes[1], 8.0, "box m1");
+                picture.text(
+                    axis.x(get.seconds()),
+                    lanes[1] + 4.0,
+                    Anchor::Middle,
+                    "on",
+                    value,
+                );
             }
             None => picture.text(x, lanes[1], Anchor::Middle, "bad", "✗"),
         }
@@ -105,7 +121,7 @@ pub(super) fn thread(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictu
     let ticks: Vec<String> = printout
         .lines
         .named("tick")
-        .map(|tick| format!("{} {:.2} s", tick.value("n"), at(tick)))
+        .map(|tick| format!("{} {:.2} s", tick.value("n"), tick.seconds()))
         .collect();
     let title = lang.pick(
         "The main thread waits in join; the loop ticks",
@@ -126,7 +142,7 @@ pub(super) fn thread(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictu
         let Some(who) = printout.speaker(event.line) else {
             continue;
         };
-        let (x, y) = (axis.x(at(event)), lanes[who]);
+        let (x, y) = (axis.x(event.seconds()), lanes[who]);
         match event.name {
             "tick" => {
                 picture.dot(x, y, 9.0, &format!("box {}", colour(who)));
@@ -142,9 +158,17 @@ pub(super) fn thread(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictu
         }
     }
     if let (Some(main), Some(other)) = (lanes.first(), lanes.get(1)) {
-        let start = printout.lines.named("running").nth(1).map_or(0.0, at);
+        let start = printout
+            .lines
+            .named("running")
+            .nth(1)
+            .map_or(0.0, Event::seconds);
         picture.arrow((axis.x(start), *main), (axis.x(start), other - 15.0), "");
-        let stop = printout.lines.named("ended").next().map_or(0.0, at);
+        let stop = printout
+            .lines
+            .named("ended")
+            .next()
+            .map_or(0.0, Event::seconds);
         picture.arrow((axis.x(stop), *other), (axis.x(stop), main + 15.0), "");
         let wait = (axis.x(start) + axis.x(stop)) / 2.0;
         picture.text(
@@ -201,7 +225,7 @@ pub(super) fn master(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictu
     ];
     let lanes = draw_lanes(&mut picture, &axis, &names, 18.0);
     for put in printout.lines.named("put") {
-        let x = axis.x(at(put));
+        let x = axis.x(put.seconds());
         picture.arrow((x, lanes[0]), (x, lanes[1] - 5.0), "");
         picture.dot(x, lanes[0], 4.0, "box m0");
     }
@@ -216,12 +240,12 @@ pub(super) fn master(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictu
         &format!("{puts} × put"),
     );
     for work in printout.lines.named("work") {
-        let x = axis.x(at(work));
+        let x = axis.x(work.seconds());
         picture.arrow((x, lanes[1]), (x, lanes[2] - 5.0), "");
         picture.dot(x, lanes[2], 4.0, "box m1");
     }
     for result in printout.lines.named("result") {
-        let x = axis.x(at(result));
+        let x = axis.x(result.seconds());
         picture.arrow((x, lanes[1]), (x, lanes[0] + 5.0), "");
         picture.dot(x, lanes[0], 4.0, "box m2");
     }

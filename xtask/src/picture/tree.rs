@@ -1,7 +1,9 @@
 //! `In [1]` and `In [2]`: who is whose parent, and who said what.
 
+use common::printout::Printout;
+
 use super::{Anchor, Picture, WIDE, colour};
-use crate::cell_run::{CellRun, Printout};
+use crate::cell_run::CellRun;
 use crate::cli::Lang;
 
 /// The notebook's processes and those of this run, each as parent over child.

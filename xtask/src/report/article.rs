@@ -1,11 +1,12 @@
 //! What the page says of one cell run.
 
 use common::notebook::Cell;
-use common::replay::Verdict;
+use common::printout::Printout;
 use common::transcript::Source;
+use common::verdict::Verdict;
 use serde::Serialize;
 
-use crate::cell_run::{CellRun, Printout, source, source_path};
+use crate::cell_run::{CellRun, source, source_path};
 use crate::cli::Lang;
 use crate::highlight;
 use crate::picture::{NARROW, WIDE, pictures};

@@ -13,7 +13,7 @@ use crate::Exit;
 use crate::cell_run::CellRun;
 use crate::cli::{Lang, ReportOptions};
 use crate::picture::STYLE as PICTURE_STYLE;
-use crate::record::{self, Record};
+use crate::record::{self, ReplayRecord};
 
 mod article;
 
@@ -31,7 +31,7 @@ struct Chapter {
 }
 
 pub(crate) fn report(options: &ReportOptions) -> anyhow::Result<Exit> {
-    let record = Record::read(options.run.as_deref())?;
+    let record = ReplayRecord::read(options.run.as_deref())?;
     let file = write(&record, options.lang, options.output.as_deref())?;
     println!("{}", file.display());
     if options.open {
@@ -51,7 +51,11 @@ pub(crate) fn report(options: &ReportOptions) -> anyhow::Result<Exit> {
 }
 
 /// Writes the page, to `target/replay` if no file is given, and says where it is.
-pub(crate) fn write(record: &Record, lang: Lang, output: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub(crate) fn write(
+    record: &ReplayRecord,
+    lang: Lang,
+    output: Option<&Path>,
+) -> anyhow::Result<PathBuf> {
     let file = match output {
         Some(file) => file.to_path_buf(),
         None => {
@@ -77,7 +81,7 @@ fn quoted(text: &str) -> minijinja::Value {
     minijinja::Value::from_safe_string(html)
 }
 
-fn page(record: &Record, lang: Lang) -> anyhow::Result<String> {
+fn page(record: &ReplayRecord, lang: Lang) -> anyhow::Result<String> {
     let cell_runs = CellRun::all(record)?;
     let mut chapters: Vec<Chapter> = Vec::new();
     for article in articles(&cell_runs, lang)? {

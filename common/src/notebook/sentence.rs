@@ -1,4 +1,6 @@
-use super::Check;
+//! Each check as a sentence for a reader, in English and in Chinese.
+
+use super::check::Check;
 
 impl Check {
     /// The check as a sentence for a reader, with the lines quoted as the table has them.

@@ -1,14 +1,27 @@
+//! From the runs of a cell to verdicts: what was checked, whether it held, and what shows it.
+
 use std::time::Duration;
 
-use super::{Ended, Observed, Run};
 use crate::check::Finding;
 use crate::notebook::{Cell, End, Statistic, Trials, Variant};
-use crate::speakers::Speakers;
-use crate::transcript::{Printed, Source, Transcript};
+use crate::observed::{Ended, Observed};
+use crate::printout::Printout;
+use crate::transcript::{Transcript, recorded_lines};
+
+/// One run of a cell: what it printed, and what the system showed.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The program that ran: the cell's, or the widened one of its trials.
+    pub bin: &'static str,
+    /// Its lines and those of its companion.
+    pub printout: Printout,
+    /// What the system showed.
+    pub observed: Observed,
+}
 
 /// What a replay found of one variant of a cell.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct CellOutcome {
     /// The cell.
     pub cell: &'static Cell,
     /// The variant.
@@ -89,22 +102,19 @@ impl Verdict {
     }
 }
 
-impl Outcome {
-    pub(super) fn new(
+impl CellOutcome {
+    pub(crate) fn new(
         cell: &'static Cell,
         variant: &'static Variant,
         runs: Vec<Run>,
         trials: usize,
         stand_in: bool,
         took: Duration,
-    ) -> Outcome {
+    ) -> CellOutcome {
         let mut verdicts: Vec<Verdict> = Vec::new();
         for (number, run) in runs.iter().enumerate() {
-            let transcript = Transcript::read(variant, &run.printed);
-            for (at, mut verdict) in judge(variant, &transcript, Some(&run.observed))
-                .into_iter()
-                .enumerate()
-            {
+            let found = judge(variant, &run.printout.lines, Some(&run.observed));
+            for (at, mut verdict) in found.into_iter().enumerate() {
                 verdict.run = number + 1;
                 match verdicts.get_mut(at) {
                     // The first run in which a check did not hold is the one to show.
@@ -123,7 +133,7 @@ impl Outcome {
         let reorderings = runs
             .first()
             .map_or(Vec::new(), |run| reorderings(variant, run));
-        Outcome {
+        CellOutcome {
             cell,
             variant,
             runs,
@@ -150,9 +160,8 @@ impl Outcome {
 /// Judges a recording: the text that was printed, and the text of the error. Checks of time and of
 /// the operating system have nothing to go by and are left out.
 pub fn judge_recording(variant: &Variant, out: &str, error: &str) -> Vec<Verdict> {
-    let mut printed = recorded_lines(out, Source::Out);
-    printed.extend(recorded_lines(error, Source::Err));
-    judge(variant, &Transcript::read(variant, &printed), None)
+    let lines = Transcript::read(variant, &recorded_lines(out, error));
+    judge(variant, &lines, None)
 }
 
 fn judge(variant: &Variant, transcript: &Transcript, observed: Option<&Observed>) -> Vec<Verdict> {
@@ -260,16 +269,13 @@ fn endings(variant: &Variant, observed: &Observed) -> Vec<Verdict> {
     verdicts
 }
 
-/// What a run of a trial came to.
-fn result(variant: &Variant, run: &Run) -> Option<String> {
-    let transcript = Transcript::read(variant, &run.printed);
-    let field = variant.trials.as_ref()?.outcome;
-    transcript.values(field).next().map(str::to_string)
-}
-
 /// Whether a run of a trial came to 0.
-pub(super) fn is_zero(variant: &Variant, run: &Run) -> bool {
-    result(variant, run).is_none_or(|value| value == "0")
+pub(crate) fn is_zero(variant: &Variant, run: &Run) -> bool {
+    let outcome = variant.trials.as_ref().map(|trials| trials.outcome);
+    let mut values = outcome
+        .into_iter()
+        .flat_map(|field| run.printout.lines.values(field));
+    values.next().is_none_or(|value| value == "0")
 }
 
 fn statistic(
@@ -326,32 +332,31 @@ fn statistic(
 
 /// Where a free order came out otherwise than in the notebook.
 fn reorderings(variant: &Variant, run: &Run) -> Vec<Reordering> {
-    if variant.recorded.is_empty() {
+    let Some(recorded) = Printout::recorded(variant) else {
         return Vec::new();
-    }
-    let recorded = Transcript::read(variant, &recorded_lines(variant.recorded, Source::Out));
-    let now = Transcript::read(variant, &run.printed);
-    let first = |lines: &Transcript, one: &str, other: &str| {
-        let line = |name| lines.named(name).next().map(|event| event.line);
+    };
+    let now = &run.printout;
+    let first = |printout: &Printout, one: &str, other: &str| {
+        let line = |name| printout.lines.named(name).next().map(|event| event.line);
         Some(line(one)? <= line(other)?)
     };
-    let said = |lines: &Transcript, name: &str| {
-        let speakers = Speakers::of(variant, lines);
+    let said = |printout: &Printout, name: &str| {
         let rest = |event| {
-            speakers
-                .rest(event)
-                .into_iter()
-                .map(str::to_string)
-                .collect()
+            let rest = printout.speakers.rest(event).into_iter();
+            rest.map(str::to_string).collect()
         };
-        lines.named(name).map(rest).collect::<Vec<Vec<String>>>()
+        printout
+            .lines
+            .named(name)
+            .map(rest)
+            .collect::<Vec<Vec<String>>>()
     };
     let note = |(one, other): &(&'static str, &'static str)| {
         let differs = match one == other {
-            true => said(&recorded, one) != said(&now, one),
-            false => first(&recorded, one, other)? != first(&now, one, other)?,
+            true => said(&recorded, one) != said(now, one),
+            false => first(&recorded, one, other)? != first(now, one, other)?,
         };
-        let (first, then) = match first(&now, one, other)? {
+        let (first, then) = match first(now, one, other)? {
             true => (one, other),
             false => (other, one),
         };
@@ -369,15 +374,4 @@ fn reorderings(variant: &Variant, run: &Run) -> Vec<Reordering> {
         }
     }
     notes
-}
-
-/// The lines of a recording: the text that was printed, or the text of the error.
-pub fn recorded_lines(text: &str, source: Source) -> Vec<Printed> {
-    let line = |text: &str| Printed {
-        source,
-        at: None,
-        whole: text.ends_with('\n'),
-        text: text.trim_end_matches('\n').to_string(),
-    };
-    text.split_inclusive('\n').map(line).collect()
 }
