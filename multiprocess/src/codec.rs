@@ -133,18 +133,32 @@ fn read_back<T: DeserializeOwned>(bytes: &[u8]) -> Result<()> {
 /// Whether a type's name has no part from outside the standard library and `serde_bytes`, whose
 /// types all read what they have written.
 #[inline]
-fn is_std(name: &str) -> bool {
-    // Tuples, arrays and references of primitive types have no path.
-    !name.contains(':') && !name.contains("dyn ") || has_std_paths_only(name)
+fn is_std(name: &'static str) -> bool {
+    // Primitive types, and tuples and arrays of them, have no path.
+    !name.as_bytes().contains(&b':') || {
+        let (known, answer) = LAST_NAME.get();
+        if std::ptr::eq(known, name) {
+            return answer;
+        }
+        let answer = has_std_paths_only(name);
+        LAST_NAME.set((name, answer));
+        answer
+    }
 }
 
+thread_local! {
+    /// The type that this thread asked for last, and the answer: it mostly sends the same again.
+    static LAST_NAME: Cell<(&'static str, bool)> = const { Cell::new(("", true)) };
+}
+
+#[cold]
 fn has_std_paths_only(name: &str) -> bool {
     const KNOWN: [&str; 4] = ["alloc::", "core::", "std::", "serde_bytes::"];
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let mut paths = name
         .split(|c| !is_part(c))
         .filter(|path| path.contains("::"));
-    !name.contains("dyn ") && paths.all(|path| KNOWN.iter().any(|known| path.starts_with(known)))
+    paths.all(|path| KNOWN.iter().any(|known| path.starts_with(known)))
 }
 
 /// Reads a value from the start of `bytes`; returns it and the rest.

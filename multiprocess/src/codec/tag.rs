@@ -47,6 +47,7 @@ pub(super) const VARIANT: u8 = 0xf7;
 pub(super) const DEFINE: u8 = 0xf8;
 
 /// How many bytes a number takes that can be [`PACKED`]; `None` for another tag.
+#[inline(always)]
 pub(super) fn width(tag: u8) -> Option<usize> {
     match tag {
         U8 | I8 => Some(1),

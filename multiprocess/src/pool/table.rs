@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::{BuildHasherDefault, Hasher},
     num::NonZeroU64,
 };
 
@@ -53,29 +52,75 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// Spreads numbers that rise by one by Fibonacci hashing. Nobody else chooses them, so they need no
-/// protection against collisions.
+/// Tasks by their tickets, which rise. Most are gone before many others come, so the latest lie side
+/// by side, and the few that stay for long are kept apart.
 #[derive(Default)]
-struct NumberHasher(u64);
+struct Tasks {
+    /// From the ticket `first` on; `None` for one that is gone or was none.
+    latest: VecDeque<Option<Task>>,
+    first: u64,
+    /// How many of `latest` are there.
+    count: usize,
+    older: HashMap<u64, Task>,
+}
 
-impl Hasher for NumberHasher {
-    fn finish(&self) -> u64 {
-        self.0
+/// Up to this many places of gone tasks are not worth a search for those that stay.
+const GONE_MAX: usize = 1024;
+
+impl Tasks {
+    /// Enters a task under a ticket that is higher than all before.
+    fn insert(&mut self, ticket: u64, task: Task) {
+        if self.latest.is_empty() {
+            self.first = ticket;
+        }
+        // Numbers of tries in between are no tickets.
+        let place = (ticket - self.first) as usize;
+        self.latest.resize_with(place, || None);
+        self.latest.push_back(Some(task));
+        self.count += 1;
+        if self.latest.len() > GONE_MAX + 4 * self.count {
+            let tasks = self.latest.drain(..).zip(self.first..);
+            let there = tasks.filter_map(|(task, ticket)| Some((ticket, task?)));
+            self.older.extend(there);
+            self.count = 0;
+        }
     }
 
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only u64 is hashed");
+    fn get(&self, ticket: u64) -> Option<&Task> {
+        match ticket.checked_sub(self.first) {
+            Some(place) if (place as usize) < self.latest.len() => {
+                self.latest[place as usize].as_ref()
+            }
+            _ => self.older.get(&ticket),
+        }
     }
 
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    fn get_mut(&mut self, ticket: u64) -> Option<&mut Task> {
+        match ticket.checked_sub(self.first) {
+            Some(place) if (place as usize) < self.latest.len() => {
+                self.latest[place as usize].as_mut()
+            }
+            _ => self.older.get_mut(&ticket),
+        }
+    }
+
+    fn remove(&mut self, ticket: u64) {
+        let place = ticket.checked_sub(self.first).map(|place| place as usize);
+        match place.and_then(|place| self.latest.get_mut(place)) {
+            Some(task) => self.count -= usize::from(task.take().is_some()),
+            None => _ = self.older.remove(&ticket),
+        }
+        while let Some(None) = self.latest.front() {
+            self.latest.pop_front();
+            self.first += 1;
+        }
     }
 }
 
 /// The tasks of a pool by their tickets. A ticket is the number under which the task was put first.
 #[derive(Default)]
 pub(super) struct TaskTable {
-    tasks: HashMap<u64, Task, BuildHasherDefault<NumberHasher>>,
+    tasks: Tasks,
     /// The tickets of tasks that were put again, by their present number.
     retried: HashMap<u64, u64>,
     /// The tickets of finished tasks, by completion queue.
@@ -118,7 +163,7 @@ impl TaskTable {
 
     /// What became of a task; `None` while nothing did. A task that is not known ends with the pool.
     pub(super) fn outcome(&self, ticket: u64) -> Option<Result<&[u8], &Error>> {
-        match (self.tasks.get(&ticket)?.outcome.as_ref(), &self.end) {
+        match (self.tasks.get(ticket)?.outcome.as_ref(), &self.end) {
             (Some(Ok(value)), _) => Some(Ok(value)),
             (Some(Err(error)), _) => Some(Err(error)),
             (None, Some(end)) => Some(Err(end)),
@@ -128,7 +173,7 @@ impl TaskTable {
 
     /// The present number of a task that has no outcome.
     pub(super) fn open_number(&self, ticket: u64) -> Option<u64> {
-        let task = self.tasks.get(&ticket)?;
+        let task = self.tasks.get(ticket)?;
         task.outcome.is_none().then_some(task.number)
     }
 
@@ -157,12 +202,12 @@ impl TaskTable {
 
     /// Drops the interest in a task.
     pub(super) fn forget(&mut self, ticket: u64) {
-        let Some(task) = self.tasks.get_mut(&ticket) else {
+        let Some(task) = self.tasks.get_mut(ticket) else {
             return;
         };
         task.forgotten = true;
         if task.outcome.is_some() || self.end.is_some() {
-            self.tasks.remove(&ticket);
+            self.tasks.remove(ticket);
         }
     }
 
@@ -195,7 +240,7 @@ impl TaskTable {
     fn retry(&mut self, number: u64, put_again: impl Fn(&[u8]) -> Option<u64>) -> bool {
         let ticket = self.retried.get(&number).copied().unwrap_or(number);
         let open = self.open_number(ticket) == Some(number);
-        let Some(task) = self.tasks.get_mut(&ticket).filter(|_| open) else {
+        let Some(task) = self.tasks.get_mut(ticket).filter(|_| open) else {
             return false;
         };
         let Some(retry) = task.retry.as_mut().filter(|retry| retry.left > 0) else {
@@ -213,7 +258,7 @@ impl TaskTable {
 
     /// Enters a task's outcome, if it has none.
     pub(super) fn finish(&mut self, ticket: u64, outcome: Result<Box<[u8]>, Box<Error>>) {
-        let Some(task) = self.tasks.get_mut(&ticket) else {
+        let Some(task) = self.tasks.get_mut(ticket) else {
             return;
         };
         if task.outcome.is_some() {
@@ -228,7 +273,50 @@ impl TaskTable {
             queue.push_back(ticket);
         }
         if task.forgotten {
-            self.tasks.remove(&ticket);
+            self.tasks.remove(ticket);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(tickets: impl IntoIterator<Item = u64>) -> TaskTable {
+        let mut table = TaskTable::default();
+        tickets
+            .into_iter()
+            .for_each(|ticket| table.insert(ticket, 1, None, None));
+        table
+    }
+
+    #[test]
+    fn a_task_that_stays_for_long_is_found_among_those_that_go() {
+        let mut table = table([7]);
+        for ticket in 8..100_000 {
+            table.insert(ticket, 1, None, None);
+            table.finish(ticket, Ok([].into()));
+            table.forget(ticket);
+            let places = table.tasks.latest.len();
+            assert!(places <= GONE_MAX + 8, "{places} places for two tasks");
+        }
+        assert_eq!(table.open_number(7), Some(7));
+        table.finish(7, Ok([1].into()));
+        assert_eq!(table.outcome(7), Some(Ok(&[1][..])));
+        table.forget(7);
+        assert!(table.outcome(7).is_none() && table.tasks.older.is_empty());
+    }
+
+    #[test]
+    fn tickets_may_leave_out_the_numbers_of_tries() {
+        let mut table = table([0, 3, 9]);
+        assert_eq!(
+            [0, 1, 3, 9, 10].map(|ticket| table.open_number(ticket).is_some()),
+            [true, false, true, true, false]
+        );
+        table.finish(0, Ok([].into()));
+        table.forget(0);
+        table.forget(3);
+        assert_eq!(table.open_number(9), Some(9));
     }
 }
