@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use distributed::Manager;
+use distributed::{Manager, pickle};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use support::raw::{Raw, request};
@@ -93,4 +93,28 @@ fn clients_of_python_are_not_held_up_by_delayed_acknowledgements() {
         );
         print!("CPython {version}: {said}");
     }
+}
+
+/// Each would keep its timer for an hour, some hundred bytes, long after its end.
+#[test]
+fn a_lease_that_is_over_costs_no_memory() {
+    let (manager, address) = support::manager(&["--queue", "q"]);
+    let mut raw = Raw::accepted(&address);
+    let an_hour = [&b"\x88NG"[..], &3600_f64.to_be_bytes()].concat();
+    let mut lease = |rounds: u32| {
+        for _ in 0..rounds {
+            raw.call(&request("q", "put", b"K\x07"));
+            let reply = raw.call(&request("q", "lease", &an_hour));
+            let leased = pickle::from_slice::<(String, (u32, u8))>(&reply);
+            let (_, (lease, _)) = leased.expect("a lease and its item");
+            let ack = [b"J", &lease.to_le_bytes()[..]].concat();
+            assert!(raw.call(&request("q", "ack", &ack)).ends_with(b"Nt."));
+        }
+    };
+    lease(1000);
+    let pid = manager.child.id();
+    let before = support::memory(pid, "VmRSS");
+    lease(30_000);
+    let used = support::memory(pid, "VmRSS").saturating_sub(before) >> 20;
+    assert!(used < 4, "{used} MiB");
 }

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tokio::task::AbortHandle;
+
 use super::item_queue::QueuedItem;
 
 /// An item that is out of its queue.
@@ -16,6 +18,17 @@ pub(super) struct LeaseRecord {
     pub(super) connection: u64,
     /// Whether the client asked for the lease, and will end it by its number.
     pub(super) explicit: bool,
+    pub(super) expiry: Option<Expiry>,
+}
+
+/// The task that waits until a lease expires. It ends with the lease: a worker that leases for an
+/// hour and is done in a moment would else leave an hour's tasks behind.
+pub(super) struct Expiry(AbortHandle);
+
+impl Drop for Expiry {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// All leases of a server.
@@ -32,6 +45,13 @@ impl LeaseTable {
         self.held
             .insert((record.connection, record.explicit, lease));
         self.records.insert(lease, record);
+    }
+
+    pub(super) fn expire_by(&mut self, lease: u64, task: AbortHandle) {
+        let expiry = Expiry(task);
+        if let Some(record) = self.records.get_mut(&lease) {
+            record.expiry = Some(expiry);
+        }
     }
 
     /// Ends a lease; none if it is over already, by its expiry or by the end of its connection.

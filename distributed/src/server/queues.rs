@@ -21,7 +21,7 @@ const DEAD: &str = ".dead";
 #[derive(Default)]
 pub(super) struct Queues {
     queues: BTreeMap<Arc<str>, ItemQueue>,
-    leases: LeaseTable,
+    pub(super) leases: LeaseTable,
     /// The last number given.
     last: u64,
     pub(super) connections: u64,
@@ -222,6 +222,7 @@ impl Queues {
                     item,
                     connection: consumer.connection,
                     explicit: consumer.explicit,
+                    expiry: None,
                 };
                 self.leases.grant(self.last, record);
             }

@@ -294,11 +294,13 @@ impl Session {
             && let Some(lease) = deliveries.first().and_then(|delivery| delivery.lease)
         {
             let state = Arc::clone(&self.state);
-            tokio::spawn(async move {
+            let task = tokio::spawn(async move {
                 sleep(expires).await;
                 // An error says that the lease is over.
                 let _ = state.queues().release(lease);
             });
+            let mut queues = self.state.queues();
+            queues.leases.expire_by(lease, task.abort_handle());
         }
         Ok(())
     }
