@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::notebook::Check;
 use crate::observed::Observed;
-use crate::transcript::{Event, Transcript};
+use crate::transcript::{Event, Transcript, line_and_field};
 
 /// By how many seconds something may seem to have come too late: a busy machine may take as long
 /// to let a process print and the replay read.
@@ -152,7 +152,7 @@ fn same(want: &[&str], found: &[&str]) -> Finding {
 }
 
 fn every(lines: &Transcript, field: &str, right: impl Fn(&str) -> bool) -> Finding {
-    let (name, capture) = field.split_once('.').expect("a field is named line.field");
+    let (name, capture) = line_and_field(field);
     match lines.named(name).find(|event| !right(event.value(capture))) {
         Some(event) => wrong(Some(event), format!("{field} is {}", event.value(capture))),
         None => Ok(list(&Vec::from_iter(BTreeSet::from_iter(
@@ -197,22 +197,10 @@ fn before(lines: &Transcript, first: &str, then: &str) -> Finding {
     }
 }
 
-/// The line `then` that goes with `opened`: the one of the same value in the field `on`.
-fn partner<'a>(
-    lines: &'a Transcript,
-    opened: &Event,
-    then: &'a str,
-    on: &str,
-) -> Option<&'a Event> {
-    lines
-        .named(then)
-        .find(|event| event.value(on) == opened.value(on))
-}
-
 fn before_each(lines: &Transcript, first: &str, then: &str, on: &str) -> Finding {
     let mut pairs = 0;
     for later in lines.named(then) {
-        match partner(lines, later, first, on) {
+        match lines.partner(later, first, on) {
             Some(earlier) if earlier.line < later.line => pairs += 1,
             Some(earlier) => {
                 return wrong(
@@ -273,7 +261,9 @@ fn at_most_open(lines: &Transcript, open: &str, close: &str, on: &str, limit: us
     let mut most = 0;
     for opened in lines.named(open) {
         let now_open = |event: &&Event| {
-            let closed = partner(lines, event, close, on).map_or(usize::MAX, |closed| closed.line);
+            let closed = lines
+                .partner(event, close, on)
+                .map_or(usize::MAX, |closed| closed.line);
             (event.line..closed).contains(&opened.line)
         };
         let count = lines.named(open).filter(now_open).count();
@@ -291,7 +281,7 @@ fn one_at_a_time(lines: &Transcript, open: &str, close: &str, on: &str, by: &str
         let same = |event: &&Event| event.value(by) == opened.value(by) && event.line < opened.line;
         for earlier in lines.named(open).filter(same) {
             again += 1;
-            let closed = partner(lines, earlier, close, on);
+            let closed = lines.partner(earlier, close, on);
             if closed.is_none_or(|closed| closed.line > opened.line) {
                 let who = opened.value(by);
                 return wrong(
@@ -313,7 +303,7 @@ fn lasts(lines: &Transcript, names: [&str; 4], early: f64) -> Finding {
     let [from, to, on, printed] = names;
     let mut most: f64 = 0.0;
     for end in lines.named(to) {
-        let Some(start) = partner(lines, end, from, on) else {
+        let Some(start) = lines.partner(end, from, on) else {
             continue;
         };
         let claimed: f64 = end.value(printed).parse().unwrap_or(f64::NAN);

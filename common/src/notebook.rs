@@ -10,7 +10,10 @@ mod chapters2to4;
 mod check;
 mod sentence;
 
-pub use cell::{Cell, Companion, End, Line, Need, Role, Statistic, Trials, Variant};
+pub use cell::{
+    Cell, Companion, ExpectedEnd, Line, Need, PictureKind, Role, Statistic, TimeSpan, Trials,
+    Variant,
+};
 pub use check::Check;
 
 /// The cells, in the notebook's order. Chapter 4 stands where its heading is.

@@ -5,7 +5,7 @@
 //! put `W2` where the numbers stood.
 
 use crate::notebook::{Role, Variant};
-use crate::transcript::{Event, Transcript};
+use crate::transcript::{Event, Transcript, line_and_field};
 
 /// One process or thread.
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ impl Role {
     /// The fields of this line that hold a member's number or name.
     fn fields<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = &'static str> + 'a {
         self.ids.iter().filter_map(move |id| {
-            let (line, field) = id.split_once('.').expect("a field is named line.field");
+            let (line, field) = line_and_field(id);
             (line == event.name).then_some(field)
         })
     }

@@ -147,13 +147,19 @@ impl Transcript {
             .filter(move |event| name == "*" || event.name == name)
     }
 
+    /// The first line `then` with the same value in the field `on` as this one.
+    pub fn partner(&self, event: &Event, then: &str, on: &str) -> Option<&Event> {
+        let alike = |other: &&Event| other.name == then && other.value(on) == event.value(on);
+        self.events.iter().find(alike)
+    }
+
     /// What stood in a field, written `line.field`, line by line.
     ///
     /// # Panics
     ///
     /// Panics when the name has no dot: the names are part of the program.
     pub fn values<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
-        let (line, field) = field.split_once('.').expect("a field is named line.field");
+        let (line, field) = line_and_field(field);
         self.named(line).map(move |event| event.value(field))
     }
 
@@ -169,6 +175,15 @@ impl Transcript {
             .expect("the event was named by one of these lines");
         pattern.pieces(&event.captures)
     }
+}
+
+/// The two halves of a field's full name, `line.field`.
+///
+/// # Panics
+///
+/// Panics when the name has no dot: the names are part of the program.
+pub fn line_and_field(name: &str) -> (&str, &str) {
+    name.split_once('.').expect("a field is named line.field")
 }
 
 /// The lines of a recording: the text that was printed, then the text of the error.

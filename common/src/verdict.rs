@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::check::Finding;
-use crate::notebook::{Cell, End, Statistic, Trials, Variant};
+use crate::notebook::{Cell, ExpectedEnd, Statistic, Trials, Variant};
 use crate::observed::{Ended, Observed};
 use crate::printout::Printout;
 use crate::transcript::{Transcript, recorded_lines};
@@ -213,18 +213,18 @@ fn judge(variant: &Variant, transcript: &Transcript, observed: Option<&Observed>
 
 fn endings(variant: &Variant, observed: &Observed) -> Vec<Verdict> {
     let (want, right) = match (variant.end, observed.ended) {
-        (End::Code(want), ended) => (
+        (ExpectedEnd::Code(want), ended) => (
             [
                 format!("it exits with {want}"),
                 format!("以退出码 {want} 结束"),
             ],
             ended == Ended::Code(want),
         ),
-        (End::Failure, ended) => (
+        (ExpectedEnd::Failure, ended) => (
             ["it fails, as recorded", "像记录的那样失败"].map(str::to_string),
             matches!(ended, Ended::Code(code) if code != 0),
         ),
-        (End::Signal(want), ended) => (
+        (ExpectedEnd::Signal(want), ended) => (
             [
                 format!("it is ended by signal {want}"),
                 format!("被信号 {want} 终止"),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use common::notebook::{CELLS, Cell, Line, Variant};
 use common::pattern::Pattern;
+use common::transcript::line_and_field;
 use common::verdict::judge_recording;
 
 fn variants() -> impl Iterator<Item = (&'static Cell, &'static Variant)> {
@@ -83,14 +84,18 @@ fn every_name_in_a_variant_is_the_name_of_one_line() {
             .flat_map(|(a, b)| [*a, *b])
             .chain(variant.companion.iter().map(|companion| companion.after))
             .collect();
-        if let Some(trials) = &variant.trials {
-            let (line, field) = trials.outcome.split_once('.').expect("it is line.field");
-            let text = lines
+        used.extend(
+            variant
+                .spans
                 .iter()
-                .find(|known| known.event == line)
-                .map(|line| line.text);
-            assert!(text.is_some_and(|text| text.contains(&format!("{{{field}:"))));
-            used.push(line);
+                .flat_map(|span| [span.open, span.close]),
+        );
+        let outcome = variant.trials.iter().map(|trials| trials.outcome);
+        let arrows = variant.arrows.iter().flat_map(|(from, to)| [*from, *to]);
+        for (line, field) in outcome.chain(arrows).map(line_and_field) {
+            let known = lines.iter().find(|known| known.event == line);
+            let has_field = |line: &&Line| line.text.contains(&format!("{{{field}:"));
+            assert!(known.is_some_and(has_field), "{}: {line}.{field}", cell.bin);
         }
         for name in used {
             assert!(names.contains(name), "{}: no line {name}", cell.bin);

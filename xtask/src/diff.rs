@@ -30,7 +30,7 @@ enum Change {
 
 /// The lines of both printouts, matched.
 struct Matched {
-    pairs: Vec<Pair>,
+    pairs: Vec<Places>,
     /// For each line of this run.
     now: Vec<Change>,
     /// For each line of the notebook.
@@ -196,7 +196,7 @@ fn matched(variant: &Variant, recorded: &Printout, now: &Printout) -> Matched {
     // A line that came before another and now comes after it has moved, and so has the other; the
     // one that passed more lines is shown as such.
     while let Some((pair, passed)) = most_moved(&matched) {
-        let lawful = |other: &Pair| free(name(now, pair.1), name(now, other.1));
+        let lawful = |other: &Places| free(name(now, pair.1), name(now, other.1));
         if matched.now[pair.1] == Change::Same {
             matched.now[pair.1] = match passed.iter().all(lawful) {
                 true => Change::Free,
@@ -209,12 +209,12 @@ fn matched(variant: &Variant, recorded: &Printout, now: &Printout) -> Matched {
 }
 
 /// The places of a line in the notebook and in this run, from 0.
-type Pair = (usize, usize);
+type Places = (usize, usize);
 
 /// The pair that passed most others, with these; none when all are in order.
-fn most_moved(matched: &Matched) -> Option<(Pair, Vec<Pair>)> {
-    let passed = |pair: &Pair| {
-        let crosses = |other: &&Pair| (pair.0 < other.0) != (pair.1 < other.1);
+fn most_moved(matched: &Matched) -> Option<(Places, Vec<Places>)> {
+    let passed = |pair: &Places| {
+        let crosses = |other: &&Places| (pair.0 < other.0) != (pair.1 < other.1);
         matched
             .pairs
             .iter()

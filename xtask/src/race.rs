@@ -1,4 +1,6 @@
-//! `race`: `In [13]` and `In [14]` many times over, and how often which balance came out.
+//! `race`: the cells that have trials, many times over, and how often which outcome came.
+
+use common::notebook::{CELLS, Cell};
 
 use crate::Exit;
 use crate::cell_run::CellRun;
@@ -14,7 +16,10 @@ const BAR: usize = 50;
 
 pub(crate) fn race(mut options: Options) -> anyhow::Result<Exit> {
     options.trials.get_or_insert(TRIALS);
-    let (exit, record) = replay::recorded(&["race", "lock"].map(str::to_string), &options)?;
+    let has_trials = |cell: &&&Cell| cell.variants.iter().any(|variant| variant.trials.is_some());
+    let cells = CELLS.iter().filter(has_trials);
+    let names: Vec<String> = cells.map(|cell| cell.bin.to_string()).collect();
+    let (exit, record) = replay::recorded(&names, &options)?;
     if let Some(record) = record {
         print!("{}", histogram(&CellRun::all(&record)?, options.lang));
     }
@@ -35,15 +40,15 @@ pub(crate) fn histogram(cell_runs: &[CellRun], lang: Lang) -> String {
             Lang::Zh => format!("\n{}：{all} 次中 {lost} 次不是 0\n", row.name),
         };
         for (place, count) in (-reach..=reach).zip(counts) {
-            let recorded = row.bin.starts_with("race") && holds(place, 5);
-            if count == 0 && place != 0 && !recorded {
+            let recorded = row.recorded.filter(|value| holds(place, *value));
+            if count == 0 && place != 0 && recorded.is_none() {
                 continue;
             }
             let bar = "█".repeat((count * BAR).div_ceil(most));
-            let note = match recorded {
-                true => lang.pick("  the notebook printed 5", "  笔记打印了 5"),
-                false => "",
-            };
+            let note = recorded.map_or(String::new(), |value| match lang {
+                Lang::En => format!("  the notebook printed {value}"),
+                Lang::Zh => format!("  笔记打印了 {value}"),
+            });
             text += format!("{:>18} │{bar} {count}{note}", range(place)).trim_end();
             text.push('\n');
         }

@@ -179,11 +179,11 @@ impl ReplayRecord {
             format!("read {name} (cargo xtask all replays the notebook and leaves its run there)")
         })?;
         #[derive(Deserialize)]
-        struct Head {
+        struct VersionOnly {
             version: u32,
         }
         let name = file.display();
-        let head: Head = serde_json::from_str(&text)
+        let head: VersionOnly = serde_json::from_str(&text)
             .with_context(|| format!("{name} is not the run of a replay"))?;
         if head.version != VERSION {
             bail!(

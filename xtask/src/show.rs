@@ -1,12 +1,12 @@
 //! `show`: all that there is to know of a cell, and what the last run made of it.
 
-use common::notebook::{Cell, Variant};
+use common::notebook::{Cell, PictureKind, TimeSpan, Variant};
 use common::printout::Printout;
 
 use crate::Exit;
 use crate::cell_run::{self, CellRun};
 use crate::cli::{Lang, ViewOptions};
-use crate::picture::gantt;
+use crate::picture::gantt::tasks;
 use crate::race;
 use crate::record::ReplayRecord;
 use crate::select;
@@ -109,17 +109,17 @@ fn last_run(cell_run: &CellRun, cell_runs: &[CellRun], lang: Lang) -> String {
         format!("{at:8.3} s  {mark:10} {}", printed.text)
     });
     let mut text = section(heading, &lines.collect::<Vec<_>>().join("\n"));
-    let picture = match cell_run.cell.bin {
-        "pool" => pool(cell_run, lang),
-        "race" => race::histogram(cell_runs, lang),
+    let picture = match (cell_run.cell.picture, cell_run.variant.spans) {
+        (PictureKind::Gantt, [span, ..]) => gantt(cell_run, span, lang),
+        (PictureKind::Histogram, _) => race::histogram(cell_runs, lang),
         _ => return text,
     };
     text += &section(lang.pick("as a picture", "画出来"), &picture);
     text
 }
 
-/// The pool as a Gantt chart, in characters: a row for each worker, the notebook's above.
-fn pool(cell_run: &CellRun, lang: Lang) -> String {
+/// A Gantt chart in characters: a row for each worker, the notebook's above.
+fn gantt(cell_run: &CellRun, span: &TimeSpan, lang: Lang) -> String {
     let stretch = if cell_run.pace > 0.0 {
         1.0 / cell_run.pace
     } else {
@@ -127,11 +127,11 @@ fn pool(cell_run: &CellRun, lang: Lang) -> String {
     };
     let mut printouts = Vec::new();
     if let Some(recorded) = &cell_run.recorded {
-        let tasks = gantt::tasks(recorded, 1.0);
-        printouts.push((lang.pick("the notebook", "笔记"), recorded, tasks));
+        let known = tasks(recorded, span, 1.0);
+        printouts.push((lang.pick("the notebook", "笔记"), recorded, known));
     }
-    let tasks = gantt::tasks(&cell_run.now, stretch);
-    printouts.push((lang.pick("this run", "这次运行"), &cell_run.now, tasks));
+    let known = tasks(&cell_run.now, span, stretch);
+    printouts.push((lang.pick("this run", "这次运行"), &cell_run.now, known));
     let ends = printouts.iter().flat_map(|(_, _, tasks)| tasks);
     let longest = ends
         .filter_map(|task| task.to)

@@ -31,6 +31,8 @@ pub struct Cell {
     pub hint_zh: &'static str,
     /// What of the outside world it wants.
     pub needs: &'static [Need],
+    /// How a view draws its runs.
+    pub picture: PictureKind,
     /// How it is replayed: most cells in one way.
     pub variants: &'static [Variant],
 }
@@ -79,7 +81,7 @@ pub struct Variant {
     /// The lines that it may print on standard error.
     pub errors: &'static [Line],
     /// How it must end.
-    pub end: End,
+    pub end: ExpectedEnd,
     /// A second program that takes part.
     pub companion: Option<Companion>,
     /// What the lines must satisfy, beyond the count that each line states.
@@ -88,6 +90,11 @@ pub struct Variant {
     pub free: &'static [(&'static str, &'static str)],
     /// Who says the lines.
     pub roles: &'static [Role],
+    /// What lasts, from one line to another.
+    pub spans: &'static [TimeSpan],
+    /// What is handed over: the line that sends it and the line that receives it, as `line.field`,
+    /// with the same value in both fields.
+    pub arrows: &'static [(&'static str, &'static str)],
     /// The draws that stand in the notebook's output, one list for each stream of
     /// [`draw`](crate::draw), each draw as a fraction of its range.
     pub draws: &'static [&'static [f64]],
@@ -108,11 +115,13 @@ impl Variant {
         args: &[],
         prints: &[],
         errors: &[],
-        end: End::Code(0),
+        end: ExpectedEnd::Code(0),
         companion: None,
         checks: &[],
         free: &[],
         roles: &[ALONE],
+        spans: &[],
+        arrows: &[],
         draws: &[],
         trials: None,
         recorded: "",
@@ -142,6 +151,40 @@ pub struct Role {
     pub ids: &'static [&'static str],
     /// The lines that it says; `*` is every line that no other role says.
     pub says: &'static [&'static str],
+}
+
+/// How a view draws the runs of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PictureKind {
+    /// Not at all: the lines say it.
+    None,
+    /// Parent over child, each with the lines that it says.
+    Tree,
+    /// A row for each worker, with a bar for each of the spans.
+    Gantt,
+    /// A lane for the sender and one for the receiver, with an arrow for each item.
+    ItemLanes,
+    /// A lane for each thread, with a dot for each line that repeats.
+    TickLanes,
+    /// A lane for the master, one for the queues and one for the worker.
+    TaskLanes,
+    /// How often which outcome came, over all trials of the notebook.
+    Histogram,
+    /// Measured figures side by side, as bars.
+    Compare,
+}
+
+/// Something that lasts from one line to another.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeSpan {
+    /// The line that opens it.
+    pub open: &'static str,
+    /// The line that closes it.
+    pub close: &'static str,
+    /// The field that joins them.
+    pub on: &'static str,
+    /// The field of `close` with the seconds that it lasted, where they are printed.
+    pub seconds: Option<&'static str>,
 }
 
 /// A line that a cell may print.
@@ -175,7 +218,7 @@ pub(super) const fn any(event: &'static str, text: &'static str) -> Line {
 
 /// How a program must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ExpectedEnd {
     /// With this exit code.
     Code(i32),
     /// With any exit code but 0: a failure, as recorded.
@@ -206,9 +249,13 @@ pub struct Trials {
     pub outcome: &'static str,
     /// What the outcomes must be.
     pub statistic: Statistic,
+    /// What the program does about the race, in English and in Chinese.
+    pub label: (&'static str, &'static str),
     /// A companion with the same race held open longer, to be run only where the natural one
     /// shows nothing, as it does on one processor.
     pub widened: Option<&'static str>,
+    /// The label of the widened race.
+    pub widened_label: (&'static str, &'static str),
 }
 
 /// A statement on the outcomes of all runs.

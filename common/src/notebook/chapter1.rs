@@ -1,6 +1,6 @@
 //! Chapter 1: processes.
 
-use super::cell::{Cell, Line, Need, Role, Variant, any, line};
+use super::cell::{Cell, Line, Need, PictureKind, Role, TimeSpan, Variant, any, line};
 use super::check::Check::*;
 
 pub(super) static FORK: Cell = Cell {
@@ -17,6 +17,7 @@ pub(super) static FORK: Cell = Cell {
     hint: "Run it some twenty times and count how often the child speaks first.",
     hint_zh: "连续运行二十次，数一数子进程先说话的有几次。",
     needs: &[],
+    picture: PictureKind::Tree,
     variants: &[Variant {
         prints: &[
             line("start", 1, "Process ({p:pid}) start..."),
@@ -80,6 +81,7 @@ pub(super) static PROCESS: Cell = Cell {
     hint: "Let the function panic, and see what join returns.",
     hint_zh: "让函数 panic，看看 join 返回什么。",
     needs: &[],
+    picture: PictureKind::Tree,
     variants: &[Variant {
         prints: &[
             line("parent", 1, "Parent process {p:pid}."),
@@ -134,6 +136,7 @@ pub(super) static POOL: Cell = Cell {
     hint: "Kill a worker with kill -9 in the middle of a task: the pool says which task was lost and starts another worker.",
     hint_zh: "任务进行到一半时用 kill -9 杀掉一个工作进程：进程池会说出丢了哪个任务，并补上新的进程。",
     needs: &[],
+    picture: PictureKind::Gantt,
     variants: &[Variant {
         prints: &[
             line("parent", 1, "Parent process {p:pid}."),
@@ -182,6 +185,12 @@ pub(super) static POOL: Cell = Cell {
             ("done", "waiting"),
             ("done", "run"),
         ],
+        spans: &[TimeSpan {
+            open: "run",
+            close: "done",
+            on: "i",
+            seconds: Some("s"),
+        }],
         // The notebook printed its sleeps to the hundredth of a second. What it drew was anything
         // from half a hundredth below; near the lower end leaves room for the sleep to come late.
         draws: &[
@@ -246,6 +255,7 @@ pub(super) static CALL: Cell = Cell {
     hint: "Call a program that kills itself, and compare the exit code with Python's.",
     hint_zh: "调用一个会杀死自己的程序，把退出码和 Python 的比较一下。",
     needs: &[Need::Nslookup, Need::Dns],
+    picture: PictureKind::None,
     variants: &[Variant {
         prints: &[
             line("command", 1, "$ nslookup www.baidu.org"),
@@ -303,6 +313,7 @@ pub(super) static COMMUNICATE: Cell = Cell {
     hint: "Feed it a megabyte where the other program reads nothing: it still ends.",
     hint_zh: "给一个什么都不读的程序输入 1 MB：它照样会结束。",
     needs: &[Need::Nslookup, Need::Dns],
+    picture: PictureKind::None,
     variants: &[Variant {
         prints: &[
             line("command", 1, "$ nslookup"),
@@ -366,6 +377,7 @@ pub(super) static QUEUE: Cell = Cell {
     hint: "Kill the reader with kill -9 instead: the queue is not damaged, and another reader could go on.",
     hint_zh: "改用 kill -9 杀掉读进程：队列不会损坏，换一个读进程就能接着读。",
     needs: &[],
+    picture: PictureKind::ItemLanes,
     variants: &[Variant {
         prints: &[
             line("write", 1, "Process to write: {w:pid}"),
@@ -387,6 +399,7 @@ pub(super) static QUEUE: Cell = Cell {
             Gone("write.w"),
             Gone("read.r"),
         ],
+        arrows: &[("put.v", "get.v")],
         free: &[("write", "read"), ("put", "read"), ("put", "get")],
         recorded: "\
 Process to write: 28825

@@ -1,6 +1,6 @@
 //! Chapter 5: distributed processes.
 
-use super::cell::{Cell, Companion, End, Line, Need, Role, Variant, line};
+use super::cell::{Cell, Companion, ExpectedEnd, Line, Need, PictureKind, Role, Variant, line};
 use super::check::Check::*;
 
 const PUT: Line = line("put", 10, "Put task {n:int}...");
@@ -69,6 +69,7 @@ pub(super) static MASTER: Cell = Cell {
     hint: "Start the master in one terminal and two workers in others: the tasks are shared out.",
     hint_zh: "在一个终端启动主程序，在另外两个终端启动工作程序：任务会分给它们。",
     needs: &[Need::Port5000],
+    picture: PictureKind::TaskLanes,
     variants: &[
         // The notebook never started a worker, so its master waited in vain.
         Variant {
@@ -76,7 +77,7 @@ pub(super) static MASTER: Cell = Cell {
             args: &["--bind", "{address}", "--timeout", "{timeout}"],
             prints: &[PUT, TRY],
             errors: &[line("empty", 1, "Empty: {why:line}")],
-            end: End::Failure,
+            end: ExpectedEnd::Failure,
             checks: &[
                 Before("put", "try"),
                 Last("empty"),
@@ -119,6 +120,7 @@ pub(super) static MASTER: Cell = Cell {
                 PortFree,
             ],
             roles: MASTER_AND_WORKER,
+            arrows: &[("put.n", "work.a"), ("work.a", "result.a")],
             draws: DREW,
             ..Variant::PLAIN
         },

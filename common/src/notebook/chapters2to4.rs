@@ -1,6 +1,8 @@
 //! Chapters 2 to 4: threads, thread-local values, and processes against threads.
 
-use super::cell::{Cell, Line, Need, Role, Statistic, Trials, Variant, line};
+use super::cell::{
+    Cell, Line, Need, PictureKind, Role, Statistic, TimeSpan, Trials, Variant, line,
+};
 use super::check::Check::*;
 
 pub(super) static THREAD: Cell = Cell {
@@ -17,6 +19,7 @@ pub(super) static THREAD: Cell = Cell {
     hint: "Drop the join: the program ends with its main thread, and the ticks stop.",
     hint_zh: "去掉 join：主线程一结束，程序就结束，循环也停了。",
     needs: &[],
+    picture: PictureKind::TickLanes,
     variants: &[Variant {
         prints: &[
             line("running", 2, "thread {t:word} is running..."),
@@ -31,6 +34,12 @@ pub(super) static THREAD: Cell = Cell {
             Order(&["running", "tick", "ended"]),
             Gaps("tick", 1.0),
         ],
+        spans: &[TimeSpan {
+            open: "running",
+            close: "ended",
+            on: "t",
+            seconds: None,
+        }],
         recorded: "\
 thread MainThread is running...
 thread LoopThread is running...
@@ -67,13 +76,16 @@ pub(super) static RACE: Cell = Cell {
     hint: "cargo xtask race -n 200 runs it 200 times; taskset -c 0 in front pins it to one processor.",
     hint_zh: "cargo xtask race -n 200 运行 200 次；前面加上 taskset -c 0，就只用一个处理器。",
     needs: &[Need::TwoCpus],
+    picture: PictureKind::Histogram,
     variants: &[Variant {
         prints: BALANCE,
         trials: Some(Trials {
             runs: 100,
             outcome: "balance.n",
             statistic: Statistic::AnyNonZero,
+            label: ("no lock", "没有锁"),
             widened: Some("race_widened"),
+            widened_label: ("no lock, window held open", "没有锁，窗口拉长"),
         }),
         recorded: "5\n",
         ..Variant::PLAIN
@@ -82,12 +94,17 @@ pub(super) static RACE: Cell = Cell {
 
 const BALANCE: &[Line] = &[line("balance", 1, "{n:int}")];
 
-const ALL_ZERO: Trials = Trials {
-    runs: 20,
-    outcome: "balance.n",
-    statistic: Statistic::AllZero,
-    widened: None,
-};
+/// Twenty runs that all end with 0.
+const fn all_zero(label: &'static str) -> Trials {
+    Trials {
+        runs: 20,
+        outcome: "balance.n",
+        statistic: Statistic::AllZero,
+        label: (label, label),
+        widened: None,
+        widened_label: ("", ""),
+    }
+}
 
 pub(super) static LOCK: Cell = Cell {
     number: Some(14),
@@ -103,10 +120,11 @@ pub(super) static LOCK: Cell = Cell {
     hint: "Lock once around the whole loop instead of each change, and compare the time.",
     hint_zh: "把锁加在整个循环外面，而不是每次修改外面，比较一下用时。",
     needs: &[],
+    picture: PictureKind::None,
     variants: &[
         Variant {
             name: "mutex",
-            trials: Some(ALL_ZERO),
+            trials: Some(all_zero("Mutex")),
             prints: BALANCE,
             recorded: "0\n",
             ..Variant::PLAIN
@@ -114,7 +132,7 @@ pub(super) static LOCK: Cell = Cell {
         Variant {
             name: "atomic",
             bin: Some("atomic_add"),
-            trials: Some(ALL_ZERO),
+            trials: Some(all_zero("fetch_add")),
             prints: BALANCE,
             ..Variant::PLAIN
         },
@@ -135,6 +153,7 @@ pub(super) static LOCAL: Cell = Cell {
     hint: "Read it in a thread that never stored anything: Rust makes you say what it holds then.",
     hint_zh: "在一个从未存过值的线程里读它：Rust 要求事先说明那时里面是什么。",
     needs: &[],
+    picture: PictureKind::None,
     variants: &[Variant {
         prints: &[line("hello", 2, "Hello, {s:word} (in {t:word})")],
         free: &[("hello", "hello")],
@@ -173,6 +192,7 @@ pub(super) static PROCESS_VS_THREAD: Cell = Cell {
     hint: "Start it under load, and see which figures move and which do not.",
     hint_zh: "在机器繁忙时运行，看看哪些数字变了，哪些没有变。",
     needs: &[],
+    picture: PictureKind::Compare,
     variants: &[Variant {
         prints: &[
             line("legend", 1, "median  (5th to 95th percentile, N rounds)"),

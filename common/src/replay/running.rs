@@ -24,24 +24,24 @@ pub(super) struct Environment {
 /// One run under way: its programs, and what arrives from them.
 pub(super) struct Running {
     pub(super) start: Instant,
-    pub(super) programs: Vec<Program>,
+    pub(super) programs: Vec<StartedProgram>,
     pub(super) printed: Vec<Printed>,
     /// By how much a wait of the replay's took longer than it should have, at worst.
     pub(super) stall: Duration,
     environment: Environment,
     mark: String,
     open_streams: usize,
-    sender: Sender<Message>,
-    messages: Receiver<Message>,
+    sender: Sender<Arrival>,
+    messages: Receiver<Arrival>,
 }
 
 /// A program under way, the leader of a process group of its own.
-pub(super) struct Program {
+pub(super) struct StartedProgram {
     pid: i32,
     pub(super) ended: Option<Ended>,
 }
 
-enum Message {
+enum Arrival {
     Printed(Printed),
     Closed,
     Ended(i32, io::Result<ExitStatus>),
@@ -94,7 +94,7 @@ impl Running {
         self.listen(child.stdout.take().expect("stdout is piped"), sources[0]);
         self.listen(child.stderr.take().expect("stderr is piped"), sources[1]);
         self.await_end(child);
-        self.programs.push(Program { pid, ended: None });
+        self.programs.push(StartedProgram { pid, ended: None });
         Ok(pid)
     }
 
@@ -111,7 +111,7 @@ impl Running {
                 let at = Some(start.elapsed());
                 let whole = line.pop_if(|byte| *byte == b'\n').is_some();
                 let text = String::from_utf8_lossy(&line).into_owned();
-                let _ = sender.send(Message::Printed(Printed {
+                let _ = sender.send(Arrival::Printed(Printed {
                     source,
                     at,
                     text,
@@ -119,7 +119,7 @@ impl Running {
                 }));
                 line.clear();
             }
-            let _ = sender.send(Message::Closed);
+            let _ = sender.send(Arrival::Closed);
         });
     }
 
@@ -127,7 +127,7 @@ impl Running {
         let sender = self.sender.clone();
         let pid = child.id().cast_signed();
         thread::spawn(move || {
-            let _ = sender.send(Message::Ended(pid, child.wait()));
+            let _ = sender.send(Arrival::Ended(pid, child.wait()));
         });
     }
 
@@ -141,13 +141,13 @@ impl Running {
                 return None;
             };
             match message {
-                Message::Printed(printed) => {
+                Arrival::Printed(printed) => {
                     let arrived = printed.at.map(|at| self.start.elapsed().saturating_sub(at));
                     self.stall = self.stall.max(arrived.unwrap_or_default());
                     return Some(printed);
                 }
-                Message::Closed => self.open_streams -= 1,
-                Message::Ended(pid, status) => {
+                Arrival::Closed => self.open_streams -= 1,
+                Arrival::Ended(pid, status) => {
                     let program = self.programs.iter_mut().find(|program| program.pid == pid);
                     program
                         .expect("it was started here")
@@ -183,9 +183,9 @@ impl Running {
                 return;
             };
             match message {
-                Message::Printed(printed) => self.printed.push(printed),
-                Message::Closed => self.open_streams -= 1,
-                Message::Ended(..) => under_way -= 1,
+                Arrival::Printed(printed) => self.printed.push(printed),
+                Arrival::Closed => self.open_streams -= 1,
+                Arrival::Ended(..) => under_way -= 1,
             }
         }
     }

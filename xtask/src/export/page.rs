@@ -10,7 +10,7 @@ use crate::record::ReplayRecord;
 
 /// What both templates say of a cell run.
 #[derive(Serialize)]
-struct Case {
+struct PageCase {
     label: String,
     slug: String,
     package: &'static str,
@@ -23,22 +23,22 @@ struct Case {
     stand_in: bool,
     lines: Vec<String>,
     recorded: Vec<String>,
-    verdicts: Vec<Found>,
+    verdicts: Vec<PageVerdict>,
     free: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Found {
+struct PageVerdict {
     held: bool,
     sentence: String,
     evidence: String,
     place: String,
 }
 
-fn cases(cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<Vec<Case>> {
+fn cases(cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<Vec<PageCase>> {
     let case = |cell_run: &CellRun| {
         let bin = cell_run.cell.program(cell_run.variant);
-        let verdicts = cell_run.record.verdicts.iter().map(|verdict| Found {
+        let verdicts = cell_run.record.verdicts.iter().map(|verdict| PageVerdict {
             held: verdict.held,
             sentence: lang.sentence(verdict).to_string(),
             evidence: printable(&verdict.evidence),
@@ -48,7 +48,7 @@ fn cases(cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<Vec<Case>> {
             .recorded
             .iter()
             .flat_map(|printout| &printout.printed);
-        Ok(Case {
+        Ok(PageCase {
             label: cell_run.label(),
             slug: cell_run.slug(),
             package: cell_run.cell.package,

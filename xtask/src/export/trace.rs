@@ -1,24 +1,11 @@
 //! A trace in Chrome's JSON form, which Perfetto opens: who did what when, with arrows from put to
 //! get.
 
-use common::notebook::Cell;
-use common::transcript::Event;
+use common::notebook::TimeSpan;
+use common::transcript::{Event, line_and_field};
 use serde_json::{Value, json};
 
 use crate::cell_run::CellRun;
-
-/// A line that opens something, the line that closes it, and the field that joins them.
-const SLICES: [(&str, &str, &str, &str); 2] = [
-    ("pool", "run", "done", "i"),
-    ("thread", "running", "ended", "t"),
-];
-
-/// A line with which something is handed over, the line with which it arrives, and their fields.
-const FLOWS: [(&str, &str, &str, &str, &str); 3] = [
-    ("queue", "put", "get", "v", "v"),
-    ("task_master", "put", "work", "n", "a"),
-    ("task_master", "work", "result", "a", "a"),
-];
 
 pub(super) fn trace(cell_runs: &[CellRun]) -> anyhow::Result<String> {
     let mut events = Vec::new();
@@ -52,13 +39,13 @@ fn of_part(process: usize, cell_run: &CellRun, flows: &mut usize) -> Vec<Value> 
             "pid": process, "tid": thread(event), "ts": micros(event), "dur": 1,
         }));
     }
-    for (open, close, name) in opened(cell_run.cell, cell_run) {
+    for (open, close, name) in opened(cell_run) {
         events.push(json!({
             "ph": "X", "cat": "task", "name": name, "pid": process, "tid": thread(open),
             "ts": micros(open), "dur": micros(close) - micros(open),
         }));
     }
-    for (from, to, name) in handed_over(cell_run.cell, cell_run) {
+    for (from, to, name) in handed_over(cell_run) {
         *flows += 1;
         for (phase, event) in [("s", from), ("f", to)] {
             let mut flow = json!({
@@ -82,28 +69,34 @@ fn micros(event: &Event) -> u64 {
     (event.seconds() * 1e6) as u64
 }
 
-fn opened<'a>(cell: &Cell, cell_run: &'a CellRun) -> Vec<(&'a Event, &'a Event, String)> {
+/// What lasted, from the line that opened it to the line that closed it.
+fn opened<'a>(cell_run: &'a CellRun) -> Vec<(&'a Event, &'a Event, String)> {
     let lines = &cell_run.now.lines;
     let mut found = Vec::new();
-    for (_, open, close, on) in SLICES.iter().filter(|(bin, ..)| *bin == cell.bin) {
+    for TimeSpan {
+        open, close, on, ..
+    } in cell_run.variant.spans
+    {
         for opened in lines.named(open) {
-            let value = opened.value(on);
-            let closed = lines.named(close).find(|closed| closed.value(on) == value);
-            found.extend(closed.map(|closed| (opened, closed, format!("{on} {value}"))));
+            let closed = lines.partner(opened, close, on);
+            let name = format!("{on} {}", opened.value(on));
+            found.extend(closed.map(|closed| (opened, closed, name)));
         }
     }
     found
 }
 
 /// What was handed over: the first that was sent with a value is the first that arrives with it.
-fn handed_over<'a>(cell: &Cell, cell_run: &'a CellRun) -> Vec<(&'a Event, &'a Event, String)> {
+fn handed_over<'a>(cell_run: &'a CellRun) -> Vec<(&'a Event, &'a Event, String)> {
     let lines = &cell_run.now.lines;
     let mut found = Vec::new();
-    for (_, put, get, sent, got) in FLOWS.iter().filter(|(bin, ..)| *bin == cell.bin) {
+    for (from, to) in cell_run.variant.arrows {
+        let ((put, sent), (get, received)) = (line_and_field(from), line_and_field(to));
         let mut arrived: Vec<&Event> = lines.named(get).collect();
         for sent_by in lines.named(put) {
             let value = sent_by.value(sent);
-            if let Some(at) = arrived.iter().position(|event| event.value(got) == value) {
+            let same = |event: &&Event| event.value(received) == value;
+            if let Some(at) = arrived.iter().position(same) {
                 found.push((sent_by, arrived.remove(at), value.to_string()));
             }
         }

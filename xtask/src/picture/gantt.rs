@@ -1,13 +1,15 @@
-//! `In [3]`: which worker did which task when, in the notebook above and in this run below.
+//! Which worker did which task when, in the notebook above and in this run below.
 
+use common::notebook::TimeSpan;
 use common::printout::Printout;
+use common::transcript::Event;
 
 use super::{Anchor, Axis, Picture, colour};
 use crate::cell_run::CellRun;
 use crate::cli::Lang;
 
 /// A task: who did it, from when to when.
-pub(crate) struct Task {
+pub(crate) struct GanttTask {
     pub(crate) number: String,
     pub(crate) who: usize,
     pub(crate) from: f64,
@@ -17,12 +19,13 @@ pub(crate) struct Task {
 
 const ROW: f64 = 28.0;
 
-/// The pool on an axis of seconds that both runs share.
-pub(super) fn pool(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
+/// The tasks on an axis of seconds that both runs share.
+pub(super) fn gantt(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
+    let span = cell_run.variant.spans.first()?;
     let mut printouts = Vec::new();
     if let Some(recorded) = &cell_run.recorded {
         let name = lang.pick("the notebook", "笔记").to_string();
-        printouts.push((name, recorded, tasks(recorded, 1.0)));
+        printouts.push((name, recorded, tasks(recorded, span, 1.0)));
     }
     // A quicker run is stretched to the notebook's pace: the same draws then look the same.
     let stretch = if cell_run.pace > 0.0 {
@@ -36,12 +39,12 @@ pub(super) fn pool(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture
         (false, Lang::En) => format!("this run, its times × {stretch:.0}"),
         (false, Lang::Zh) => format!("这次运行，时间 × {stretch:.0}"),
     };
-    printouts.push((note, &cell_run.now, tasks(&cell_run.now, stretch)));
+    printouts.push((note, &cell_run.now, tasks(&cell_run.now, span, stretch)));
     let all = printouts.iter().flat_map(|(_, _, tasks)| tasks);
     let longest = all
         .map(|task| task.to.unwrap_or(task.from))
         .fold(0.0, f64::max);
-    let desc = |(name, printout, tasks): &(String, &Printout, Vec<Task>)| {
+    let desc = |(name, printout, tasks): &(String, &Printout, Vec<GanttTask>)| {
         let tasks = tasks.iter().map(|task| {
             let mark = &printout.speakers.all[task.who].mark;
             format!("{mark}: {}", label(task, lang))
@@ -53,7 +56,12 @@ pub(super) fn pool(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture
         "Four workers, five tasks: who did which when",
         "四个工作进程、五个任务：谁在何时做哪一个",
     );
-    let mut picture = Picture::new("pool-gantt", width, title.to_string(), desc);
+    let mut picture = Picture::new(
+        format!("{}-gantt", cell_run.cell.bin),
+        width,
+        title.to_string(),
+        desc,
+    );
     let axis = Axis::new(100.0, width - 28.0, longest * 1.02);
     let mut y = 16.0;
     for (name, printout, tasks) in &printouts {
@@ -69,7 +77,7 @@ pub(super) fn pool(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture
 fn draw(
     picture: &mut Picture,
     printout: &Printout,
-    tasks: &[Task],
+    tasks: &[GanttTask],
     axis: &Axis,
     top: f64,
     lang: Lang,
@@ -85,7 +93,7 @@ fn draw(
         let id = speaker.id.as_deref().unwrap_or_default();
         let name = format!("{} {id}", speaker.mark);
         picture.text(0.0, y + 19.0, Anchor::Start, "", &name);
-        let mut own: Vec<&Task> = tasks.iter().filter(|task| task.who == *who).collect();
+        let mut own: Vec<&GanttTask> = tasks.iter().filter(|task| task.who == *who).collect();
         // The shortest last: it stands on the bar of what followed at once.
         own.sort_by(|one, other| length(other).total_cmp(&length(one)));
         for task in own {
@@ -95,7 +103,7 @@ fn draw(
     bottom
 }
 
-fn bar(picture: &mut Picture, task: &Task, axis: &Axis, y: f64, lang: Lang) {
+fn bar(picture: &mut Picture, task: &GanttTask, axis: &Axis, y: f64, lang: Lang) {
     let (from, to) = (axis.x(task.from), axis.x(task.to.unwrap_or(axis.longest)));
     let class = format!("box {}", colour(task.who));
     let middle = y + ROW / 2.0;
@@ -116,11 +124,11 @@ fn bar(picture: &mut Picture, task: &Task, axis: &Axis, y: f64, lang: Lang) {
     picture.text((from + to) / 2.0, middle + 4.0, Anchor::Middle, "on", &text);
 }
 
-fn length(task: &Task) -> f64 {
+fn length(task: &GanttTask) -> f64 {
     task.to.map_or(f64::MAX, |to| to - task.from)
 }
 
-fn label(task: &Task, lang: Lang) -> String {
+fn label(task: &GanttTask, lang: Lang) -> String {
     let number = &task.number;
     match (task.to, lang) {
         (Some(to), Lang::En) => format!("task {number}, {:.2} s", to - task.from),
@@ -130,36 +138,32 @@ fn label(task: &Task, lang: Lang) -> String {
     }
 }
 
-/// The tasks of a pool: by arrival times where there are any, else by the seconds that were printed.
-pub(crate) fn tasks(printout: &Printout, stretch: f64) -> Vec<Task> {
-    let mut tasks: Vec<Task> = Vec::new();
-    let begin = printout.first("run").unwrap_or(0.0);
-    for run in printout.lines.named("run") {
-        let Some(who) = printout.speaker(run.line) else {
+/// The tasks: by arrival times where there are any, else by the seconds that were printed.
+pub(crate) fn tasks(printout: &Printout, span: &TimeSpan, stretch: f64) -> Vec<GanttTask> {
+    let lines = &printout.lines;
+    let mut tasks: Vec<GanttTask> = Vec::new();
+    let begin = printout.first(span.open).unwrap_or(0.0);
+    for opened in lines.named(span.open) {
+        let Some(who) = printout.speaker(opened.line) else {
             continue;
         };
-        let number = run.value("i").to_string();
-        let done = printout
-            .lines
-            .named("done")
-            .find(|done| done.value("i") == number);
-        let (from, to) = match run.at {
+        let number = opened.value(span.on).to_string();
+        let closed = lines.partner(opened, span.close, span.on);
+        let (from, to) = match opened.at {
             Some(_) => {
-                let moment = |seconds: f64| (seconds - begin) * stretch;
-                (
-                    moment(run.seconds()),
-                    done.map(|done| moment(done.seconds())),
-                )
+                let moment = |event: &Event| (event.seconds() - begin) * stretch;
+                (moment(opened), closed.map(moment))
             }
             // A recording has no times: a worker's task began when its last one had ended.
             None => {
                 let earlier = tasks.iter().filter(|task| task.who == who);
                 let from = earlier.filter_map(|task| task.to).fold(0.0, f64::max);
-                let took = done.and_then(|done| done.value("s").parse::<f64>().ok());
-                (from, took.map(|took| from + took))
+                let printed = closed.zip(span.seconds);
+                let took = printed.and_then(|(closed, field)| closed.value(field).parse().ok());
+                (from, took.map(|took: f64| from + took))
             }
         };
-        tasks.push(Task {
+        tasks.push(GanttTask {
             number,
             who,
             from,

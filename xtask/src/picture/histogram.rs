@@ -1,18 +1,18 @@
-//! `In [13]` and `In [14]`: how often which balance came out, with a lock and without.
+//! How often which outcome came, over the trials of all programs that have some.
+
+use common::notebook::Statistic;
 
 use super::{Anchor, Picture};
 use crate::cell_run::CellRun;
 use crate::cli::Lang;
 
 /// The outcomes of one program over its trials.
-pub(crate) struct Row {
-    pub(crate) bin: &'static str,
-    pub(crate) name: String,
+pub(crate) struct HistogramRow {
+    pub(crate) name: &'static str,
     pub(crate) outcomes: Vec<i64>,
+    /// What the notebook printed, where that is an accident.
+    pub(crate) recorded: Option<i64>,
 }
-
-/// What the notebook's `In [13]` printed.
-const RECORDED: i64 = 5;
 
 /// The place of a balance on a symmetric logarithmic scale, two steps for each power of ten: 0 is
 /// in the middle, 1 to 3 beside it, 4 to 9 next.
@@ -47,37 +47,50 @@ pub(crate) fn bins(outcomes: &[i64], reach: i64) -> Vec<usize> {
     (-reach..=reach).map(count).collect()
 }
 
-/// The programs of `In [13]` and `In [14]` that were run, each with what came out, and how far from 0
-/// the places must reach to hold them all.
-pub(crate) fn rows(cell_runs: &[CellRun], lang: Lang) -> (Vec<Row>, i64) {
-    let named = [
-        ("race", lang.pick("no lock", "没有锁")),
-        (
-            "race_widened",
-            lang.pick("no lock, window held open", "没有锁，窗口拉长"),
-        ),
-        ("lock", "Mutex"),
-        ("atomic_add", "fetch_add"),
-    ];
-    let row = |(bin, name): (&'static str, &str)| {
-        let outcomes: Vec<i64> = cell_runs
-            .iter()
-            .flat_map(|cell_run| cell_run.outcomes(bin))
-            .collect();
-        (!outcomes.is_empty()).then(|| Row {
-            bin,
-            name: name.to_string(),
-            outcomes,
-        })
-    };
-    let rows: Vec<Row> = named.into_iter().filter_map(row).collect();
-    let all = rows.iter().flat_map(|row| &row.outcomes);
-    let reach = all.map(|value| bin(*value).abs()).max().unwrap_or(0);
-    (rows, reach.max(bin(RECORDED) + 2))
+/// The programs with trials that were run, each with what came out, and how far from 0 the places
+/// must reach to hold them all.
+pub(crate) fn rows(cell_runs: &[CellRun], lang: Lang) -> (Vec<HistogramRow>, i64) {
+    let mut rows = Vec::new();
+    let mut reach = 0;
+    for cell_run in cell_runs {
+        let Some(trials) = &cell_run.variant.trials else {
+            continue;
+        };
+        let printed = cell_run.recorded.as_ref();
+        let recorded = printed
+            .filter(|_| trials.statistic == Statistic::AnyNonZero)
+            .and_then(|printout| printout.lines.values(trials.outcome).next()?.parse().ok());
+        reach = recorded.map_or(reach, |value| reach.max(bin(value).abs() + 2));
+        let own = cell_run.cell.program(cell_run.variant);
+        let programs = [(own, trials.label)].into_iter();
+        for (program, (english, chinese)) in programs.chain(
+            trials
+                .widened
+                .map(|widened| (widened, trials.widened_label)),
+        ) {
+            let outcomes = cell_run.outcomes(program);
+            reach = outcomes
+                .iter()
+                .fold(reach, |reach, value| reach.max(bin(*value).abs()));
+            if !outcomes.is_empty() {
+                rows.push(HistogramRow {
+                    name: lang.pick(english, chinese),
+                    outcomes,
+                    recorded,
+                });
+            }
+        }
+    }
+    (rows, reach)
 }
 
 /// A histogram for each of them, on one scale.
-pub(super) fn histogram(cell_runs: &[CellRun], width: f64, lang: Lang) -> Option<Picture> {
+pub(super) fn histogram(
+    cell_run: &CellRun,
+    cell_runs: &[CellRun],
+    width: f64,
+    lang: Lang,
+) -> Option<Picture> {
     let (rows, reach) = rows(cell_runs, lang);
     let desc = rows.iter().map(|row| {
         let zero = row.outcomes.iter().filter(|value| **value == 0).count();
@@ -94,7 +107,12 @@ pub(super) fn histogram(cell_runs: &[CellRun], width: f64, lang: Lang) -> Option
         "许多次运行的余额：本应是 0",
     );
     let desc = desc.collect::<Vec<_>>().join("; ");
-    let mut picture = Picture::new("race-histogram", width, title.to_string(), desc);
+    let mut picture = Picture::new(
+        format!("{}-histogram", cell_run.cell.bin),
+        width,
+        title.to_string(),
+        desc,
+    );
     let (left, right) = (14.0, width - 14.0);
     let step = (right - left) / (2 * reach + 1) as f64;
     let x = |place: i64| left + (place + reach) as f64 * step;
@@ -129,7 +147,7 @@ pub(super) fn histogram(cell_runs: &[CellRun], width: f64, lang: Lang) -> Option
 
 fn draw(
     picture: &mut Picture,
-    row: &Row,
+    row: &HistogramRow,
     reach: i64,
     top: f64,
     step: f64,
@@ -140,18 +158,21 @@ fn draw(
     let bottom = top + 24.0 + height;
     let counts = bins(&row.outcomes, reach);
     let most = counts.iter().copied().max().unwrap_or(1).max(1);
-    picture.text(x(-reach), top, Anchor::Start, "strong", &row.name);
+    picture.text(x(-reach), top, Anchor::Start, "strong", row.name);
     let lost = row.outcomes.len() - counts[reach as usize];
     let said = match lang {
         Lang::En => format!("{lost} of {} not 0", row.outcomes.len()),
         Lang::Zh => format!("{} 次中 {lost} 次不是 0", row.outcomes.len()),
     };
     picture.text(x(reach) + step, top, Anchor::End, "small", &said);
-    if row.bin.starts_with("race") {
-        let five = x(bin(RECORDED)) + step / 2.0;
-        picture.line((five, top + 8.0), (five, bottom), "dash");
-        let text = lang.pick("the notebook: 5", "笔记：5");
-        picture.text(five + 4.0, top + 18.0, Anchor::Start, "small", text);
+    if let Some(recorded) = row.recorded {
+        let there = x(bin(recorded)) + step / 2.0;
+        picture.line((there, top + 8.0), (there, bottom), "dash");
+        let text = match lang {
+            Lang::En => format!("the notebook: {recorded}"),
+            Lang::Zh => format!("笔记：{recorded}"),
+        };
+        picture.text(there + 4.0, top + 18.0, Anchor::Start, "small", &text);
     }
     for (place, count) in (-reach..=reach).zip(counts).filter(|(_, count)| *count > 0) {
         let tall = (height * count as f64 / most as f64).max(2.0);

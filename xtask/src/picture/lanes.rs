@@ -1,6 +1,6 @@
-//! `In [10]`, `In [11]` and `In [16]`: a lane for each process or thread, from left to right in time.
+//! A lane for each process or thread, from left to right in time.
 
-use common::transcript::Event;
+use common::transcript::{Event, line_and_field};
 
 use super::{Anchor, Axis, Picture, WIDE, colour};
 use crate::cell_run::CellRun;
@@ -35,17 +35,17 @@ fn end(cell_run: &CellRun) -> f64 {
     cell_run.record.runs.first().map_or(0.0, |run| run.seconds)
 }
 
-/// `In [10]`: an arrow for each item, from its put to its get, and where the reader was ended.
-pub(super) fn queue(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
+/// An arrow for each item, from sender to receiver, and where the receiver was ended.
+pub(super) fn items(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
     let printout = &cell_run.now;
+    let (from, to) = cell_run.variant.arrows.first()?;
+    let ((put, sent), (get, received)) = (line_and_field(from), line_and_field(to));
     let gets = |value: &str| {
-        printout
-            .lines
-            .named("get")
-            .find(|get| get.value("v") == value)
+        let mut gets = printout.lines.named(get);
+        gets.find(|get| get.value(received) == value)
     };
-    let desc = printout.lines.named("put").map(|put| {
-        let value = put.value("v");
+    let desc = printout.lines.named(put).map(|put| {
+        let value = put.value(sent);
         match (gets(value), lang) {
             (Some(get), Lang::En) => {
                 format!(
@@ -70,7 +70,12 @@ pub(super) fn queue(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         "写进程、队列、读进程：每个数据一支箭头",
     );
     let desc = desc.collect::<Vec<_>>().join("; ");
-    let mut picture = Picture::new("queue-lanes", width, title.to_string(), desc);
+    let mut picture = Picture::new(
+        format!("{}-lanes", cell_run.cell.bin),
+        width,
+        title.to_string(),
+        desc,
+    );
     let axis = Axis::new(86.0, width - 30.0, end(cell_run));
     let name = |role: usize| {
         let role = &cell_run.variant.roles[role];
@@ -88,8 +93,8 @@ pub(super) fn queue(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         )
     };
     let lanes = draw_lanes(&mut picture, &axis, &[name(0), name(1)], 18.0);
-    for put in printout.lines.named("put") {
-        let (x, value) = (axis.x(put.seconds()), put.value("v"));
+    for put in printout.lines.named(put) {
+        let (x, value) = (axis.x(put.seconds()), put.value(sent));
         match gets(value) {
             Some(get) => {
                 picture.arrow((x, lanes[0]), (axis.x(get.seconds()), lanes[1] - 9.0), "");
@@ -115,8 +120,8 @@ pub(super) fn queue(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
     (printout.speakers.all.len() == 2).then_some(picture)
 }
 
-/// `In [11]`: the ticks of the loop, beside the main thread that waits.
-pub(super) fn thread(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
+/// The ticks of a loop, beside the main thread that waits.
+pub(super) fn ticks(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
     let printout = &cell_run.now;
     let ticks: Vec<String> = printout
         .lines
@@ -128,7 +133,12 @@ pub(super) fn thread(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictu
         "主线程在 join 里等待，循环每秒一次",
     );
     let desc = format!("{}: {}", lang.pick("Ticks", "每次打印"), ticks.join(", "));
-    let mut picture = Picture::new("thread-ticks", width, title.to_string(), desc);
+    let mut picture = Picture::new(
+        format!("{}-ticks", cell_run.cell.bin),
+        width,
+        title.to_string(),
+        desc,
+    );
     let axis = Axis::new(118.0, width - 24.0, end(cell_run));
     let names: Vec<(String, usize)> = printout
         .speakers
@@ -182,8 +192,8 @@ pub(super) fn thread(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictu
     (names.len() == 2).then_some(picture)
 }
 
-/// `In [16]`: master, queues and worker; where no worker came, an empty lane and the wait for it.
-pub(super) fn master(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
+/// Master, queues and worker; where no worker came, an empty lane and the wait for it.
+pub(super) fn tasks(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
     let printout = &cell_run.now;
     let worked = printout.lines.named("work").next().is_some();
     let name = format!("{}-lanes", cell_run.slug());

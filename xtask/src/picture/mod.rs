@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use common::notebook::PictureKind;
 use minijinja::HtmlEscape;
 
 use crate::cell_run::CellRun;
@@ -56,15 +57,15 @@ pub(crate) fn pictures(
     width: f64,
     lang: Lang,
 ) -> Vec<Picture> {
-    let one = match (cell_run.cell.bin, cell_run.variant.name) {
-        ("fork" | "process", _) => tree::tree(cell_run, width, lang),
-        ("pool", _) => gantt::pool(cell_run, width, lang),
-        ("queue", _) => lanes::queue(cell_run, width, lang),
-        ("thread", _) => lanes::thread(cell_run, width, lang),
-        ("race", _) => histogram::histogram(all, width, lang),
-        ("process_vs_thread", _) => return compare::compare(cell_run, width, lang),
-        ("task_master", _) => lanes::master(cell_run, width, lang),
-        _ => None,
+    let one = match cell_run.cell.picture {
+        PictureKind::None => None,
+        PictureKind::Tree => tree::tree(cell_run, width, lang),
+        PictureKind::Gantt => gantt::gantt(cell_run, width, lang),
+        PictureKind::ItemLanes => lanes::items(cell_run, width, lang),
+        PictureKind::TickLanes => lanes::ticks(cell_run, width, lang),
+        PictureKind::TaskLanes => lanes::tasks(cell_run, width, lang),
+        PictureKind::Histogram => histogram::histogram(cell_run, all, width, lang),
+        PictureKind::Compare => return compare::compare(cell_run, width, lang),
     };
     one.into_iter().collect()
 }

@@ -26,11 +26,11 @@ pub(super) struct Article {
     stand_in: bool,
     seconds: f64,
     runs: usize,
-    programs: Vec<Program>,
-    recorded: Option<Vec<Line>>,
-    now: Vec<Line>,
+    programs: Vec<ShownProgram>,
+    recorded: Option<Vec<ShownLine>>,
+    now: Vec<ShownLine>,
     pictures: Vec<Drawn>,
-    verdicts: Vec<Checked>,
+    verdicts: Vec<ShownVerdict>,
     failed: usize,
     free: Vec<Free>,
     again: String,
@@ -38,7 +38,7 @@ pub(super) struct Article {
 
 /// A program's source.
 #[derive(Serialize)]
-struct Program {
+struct ShownProgram {
     path: String,
     html: String,
     companion: bool,
@@ -46,19 +46,19 @@ struct Program {
 
 /// A printed line.
 #[derive(Serialize)]
-struct Line {
+struct ShownLine {
     number: usize,
     at: Option<f64>,
     mark: Option<String>,
     role: Option<String>,
     class: String,
     error: bool,
-    pieces: Vec<Piece>,
+    pieces: Vec<ShownPiece>,
 }
 
 /// A piece of a line: plain, or the number of a process, in the colour of that process.
 #[derive(Serialize)]
-struct Piece {
+struct ShownPiece {
     text: String,
     class: Option<String>,
 }
@@ -74,13 +74,13 @@ struct Drawn {
 
 /// A check with its evidence.
 #[derive(Serialize)]
-struct Checked {
+struct ShownVerdict {
     held: bool,
     sentence: String,
     evidence: String,
     line: Option<usize>,
     /// Where a check did not hold: the lines around the one that is wrong.
-    around: Vec<Line>,
+    around: Vec<ShownLine>,
     place: String,
 }
 
@@ -109,7 +109,7 @@ fn article(
     let cell = cell_run.cell;
     let draw = |width| pictures(cell_run, all, width, lang);
     let drawn = draw(WIDE).into_iter().zip(draw(NARROW));
-    let mut verdicts: Vec<Checked> = cell_run
+    let mut verdicts: Vec<ShownVerdict> = cell_run
         .record
         .verdicts
         .iter()
@@ -150,7 +150,7 @@ fn article(
     })
 }
 
-fn programs(cell_run: &CellRun, shown: &mut Vec<String>) -> anyhow::Result<Vec<Program>> {
+fn programs(cell_run: &CellRun, shown: &mut Vec<String>) -> anyhow::Result<Vec<ShownProgram>> {
     let cell: &'static Cell = cell_run.cell;
     let own = cell.program(cell_run.variant);
     let mut bins = vec![(own, false)];
@@ -174,7 +174,7 @@ fn programs(cell_run: &CellRun, shown: &mut Vec<String>) -> anyhow::Result<Vec<P
         if !shown.contains(&path) {
             shown.push(path.clone());
             let html = highlight::html(source(cell, bin)?.trim_end());
-            programs.push(Program {
+            programs.push(ShownProgram {
                 path,
                 html,
                 companion,
@@ -184,21 +184,21 @@ fn programs(cell_run: &CellRun, shown: &mut Vec<String>) -> anyhow::Result<Vec<P
     Ok(programs)
 }
 
-fn lines(printout: &Printout, lang: Lang) -> Vec<Line> {
+fn lines(printout: &Printout, lang: Lang) -> Vec<ShownLine> {
     (1..=printout.printed.len())
         .map(|number| line(printout, number, lang))
         .collect()
 }
 
-fn line(printout: &Printout, number: usize, lang: Lang) -> Line {
+fn line(printout: &Printout, number: usize, lang: Lang) -> ShownLine {
     let printed = &printout.printed[number - 1];
     let who = printout.speaker(number);
     let speaker = who.map(|who| &printout.speakers.all[who]);
-    let piece = |(who, text): (Option<usize>, String)| Piece {
+    let piece = |(who, text): (Option<usize>, String)| ShownPiece {
         text,
         class: who.map(class),
     };
-    Line {
+    ShownLine {
         number,
         at: printed.at.map(|at| at.as_secs_f64()),
         mark: speaker.map(|speaker| speaker.mark.clone()),
@@ -217,7 +217,7 @@ fn class(who: usize) -> String {
     format!("c{}", who % 6)
 }
 
-fn checked(cell_run: &CellRun, verdict: &Verdict, lang: Lang) -> Checked {
+fn checked(cell_run: &CellRun, verdict: &Verdict, lang: Lang) -> ShownVerdict {
     let around = verdict
         .line
         .filter(|_| !verdict.held)
@@ -227,7 +227,7 @@ fn checked(cell_run: &CellRun, verdict: &Verdict, lang: Lang) -> Checked {
             all.map(|number| line(&cell_run.now, number, lang))
                 .collect()
         });
-    Checked {
+    ShownVerdict {
         held: verdict.held,
         sentence: lang.sentence(verdict).to_string(),
         evidence: verdict.evidence.clone(),
