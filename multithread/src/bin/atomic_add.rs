@@ -22,8 +22,8 @@ fn run(n: i64) {
     }
 }
 
-/// Puts in and takes out again. Load and store are one step of the processor, so nobody comes
-/// between them, which the two steps of `race` allow.
+/// Adds n and takes it away again. Each is one step of the processor, so no thread can come between
+/// its load and its store. In `race` these are two steps.
 fn change(n: i64) {
     BALANCE.fetch_add(n, Relaxed);
     BALANCE.fetch_sub(n, Relaxed);

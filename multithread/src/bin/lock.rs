@@ -19,8 +19,8 @@ fn run(n: i64) {
     }
 }
 
-/// Puts in and takes out again. The balance is inside the lock, so there is no other way to it,
-/// and the guard unlocks at the end of the function, also in a panic: Python's `try … finally`.
+/// Adds n and takes it away again. The balance is inside the lock, so nobody can reach it without
+/// the lock. The guard unlocks at the end of the function, also in a panic: Python's `try … finally`.
 fn change(n: i64) {
     let mut balance = BALANCE.lock().unwrap();
     *balance += n;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::thread;
 
 static BALANCE: AtomicI64 = AtomicI64::new(0);
-/// Starting a thread takes as long as many loops: without it the first could be done too early.
+/// Both begin here. Without it the first thread could be done before the second has started.
 static START: Barrier = Barrier::new(2);
 
 fn main() {
@@ -23,10 +23,10 @@ fn run(n: i64) {
     }
 }
 
-/// Puts in and takes out again: 0, if nobody else comes between a load and its store.
+/// Adds n and takes it away again. The sum is 0 if no thread comes between a load and its store.
 ///
-/// Rust refuses this with a plain `i64`. Atomics make each load and each store whole, and so the
-/// program lawful; the step between the two is as open as in Python.
+/// Rust refuses this with a plain `i64`. With an atomic each load and each store is whole, so the
+/// program is lawful. Between the two another thread can still come, as in Python.
 fn change(n: i64) {
     let balance = BALANCE.load(Relaxed);
     BALANCE.store(balance + n, Relaxed);

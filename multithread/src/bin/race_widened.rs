@@ -21,9 +21,9 @@ fn run(n: i64) {
         let balance = BALANCE.load(Relaxed);
         BALANCE.store(balance + n, Relaxed);
         let balance = BALANCE.load(Relaxed);
-        // Only here: what was loaded has our n in it, and the other thread builds upon that n while
-        // we store a balance without it. Before the first store it would never show: we would hold
-        // a balance of whole rounds, and while we wait the other adds whole rounds, which are 0.
+        // We wait here, because the balance now has our n in it. The other thread adds to it, and
+        // our store then overwrites what it added. A wait before the first store would show
+        // nothing: both threads would have done whole rounds, and a whole round adds 0.
         if i % 1_000 == 0 {
             thread::yield_now();
         }

@@ -24,7 +24,7 @@ fn process_thread(student: &str) {
     process_student();
 }
 
-/// Takes no student: it finds its thread's own in the global.
+/// Takes no student as an argument: it reads the one of its own thread.
 fn process_student() {
     let thread = thread::current();
     let name = thread.name().expect("the builder gave it a name");
