@@ -11,15 +11,15 @@ use crate::notebook::Check;
 use crate::observed::Observed;
 use crate::transcript::{Event, Transcript, line_and_field};
 
-/// By how many seconds something may seem to have come too late: a busy machine may take as long
-/// to let a process print and the replay read.
+/// By how many seconds a line may arrive too late. A busy machine may take as long until the process
+/// prints and the replay reads.
 const LATE: f64 = 1.0;
 
-/// By how many seconds something may seem to have come too early, because what it is measured from
-/// arrived late; more if the replay itself had to wait longer than that for its turn.
+/// By how many seconds a line may arrive too early, because the line that it is measured from arrived
+/// late.
 const EARLY: f64 = 0.2;
 
-/// The same for one run.
+/// The same for one run: more, if the replay itself had to wait for its turn.
 fn early(observed: &Observed) -> f64 {
     EARLY + observed.stall.as_secs_f64()
 }
@@ -33,24 +33,16 @@ fn wrong(line: Option<&Event>, why: String) -> Finding {
 }
 
 impl Check {
-    /// Judges the lines of one run. `observed` is what the operating system showed of it: checks
-    /// that are about time or about the system are `None` without it, as for a recording.
+    /// Judges the lines of one run. `observed` is what the operating system showed of it. Without it,
+    /// as for a recording, a check of time or of the system is `None`.
     pub fn judge(&self, lines: &Transcript, observed: Option<&Observed>) -> Option<Finding> {
         let finding = match *self {
             Check::First(name) => edge(lines, name, |lines| lines.next()),
             Check::Last(name) => edge(lines, name, |lines| lines.last()),
             Check::Before(first, then) => before(lines, first, then),
-            Check::Order(names) => names
-                .windows(2)
-                .find_map(|pair| before(lines, pair[0], pair[1]).err())
-                .map_or(Ok("in order".to_string()), Err),
+            Check::Order(names) => order(lines, names),
             Check::BeforeEach { first, then, on } => before_each(lines, first, then, on),
-            Check::Set(field, want) => {
-                let (mut want, mut found) = (want.to_vec(), Vec::from_iter(lines.values(field)));
-                want.sort_unstable();
-                found.sort_unstable();
-                same(&want, &found)
-            }
+            Check::Set(field, want) => set(lines, field, want),
             Check::Sequence(field, want) => same(want, &Vec::from_iter(lines.values(field))),
             Check::SameSequence(one, other) => same(
                 &Vec::from_iter(lines.values(one)),
@@ -58,31 +50,12 @@ impl Check {
             ),
             Check::Every(field, want) => every(lines, field, |value| value == want),
             Check::Pairs(line, one, other, want) => pairs(lines, line, one, other, want),
-            Check::Same(fields) => {
-                let values =
-                    BTreeSet::from_iter(fields.iter().flat_map(|field| lines.values(field)));
-                match values.len() {
-                    0 | 1 => Ok(list(&Vec::from_iter(values))),
-                    _ => wrong(
-                        None,
-                        format!("different values: {}", list(&Vec::from_iter(values))),
-                    ),
-                }
-            }
+            Check::Same(fields) => one_value(lines, fields),
             Check::Differ(one, other) => {
                 let ones = BTreeSet::from_iter(lines.values(one));
                 every(lines, other, |value| !ones.contains(value))
             }
-            Check::Distinct(field, least, most) => {
-                let values = Vec::from_iter(BTreeSet::from_iter(lines.values(field)));
-                match (least..=most).contains(&values.len()) {
-                    true => Ok(list(&values)),
-                    false => wrong(
-                        None,
-                        format!("{} different: {}", values.len(), list(&values)),
-                    ),
-                }
-            }
+            Check::Distinct(field, least, most) => distinct(lines, field, least, most),
             Check::Range(field, low, high) => range(lines, field, low, high),
             Check::Seconds(field, low, high) => {
                 // A recording ran at the notebook's pace, and was measured to the hundredth.
@@ -147,6 +120,40 @@ fn same(want: &[&str], found: &[&str]) -> Finding {
         false => wrong(
             None,
             format!("expected {}, got {}", list(want), list(found)),
+        ),
+    }
+}
+
+fn order(lines: &Transcript, names: &[&str]) -> Finding {
+    names
+        .windows(2)
+        .find_map(|pair| before(lines, pair[0], pair[1]).err())
+        .map_or(Ok("in order".to_string()), Err)
+}
+
+fn set(lines: &Transcript, field: &str, want: &[&str]) -> Finding {
+    let (mut want, mut found) = (want.to_vec(), Vec::from_iter(lines.values(field)));
+    want.sort_unstable();
+    found.sort_unstable();
+    same(&want, &found)
+}
+
+fn one_value(lines: &Transcript, fields: &[&str]) -> Finding {
+    let all = fields.iter().flat_map(|field| lines.values(field));
+    let values = Vec::from_iter(BTreeSet::from_iter(all));
+    match values.len() {
+        0 | 1 => Ok(list(&values)),
+        _ => wrong(None, format!("different values: {}", list(&values))),
+    }
+}
+
+fn distinct(lines: &Transcript, field: &str, least: usize, most: usize) -> Finding {
+    let values = Vec::from_iter(BTreeSet::from_iter(lines.values(field)));
+    match (least..=most).contains(&values.len()) {
+        true => Ok(list(&values)),
+        false => wrong(
+            None,
+            format!("{} different: {}", values.len(), list(&values)),
         ),
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! - [`notebook`] is the table: one entry per cell, with the lines that it may print and the
 //!   checks that these must pass. Tests, replay and documents all come from it.
-//! - [`pattern`], [`transcript`] and [`check`] judge what a cell printed; [`speakers`] says who said it.
+//! - [`pattern`] and [`transcript`] read what a cell printed, [`speakers`] says who printed it, and
+//!   [`printout`] keeps both.
+//! - [`check`] judges the lines, with what the system showed ([`observed`]); [`verdict`] sums up.
 //! - [`replay`] runs one cell, to a deadline, and notes what arrived when and what stayed behind.
 //! - [`pace`], [`draw`] and [`stand_in`] are what the cells themselves use, so that a replay can
 //!   speed up their pauses, repeat their draws and do without the network.

@@ -1,5 +1,5 @@
-//! Runs one cell: stamps each line with its arrival, ends it at a deadline, and finds what it
-//! left behind.
+//! Runs one cell. Each line is stamped with its arrival, the cell is ended at a deadline, and what
+//! it left behind is found and ended.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub struct Replay<'a> {
     pub pace: f64,
     /// The seed of all draws, see [`draw`]; none for the system's randomness.
     pub seed: Option<u64>,
-    /// Draw what the notebook drew, as far as its output tells.
+    /// Draw what the notebook drew, as far as its output shows it.
     pub as_recorded: bool,
     /// How often to run a cell that has trials; as often as the table says, if not given.
     pub trials: Option<usize>,
@@ -43,12 +43,12 @@ pub struct Replay<'a> {
     pub online: bool,
     /// Set from outside when everything is to stop.
     pub stop: &'a AtomicBool,
-    /// Told of each line as it arrives.
+    /// Called with each line as it arrives.
     pub on_line: &'a mut dyn FnMut(&Printed),
 }
 
-/// One replay at a time in a process: arrival times are evidence, so nothing of ours may run
-/// beside the cell, and orphans that come to us must be that cell's.
+/// A process runs one replay at a time. Arrival times are evidence, so nothing of ours may run beside
+/// the cell. And every orphan that comes to us must be that cell's.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 impl Replay<'_> {
@@ -98,7 +98,7 @@ impl Replay<'_> {
         ))
     }
 
-    /// Whether a program of the outside world is played by its stand-in.
+    /// Whether a stand-in answers for a program of the outside world.
     fn uses_stand_in(&self, cell: &Cell) -> bool {
         cell.needs.contains(&Need::Nslookup) && !self.online
     }
@@ -118,7 +118,7 @@ impl Replay<'_> {
             [Source::Out, Source::Err],
         )?;
         self.watch(&mut running, variant)?;
-        // Before what was left behind is ended: that may be what holds the port.
+        // The port is looked at before the leftovers are ended: one of them may hold it.
         let port_free = port.map(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
         let left = running.clear(GRACE);
         let ended = |who: usize| running.programs.get(who).and_then(|program| program.ended);
@@ -160,8 +160,8 @@ impl Replay<'_> {
         }
     }
 
-    /// Follows the run until all of its programs have ended and all that they said has arrived,
-    /// or until it is over for another reason.
+    /// Follows the run until all its programs have ended and all their output has arrived. A deadline
+    /// or an interruption ends it earlier.
     fn watch(&mut self, running: &mut Running, variant: &Variant) -> io::Result<()> {
         let after = variant.companion.as_ref().map(|companion| {
             let line = variant
@@ -192,7 +192,7 @@ impl Replay<'_> {
                     running.printed.push(printed);
                 }
                 None if running.is_over() => return Ok(()),
-                // Whoever holds a pipe open behind the end of the programs was left behind.
+                // A process that holds a pipe open after the programs have ended was left behind.
                 None if running
                     .programs
                     .iter()
@@ -223,13 +223,13 @@ fn free_port() -> io::Result<u16> {
     Ok(bound.local_addr()?.port())
 }
 
-/// Replays the cell of a program in all its variants, as fast as it can go: there a sleep that did
-/// a lock's work would show. It is what the test of each cell calls.
+/// Replays the cell of a program in all its variants, without its pauses. A sleep that did a lock's
+/// work would show there. The test of each cell calls this.
 ///
 /// # Panics
 ///
-/// Panics when a check does not hold, and with all that was found; also when the program is none of
-/// the table's or cannot be started.
+/// Panics when a check does not hold, with all that was found. Also panics when the table does not
+/// have the program, or when it cannot be started.
 #[track_caller]
 pub fn assert_holds(program: &Path) {
     let name = program.file_name().and_then(|name| name.to_str());

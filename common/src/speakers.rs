@@ -1,8 +1,8 @@
-//! Who says a line: the processes and threads of a run, told apart by what they print.
+//! Who says a line: the processes and threads of a run, found in what they print.
 //!
-//! A process has another number in every run, and the notebook's had theirs. What stays is its
-//! role. So a view can show the same worker in the same colour on both sides, and a comparison can
-//! put `W2` where the numbers stood.
+//! A process has another number in every run, but its role stays. So a view can show the same worker
+//! in the same colour in the notebook's output and in this run's, and a comparison can put `W2` where
+//! the numbers stood.
 
 use crate::notebook::{Role, Variant};
 use crate::transcript::{Event, Transcript, line_and_field};
@@ -10,7 +10,7 @@ use crate::transcript::{Event, Transcript, line_and_field};
 /// One process or thread.
 #[derive(Clone, Debug)]
 pub struct Speaker {
-    /// Its part.
+    /// What it does in the cell.
     pub role: &'static Role,
     /// Its process number or its name, where it is printed.
     pub id: Option<String>,
@@ -28,10 +28,10 @@ pub struct Speakers {
 impl Speakers {
     /// Who takes part in a run with these lines.
     ///
-    /// Several members of a role are put in the order of what their first lines say, numbers aside:
-    /// the worker that began with task 0 is the first, in whatever order the workers spoke.
+    /// Several speakers of one role are sorted by what their first lines say besides the numbers. So
+    /// the worker that began with task 0 is the first, whichever worker spoke first.
     pub fn of(variant: &Variant, lines: &Transcript) -> Speakers {
-        let mut members = Vec::new();
+        let mut all = Vec::new();
         for role in variant.roles {
             let mut ids: Vec<(Vec<&str>, &str)> = Vec::new();
             for event in &lines.events {
@@ -44,7 +44,7 @@ impl Speakers {
             }
             ids.sort_by(|(one, _), (other, _)| one.cmp(other));
             let several = ids.len() > 1;
-            members.extend(ids.iter().enumerate().map(|(at, (_, id))| Speaker {
+            all.extend(ids.iter().enumerate().map(|(at, (_, id))| Speaker {
                 role,
                 id: Some((*id).to_string()),
                 mark: match role.mark {
@@ -54,27 +54,27 @@ impl Speakers {
                 },
             }));
             if role.ids.is_empty() {
-                members.push(Speaker {
+                all.push(Speaker {
                     role,
                     id: None,
                     mark: role.mark.to_string(),
                 });
             }
         }
-        Speakers { all: members }
+        Speakers { all }
     }
 
-    /// The place among the members of the one who said the line.
+    /// The place among the speakers of the one who said the line.
     pub fn speaker(&self, lines: &Transcript, event: &Event) -> Option<usize> {
         let says = |name: &str| {
-            let of_role = |member: &Speaker| member.role.says.contains(&name);
+            let of_role = |speaker: &Speaker| speaker.role.says.contains(&name);
             self.all.iter().position(of_role)
         };
         let first = says(event.name).or_else(|| says("*"))?;
         let role = self.all[first].role;
         let known = |event: &Event| {
             let field = role.fields(event).next()?;
-            self.member(role, event.value(field))
+            self.of_role(role, event.value(field))
         };
         // A line without its speaker's number is by the one who said the like just before:
         // `Task 2 runs` by the worker of `Run task 2`.
@@ -91,7 +91,7 @@ impl Speakers {
         })
     }
 
-    /// What the line says besides the numbers and names of members.
+    /// What the line says besides the numbers and names of speakers.
     pub fn rest<'a>(&self, event: &'a Event) -> Vec<&'a str> {
         let other = |(field, value): &'a (&'static str, String)| {
             self.named_in(event, field)
@@ -101,23 +101,24 @@ impl Speakers {
         event.captures.iter().filter_map(other).collect()
     }
 
-    /// The member whose number or name stands in this field of a line.
+    /// The speaker whose number or name stands in this field of a line.
     pub fn named_in(&self, event: &Event, field: &str) -> Option<usize> {
         let full = format!("{}.{field}", event.name);
-        let in_role = |member: &&Speaker| member.role.ids.contains(&full.as_str());
+        let in_role = |speaker: &&Speaker| speaker.role.ids.contains(&full.as_str());
         let role = self.all.iter().find(in_role)?.role;
-        self.member(role, event.value(field))
+        self.of_role(role, event.value(field))
     }
 
-    fn member(&self, role: &Role, id: &str) -> Option<usize> {
-        let same =
-            |member: &Speaker| std::ptr::eq(member.role, role) && member.id.as_deref() == Some(id);
+    fn of_role(&self, role: &Role, id: &str) -> Option<usize> {
+        let same = |speaker: &Speaker| {
+            std::ptr::eq(speaker.role, role) && speaker.id.as_deref() == Some(id)
+        };
         self.all.iter().position(same)
     }
 }
 
 impl Role {
-    /// The fields of this line that hold a member's number or name.
+    /// The fields of this line that hold a speaker's number or name.
     fn fields<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = &'static str> + 'a {
         self.ids.iter().filter_map(move |id| {
             let (line, field) = line_and_field(id);
@@ -125,7 +126,7 @@ impl Role {
         })
     }
 
-    /// What the line says besides numbers and names of members.
+    /// What the line says besides numbers and names of speakers.
     fn rest<'a>(&self, event: &'a Event) -> Vec<&'a str> {
         let ids: Vec<&str> = self.fields(event).collect();
         let other = |(name, value): &'a (&'static str, String)| {

@@ -30,7 +30,7 @@ pub struct CellOutcome {
     pub runs: Vec<Run>,
     /// Each check with what it found, over all runs.
     pub verdicts: Vec<Verdict>,
-    /// Where this run used a reordering that the cell leaves otherwise than the notebook did.
+    /// Where lines came in another order than in the notebook, and the table leaves the order free.
     pub reorderings: Vec<Reordering>,
     /// A stand-in played a program of the outside world.
     pub stand_in: bool,
@@ -38,13 +38,13 @@ pub struct CellOutcome {
     pub took: Duration,
 }
 
-/// Two lines that came in the other order than in the notebook, which is free.
+/// Two lines that came in another order than in the notebook, which the table allows.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Reordering {
     /// The line that came first in this run.
     pub first: String,
-    /// The line that came first in the notebook; the same one where several of a kind changed
-    /// places.
+    /// The line that came first in the notebook. It is the same line where several of one name
+    /// changed places.
     pub then: String,
 }
 
@@ -149,7 +149,7 @@ impl CellOutcome {
         self.verdicts.iter().all(|verdict| verdict.held)
     }
 
-    /// Whether the replay was told to stop before the cell had ended.
+    /// Whether the replay was interrupted before the cell had ended.
     pub fn interrupted(&self) -> bool {
         self.runs
             .iter()
@@ -158,7 +158,7 @@ impl CellOutcome {
 }
 
 /// Judges a recording: the text that was printed, and the text of the error. Checks of time and of
-/// the operating system have nothing to go by and are left out.
+/// the operating system are left out, because a recording has neither.
 pub fn judge_recording(variant: &Variant, out: &str, error: &str) -> Vec<Verdict> {
     let lines = Transcript::read(variant, &recorded_lines(out, error));
     judge(variant, &lines, None)
@@ -330,7 +330,7 @@ fn statistic(
     )
 }
 
-/// Where a free order came out otherwise than in the notebook.
+/// The lines that came in another order than in the notebook, where the table leaves it free.
 fn reorderings(variant: &Variant, run: &Run) -> Vec<Reordering> {
     let Some(recorded) = Printout::recorded(variant) else {
         return Vec::new();
@@ -367,7 +367,7 @@ fn reorderings(variant: &Variant, run: &Run) -> Vec<Reordering> {
     };
     let mut notes: Vec<Reordering> = Vec::new();
     for note in variant.free.iter().filter_map(note) {
-        // A line that came early came before many others, of which one is enough to tell it.
+        // A line that came early came before many others. One of them is enough to say so.
         let known = |known: &Reordering| known.first == note.first && known.then != known.first;
         if !notes.iter().any(known) {
             notes.push(note);

@@ -1,7 +1,7 @@
 //! The closed set of checks, as data: what the lines of a cell must satisfy.
 
-/// One statement on the lines of a run. Lines go by their names in the table (`*` is every line),
-/// what stands in their fields by `line.field`.
+/// One statement on the lines of a run. It names lines as the table does (`*` is every line), and
+/// values as `line.field`.
 #[derive(Clone, Copy, Debug)]
 pub enum Check {
     /// It is the first line of its source: of the cell's output, of its errors, of its companion.
@@ -61,7 +61,7 @@ pub enum Check {
         /// How many may be open.
         limit: usize,
     },
-    /// Who has opened one opens the next only after closing it.
+    /// Each process opens the next only after it has closed the last.
     OneAtATime {
         /// The line that opens.
         open: &'static str,

@@ -10,8 +10,8 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// The environment variable that marks every process of a run: all children inherit it, those in
-/// process groups and sessions of their own as well.
+/// The environment variable that marks every process of a run. All descendants inherit it, also
+/// those in process groups and sessions of their own.
 pub(super) const MARK: &str = "NOTEBOOK_RUN";
 
 /// How long processes that the cell has already ended may take to be gone, and how long output
@@ -24,22 +24,23 @@ pub(super) fn next_mark() -> String {
     format!("{}.{}", process::id(), RUN.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Makes this process the parent of orphans among its descendants. A child that a cell did not
-/// wait for comes to us, even if it ended at once, and cannot be missed.
+/// Makes this process the parent of orphans among its descendants. So a child that a cell did not
+/// wait for comes to us, even if it ended at once.
 pub(super) fn adopt_orphans() {
-    // A kernel without it shows fewer of the children left behind, and no wrong ones.
+    // On a kernel that refuses this we find fewer of the children left behind, and no wrong ones.
     let _ = prctl::set_child_subreaper(true);
 }
 
-/// Ends what bears the mark or belongs to one of the groups, and names it. What is about to end
-/// by itself has `grace` to do so.
+/// Ends every process that bears the mark or belongs to one of the groups, and names it. A process
+/// that is about to end by itself has `grace` to do so.
 pub(super) fn clear(mark: &str, groups: &[i32], grace: Duration) -> Vec<String> {
     let deadline = Instant::now() + grace;
     let mut left = Vec::new();
     loop {
-        // Looked for first: what ends between the two steps is an orphan to take, not one missed.
+        // The marks are read before the orphans are reaped: a process that ends between the two
+        // steps is reaped as an orphan, and not missed.
         let running = marked(mark);
-        // One that is just ending shows no mark any more, and is still alive.
+        // A process that is just ending shows no mark, and is still alive.
         let alive: Vec<i32> = groups
             .iter()
             .copied()
@@ -55,10 +56,10 @@ pub(super) fn clear(mark: &str, groups: &[i32], grace: Duration) -> Vec<String> 
                 left.push(format!("{name} ({pid}) was still running"));
                 let pid = Pid::from_raw(pid);
                 let _ = kill(pid, Signal::SIGKILL);
-                // An orphan in a group of its own is ours to take, and no group of the run's.
+                // An orphan in a group of its own belongs to no group of the run, so it is reaped here.
                 let _ = waitpid(pid, None);
             }
-            // One that cleared its environment has no mark at all.
+            // A process that cleared its environment has no mark, and is found by its group.
             for group in alive {
                 let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             }
@@ -67,8 +68,8 @@ pub(super) fn clear(mark: &str, groups: &[i32], grace: Duration) -> Vec<String> 
     }
 }
 
-/// Takes the orphans of a process group that have ended: nobody else waited for them. Says whether
-/// others are still alive.
+/// Reaps the orphans of a process group that have ended: nobody else waited for them. Returns
+/// whether others are still alive.
 fn reap(group: i32, left: &mut Vec<String>) -> bool {
     let group = Pid::from_raw(-group);
     loop {
@@ -96,7 +97,7 @@ fn marked(mark: &str) -> Vec<(i32, String)> {
         else {
             continue;
         };
-        // Another user's process, or one that ended just now, cannot be read and is not ours.
+        // A process that cannot be read is another user's or has just ended. It is not ours.
         let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
         if environ
             .split(|byte| *byte == 0)

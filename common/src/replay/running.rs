@@ -26,7 +26,7 @@ pub(super) struct Running {
     pub(super) start: Instant,
     pub(super) programs: Vec<StartedProgram>,
     pub(super) printed: Vec<Printed>,
-    /// By how much a wait of the replay's took longer than it should have, at worst.
+    /// The longest time by which a wait of the replay took longer than it should have.
     pub(super) stall: Duration,
     environment: Environment,
     mark: String,
@@ -63,8 +63,8 @@ impl Running {
         }
     }
 
-    /// Starts a program, and threads that wait for its lines and for its end. They are never
-    /// joined: one that reads from a pipe which a process left behind holds open would keep us.
+    /// Starts a program, and threads that wait for its lines and for its end. The threads are never
+    /// joined: a process left behind may hold a pipe open, and its reader would not end.
     pub(super) fn start(
         &mut self,
         program: &Path,
@@ -161,7 +161,7 @@ impl Running {
         }
     }
 
-    /// All programs have ended, and all that they said has arrived.
+    /// Whether all programs have ended and all their output has arrived.
     pub(super) fn is_over(&self) -> bool {
         self.open_streams == 0 && self.programs.iter().all(|program| program.ended.is_some())
     }
@@ -173,11 +173,11 @@ impl Running {
             if program.ended.is_none() {
                 program.ended = Some(why);
                 under_way += 1;
-                // The group is there as long as its leader, whom our thread waits for, is.
+                // Our thread has not reaped the leader yet, so its group still exists.
                 let _ = killpg(Pid::from_raw(program.pid), Signal::SIGKILL);
             }
         }
-        // Its end is waited for as well: it is no orphan, and must not be taken for one.
+        // A killed program is waited for, so that nobody takes it for an orphan.
         while self.open_streams > 0 || under_way > 0 {
             let Ok(message) = self.messages.recv_timeout(leftovers::GRACE) else {
                 return;
@@ -190,7 +190,7 @@ impl Running {
         }
     }
 
-    /// Ends what the programs left behind, and says what that was.
+    /// Ends what the programs left behind, and names it.
     pub(super) fn clear(&self, grace: Duration) -> Vec<String> {
         let groups: Vec<i32> = self.programs.iter().map(|program| program.pid).collect();
         leftovers::clear(&self.mark, &groups, grace)

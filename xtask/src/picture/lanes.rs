@@ -1,5 +1,6 @@
 //! A lane for each process or thread, from left to right in time.
 
+use common::notebook::Role;
 use common::transcript::{Event, line_and_field};
 
 use super::{Anchor, Axis, Picture, WIDE, colour};
@@ -45,24 +46,13 @@ pub(super) fn items(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         gets.find(|get| get.value(received) == value)
     };
     let desc = printout.lines.named(put).map(|put| {
-        let value = put.value(sent);
-        match (gets(value), lang) {
-            (Some(get), Lang::En) => {
-                format!(
-                    "{value} put at {:.3} s, got at {:.3} s",
-                    put.seconds(),
-                    get.seconds()
-                )
-            }
-            (Some(get), Lang::Zh) => {
-                format!(
-                    "{value} 在 {:.3} 秒放入，{:.3} 秒取出",
-                    put.seconds(),
-                    get.seconds()
-                )
-            }
-            (None, Lang::En) => format!("{value} put at {:.3} s and never got", put.seconds()),
-            (None, Lang::Zh) => format!("{value} 在 {:.3} 秒放入，没有取出", put.seconds()),
+        let (value, got) = (put.value(sent), gets(put.value(sent)));
+        let (at, got_at) = (put.seconds(), got.map(Event::seconds));
+        match (got_at, lang) {
+            (Some(got_at), Lang::En) => format!("{value} put at {at:.3} s, got at {got_at:.3} s"),
+            (Some(got_at), Lang::Zh) => format!("{value} 在 {at:.3} 秒放入，{got_at:.3} 秒取出"),
+            (None, Lang::En) => format!("{value} put at {at:.3} s and never got"),
+            (None, Lang::Zh) => format!("{value} 在 {at:.3} 秒放入，没有取出"),
         }
     });
     let title = lang.pick(
@@ -77,22 +67,8 @@ pub(super) fn items(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         desc,
     );
     let axis = Axis::new(86.0, width - 30.0, end(cell_run));
-    let name = |role: usize| {
-        let role = &cell_run.variant.roles[role];
-        let found = printout
-            .speakers
-            .all
-            .iter()
-            .position(|speaker| speaker.role.mark == role.mark);
-        let id = found
-            .and_then(|at| printout.speakers.all[at].id.clone())
-            .unwrap_or_default();
-        (
-            format!("{} {id}", lang.pick(role.name, role.name_zh)),
-            found.unwrap_or(0),
-        )
-    };
-    let lanes = draw_lanes(&mut picture, &axis, &[name(0), name(1)], 18.0);
+    let names = [0, 1].map(|role| lane_name(cell_run, &cell_run.variant.roles[role], lang));
+    let lanes = draw_lanes(&mut picture, &axis, &names, 18.0);
     for put in printout.lines.named(put) {
         let (x, value) = (axis.x(put.seconds()), put.value(sent));
         match gets(value) {
@@ -118,6 +94,20 @@ pub(super) fn items(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
     }
     picture.text(x + 26.0, lanes[1] + 26.0, Anchor::End, "bad", "terminate()");
     (printout.speakers.all.len() == 2).then_some(picture)
+}
+
+/// The name of a role's lane, with the number of its process, and the speaker whose colour it has.
+fn lane_name(cell_run: &CellRun, role: &Role, lang: Lang) -> (String, usize) {
+    let speakers = &cell_run.now.speakers.all;
+    let found = speakers
+        .iter()
+        .position(|speaker| speaker.role.mark == role.mark);
+    let id = found.and_then(|at| speakers[at].id.clone());
+    let name = lang.pick(role.name, role.name_zh);
+    (
+        format!("{name} {}", id.unwrap_or_default()),
+        found.unwrap_or(0),
+    )
 }
 
 /// The ticks of a loop, beside the main thread that waits.
@@ -167,65 +157,44 @@ pub(super) fn ticks(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
             ),
         }
     }
-    if let (Some(main), Some(other)) = (lanes.first(), lanes.get(1)) {
-        let start = printout
-            .lines
-            .named("running")
-            .nth(1)
-            .map_or(0.0, Event::seconds);
-        picture.arrow((axis.x(start), *main), (axis.x(start), other - 15.0), "");
-        let stop = printout
-            .lines
-            .named("ended")
-            .next()
-            .map_or(0.0, Event::seconds);
-        picture.arrow((axis.x(stop), *other), (axis.x(stop), main + 15.0), "");
-        let wait = (axis.x(start) + axis.x(stop)) / 2.0;
-        picture.text(
-            wait,
-            main - 8.0,
-            Anchor::Middle,
-            "small",
-            lang.pick("waits in join", "在 join 里等待"),
-        );
+    if let [main, other] = lanes[..] {
+        start_and_join(&mut picture, cell_run, &axis, (main, other), lang);
     }
     (names.len() == 2).then_some(picture)
+}
+
+/// The arrow that starts the loop, the one with which it is joined, and the wait between them.
+fn start_and_join(
+    picture: &mut Picture,
+    cell_run: &CellRun,
+    axis: &Axis,
+    (main, other): (f64, f64),
+    lang: Lang,
+) {
+    let lines = &cell_run.now.lines;
+    let start = lines.named("running").nth(1).map_or(0.0, Event::seconds);
+    picture.arrow((axis.x(start), main), (axis.x(start), other - 15.0), "");
+    let stop = lines.named("ended").next().map_or(0.0, Event::seconds);
+    picture.arrow((axis.x(stop), other), (axis.x(stop), main + 15.0), "");
+    let wait = (axis.x(start) + axis.x(stop)) / 2.0;
+    picture.text(
+        wait,
+        main - 8.0,
+        Anchor::Middle,
+        "small",
+        lang.pick("waits in join", "在 join 里等待"),
+    );
 }
 
 /// Master, queues and worker; where no worker came, an empty lane and the wait for it.
 pub(super) fn tasks(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
     let printout = &cell_run.now;
-    let worked = printout.lines.named("work").next().is_some();
     let name = format!("{}-lanes", cell_run.slug());
     let puts = printout.lines.named("put").count();
     let results = printout.lines.named("result").count();
     let works = printout.lines.named("work").count();
-    let (title, desc) = match (worked, lang) {
-        (true, Lang::En) => (
-            "With a worker: every task comes back as a result",
-            format!(
-                "The master puts {puts} tasks; the worker works on {works}; {results} results come back."
-            ),
-        ),
-        (true, Lang::Zh) => (
-            "有了工作程序：每个任务都带着结果回来",
-            format!("主程序放入 {puts} 个任务，工作程序做了 {works} 个，取回 {results} 个结果。"),
-        ),
-        (false, Lang::En) => (
-            "As recorded: nobody took the tasks",
-            format!(
-                "The master puts {puts} tasks, no worker comes, and after {:.1} s it gives up with Empty.",
-                end(cell_run)
-            ),
-        ),
-        (false, Lang::Zh) => (
-            "如笔记所录：没有人领取任务",
-            format!(
-                "主程序放入 {puts} 个任务，没有工作程序到来，{:.1} 秒后以 Empty 告终。",
-                end(cell_run)
-            ),
-        ),
-    };
+    let worked = works > 0;
+    let (title, desc) = about_tasks(cell_run, [puts, works, results], lang);
     let mut picture = Picture::new(name, width, title.to_string(), desc);
     let axis = Axis::new(86.0, width - 26.0, end(cell_run));
     let names = [
@@ -268,6 +237,40 @@ pub(super) fn tasks(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         picture.text(axis.right, lanes[2] + 24.0, Anchor::End, "small", &text);
     }
     Some(picture)
+}
+
+/// The title of the master's picture, and what there is to see in it.
+fn about_tasks(
+    cell_run: &CellRun,
+    [puts, works, results]: [usize; 3],
+    lang: Lang,
+) -> (&'static str, String) {
+    match (works > 0, lang) {
+        (true, Lang::En) => (
+            "With a worker: every task comes back as a result",
+            format!(
+                "The master puts {puts} tasks; the worker works on {works}; {results} results come back."
+            ),
+        ),
+        (true, Lang::Zh) => (
+            "有了工作程序：每个任务都带着结果回来",
+            format!("主程序放入 {puts} 个任务，工作程序做了 {works} 个，取回 {results} 个结果。"),
+        ),
+        (false, Lang::En) => (
+            "As recorded: nobody took the tasks",
+            format!(
+                "The master puts {puts} tasks, no worker comes, and after {:.1} s it gives up with Empty.",
+                end(cell_run)
+            ),
+        ),
+        (false, Lang::Zh) => (
+            "如笔记所录：没有人领取任务",
+            format!(
+                "主程序放入 {puts} 个任务，没有工作程序到来，{:.1} 秒后以 Empty 告终。",
+                end(cell_run)
+            ),
+        ),
+    }
 }
 
 /// The worker that never came, and the long wait for it.
