@@ -22,6 +22,8 @@ use encode::Encoder;
 
 mod decode;
 mod encode;
+mod names;
+mod packed;
 mod tag;
 
 /// A buffer that has grown beyond this is not kept: 4 MiB.
@@ -214,6 +216,16 @@ impl Failure {
         self.fields.push(field.to_string());
         self
     }
+}
+
+#[cold]
+fn cut_off() -> Box<Failure> {
+    Failure::new("its bytes end too early")
+}
+
+#[cold]
+fn unknown() -> Box<Failure> {
+    Failure::new("its bytes are not a value's")
 }
 
 impl fmt::Display for Failure {

@@ -5,13 +5,17 @@ use std::str;
 use serde::{
     Deserializer,
     de::{
-        DeserializeSeed, EnumAccess, Error as _, MapAccess, SeqAccess, Unexpected, VariantAccess,
-        Visitor, value::BorrowedStrDeserializer,
+        DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+        value::BorrowedStrDeserializer,
     },
     forward_to_deserialize_any,
 };
 
-use super::{DEPTH_MAX, Failing, Failure, tag};
+use super::{
+    DEPTH_MAX, Failing, Failure, cut_off,
+    packed::{Packed, number},
+    tag, unknown,
+};
 
 /// Reads values from the start of its bytes. Whoever wrote them may have been killed or be hostile:
 /// nothing is believed that was not compared with what is there.
@@ -172,43 +176,6 @@ impl<'de> Decoder<'de> {
                 },
             },
         }
-    }
-}
-
-#[cold]
-fn cut_off() -> Box<Failure> {
-    Failure::new("its bytes end too early")
-}
-
-#[cold]
-fn unknown() -> Box<Failure> {
-    Failure::new("its bytes are not a value's")
-}
-
-/// Shows a number to the visitor. Like JSON's, one that is not negative is a `u64`.
-#[inline(always)]
-fn number<'de, V: Visitor<'de>>(tag: u8, bytes: &[u8], visitor: V) -> Failing<V::Value> {
-    macro_rules! read {
-        ($type:ty) => {
-            <$type>::from_le_bytes(bytes.try_into().map_err(|_| cut_off())?)
-        };
-    }
-    let signed = match tag {
-        tag::U8 => return visitor.visit_u64(read!(u8).into()),
-        tag::U16 => return visitor.visit_u64(read!(u16).into()),
-        tag::U32 => return visitor.visit_u64(read!(u32).into()),
-        tag::U64 => return visitor.visit_u64(read!(u64)),
-        tag::F32 => return visitor.visit_f32(read!(f32)),
-        tag::F64 => return visitor.visit_f64(read!(f64)),
-        tag::I8 => read!(i8).into(),
-        tag::I16 => read!(i16).into(),
-        tag::I32 => read!(i32).into(),
-        tag::I64 => read!(i64),
-        _ => return Err(unknown()),
-    };
-    match u64::try_from(signed) {
-        Ok(positive) => visitor.visit_u64(positive),
-        Err(_) => visitor.visit_i64(signed),
     }
 }
 
@@ -468,111 +435,5 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
         visitor: V,
     ) -> Failing<V::Value> {
         self.decoder.deserialize_any(visitor)
-    }
-}
-
-/// Numbers of one type, without tags.
-struct Packed<'de> {
-    number: u8,
-    bytes: &'de [u8],
-}
-
-impl<'de> Packed<'de> {
-    fn visit<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
-        // Most are bytes, which are read several times faster by code that knows it.
-        match self.number {
-            tag::U8 => Numbers::<{ tag::U8 }>(self).visit(visitor),
-            _ => Numbers::<ANY>(self).visit(visitor),
-        }
-    }
-}
-
-/// The numbers of [`Packed`] that are still to be read, with their tag if it is known.
-struct Numbers<'de, const TAG: u8>(Packed<'de>);
-
-/// No number's tag.
-const ANY: u8 = tag::NONE;
-
-impl<'de, const TAG: u8> Numbers<'de, TAG> {
-    fn visit<V: Visitor<'de>>(mut self, visitor: V) -> Failing<V::Value> {
-        let value = visitor.visit_seq(&mut self)?;
-        match self.0.bytes {
-            [] => Ok(value),
-            _ => Err(Failure::new("it has more numbers than are expected")),
-        }
-    }
-
-    #[inline(always)]
-    fn tag(&self) -> u8 {
-        if TAG == ANY { self.0.number } else { TAG }
-    }
-
-    #[inline(always)]
-    fn width(&self) -> usize {
-        tag::width(self.tag()).unwrap_or(1)
-    }
-}
-
-impl<'de, const TAG: u8> SeqAccess<'de> for &mut Numbers<'de, TAG> {
-    type Error = Box<Failure>;
-
-    #[inline(always)]
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Failing<Option<T::Value>> {
-        if self.0.bytes.is_empty() {
-            return Ok(None);
-        }
-        let split = self.0.bytes.split_at_checked(self.width());
-        let (bytes, rest) = split.ok_or_else(cut_off)?;
-        self.0.bytes = rest;
-        let number = self.tag();
-        seed.deserialize(Number { number, bytes }).map(Some)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.0.bytes.len() / self.width())
-    }
-}
-
-/// One of [`Numbers`].
-struct Number<'de> {
-    number: u8,
-    bytes: &'de [u8],
-}
-
-impl<'de> Deserializer<'de> for Number<'de> {
-    type Error = Box<Failure>;
-
-    #[inline(always)]
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
-        number(self.number, self.bytes, visitor)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Failing<V::Value> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        _: V,
-    ) -> Failing<V::Value> {
-        Err(Box::<Failure>::invalid_type(
-            Unexpected::Other("number"),
-            &"an enum",
-        ))
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }

@@ -3,12 +3,17 @@
 use serde::{
     Serialize, Serializer,
     ser::{
-        Impossible, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
-        SerializeTuple, SerializeTupleStruct, SerializeTupleVariant,
+        SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+        SerializeTupleStruct, SerializeTupleVariant,
     },
 };
 
-use super::{DEPTH_MAX, Failing, Failure, tag};
+use super::{
+    DEPTH_MAX, Failing, Failure,
+    names::{Name, Names},
+    packed::Packer,
+    tag,
+};
 
 /// Appends values to a buffer.
 pub(super) struct Encoder<'a> {
@@ -114,40 +119,6 @@ fn push_number<const N: usize>(out: &mut Vec<u8>, tag: u8, bytes: [u8; N]) {
     whole[0] = tag;
     whole[1..=N].copy_from_slice(&bytes);
     out.extend_from_slice(&whole[..=N]);
-}
-
-/// The names that a message has spelled so far. Names are told apart by their addresses.
-#[derive(Default)]
-struct Names {
-    known: Vec<&'static str>,
-    /// Fields come in the same order each time, so the next one is guessed.
-    next: usize,
-}
-
-enum Name {
-    Known(u8),
-    First,
-    Unnumbered,
-}
-
-impl Names {
-    fn number(&mut self, name: &'static str) -> Name {
-        let same = |known: &&'static str| std::ptr::eq(*known, name);
-        let found = match self.known.get(self.next) {
-            Some(next) if same(next) => Some(self.next),
-            _ => self.known.iter().position(same),
-        };
-        if let Some(number) = found {
-            self.next = number + 1;
-            return Name::Known(number as u8);
-        }
-        if self.known.len() == tag::NAMES_MAX || u8::try_from(name.len()).is_err() {
-            return Name::Unnumbered;
-        }
-        self.known.push(name);
-        self.next = self.known.len();
-        Name::First
-    }
 }
 
 macro_rules! integers {
@@ -517,116 +488,3 @@ macro_rules! fields {
 }
 
 fields!(SerializeStruct, SerializeStructVariant);
-
-/// Writes a number without its tag, and returns the tag; refuses all else.
-struct Packer<'a> {
-    out: &'a mut Vec<u8>,
-    /// The tag that the number must have, if there is a number before it.
-    expected: Option<u8>,
-}
-
-/// The value is no number, or one of another type.
-#[derive(Debug)]
-struct Unpackable;
-
-impl std::fmt::Display for Unpackable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("no number of the type of those before it")
-    }
-}
-
-impl std::error::Error for Unpackable {}
-
-impl serde::ser::Error for Unpackable {
-    fn custom<T: std::fmt::Display>(_: T) -> Self {
-        Self
-    }
-}
-
-macro_rules! numbers {
-    ($($method:ident: $type:ty as $tag:ident),*) => {$(
-        #[inline(always)]
-        fn $method(self, value: $type) -> Result<u8, Unpackable> {
-            if self.expected.is_some_and(|expected| expected != tag::$tag) {
-                return Err(Unpackable);
-            }
-            self.out.extend_from_slice(&value.to_le_bytes());
-            Ok(tag::$tag)
-        }
-    )*};
-}
-
-macro_rules! refused {
-    ($($method:ident($($argument:ty),*) -> $ok:ty),*) => {$(
-        #[inline(always)]
-        fn $method(self, $(_: $argument),*) -> Result<$ok, Unpackable> {
-            Err(Unpackable)
-        }
-    )*};
-}
-
-type NoParts = Impossible<u8, Unpackable>;
-
-impl Serializer for Packer<'_> {
-    type Ok = u8;
-    type Error = Unpackable;
-    type SerializeSeq = NoParts;
-    type SerializeTuple = NoParts;
-    type SerializeTupleStruct = NoParts;
-    type SerializeTupleVariant = NoParts;
-    type SerializeMap = NoParts;
-    type SerializeStruct = NoParts;
-    type SerializeStructVariant = NoParts;
-
-    numbers! {
-        serialize_u8: u8 as U8, serialize_u16: u16 as U16, serialize_u32: u32 as U32,
-        serialize_u64: u64 as U64, serialize_i8: i8 as I8, serialize_i16: i16 as I16,
-        serialize_i32: i32 as I32, serialize_i64: i64 as I64, serialize_f32: f32 as F32,
-        serialize_f64: f64 as F64
-    }
-
-    refused! {
-        serialize_u128(u128) -> u8,
-        serialize_i128(i128) -> u8,
-        serialize_bool(bool) -> u8,
-        serialize_char(char) -> u8,
-        serialize_str(&str) -> u8,
-        serialize_bytes(&[u8]) -> u8,
-        serialize_none() -> u8,
-        serialize_unit() -> u8,
-        serialize_unit_struct(&'static str) -> u8,
-        serialize_unit_variant(&'static str, u32, &'static str) -> u8,
-        serialize_seq(Option<usize>) -> NoParts,
-        serialize_tuple(usize) -> NoParts,
-        serialize_tuple_struct(&'static str, usize) -> NoParts,
-        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> NoParts,
-        serialize_map(Option<usize>) -> NoParts,
-        serialize_struct(&'static str, usize) -> NoParts,
-        serialize_struct_variant(&'static str, u32, &'static str, usize) -> NoParts
-    }
-
-    #[inline(always)]
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<u8, Unpackable> {
-        value.serialize(self)
-    }
-
-    #[inline(always)]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        value: &T,
-    ) -> Result<u8, Unpackable> {
-        value.serialize(self)
-    }
-
-    #[inline(always)]
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: &T,
-    ) -> Result<u8, Unpackable> {
-        Err(Unpackable)
-    }
-}
