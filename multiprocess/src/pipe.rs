@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::codec::{self, Buffer};
 use crate::fd_passing::Descriptor;
 use crate::sys::identity::Identity;
-use crate::sys::shm::Shared;
+use crate::sys::shm::{Shared, shareable};
 use crate::{Error, Result, Serializable};
 
 /// How often one who waits asks whether the peer still lives, in milliseconds.
@@ -59,10 +59,13 @@ pub fn pipe<A, B>() -> Result<(Connection<A, B>, Connection<B, A>)> {
     create().map_err(|error| Error::os("create a pipe", error))
 }
 
-/// Who used each end last: an [`Identity`]'s word, 0 for nobody, or [`GONE`]. A socket reads as ended
-/// only when no process has the peer's end any more, and a sibling may have inherited it unawares.
-#[repr(C)]
-pub(crate) struct Users([AtomicU64; 2]);
+shareable! {
+    /// Who used each end last: an [`Identity`]'s word, 0 for nobody, or [`GONE`]. A socket reads as
+    /// ended only when no process has the peer's end any more, and a sibling may have inherited it.
+    struct Users {
+        ends: [AtomicU64; 2],
+    }
+}
 
 /// Its user has dropped the end.
 const GONE: u64 = u64::MAX;
@@ -236,7 +239,7 @@ impl<S, R> Connection<S, R> {
     /// Runs `work` with this end's socket, as the end's user from now on.
     fn with_socket<T>(&self, work: impl FnOnce(BorrowedFd<'_>) -> Result<T>) -> Result<T> {
         let me = Identity::mine();
-        let user = &self.pair.users.0[self.side];
+        let user = &self.pair.users.ends[self.side];
         if user.load(SeqCst) != me.word() {
             user.store(me.word(), SeqCst);
             if me != self.pair.maker {
@@ -324,7 +327,7 @@ impl<S, R> Connection<S, R> {
             if is_dead {
                 return Err(Error::Closed);
             }
-            is_dead = match self.pair.users.0[1 - self.side].load(SeqCst) {
+            is_dead = match self.pair.users.ends[1 - self.side].load(SeqCst) {
                 GONE => true,
                 peer => Identity::from_word(peer).is_some_and(|peer| !peer.is_alive()),
             };
@@ -343,7 +346,7 @@ impl<S, R> Drop for Connection<S, R> {
     fn drop(&mut self) {
         // An end that this process did not use was perhaps moved to another, which will use it.
         let mine = Identity::mine().word();
-        let user = &self.pair.users.0[self.side];
+        let user = &self.pair.users.ends[self.side];
         let _ = user.compare_exchange(mine, GONE, SeqCst, SeqCst);
         self.pair.sockets[self.side].write().unwrap().take();
     }

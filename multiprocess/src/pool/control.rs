@@ -9,45 +9,48 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
+use crate::sys::shm::shareable;
+
 /// The most workers that a pool may have.
 pub(crate) const WORKERS_MAX: usize = 1024;
 
 /// How many words follow the header, for cancelled tasks.
 pub(crate) const CANCELLED_WORDS: usize = 1 << 16;
 
-/// The header of a pool's control block; [`CANCELLED_WORDS`] words follow.
-#[repr(C)]
-pub(crate) struct Control {
-    /// 1 once the application wants all to end at once.
-    pub(crate) stop: AtomicU32,
-    /// How many workers ever came through their initializer.
-    pub(crate) started: AtomicU32,
-    /// How many tasks were ever cancelled; while 0, nobody needs to look which.
-    pub(crate) cancelled: AtomicU64,
-    claim: Claim,
-    pub(crate) slots: [Slot; WORKERS_MAX],
-}
+shareable! {
+    /// The header of a pool's control block; [`CANCELLED_WORDS`] words follow.
+    pub(crate) struct Control {
+        /// 1 once the application wants all to end at once.
+        pub(crate) stop: AtomicU32,
+        /// How many workers ever came through their initializer.
+        pub(crate) started: AtomicU32,
+        /// How many tasks were ever cancelled; while 0, nobody needs to look which.
+        pub(crate) cancelled: AtomicU64,
+        claim: Claim,
+        pub(crate) slots: [Slot; WORKERS_MAX],
+    }
 
-/// The last take of a task that was begun; written with the consumers' lock of the task queue held.
-#[repr(C, align(64))]
-struct Claim {
-    /// Whose slot has it.
-    by: AtomicU64,
-    /// Which task, as in [`Slot::hand`].
-    hand: AtomicU64,
-}
+    /// The last take of a task that was begun; written with the consumers' lock of the task queue held.
+    #[repr(align(64))]
+    struct Claim {
+        /// Whose slot has it.
+        by: AtomicU64,
+        /// Which task, as in [`Slot::hand`].
+        hand: AtomicU64,
+    }
 
-/// A worker's slot, which its successors inherit.
-#[repr(C, align(64))]
-pub(crate) struct Slot {
-    /// 0, or the number of the task in hand plus one, maybe with a reason on it.
-    hand: AtomicU64,
-    /// When that task was taken, in nanoseconds of the pool's clock; written before `hand`.
-    pub(crate) since: AtomicU64,
-    /// A [`Phase`].
-    phase: AtomicU32,
-    /// The worker's process id.
-    pub(crate) pid: AtomicU32,
+    /// A worker's slot, which its successors inherit.
+    #[repr(align(64))]
+    pub(crate) struct Slot {
+        /// 0, or the number of the task in hand plus one, maybe with a reason on it.
+        hand: AtomicU64,
+        /// When that task was taken, in nanoseconds of the pool's clock; written before `hand`.
+        pub(crate) since: AtomicU64,
+        /// A [`Phase`].
+        phase: AtomicU32,
+        /// The worker's process id.
+        pub(crate) pid: AtomicU32,
+    }
 }
 
 /// How far a worker has come in its life.

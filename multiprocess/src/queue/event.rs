@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use std::{hint, thread};
 
 use crate::sys::futex;
+use crate::sys::shm::shareable;
 
 /// A waiter that is killed just after it was woken takes the wake with it; whoever else sleeps
 /// looks again after this time.
@@ -21,11 +22,12 @@ const LOOKS_MAX: u32 = 8;
 /// How many waits go without a look, once looking has failed, before it is tried again.
 const LOOKLESS_MAX: u32 = 32;
 
-/// A place to sleep: a counter that changes with every wait and every wake, with the lowest bit set
-/// while someone may be asleep.
-#[repr(C)]
-pub(crate) struct Event {
-    word: AtomicU32,
+shareable! {
+    /// A place to sleep: a counter that changes with every wait and every wake, with the lowest bit
+    /// set while someone may be asleep.
+    pub(crate) struct Event {
+        word: AtomicU32,
+    }
 }
 
 const SLEEPER: u32 = 1;

@@ -3,10 +3,12 @@
 //! Whoever writes a field, and when, is said here; [`ring`](super::ring) says how the fields make a
 //! queue. Fields that different parties write lie on different cache lines.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::event::Event;
 use crate::sys::mutex::RobustMutex;
+use crate::sys::shm::shareable;
 
 /// How many rings a queue has: hot, warm, and two cold ones.
 pub(crate) const RINGS: usize = 4;
@@ -14,94 +16,106 @@ pub(crate) const RINGS: usize = 4;
 /// How many processes can be told apart as readers at one time.
 pub(crate) const READERS: usize = 4096;
 
-/// The start of the shared memory; the rings follow.
-#[repr(C)]
-pub(crate) struct Header {
-    /// Written once, by the creator.
-    pub(crate) fixed: Fixed,
-    /// Written by whoever holds `producers.lock`.
-    pub(crate) producers: Producers,
-    /// How many items were ever put. Its store commits a put.
-    pub(crate) put: Line<AtomicU64>,
-    /// Written by whoever holds `consumers.lock`.
-    pub(crate) consumers: Consumers,
-    /// What the consumers tell the producers.
-    pub(crate) progress: Progress,
-    /// Consumers sleep here until there is an item.
-    pub(crate) items: Line<Event>,
-    /// Producers sleep here until there is room.
-    pub(crate) room: Line<Event>,
-    /// Those in `join` sleep here until everything is done.
-    pub(crate) all_done: Line<Event>,
-    /// How many items were reported by `task_done`, which anyone may call.
-    pub(crate) done: Line<AtomicU64>,
-    /// Who took how many.
-    pub(crate) readers: [Reader; READERS],
+shareable! {
+    /// The start of the shared memory; the rings follow.
+    pub(crate) struct Header {
+        /// Written once, by the creator.
+        pub(crate) fixed: Fixed,
+        /// Written by whoever holds `producers.lock`.
+        pub(crate) producers: Producers,
+        /// How many items were ever put. Its store commits a put.
+        pub(crate) put: Line<AtomicU64>,
+        /// Written by whoever holds `consumers.lock`.
+        pub(crate) consumers: Consumers,
+        /// What the consumers tell the producers.
+        pub(crate) progress: ConsumerProgress,
+        /// Consumers sleep here until there is an item.
+        pub(crate) items: Line<Event>,
+        /// Producers sleep here until there is room.
+        pub(crate) room: Line<Event>,
+        /// Those in `join` sleep here until everything is done.
+        pub(crate) all_done: Line<Event>,
+        /// How many items were reported by `task_done`, which anyone may call.
+        pub(crate) done: Line<AtomicU64>,
+        /// Who took how many.
+        pub(crate) readers: [Reader; READERS],
+    }
+
+    /// A value with a cache line of its own.
+    #[repr(align(64))]
+    pub(crate) struct Line<T> {
+        value: T,
+    }
+
+    /// What stays as it is, but for `closed`, which is set once with `producers.lock` held.
+    #[repr(align(64))]
+    pub(crate) struct Fixed {
+        /// The most items the queue holds at a time; 0 for no limit.
+        pub(crate) maxsize: AtomicU64,
+        /// The sizes of the rings as powers of two, one in each byte.
+        pub(crate) shifts: AtomicU32,
+        /// 1 once the queue is closed.
+        pub(crate) closed: AtomicU32,
+    }
+
+    /// The producers' own state.
+    #[repr(align(64))]
+    pub(crate) struct Producers {
+        pub(crate) lock: RobustMutex,
+        /// Where the next record goes: `at[put % 2]` is in force, the other is free to be written.
+        pub(crate) at: [AtomicU64; 2],
+        /// A place up to which the current ring was free when last looked; only ever too low.
+        pub(crate) free_seen: AtomicU64,
+        /// A count of taken items as last looked at; only ever too low.
+        pub(crate) taken_seen: AtomicU64,
+        /// Where the producers left each ring; without meaning for the ring they are in.
+        pub(crate) left: [AtomicU64; RINGS],
+    }
+
+    /// The consumers' own state.
+    #[repr(align(64))]
+    pub(crate) struct Consumers {
+        pub(crate) lock: RobustMutex,
+        /// Where the next record comes from: `at[taken % 2]` is in force, the other is free to be
+        /// written.
+        pub(crate) at: [AtomicU64; 2],
+        /// A count of put items as last looked at; only ever too low.
+        pub(crate) put_seen: AtomicU64,
+        /// The end of the ring that the consumers left last, or were about to leave.
+        pub(crate) leaving: AtomicU64,
+        /// How many slots of `readers` were ever in use.
+        pub(crate) readers_used: AtomicU32,
+        /// Where to look next for a slot whose process is gone.
+        pub(crate) readers_hand: AtomicU32,
+    }
+
+    /// Written by consumers with their lock held, read by producers.
+    #[repr(align(64))]
+    pub(crate) struct ConsumerProgress {
+        /// How many items were ever taken. Its store commits a take.
+        pub(crate) taken: AtomicU64,
+        /// Up to where each ring's bytes may be written over, one lap further on.
+        pub(crate) free: [AtomicU64; RINGS],
+    }
+
+    /// One process's slot. A slot is claimed with `consumers.lock` held.
+    #[repr(align(64))]
+    pub(crate) struct Reader {
+        /// The process's [`Identity`](crate::sys::identity::Identity); 0 for the last slot, which is for
+        /// all who found no other.
+        pub(crate) owner: AtomicU64,
+        /// Items it took, written before the take is committed.
+        pub(crate) taken: AtomicU64,
+        /// Items it reported done, written after they are counted in [`Header::done`].
+        pub(crate) done: AtomicU64,
+    }
 }
 
-/// A cache line of its own.
-#[repr(C, align(64))]
-pub(crate) struct Line<T>(pub(crate) T);
+impl<T> Deref for Line<T> {
+    type Target = T;
 
-/// What stays as it is, but for `closed`, which is set once with `producers.lock` held.
-#[repr(C, align(64))]
-pub(crate) struct Fixed {
-    /// The most items the queue holds at a time; 0 for no limit.
-    pub(crate) maxsize: AtomicU64,
-    /// The sizes of the rings as powers of two, one in each byte.
-    pub(crate) shifts: AtomicU32,
-    /// 1 once the queue is closed.
-    pub(crate) closed: AtomicU32,
-}
-
-/// The producers' own state.
-#[repr(C, align(64))]
-pub(crate) struct Producers {
-    pub(crate) lock: RobustMutex,
-    /// Where the next record goes: `at[put % 2]` is in force, the other is free to be written.
-    pub(crate) at: [AtomicU64; 2],
-    /// A place up to which the current ring was free when last looked; only ever too low.
-    pub(crate) free_seen: AtomicU64,
-    /// A count of taken items as last looked at; only ever too low.
-    pub(crate) taken_seen: AtomicU64,
-    /// Where the producers left each ring; without meaning for the ring they are in.
-    pub(crate) left: [AtomicU64; RINGS],
-}
-
-/// The consumers' own state.
-#[repr(C, align(64))]
-pub(crate) struct Consumers {
-    pub(crate) lock: RobustMutex,
-    /// Where the next record comes from: `at[taken % 2]` is in force, the other is free to be
-    /// written.
-    pub(crate) at: [AtomicU64; 2],
-    /// A count of put items as last looked at; only ever too low.
-    pub(crate) put_seen: AtomicU64,
-    /// The end of the ring that the consumers left last, or were about to leave.
-    pub(crate) leaving: AtomicU64,
-    /// How many slots of `readers` were ever in use.
-    pub(crate) readers_used: AtomicU32,
-    /// Where to look next for a slot whose process is gone.
-    pub(crate) readers_hand: AtomicU32,
-}
-
-/// Written by consumers with their lock held, read by producers.
-#[repr(C, align(64))]
-pub(crate) struct Progress {
-    /// How many items were ever taken. Its store commits a take.
-    pub(crate) taken: AtomicU64,
-    /// Up to where each ring's bytes may be written over, one lap further on.
-    pub(crate) free: [AtomicU64; RINGS],
-}
-
-/// One process's slot. A slot is claimed with `consumers.lock` held.
-#[repr(C, align(64))]
-pub(crate) struct Reader {
-    /// The process's [`Identity`](crate::sys::identity::Identity); 0 for the last slot, which is for
-    /// all who found no other.
-    pub(crate) owner: AtomicU64,
-    /// Items it took, written before the take is committed.
-    pub(crate) taken: AtomicU64,
-    /// Items it reported done, written after they are counted in [`Header::done`].
-    pub(crate) done: AtomicU64,
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.value
+    }
 }

@@ -106,7 +106,7 @@ impl RawQueue {
                     let before = self.taken();
                     drop(held);
                     let something_taken = || self.taken() != before || self.is_closed();
-                    let room = &header.room.0;
+                    let room = &header.room;
                     room.wait(&self.for_room, Some(until), something_taken);
                     continue;
                 }
@@ -114,7 +114,7 @@ impl RawQueue {
             let ordinal = self.rings.put(item);
             drop(held);
             if let Some(ordinal) = ordinal {
-                header.items.0.notify_one();
+                header.items.notify_one();
                 return Ok(ordinal);
             }
             let Some(before) = taken_before.replace(self.taken()) else {
@@ -124,7 +124,6 @@ impl RawQueue {
             if matches!(wait, Wait::No)
                 || !header
                     .room
-                    .0
                     .wait(&self.for_room, wait.deadline(), something_taken)
             {
                 return Err(Error::Full);
@@ -160,17 +159,16 @@ impl RawQueue {
             });
             drop(held);
             if let Some(taken) = taken {
-                header.room.0.notify_one();
+                header.room.notify_one();
                 return Ok(taken);
             }
             if closed {
                 return Err(Error::Closed);
             }
-            let has_item = || header.put.0.load(SeqCst) > self.taken() || self.is_closed();
+            let has_item = || header.put.load(SeqCst) > self.taken() || self.is_closed();
             if matches!(wait, Wait::No)
                 || !header
                     .items
-                    .0
                     .wait(&self.for_items, wait.deadline(), has_item)
             {
                 return Err(Error::Empty);
@@ -186,7 +184,7 @@ impl RawQueue {
     pub(crate) fn len(&self) -> usize {
         // In this order, so that the difference is never negative.
         let taken = self.taken();
-        (self.header().put.0.load(SeqCst) - taken) as usize
+        (self.header().put.load(SeqCst) - taken) as usize
     }
 
     /// The most items the queue holds at a time; 0 for no limit.
@@ -207,14 +205,14 @@ impl RawQueue {
         let held = header.producers.lock.lock(None, repair);
         header.fixed.closed.store(1, SeqCst);
         drop(held);
-        header.items.0.notify_all();
-        header.room.0.notify_all();
+        header.items.notify_all();
+        header.room.notify_all();
     }
 
     pub(crate) fn task_done(&self) -> Result<()> {
         let header = self.header();
         let count = |done| (done < self.taken()).then_some(done + 1);
-        if header.done.0.fetch_update(SeqCst, SeqCst, count).is_err() {
+        if header.done.fetch_update(SeqCst, SeqCst, count).is_err() {
             return Err(Error::NothingInHand);
         }
         let reader = self.slot.claimed(header).unwrap_or_else(|| {
@@ -222,8 +220,8 @@ impl RawQueue {
             self.slot.reader(header)
         });
         reader.done.fetch_add(1, SeqCst);
-        if header.done.0.load(SeqCst) == header.put.0.load(SeqCst) {
-            header.all_done.0.notify_all();
+        if header.done.load(SeqCst) == header.put.load(SeqCst) {
+            header.all_done.notify_all();
         }
         Ok(())
     }
@@ -242,7 +240,6 @@ impl RawQueue {
         match (
             header
                 .all_done
-                .0
                 .wait(&AdaptiveSpin::new(), wait.deadline(), over),
             lost.get(),
         ) {

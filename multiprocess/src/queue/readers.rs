@@ -81,16 +81,16 @@ pub(crate) enum JoinState {
 
 /// Counts what is missing and asks who has it.
 pub(crate) fn join_state(header: &Header) -> JoinState {
-    let put = header.put.0.load(SeqCst);
+    let put = header.put.load(SeqCst);
     let taken = header.progress.taken.load(SeqCst);
-    let done = header.done.0.load(SeqCst);
+    let done = header.done.load(SeqCst);
     if done == put {
         return JoinState::AllDone;
     }
     // A take counts in its slot before it counts in `taken`, and a report counts in `done`
     // before it counts in its slot. So if `done` is the same before and after the look at the
     // slots, an item that is in living hands was seen there.
-    if taken < put || in_living_hands(header) > 0 || header.done.0.load(SeqCst) != done {
+    if taken < put || in_living_hands(header) > 0 || header.done.load(SeqCst) != done {
         return JoinState::Waiting;
     }
     JoinState::Lost(put - done)

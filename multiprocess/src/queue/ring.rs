@@ -53,7 +53,7 @@ impl Rings {
     #[inline]
     pub(crate) fn put(&self, item: &[u8]) -> Option<u64> {
         let header = self.header();
-        let count = header.put.0.load(Relaxed);
+        let count = header.put.load(Relaxed);
         if !self.has_room_for_one_more(count) {
             return None;
         }
@@ -64,7 +64,7 @@ impl Rings {
         step("put: the record is written");
         header.producers.at[((count + 1) & 1) as usize].store(place.after(need).word(), Relaxed);
         step("put: the position is written");
-        header.put.0.store(count + 1, SeqCst);
+        header.put.store(count + 1, SeqCst);
         step("put: committed");
         Some(count)
     }
@@ -73,7 +73,7 @@ impl Rings {
     /// one if the consumers were further.
     pub(crate) fn is_crowded(&self, len: usize) -> bool {
         let header = self.header();
-        let count = header.put.0.load(Relaxed);
+        let count = header.put.load(Relaxed);
         let tail = Place::from_word(header.producers.at[(count & 1) as usize].load(Relaxed));
         let need = record_bytes(len);
         let could_hold = |ring: usize| need + WORD <= self.memory.lap(ring);
@@ -168,7 +168,7 @@ impl Rings {
     /// Gives back the memory of what a producer had written when it was killed before its commit.
     pub(crate) fn clear_half_written(&self) {
         let header = self.header();
-        let count = header.put.0.load(Relaxed);
+        let count = header.put.load(Relaxed);
         let tail = Place::from_word(header.producers.at[(count & 1) as usize].load(Relaxed));
         for ring in COLD..RINGS {
             let lap = self.memory.lap(ring);
@@ -195,7 +195,7 @@ impl Rings {
         let header = self.header();
         let count = header.progress.taken.load(Relaxed);
         if header.consumers.put_seen.load(Relaxed) <= count {
-            let put = header.put.0.load(Acquire);
+            let put = header.put.load(Acquire);
             if put == count {
                 return None;
             }

@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::ops::{Deref, Range};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -18,21 +18,56 @@ use nix::sys::stat::fstat;
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
 
-/// A type that may lie at the start of shared memory.
+use super::mutex::RobustMutex;
+
+/// A type that may lie in shared memory, where other processes write it at any time.
+///
+/// A struct is made one by [`shareable!`], which asks it of each field.
 ///
 /// # Safety
-/// It is `repr(C)`, consists of atomics and [`RobustMutex`](super::mutex::RobustMutex)es, and all
-/// zeroes is a value of it.
+/// All bits, zeroes among them, are a value of it; its layout is the same in every process; and it
+/// may be written through a shared reference while others read it.
 pub(crate) unsafe trait Shareable: Sync {}
 
-// SAFETY: a `repr(C)` struct of atomics and robust mutexes, which all may be zero.
-unsafe impl Shareable for crate::queue::layout::Header {}
+// SAFETY: an atomic has the layout of its integer, of which all bits are a value.
+unsafe impl Shareable for AtomicU32 {}
 
-// SAFETY: a `repr(C)` struct of atomics, which all may be zero.
-unsafe impl Shareable for crate::pipe::Users {}
+// SAFETY: as for `AtomicU32`.
+unsafe impl Shareable for AtomicU64 {}
 
-// SAFETY: a `repr(C)` struct of atomics, which all may be zero.
-unsafe impl Shareable for crate::pool::control::Control {}
+// SAFETY: it has the C library's layout, is zero until it is initialised, and is touched only by
+// the functions of pthread, which are made for processes that share it.
+unsafe impl Shareable for RobustMutex {}
+
+// SAFETY: an array is its elements, one after the other.
+unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {}
+
+/// Defines structs that are [`Shareable`]: `repr(C)`, with fields that are all `Shareable`. A field
+/// that is not does not compile.
+macro_rules! shareable {
+    ($(
+        $(#[$attribute:meta])*
+        $visibility:vis struct $name:ident $(<$parameter:ident>)? {
+            $($(#[$field_attribute:meta])* $field_visibility:vis $field:ident: $type:ty),+ $(,)?
+        }
+    )+) => {$(
+        $(#[$attribute])*
+        #[repr(C)]
+        $visibility struct $name $(<$parameter>)? {
+            $($(#[$field_attribute])* $field_visibility $field: $type),+
+        }
+
+        // SAFETY: the struct is `repr(C)`, so its layout is the same in every process, and what
+        // holds for each of its fields by the bounds holds for the whole.
+        #[expect(unsafe_code, reason = "the bounds on the fields prove what it asks for")]
+        unsafe impl $(<$parameter>)? $crate::sys::shm::Shareable for $name $(<$parameter>)?
+        where
+            $($type: $crate::sys::shm::Shareable),+
+        {
+        }
+    )+};
+}
+pub(crate) use shareable;
 
 /// A mapping of shared memory: an `H`, and after it words up to the length. The pages are there
 /// once they are written, so a mapping may be far larger than the memory of the machine.
