@@ -158,7 +158,9 @@ impl fmt::Display for Error {
             Self::Closed => f.write_str("the queue is closed"),
             Self::TooLarge { len, max } => write!(
                 f,
-                "an item of {len} bytes does not fit in the queue, which takes at most {max}"
+                "an item of {len} bytes does not fit in the queue, which takes at most {max}: as much as \
+                 memory can hold, or less under `ulimit -v` or `ulimit -f`; send it in parts, or \
+                 make the queue under a higher limit"
             ),
             Self::ItemsLost(count) => {
                 write!(

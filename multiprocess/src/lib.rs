@@ -26,6 +26,7 @@ mod codec;
 mod error;
 mod fd_passing;
 mod handle;
+mod limits;
 mod panics;
 mod pipe;
 pub mod pool;

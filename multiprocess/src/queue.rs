@@ -19,6 +19,7 @@ mod model;
 pub(crate) mod raw;
 mod readers;
 mod ring;
+mod sizing;
 pub(crate) mod step;
 
 /// A queue between processes that no `kill -9` can break: Python's `multiprocessing.Queue` and
@@ -28,8 +29,8 @@ pub(crate) mod step;
 /// queue; a forked child has its parent's handles. Items come out in the order they went in, each
 /// to one reader. A process that is started otherwise gets a queue as an argument: a queue is
 /// itself serialisable, but only into the arguments of a new process. Items travel through shared memory in serialised form, so an item may be any serde
-/// type that holds no live resource, up to 1 GiB; what the queue has held it gives back to the
-/// system, but for a few MiB.
+/// type that holds no live resource, of any size up to half of the machine's memory; what the queue
+/// has held it gives back to the system, but for a few MiB.
 ///
 /// # When a process is killed
 /// A process may be killed at any instruction. A put or a get that it was in has then either
@@ -60,12 +61,17 @@ pub struct Queue<T> {
 impl<T: Serializable> Queue<T> {
     /// A queue without a limit of items: `Queue()`.
     ///
-    /// `put` does not wait for readers until 16 GiB of items are outstanding, but for a moment (a
-    /// nanosecond for each byte) before large items take more memory than a few MiB.
+    /// `put` does not wait for readers until as much is outstanding as half of the machine's memory,
+    /// but for a moment (a nanosecond for each byte) before large items take more memory than a few
+    /// MiB.
+    ///
+    /// A queue reserves address space, 32 GiB or more, and takes memory only for what it holds.
+    /// Under `ulimit -v` it reserves some tenth of the address space that is left, and under
+    /// `ulimit -f` no more than that; it then holds less.
     ///
     /// # Errors
-    /// [`Error::Os`](crate::Error::Os) if the system refuses the shared memory: 32 GiB of address
-    /// space, which `ulimit -v` may limit, and one file descriptor.
+    /// [`Error::Os`](crate::Error::Os) if the system refuses the shared memory or the one file
+    /// descriptor that the queue takes, or if a limit leaves no room; it names the limit.
     ///
     /// # Examples
     /// ```
@@ -105,7 +111,8 @@ impl<T: Serializable> Queue<T> {
     ///
     /// # Errors
     /// [`Closed`](crate::Error::Closed) after [`close`](Self::close),
-    /// [`TooLarge`](crate::Error::TooLarge) over 1 GiB, [`Serial`](crate::Error::Serial) if the
+    /// [`TooLarge`](crate::Error::TooLarge) for an item that the queue could not hold even if it were
+    /// empty, [`Serial`](crate::Error::Serial) if the
     /// item cannot be serialised. The queue is then as it was.
     ///
     /// # Examples

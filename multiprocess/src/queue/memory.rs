@@ -8,12 +8,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::layout::{Header, RINGS};
 use crate::sys::shm::Shared;
 
-/// Sizes of the rings in bytes, as powers of two: 256 KiB, 8 MiB, 16 GiB, 16 GiB.
-pub(super) const SHIFTS: [u8; RINGS] = [18, 23, 34, 34];
-
-/// The longest item, in bytes.
-pub(super) const ITEM_MAX: usize = 1 << 30;
-
 /// The first ring whose memory is given back.
 pub(super) const COLD: usize = 2;
 
@@ -22,6 +16,10 @@ pub(super) const WORD: u64 = 8;
 
 /// Set in the first word of a record that says in which ring the next one is.
 pub(super) const LINK: u64 = 1 << 31;
+
+/// Set in the first word of a record whose item is this long or longer: the word then has no bytes
+/// of the item, but the rest of the length.
+const LONG: u64 = 1 << 30;
 
 /// The least memory that is worth a call to give it back, in bytes.
 const DISCARD_MIN: u64 = 1 << 20;
@@ -137,6 +135,15 @@ impl Memory {
         DISCARD_MIN.min(self.lap(ring) / 4)
     }
 
+    /// The longest item that fits once all others are taken, in bytes.
+    #[inline]
+    pub(super) fn item_max(&self) -> u64 {
+        // The last ring is among the largest. Before an item, a part of the ring may wait to be
+        // given back; the item's length and a link stand around it.
+        let last = RINGS - 1;
+        self.lap(last) - self.discard_min(last) - PAGE - 2 * WORD
+    }
+
     /// The word at a place.
     #[inline]
     pub(super) fn word(&self, place: Place) -> &AtomicU64 {
@@ -147,11 +154,14 @@ impl Memory {
     #[inline]
     pub(super) fn write(&self, place: Place, item: &[u8]) {
         let (first, rest) = match item.split_first_chunk::<4>() {
-            Some((first, rest)) => (u32::from_le_bytes(*first), rest),
-            None => (short_word(item) as u32, [].as_slice()),
+            Some(_) if item.len() as u64 >= LONG => (long_word(item.len() as u64), item),
+            Some((first, rest)) => (short_record(item.len(), u32::from_le_bytes(*first)), rest),
+            None => (
+                short_record(item.len(), short_word(item) as u32),
+                [].as_slice(),
+            ),
         };
-        self.word(place)
-            .store(item.len() as u64 | u64::from(first) << 32, Relaxed);
+        self.word(place).store(first, Relaxed);
         let (words, more) = self.span(place.after(WORD), rest.len());
         let (now, then) = rest.split_at(rest.len().min(words.len() * WORD as usize));
         for (words, bytes) in [(words, now), (more, then)] {
@@ -163,26 +173,50 @@ impl Memory {
     }
 
     /// Reads the record at a place into `buffer`, whose length only grows; returns the length of
-    /// the item.
+    /// the item. `None` if the place cannot hold a record of the length that stands there.
     #[inline]
-    pub(super) fn read(&self, place: Place, buffer: &mut Vec<u8>) -> usize {
+    pub(super) fn read(&self, place: Place, buffer: &mut Vec<u8>) -> Option<usize> {
         let first = self.word(place).load(Relaxed);
-        let len = (first & (LINK - 1)) as usize;
+        if first & LONG != 0 {
+            return self.read_long(place, first, buffer);
+        }
+        let len = (first & (LONG - 1)) as usize;
+        if record_bytes(len) + WORD > self.lap(place.ring) {
+            return None;
+        }
         if buffer.len() < len.max(4) {
             buffer.resize(len.max(4), 0);
         }
         let (head, rest) = buffer.split_at_mut(4);
         head.copy_from_slice(&((first >> 32) as u32).to_le_bytes());
-        let rest = &mut rest[..len.saturating_sub(4)];
-        let (words, more) = self.span(place.after(WORD), rest.len());
-        let (now, then) = rest.split_at_mut(rest.len().min(words.len() * WORD as usize));
+        self.read_bytes(place.after(WORD), &mut rest[..len.saturating_sub(4)]);
+        Some(len)
+    }
+
+    #[cold]
+    fn read_long(&self, place: Place, first: u64, buffer: &mut Vec<u8>) -> Option<usize> {
+        let len = first & (LONG - 1) | first >> 32 << 30;
+        if len < LONG || len + 2 * WORD > self.lap(place.ring) {
+            return None;
+        }
+        let len = len as usize;
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        self.read_bytes(place.after(WORD), &mut buffer[..len]);
+        Some(len)
+    }
+
+    #[inline]
+    fn read_bytes(&self, place: Place, bytes: &mut [u8]) {
+        let (words, more) = self.span(place, bytes.len());
+        let (now, then) = bytes.split_at_mut(bytes.len().min(words.len() * WORD as usize));
         for (words, bytes) in [(words, now), (more, then)] {
             let direct = place.ring >= COLD && bytes.len() >= DIRECT_MIN;
             if !(direct && self.shared.read(words.start, bytes)) {
                 load_bytes(&self.shared.words()[words], bytes);
             }
         }
-        len
     }
 
     /// Gives back the memory of whole pages, at most a lap of them.
@@ -222,7 +256,19 @@ impl Memory {
 /// The room that an item of this length takes, in bytes.
 #[inline]
 pub(super) fn record_bytes(len: usize) -> u64 {
-    WORD + (len.saturating_sub(4) as u64).next_multiple_of(WORD)
+    let in_first_word = if len as u64 >= LONG { 0 } else { 4 };
+    WORD + (len.saturating_sub(in_first_word) as u64).next_multiple_of(WORD)
+}
+
+/// The first word of a record: the item's length and its first four bytes.
+#[inline]
+fn short_record(len: usize, bytes: u32) -> u64 {
+    len as u64 | u64::from(bytes) << 32
+}
+
+/// The first word of a record whose item is [`LONG`].
+fn long_word(len: u64) -> u64 {
+    LONG | len & (LONG - 1) | len >> 30 << 32
 }
 
 #[inline]

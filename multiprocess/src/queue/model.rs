@@ -36,6 +36,11 @@ fn rings() -> Rings {
     Rings::new(Memory::create(SMALL, 0).expect("a few pages of memory"))
 }
 
+/// Takes an item from rings that nobody has damaged.
+fn take(rings: &Rings, buffer: &mut Vec<u8>) -> Option<(u64, usize)> {
+    rings.take(buffer, |_, _| ()).expect("whole rings")
+}
+
 /// An item of this length, different for each number.
 fn item(number: u64, len: usize) -> Vec<u8> {
     (0..len as u64)
@@ -114,7 +119,7 @@ impl Model {
             .progress
             .taken
             .load(std::sync::atomic::Ordering::SeqCst);
-        match crash_at(crash, || self.rings.take(&mut self.buffer, |_, _| ())) {
+        match crash_at(crash, || take(&self.rings, &mut self.buffer)) {
             Ok(None) => assert!(self.expected.is_empty()),
             Ok(Some((number, len))) => {
                 assert_eq!(number, before);
@@ -204,6 +209,26 @@ fn a_crash_at_any_step_leaves_the_state_before_or_the_state_after() {
     assert!(crashes.is_empty(), "unknown steps: {crashes:?}");
 }
 
+#[test]
+fn the_longest_item_has_room_once_all_others_are_taken() {
+    for shifts in [SMALL, [14; RINGS], [14, 15, 18, 18]] {
+        let mut random = Random(7);
+        let rings = Rings::new(Memory::create(shifts, 0).expect("some memory"));
+        let longest = item(1, rings.item_max() as usize);
+        let mut buffer = Vec::new();
+        for round in 0..300 {
+            for _ in 0..random.below(6) {
+                rings.put(&item(0, random.below(9000) as usize));
+            }
+            while take(&rings, &mut buffer).is_some() {}
+            assert!(rings.put(&longest).is_some(), "{shifts:?}, round {round}");
+            let taken = take(&rings, &mut buffer);
+            assert_eq!(taken.map(|(_, len)| len), Some(longest.len()));
+            assert!(buffer[..longest.len()] == longest);
+        }
+    }
+}
+
 /// Lets one of several threads run at a time, from step to step, in a given order.
 struct Baton {
     /// Whose turn it is, which threads are done, and what remains of the order: a bit per step.
@@ -276,9 +301,7 @@ fn every_order(name: &str, waiting: &[usize], taken_before: usize, put_lens: &[u
         }
         let mut buffer = Vec::new();
         for _ in 0..taken_before {
-            rings
-                .take(&mut buffer, |_, _| ())
-                .expect("the state can be reached");
+            take(&rings, &mut buffer).expect("the state can be reached");
             expected.pop_front();
         }
         let new: Vec<_> = put_lens.iter().map(|&len| item(99, len)).collect();
@@ -292,14 +315,14 @@ fn every_order(name: &str, waiting: &[usize], taken_before: usize, put_lens: &[u
             || {
                 let mut buffer = Vec::new();
                 for _ in 0..3 {
-                    if let Some((_, len)) = rings.take(&mut buffer, |_, _| ()) {
+                    if let Some((_, len)) = take(&rings, &mut buffer) {
                         got.push(buffer[..len].to_vec());
                     }
                 }
             },
         );
         expected.extend(new);
-        while let Some((_, len)) = rings.take(&mut buffer, |_, _| ()) {
+        while let Some((_, len)) = take(&rings, &mut buffer) {
             got.push(buffer[..len].to_vec());
         }
         assert!(expected == got, "{name}: order {order:b}");

@@ -1,6 +1,7 @@
 //! The queue of byte strings under [`Queue`](super::Queue) and the pool.
 
 use std::cell;
+use std::io;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::event::AdaptiveSpin;
 use super::layout::Header;
-use super::memory::{ITEM_MAX, Memory, SHIFTS};
+use super::memory::Memory;
 use super::readers::{self, JoinState, ReaderSlot};
-use super::ring::Rings;
+use super::ring::{Damaged, Rings};
+use super::sizing;
 use crate::sys::shm::Shared;
 use crate::{Error, Result};
 
@@ -59,7 +61,7 @@ pub(crate) struct RawQueue {
 impl RawQueue {
     /// A queue that holds at most `maxsize` items; 0 for no limit.
     pub(crate) fn new(maxsize: usize) -> Result<Self> {
-        let memory = Memory::create(SHIFTS, maxsize as u64);
+        let memory = sizing::allowed().and_then(|shifts| Memory::create(shifts, maxsize as u64));
         let memory = memory.map_err(|e| Error::os("create the shared memory of a queue", e))?;
         Ok(Self::over(memory))
     }
@@ -79,11 +81,9 @@ impl RawQueue {
 
     /// Puts `item` at the end and returns its number in the order of puts, counted from 0.
     pub(crate) fn put(&self, item: &[u8], wait: Wait) -> Result<u64> {
-        if item.len() > ITEM_MAX {
-            return Err(Error::TooLarge {
-                len: item.len() as u64,
-                max: ITEM_MAX as u64,
-            });
+        let (len, max) = (item.len() as u64, self.item_max());
+        if len > max {
+            return Err(Error::TooLarge { len, max });
         }
         let header = self.header();
         let is_large = item.len() >= LARGE && !matches!(wait, Wait::No);
@@ -158,7 +158,7 @@ impl RawQueue {
                 reader.taken.store(reader.taken.load(Relaxed) + 1, Relaxed);
             });
             drop(held);
-            if let Some(taken) = taken {
+            if let Some(taken) = taken.map_err(|Damaged| damaged("take an item from the queue"))? {
                 header.room.notify_one();
                 return Ok(taken);
             }
@@ -174,6 +174,12 @@ impl RawQueue {
                 return Err(Error::Empty);
             }
         }
+    }
+
+    /// The longest item that the queue takes, in bytes.
+    #[inline]
+    pub(crate) fn item_max(&self) -> u64 {
+        self.rings.item_max()
     }
 
     /// How many items were ever taken.
@@ -248,6 +254,14 @@ impl RawQueue {
             (false, _) => Err(Error::TimedOut),
         }
     }
+}
+
+/// What an operation says that has found what no process of this crate writes.
+#[cold]
+fn damaged(attempt: &str) -> Error {
+    let reason = "its shared memory is damaged, since a process that has the queue wrote over it; \
+                  make another queue";
+    Error::os(attempt, io::Error::new(io::ErrorKind::InvalidData, reason))
 }
 
 /// To hand the queue to a process at its start; at any other time it fails.

@@ -27,6 +27,10 @@ use super::memory::{COLD, LINK, Memory, PAGE, Place, WORD, record_bytes};
 use super::step::step;
 use crate::sys::shm::Shared;
 
+/// What stands in the shared memory is not what the queue's own processes write there.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Damaged;
+
 /// The rings, and who is where in them.
 pub(crate) struct Rings {
     memory: Memory,
@@ -40,6 +44,12 @@ impl Rings {
     #[inline]
     pub(crate) fn header(&self) -> &Header {
         self.memory.header()
+    }
+
+    /// The longest item that there is ever room for, in bytes.
+    #[inline]
+    pub(crate) fn item_max(&self) -> u64 {
+        self.memory.item_max()
     }
 
     /// The memory, to be handed over.
@@ -191,19 +201,19 @@ impl Rings {
         &self,
         buffer: &mut Vec<u8>,
         before_commit: impl FnOnce(u64, &[u8]),
-    ) -> Option<(u64, usize)> {
+    ) -> Result<Option<(u64, usize)>, Damaged> {
         let header = self.header();
         let count = header.progress.taken.load(Relaxed);
         if header.consumers.put_seen.load(Relaxed) <= count {
             let put = header.put.load(Acquire);
             if put == count {
-                return None;
+                return Ok(None);
             }
             header.consumers.put_seen.store(put, Relaxed);
         }
         let head = Place::from_word(header.consumers.at[(count & 1) as usize].load(Relaxed));
         let place = self.follow(head);
-        let len = self.memory.read(place, buffer);
+        let len = self.memory.read(place, buffer).ok_or(Damaged)?;
         step("take: the item is read");
         before_commit(count, &buffer[..len]);
         let end = place.after(record_bytes(len));
@@ -215,7 +225,7 @@ impl Rings {
             self.vacate(end.ring);
         }
         self.free_up_to(end);
-        Some((count, len))
+        Ok(Some((count, len)))
     }
 
     /// Repeats what a consumer may have left undone after its commit.

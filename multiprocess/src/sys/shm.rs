@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use nix::sys::stat::fstat;
@@ -19,6 +19,7 @@ use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
 
 use super::mutex::RobustMutex;
+use crate::limits;
 
 /// A type that may lie in shared memory, where other processes write it at any time.
 ///
@@ -85,13 +86,23 @@ unsafe impl<H: Shareable> Sync for Shared<H> {}
 
 impl<H: Shareable> Shared<H> {
     /// Where the words start, in bytes from the start of the mapping.
-    const WORDS: usize = size_of::<H>().next_multiple_of(4096);
+    pub(crate) const WORDS: usize = size_of::<H>().next_multiple_of(4096);
 
     /// New memory, all zeroes, with room for `words` words behind the header.
     pub(crate) fn create(name: &str, words: usize) -> io::Result<Self> {
-        let file = memfd_create(name, MFdFlags::MFD_CLOEXEC)?;
         let len = Self::WORDS + words * size_of::<u64>();
+        let limit = limits::file_size();
+        if len as u64 > limit {
+            return Err(io::Error::other(format!(
+                "it takes a file of {len} bytes, and the limit of file sizes is {limit} \
+                 (RLIMIT_FSIZE, `ulimit -f`): raise the limit"
+            )));
+        }
+        let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         ftruncate(&file, len.try_into().map_err(io::Error::other)?)?;
+        // Whoever reads behind the end of a file is killed, so nobody may move it.
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
         Self::map(file)
     }
 
@@ -107,7 +118,8 @@ impl<H: Shareable> Shared<H> {
             .ok_or(io::ErrorKind::InvalidData)?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing one.
-        let base = unsafe { mmap(None, len, access, MapFlags::MAP_SHARED, &file, 0) }?;
+        let base = unsafe { mmap(None, len, access, MapFlags::MAP_SHARED, &file, 0) };
+        let base = base.map_err(|errno| refused_mapping(len.get(), errno))?;
         let shared = Self {
             file,
             base,
@@ -135,6 +147,10 @@ impl<H: Shareable> Shared<H> {
     /// yet. Returns whether the system did; if not, any part may have been written.
     pub(crate) fn write(&self, start: usize, mut bytes: &[u8]) -> bool {
         let mut offset = Self::offset(start);
+        // A write beyond the limit is a signal; a store into the mapping is none.
+        if offset as u64 + bytes.len() as u64 > limits::file_size() {
+            return false;
+        }
         while !bytes.is_empty() {
             match pwrite(&self.file, bytes, offset) {
                 Ok(count @ 1..) => {
@@ -180,6 +196,21 @@ impl<H: Shareable> Shared<H> {
     }
 }
 
+/// Says why a mapping of `len` bytes was refused, and what to do.
+fn refused_mapping(len: usize, errno: Errno) -> io::Error {
+    if errno != Errno::ENOMEM {
+        return errno.into();
+    }
+    let (used, limit) = (limits::address_space_used(), limits::address_space());
+    io::Error::new(
+        io::ErrorKind::OutOfMemory,
+        format!(
+            "it takes {len} bytes of address space, and {used} of {limit} are in use (RLIMIT_AS, \
+             `ulimit -v`): raise the limit of this process, or make the queue under the same limit"
+        ),
+    )
+}
+
 impl<H: Shareable> AsFd for Shared<H> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
@@ -201,5 +232,26 @@ impl<H: Shareable> Drop for Shared<H> {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, and every borrow of it has ended.
         let _ = unsafe { munmap(self.base, self.len.get()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_that_has_no_addresses_names_the_limit() {
+        let file = memfd_create("test", MFdFlags::MFD_CLOEXEC).expect("a file");
+        ftruncate(&file, 1 << 47).expect("a file without contents takes nothing");
+        let refused = Shared::<AtomicU64>::map(file).map(|_| ()).unwrap_err();
+        assert!(refused.to_string().contains("`ulimit -v`"), "{refused}");
+    }
+
+    #[test]
+    fn nobody_moves_the_end_of_the_memory() {
+        let memory = Shared::<AtomicU64>::create("test", 512).expect("a page");
+        for len in [0, 4096, 1 << 20] {
+            assert_eq!(ftruncate(&memory, len), Err(Errno::EPERM));
+        }
     }
 }

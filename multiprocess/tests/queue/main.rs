@@ -8,6 +8,8 @@ mod support;
 mod plain;
 // Items of any size, and the memory that they take.
 mod sizes;
+// What holds under limits of address space and of file sizes.
+mod limits;
 // What holds when processes are killed.
 mod killed;
 // What holds when processes are killed between two stores, at each.
@@ -20,6 +22,7 @@ fn main() {
     let tests = [
         plain::TESTS,
         sizes::TESTS,
+        limits::TESTS,
         killed::TESTS,
         #[cfg(feature = "kill-points")]
         steps::TESTS,

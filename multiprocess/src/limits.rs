@@ -1,0 +1,43 @@
+//! What the system allows this process: setrlimit(2).
+
+use std::fs;
+
+use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::{SysconfVar, sysconf};
+
+/// The addresses that a process has by nature, in bytes: 47 bits.
+const ADDRESSES: u64 = 1 << 47;
+
+/// The largest file that this process may make, in bytes: `ulimit -f`. Who tries to go beyond is
+/// killed by SIGXFSZ, so it is asked first.
+pub(crate) fn file_size() -> u64 {
+    soft(Resource::RLIMIT_FSIZE)
+}
+
+/// How many addresses this process may have, in bytes: `ulimit -v`.
+pub(crate) fn address_space() -> u64 {
+    soft(Resource::RLIMIT_AS).min(ADDRESSES)
+}
+
+/// How many it has in use.
+pub(crate) fn address_space_used() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|line| line.split(' ').next()?.parse::<u64>().ok());
+    pages.unwrap_or(0) * configured(SysconfVar::PAGE_SIZE)
+}
+
+/// The machine's memory, in bytes.
+pub(crate) fn physical_memory() -> u64 {
+    configured(SysconfVar::_PHYS_PAGES) * configured(SysconfVar::PAGE_SIZE)
+}
+
+/// No limit is the largest number.
+fn soft(resource: Resource) -> u64 {
+    getrlimit(resource).map_or(u64::MAX, |(soft, _)| soft)
+}
+
+fn configured(name: SysconfVar) -> u64 {
+    let value = sysconf(name).ok().flatten();
+    value.map_or(0, |value| value.unsigned_abs())
+}
