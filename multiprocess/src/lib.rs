@@ -61,6 +61,21 @@ pub fn on_step(hook: impl FnMut(&'static str) + 'static) {
     queue::step::on_step(hook);
 }
 
+/// From now on, who waits at a queue in this process is woken by others or not at all: the looks
+/// that find what the dead left unsaid are put off.
+#[cfg(feature = "kill-points")]
+#[doc(hidden)]
+pub fn put_off_timed_looks() {
+    queue::event::looks::put_off();
+}
+
+/// How many waits at a queue in this process found something that nobody had woken them for.
+#[cfg(feature = "kill-points")]
+#[doc(hidden)]
+pub fn timed_looks_that_found_something() -> u64 {
+    queue::event::looks::count()
+}
+
 #[doc = include_str!("coming_from_python.md")]
 pub mod coming_from_python {}
 

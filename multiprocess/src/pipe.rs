@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -17,11 +17,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::codec::{self, Buffer};
 use crate::fd_passing::Descriptor;
 use crate::sys::identity::Identity;
+use crate::sys::poll::poll;
 use crate::sys::shm::{Shared, shareable};
 use crate::{Error, Result, Serializable};
 
-/// How often one who waits asks whether the peer still lives, in milliseconds.
-const RECHECK_MS: u8 = 20;
+/// How long a wait goes on before it asks whether the peer still lives, and watches it.
+const LOOK_FIRST: Duration = Duration::from_millis(20);
+
+/// Each further look comes after twice the time of the one before, up to this time. It is for a peer
+/// that first used its end after it was looked for.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// A message starts with its length.
 const HEADER: usize = size_of::<u64>();
@@ -96,8 +101,9 @@ impl Pair {
 ///
 /// # When the other process ends
 /// The peer gets [`Closed`](Error::Closed), after the messages that were sent whole, when the
-/// process that used the end last was killed, exited or dropped it, within some 20 ms even if
-/// others have inherited the end. So make a pipe for each pair of processes.
+/// process that used the end last was killed, exited or dropped it, even if others have inherited
+/// the end: within some 20 ms, or within two seconds if it dropped the end and lives on, or first
+/// used it while the peer had been waiting for long. So make a pipe for each pair of processes.
 ///
 /// A forked process has copies of all ends that its parent had. When it uses one end, it gives up
 /// its copy of the other; in Python it must do so itself, or the end of file never comes.
@@ -299,43 +305,60 @@ impl<S, R> Connection<S, R> {
         Ok(())
     }
 
-    /// Waits until the socket is ready, asking now and then whether the peer still lives.
+    /// Waits until the socket is ready. A wait that is not over soon watches the peer as well.
     fn wait(
         &self,
         socket: BorrowedFd<'_>,
         ready: PollFlags,
         deadline: Option<Instant>,
     ) -> Result<()> {
-        let recheck = Duration::from_millis(RECHECK_MS.into());
-        let mut is_dead = false;
+        let mut look = LOOK_FIRST;
+        let mut watched = None;
         loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let timeout = if is_dead {
-                Duration::ZERO
-            } else {
-                left.unwrap_or(recheck)
-            };
-            // In whole milliseconds, and rounded up: a wait that is too short would spin.
-            let timeout = timeout.min(recheck).as_micros().div_ceil(1000) as u8;
-            let mut sockets = [PollFd::new(socket, ready)];
-            match poll(&mut sockets, PollTimeout::from(timeout)) {
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return Ok(()),
-                Err(errno) => return Err(refused("wait for a pipe", errno)),
+            let until = Instant::now() + look;
+            let until = deadline.map_or(until, |deadline| deadline.min(until));
+            if is_ready(socket, ready, watched.as_ref(), until)? {
+                return Ok(());
             }
-            // The dead had one more look, since they may have sent something to the last.
-            if is_dead {
-                return Err(Error::Closed);
+            let peer = self.pair.users.ends[1 - self.side].load(SeqCst);
+            let known = Identity::from_word(peer).filter(|_| peer != GONE);
+            if peer == GONE || known.is_some_and(|peer| !peer.is_alive()) {
+                // One more look: it may have sent something to the last.
+                return match is_ready(socket, ready, None, Instant::now())? {
+                    true => Ok(()),
+                    false => Err(Error::Closed),
+                };
             }
-            is_dead = match self.pair.users.ends[1 - self.side].load(SeqCst) {
-                GONE => true,
-                peer => Identity::from_word(peer).is_some_and(|peer| !peer.is_alive()),
-            };
-            if !is_dead && left == Some(Duration::ZERO) {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Err(Error::TimedOut);
+            }
+            watched = known.and_then(Identity::pidfd);
+            // Its end will be seen at once. If it cannot be watched, it is asked for.
+            if watched.is_some() || known.is_none() {
+                look = (look * 2).min(LOOK_MAX);
             }
         }
     }
+}
+
+/// Waits until the socket is ready; false if the time is over or the watched process has ended.
+fn is_ready(
+    socket: BorrowedFd<'_>,
+    ready: PollFlags,
+    watched: Option<&OwnedFd>,
+    until: Instant,
+) -> Result<bool> {
+    let socket = PollFd::new(socket, ready);
+    let Some(watched) = watched else {
+        return poll(&mut [socket], Some(until)).map_err(cannot_wait);
+    };
+    let mut both = [socket, PollFd::new(watched.as_fd(), PollFlags::POLLIN)];
+    poll(&mut both, Some(until)).map_err(cannot_wait)?;
+    Ok(both[0].any() == Some(true))
+}
+
+fn cannot_wait(error: io::Error) -> Error {
+    Error::os("wait for a pipe", error)
 }
 
 fn refused(attempt: &str, errno: Errno) -> Error {

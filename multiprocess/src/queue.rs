@@ -11,7 +11,7 @@ use crate::codec::{self, Buffer};
 use crate::{Result, Serializable};
 use raw::{RawQueue, Wait};
 
-mod event;
+pub(crate) mod event;
 pub(crate) mod layout;
 mod memory;
 #[cfg(test)]

@@ -9,12 +9,18 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 use std::{hint, thread};
 
+use super::step::step;
 use crate::sys::futex;
 use crate::sys::shm::shareable;
 
-/// A waiter that is killed just after it was woken takes the wake with it; whoever else sleeps
-/// looks again after this time.
-const RECHECK: Duration = Duration::from_millis(20);
+/// How long a waiter sleeps before it looks by itself. Only a death makes that look find something:
+/// of one who had made the change and did not come to wake anybody, or of a waiter that was woken
+/// and took the wake with it.
+const LOOK_FIRST: Duration = Duration::from_millis(20);
+
+/// Each look comes after twice the time of the one before, up to this time: who has waited long
+/// waits a little longer, and an idle process hardly wakes.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// The most looks before sleeping, where another core can make the change meanwhile: some 10 µs.
 const LOOKS_MAX: u32 = 8;
@@ -45,19 +51,28 @@ impl Event {
         if spin.sees(&ready) {
             return true;
         }
+        let mut look = looks::first();
         loop {
+            step("wait: nothing was there");
             let mark = self.announce();
+            // A change that was stored before the announcement may have woken nobody.
             if ready() {
                 return true;
             }
+            step("wait: nothing is there yet");
             let timeout = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => return false,
-                Some(left) => left.min(RECHECK),
-                None => RECHECK,
+                Some(left) => left.min(look),
+                None => look,
             };
-            futex::wait(&self.word, mark, timeout);
+            // A change after the announcement has changed the word, and this returns at once.
+            let woken = futex::wait(&self.word, mark, timeout);
             if ready() {
+                looks::found(woken);
                 return true;
+            }
+            if !woken {
+                look = (look * 2).min(LOOK_MAX);
             }
         }
     }
@@ -95,6 +110,53 @@ impl Event {
             .word
             .fetch_update(SeqCst, SeqCst, |word| Some(next(word)));
         next(before.unwrap_or_else(|word| word))
+    }
+}
+
+/// The looks by which a waiter finds what nobody woke it for.
+#[cfg(not(any(test, feature = "kill-points")))]
+mod looks {
+    use std::time::Duration;
+
+    #[inline(always)]
+    pub(super) fn first() -> Duration {
+        super::LOOK_FIRST
+    }
+
+    #[inline(always)]
+    pub(super) fn found(_woken: bool) {}
+}
+
+/// The same with a count, and put off if a test wants to see that nobody needs them.
+#[cfg(any(test, feature = "kill-points"))]
+pub(crate) mod looks {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+    use std::time::Duration;
+
+    static FOUND: AtomicU64 = AtomicU64::new(0);
+    static PUT_OFF: AtomicBool = AtomicBool::new(false);
+
+    pub(super) fn first() -> Duration {
+        match PUT_OFF.load(Relaxed) {
+            true => Duration::from_secs(3600),
+            false => super::LOOK_FIRST,
+        }
+    }
+
+    pub(super) fn found(woken: bool) {
+        FOUND.fetch_add(u64::from(!woken), Relaxed);
+    }
+
+    /// From now on, no waiter of this process looks by itself before its deadline.
+    #[cfg(feature = "kill-points")]
+    pub(crate) fn put_off() {
+        PUT_OFF.store(true, Relaxed);
+    }
+
+    /// How many waiters of this process found something that nobody had woken them for.
+    #[cfg(feature = "kill-points")]
+    pub(crate) fn count() -> u64 {
+        FOUND.load(Relaxed)
     }
 }
 

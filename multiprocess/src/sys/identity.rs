@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::num::NonZeroU64;
+use std::os::fd::OwnedFd;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+
+use super::pidfd;
 
 /// A process: its number and when it started, in one word that no other process has had or will
 /// have until the machine restarts. Linux gives numbers below 2^22; the start is in clock ticks.
@@ -42,10 +45,22 @@ impl Identity {
         self.0.get()
     }
 
+    /// A descriptor that becomes readable when the process has ended; `None` if it has, or if the
+    /// system gives none.
+    pub(crate) fn pidfd(self) -> Option<OwnedFd> {
+        let opened = pidfd::open(self.pid().cast_signed()).ok()?;
+        // The number may have become another's before it was opened.
+        self.is_alive().then_some(opened)
+    }
+
+    fn pid(self) -> u32 {
+        (self.word() & ((1 << PID_BITS) - 1)) as u32
+    }
+
     /// Whether the process still runs: it has not exited, though its parent may not have waited for
     /// it yet. When the system does not let us see, it counts as alive.
     pub(crate) fn is_alive(self) -> bool {
-        let pid = (self.word() & ((1 << PID_BITS) - 1)) as u32;
+        let pid = self.pid();
         let start = self.word() >> PID_BITS;
         if kill(Pid::from_raw(pid.cast_signed()), None) == Err(Errno::ESRCH) {
             return false;

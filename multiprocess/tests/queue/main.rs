@@ -15,6 +15,9 @@ mod killed;
 // What holds when processes are killed between two stores, at each.
 #[cfg(feature = "kill-points")]
 mod steps;
+// Who changes something wakes those who wait for it.
+#[cfg(feature = "kill-points")]
+mod wakes;
 // The promises of a pipe.
 mod pipe;
 
@@ -26,6 +29,8 @@ fn main() {
         killed::TESTS,
         #[cfg(feature = "kill-points")]
         steps::TESTS,
+        #[cfg(feature = "kill-points")]
+        wakes::TESTS,
         pipe::TESTS,
     ];
     support::main(&tests.concat())

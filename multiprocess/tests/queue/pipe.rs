@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use multiprocess::{Connection, Error, pipe};
 
+use crate::plain::sleeps;
 use crate::support::{Child, NOW, SOON};
 
 tests![
@@ -21,6 +22,7 @@ tests![
     an_unused_end_is_on_its_way_and_not_closed,
     a_wait_ends_on_time_and_loses_nothing,
     a_message_that_is_no_such_value_is_an_error,
+    who_waits_for_a_message_hardly_wakes_and_still_sees_a_death,
 ];
 
 fn each_end_sends_what_the_other_receives() {
@@ -221,4 +223,17 @@ fn a_message_that_is_no_such_value_is_an_error() {
     FULL.store(false, SeqCst);
     ours.send(&Place(3)).unwrap();
     assert!(matches!(theirs.recv_timeout(SOON), Ok(Place(3))));
+}
+
+/// A look every 20 ms would make it 150 times.
+fn who_waits_for_a_message_hardly_wakes_and_still_sees_a_death() {
+    let (ours, theirs) = pipe::<(), u32>().unwrap();
+    let peer = talking(&theirs, &ours);
+    let idle = Duration::from_secs(3);
+    let sleeps = sleeps(|| assert!(matches!(ours.recv_timeout(idle), Err(Error::TimedOut))));
+    assert!(sleeps < 30, "{sleeps} times in 3 s");
+    let waiting = Child::fork(|| assert!(matches!(ours.recv(), Err(Error::Closed))));
+    waiting.wait_until_asleep();
+    peer.kill();
+    waiting.succeed();
 }

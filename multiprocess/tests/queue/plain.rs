@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::thread;
+use std::time::Duration;
 
 use multiprocess::{Error, Queue};
+use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 
 use crate::support::{Child, NOW, SOON};
@@ -19,6 +21,7 @@ tests![
     r16_an_item_that_cannot_be_serialised_fails_in_put,
     join_returns_when_every_item_is_done,
     task_done_without_an_item_is_an_error,
+    who_waits_for_an_item_hardly_wakes,
 ];
 
 fn items_come_out_in_the_order_they_went_in() {
@@ -178,4 +181,23 @@ fn task_done_without_an_item_is_an_error() {
     queue.get().unwrap();
     queue.task_done().unwrap();
     assert!(matches!(queue.task_done(), Err(Error::NothingInHand)));
+}
+
+/// How often a process that does this work sleeps, and so is woken.
+pub(crate) fn sleeps(work: impl FnOnce()) -> i64 {
+    let sleeps = || {
+        let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+        usage.voluntary_context_switches()
+    };
+    let before = sleeps();
+    work();
+    sleeps() - before
+}
+
+/// A look every 20 ms would make it 150 times.
+fn who_waits_for_an_item_hardly_wakes() {
+    let queue = Queue::<u8>::new().unwrap();
+    let idle = Duration::from_secs(3);
+    let sleeps = sleeps(|| assert!(matches!(queue.get_timeout(idle), Err(Error::Empty))));
+    assert!(sleeps < 30, "{sleeps} times in 3 s");
 }
