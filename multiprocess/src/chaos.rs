@@ -53,8 +53,8 @@ impl Chaos {
     /// Does `work`, and meanwhile kills one of the `victims`, who are asked for each time, again and
     /// again. Returns what the work gave, and how many were killed.
     ///
-    /// The killing is done by a thread, so that `work` cannot fork directly: make the pool before,
-    /// or begin the program with [`init`](crate::init). A number is killed only if it is still a
+    /// The killing is done by a thread, so that `work` cannot fork by
+    /// [`Process::spawn`](crate::Process::spawn). A number is killed only if it is still a
     /// victim's when its process is held by a pidfd.
     ///
     /// # Panics

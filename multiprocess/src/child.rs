@@ -15,6 +15,9 @@ use crate::{
 /// The exit code of a process whose function panicked: that of a Rust program that panics.
 const PANICKED: i32 = 101;
 
+/// The exit code of a process whose value could not be sent.
+const NOT_SENT: i32 = 1;
+
 /// How a report begins whose value follows.
 const RETURNED: u8 = 0;
 
@@ -40,7 +43,7 @@ pub(crate) fn run<T: Serializable>(stream: UnixStream, work: impl FnOnce() -> Re
     let (code, report) = match outcome {
         Ok(report) => (0, report),
         Err(error @ Error::Panicked { .. }) => (PANICKED, failure(&error)),
-        Err(error) => (1, failure(&error)),
+        Err(error) => (NOT_SENT, failure(&error)),
     };
     send(&stream, &report);
     fork::exit_now(code)
@@ -54,9 +57,20 @@ pub(crate) fn outcome<T: Serializable>(code: i32, report: &[u8]) -> Option<Resul
         ((&RETURNED, value), 0) => Some(codec::decode(value)),
         ((&FAILED, error), _) => match codec::decode(error).ok()? {
             error @ Error::Panicked { .. } => Some(Err(error)),
-            error => (code == 1).then_some(Err(error)),
+            error => (code == NOT_SENT).then_some(Err(error)),
         },
         _ => None,
+    }
+}
+
+/// The exit code of a process that ended after this report.
+pub(crate) fn exitcode(report: &[u8]) -> Option<i32> {
+    match report.split_first()? {
+        (&RETURNED, _) => Some(0),
+        (_, error) => match codec::decode(error).ok()? {
+            Error::Panicked { .. } => Some(PANICKED),
+            _ => Some(NOT_SENT),
+        },
     }
 }
 

@@ -177,8 +177,8 @@ impl fmt::Display for Error {
             ),
             Self::Threaded { threads } => write!(
                 f,
-                "cannot fork a program with {threads} threads: call multiprocess::init() as the \
-                 first line of main, and start processes by spawn_with"
+                "cannot fork a program with {threads} threads: start the process by spawn_with, \
+                 which takes a function and its argument"
             ),
             Self::Panicked { message, location } => {
                 write!(f, "the process panicked at {location}: {message}")

@@ -38,7 +38,10 @@ pub(crate) struct Handle {
 impl Handle {
     /// Forks this process; `None` in the child.
     pub(crate) fn fork(what: &str) -> Result<Option<Self>> {
-        flush();
+        // Else the child has a copy of what is still in the buffer, and prints it again. No other
+        // thread is there that could hold the output's lock.
+        fork::require_one_thread()?;
+        let _ = io::stdout().flush();
         let pid = match fork::fork(what)? {
             Forked::Child => return Ok(None),
             Forked::Parent(pid) => pid,
@@ -113,9 +116,4 @@ fn read_exitcode(socket: BorrowedFd<'_>) -> io::Result<i32> {
 /// The zygote has closed its end of a socket.
 pub(crate) fn zygote_is_gone() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the zygote was killed")
-}
-
-/// Else a child has a copy of what is still in the buffer, and prints it again.
-pub(crate) fn flush() {
-    let _ = io::stdout().flush();
 }

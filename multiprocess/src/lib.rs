@@ -10,9 +10,11 @@
 //! | `Queue()`, `put`, `get`, `task_done`, `join` | [`Queue`] |
 //! | `subprocess.call`, `Popen.communicate` | [`subprocess`] |
 //!
-//! A child is forked, so it starts with the memory of its parent. A program that has threads cannot
-//! be forked and gets [`Error::Threaded`], unless it begins with [`init`]. What comes back from a
-//! child is serialised.
+//! Processes are made in two ways. [`Process::spawn`] forks the program with all its memory, for a
+//! closure that may capture anything; that needs a program with one thread. Pools and
+//! [`Process::spawn_with`] take a function and its argument, and make a fresh image of the program;
+//! that works in any thread, in tests and in async runtimes ([`init`] says how). What comes back from
+//! a child is serialised.
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 compile_error!(

@@ -52,15 +52,16 @@ const CHUNKS_AHEAD: usize = 1 << 12;
 ///
 /// A task is a function and its argument. The function is a `fn` item or a closure that captures
 /// nothing, which is checked when the program is compiled; argument and result are serialised.
-/// The handle may be shared by threads. It has no thread of its own. In a program that has threads
-/// when the pool is made, and in a large one, begin with [`init`](crate::init): the workers then are
-/// copies of the program as it was at that call, else as it is when the pool is made.
+/// The handle may be shared by threads. It has no thread of its own.
+///
+/// Workers are fresh images of the program: what `main` has done, they have not. What they need
+/// beside their tasks, an initializer gives them ([`Builder::initializer_with`]).
+/// [`init`](crate::init) says what they have of the program.
 ///
 /// # When a process is killed
 ///
-/// Every task that was handed in has exactly one outcome, and a task that is told to have died has
-/// died: it was in the hand of a worker that was killed. See the [module](self) for who else may
-/// die. A worker is replaced within milliseconds, and its children are killed with it, since each
+/// Every task that was handed in has exactly one outcome. A task is reported as killed only if the
+/// worker that ran it was killed. See the [module](self) for who else may die. A worker is replaced within milliseconds, and its children are killed with it, since each
 /// worker leads a process group.
 ///
 /// # Dropping the handle

@@ -99,8 +99,9 @@ impl<T: Serializable> Process<T> {
     /// # Errors
     ///
     /// [`Error::Threaded`] if the program has another thread: that could hold a lock, of the
-    /// allocator for example, that nobody in the child would ever open. [`Error::Os`] if the
-    /// system is out of processes, memory or descriptors.
+    /// allocator for example, that nobody in the child would ever open. Use
+    /// [`spawn_with`](Self::spawn_with) there. [`Error::Os`] if the system is out of processes,
+    /// memory or descriptors.
     ///
     /// # Examples
     ///
@@ -117,24 +118,25 @@ impl<T: Serializable> Process<T> {
     }
 
     /// Runs `function` on `argument` in a child process: Python's `Process(target=function,
-    /// args=(argument,))` and `start()`. It works in a program with threads as well, if that began
-    /// with [`init`](crate::init).
+    /// args=(argument,))` and `start()`. It works in any thread of any program, in tests and in
+    /// async runtimes too.
     ///
     /// The function is a `fn` item or a closure that captures nothing, which is checked when the
     /// program is compiled. The argument is serialised; it may be or hold queues and connections.
-    /// After `init` the child is a copy of this program as it was then, and is otherwise forked
-    /// from it as it is now. All else is as for [`spawn`](Self::spawn).
+    /// The child is a fresh image of this program, and not a copy as with [`spawn`](Self::spawn):
+    /// what `main` has done, it has not. [`init`](crate::init) says what the child has of the program.
     ///
     /// # Errors
     ///
-    /// Those of `spawn`, and [`Error::Serial`] if the argument has no binary form.
+    /// [`Error::Serial`] if the argument has no binary form. [`Error::Os`] if the system is out of
+    /// processes, memory or descriptors, or if the program cannot be executed again, for which
+    /// [`init`](crate::init) gives the reasons.
     ///
     /// # Examples
     ///
     /// ```
     /// use multiprocess::{Process, Queue};
     ///
-    /// multiprocess::init()?;
     /// let queue = Queue::new()?;
     /// let tell = |(queue, name): (Queue<String>, String)| queue.put(&name).is_ok();
     /// let process = Process::spawn_with(tell, (queue.clone(), "Bob".to_string()))?;
@@ -381,7 +383,10 @@ impl<T> Process<T> {
                 self.stream = None;
             }
             if ended {
-                self.exitcode = Some(self.child.reap()?);
+                let code = self.child.reap();
+                // Only the zygote knew the code if it was killed; the report tells as much.
+                let code = code.or_else(|error| child::exitcode(&self.report).ok_or(error));
+                self.exitcode = Some(code?);
                 return Ok(true);
             }
         }

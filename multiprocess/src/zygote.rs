@@ -1,5 +1,9 @@
-//! The zygote: a process with one thread, forked before the program had others, from which
-//! processes can be started at any time.
+//! The zygote: a process with one thread from which others are forked, at any time and for any
+//! thread of the program. Python calls it the fork server.
+//!
+//! It is the program's own file, executed once more: the function that this crate has called before
+//! `main` makes a zygote of it, and `main` is not reached. So it is a fresh image of the program,
+//! without its threads, its memory and its open files.
 //!
 //! The application sends a request as one message: the function, and as descriptors the argument
 //! and all that goes with it. The zygote forks; it answers with the child's number and its pidfd,
@@ -7,60 +11,61 @@
 //! once, and nobody waits for another's child.
 
 use std::{
-    collections::HashMap,
+    env,
     fs::File,
     io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::FileExt,
+        fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
+        unix::{fs::FileExt, process::CommandExt},
     },
-    panic, process,
-    sync::{Mutex, MutexGuard, PoisonError},
+    process::{self, Command},
+    sync::{Mutex, MutexGuard, Once, PoisonError},
+    time::{Duration, Instant},
 };
 
 use nix::{
-    errno::Errno,
     poll::{PollFd, PollFlags},
-    sys::{
-        memfd::{MFdFlags, memfd_create},
-        prctl,
-        signal::{SigSet, Signal, kill},
-        signalfd::{SfdFlags, SignalFd},
-    },
-    unistd::Pid,
+    sys::memfd::{MFdFlags, memfd_create},
 };
 
 use crate::{
     Error, Result,
-    handle::{Handle, flush, zygote_is_gone},
+    handle::{Handle, zygote_is_gone},
     spawn_request::SpawnRequest,
     sys::{
-        at_exit::at_exit,
-        call::Function,
-        children,
-        fork::{self, Forked, die_with, exit_now},
-        fork_private::ForkPrivate,
-        identity::Identity,
-        pidfd,
-        poll::poll,
-        scm_rights, signals,
+        at_exit::at_exit, call::Function, credentials::Credentials, descriptors,
+        fork_private::ForkPrivate, identity::Identity, image, pidfd, poll::poll, scm_rights,
     },
 };
 
-/// The zygote of this process, if it has one. A fork of the process has a leftover of it.
-static ZYGOTE: Mutex<Option<ZygoteHandle>> = Mutex::new(None);
+mod server;
 
-/// The application's side.
-struct ZygoteHandle {
-    requests: ForkPrivate<OwnedFd>,
-    zygote: Handle,
-    owner: Identity,
+/// The environment's word to the program's file that it is to be a zygote. Its value names the
+/// descriptors that the zygote has inherited and closes.
+const VARIABLE: &str = "MULTIPROCESS_ZYGOTE";
+
+/// How long the zygote may take to start. It does nothing that could take so long.
+const START_WITHIN: Duration = Duration::from_secs(30);
+
+/// The zygotes of this process. A fork of the process has leftovers of them.
+static ZYGOTES: Mutex<Zygotes> = Mutex::new(Zygotes {
+    current: None,
+    retired: Vec::new(),
+});
+
+struct Zygotes {
+    current: Option<Zygote>,
+    /// Those that have ended, or will with their last child.
+    retired: Vec<Handle>,
 }
 
-impl ZygoteHandle {
-    fn is_ours(&self) -> bool {
-        self.owner == Identity::mine()
-    }
+/// The application's side of a zygote.
+struct Zygote {
+    requests: ForkPrivate<OwnedFd>,
+    process: Handle,
+    owner: Identity,
+    /// Those of the application when it started the zygote, whose children have them.
+    credentials: Credentials,
 }
 
 /// A request's message: the function, whether a daemon is wanted, and how many descriptors come
@@ -70,120 +75,205 @@ const REQUEST: usize = Function::LEN + 2;
 /// An answer: a child's number, the system's error as a negative number, or an exit code.
 const ANSWER: usize = size_of::<i32>();
 
-/// Makes processes possible in a program with threads: call it as the first line of `main`.
+/// Starts the zygote, from which a [`Pool`](crate::Pool) and
+/// [`Process::spawn_with`](crate::Process::spawn_with) have their processes, now and not when the
+/// first of them needs it.
 ///
-/// A program with threads cannot be forked (see [`Error::Threaded`]). This call forks it while it
-/// has one thread, and keeps that small process, the zygote. From then on a [`Pool`](crate::Pool)
-/// and [`Process::spawn_with`](crate::Process::spawn_with) have their processes forked from the
-/// zygote, at any time and from any thread. That also is fast however much memory this program has
-/// taken since, while a direct fork copies all its page tables. It is what Python calls the
-/// `forkserver`.
+/// No program has to call it. It is for one that will soon be unable to execute its own file, since
+/// it changes its root directory for example, and for one that wants to hear of a failure early.
 ///
-/// Such a process starts with the memory, the directory, the environment and the open files that
-/// the program had at this call. What the program changes later it does not see: hand it over as
-/// the argument. Functions of libraries that were loaded later (dlopen(3)) do not exist there.
+/// The zygote is the program's own file, executed once more with the same arguments; its `main` is
+/// not reached. It has one thread, so it can be forked whatever threads the program has, and fast,
+/// however much memory the program has taken. It is what Python calls the `forkserver`.
 ///
-/// The zygote ends with this program, however that ends; at a normal end it is waited for. A second
-/// call does nothing.
+/// Its children have the directory, the environment, the limits, the standard output and the
+/// standard error that the program had when it started the zygote. They have the users and groups
+/// that the program has when they are made: a program that has changed its own gets another zygote.
+/// Their standard input is empty. They have no descriptor of the program but what their argument
+/// brings along, and nothing of its memory: statics are as they were before `main`.
+///
+/// The zygote ends with this program, however that ends; at a normal end it is waited for. If it is
+/// killed, the next process that is started starts another. A second call does nothing.
 ///
 /// # Errors
 ///
-/// [`Error::Threaded`] if the program has threads already. [`Error::Os`] if the system is out of
-/// processes or descriptors.
+/// [`Error::Os`] if the file cannot be executed again: there is no `/proc`, the program has changed
+/// to a user who must not execute it, the file has the set-user-ID bit or capabilities, or this
+/// crate is not part of it but of a loaded library. Or if the system is out of processes or
+/// descriptors.
 ///
 /// # Examples
 ///
 /// ```
 /// use multiprocess::{Pool, Process};
 ///
-/// fn main() -> multiprocess::Result<()> {
-///     multiprocess::init()?;
-///     std::thread::scope(|scope| {
-///         scope.spawn(|| {
-///             let pool = Pool::new(2)?;
-///             assert_eq!(pool.map(|n: u64| n * n, 0..4)?, [0, 1, 4, 9]);
-///             assert_eq!(Process::spawn_with(|n: u64| n + 1, 6)?.join()?, 7);
-///             multiprocess::Result::Ok(())
-///         })
-///         .join()
-///         .unwrap()
+/// multiprocess::init()?;
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         let pool = Pool::new(2)?;
+///         assert_eq!(pool.map(|n: u64| n * n, 0..4)?, [0, 1, 4, 9]);
+///         assert_eq!(Process::spawn_with(|n: u64| n + 1, 6)?.join()?, 7);
+///         multiprocess::Result::Ok(())
 ///     })
-/// }
+///     .join()
+///     .unwrap()
+/// })
+/// # ?;
+/// # Ok::<(), multiprocess::Error>(())
 /// ```
 pub fn init() -> Result<()> {
-    let mut connection = lock();
-    if connection
-        .as_ref()
-        .is_some_and(|it| it.requests.get().is_ok())
-    {
-        return Ok(());
-    }
-    let me = process::id().cast_signed();
-    let prepare = || Ok((scm_rights::pair()?, pidfd::open(me)?));
-    let ((ours, theirs), application) =
-        prepare().map_err(|error: io::Error| Error::os("open a socket to the zygote", error))?;
-    let Some(zygote) = Handle::fork("the zygote")? else {
-        // The lock is this process's as well, and its children will ask for it.
-        drop(connection);
-        drop(ours);
-        die_with(me);
-        let life = panic::catch_unwind(move || Zygote::new(theirs, application)?.serve());
-        exit_now(i32::from(!matches!(life, Ok(Ok(())))));
-    };
-    *connection = Some(ZygoteHandle {
-        requests: ForkPrivate::new(ours),
-        zygote,
-        owner: Identity::mine(),
-    });
-    at_exit(end);
-    Ok(())
+    lock().serving().map(drop)
 }
 
-/// Ends the zygote, which would otherwise be left to be buried by somebody else.
+/// Starts a process: from the zygote, or by a fork of this one if it can have no zygote but be forked.
+pub(crate) fn start(what: &str, request: SpawnRequest) -> Result<Handle> {
+    let answers = match lock().send(&request) {
+        Ok(answers) => answers,
+        Err(NotSent::NoZygote(error)) => return fork_instead(what, request, error),
+        Err(NotSent::Failed(error)) => return Err(not_started(what, error)),
+    };
+    let started = answer(answers.as_fd()).and_then(|(pid, mut pidfd)| match (pid, pidfd.pop()) {
+        (1.., Some(pidfd)) => Ok(Handle::new(pid, pidfd, Some(answers))),
+        (errno, _) => Err(io::Error::from_raw_os_error(-errno)),
+    });
+    started.map_err(|error| not_started(what, error))
+}
+
+fn not_started(what: &str, error: io::Error) -> Error {
+    Error::os(format!("start {what} from the zygote"), error)
+}
+
+fn fork_instead(what: &str, request: SpawnRequest, no_zygote: Error) -> Result<Handle> {
+    let me = process::id().cast_signed();
+    match Handle::fork(what) {
+        Ok(Some(handle)) => Ok(handle),
+        Ok(None) => request.run(me),
+        Err(Error::Threaded { .. }) => Err(no_zygote),
+        Err(error) => Err(error),
+    }
+}
+
+fn lock() -> MutexGuard<'static, Zygotes> {
+    ZYGOTES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a request is with no zygote.
+enum NotSent {
+    NoZygote(Error),
+    Failed(io::Error),
+}
+
+impl Zygotes {
+    /// Sends a request and returns the socket for its answers.
+    fn send(&mut self, request: &SpawnRequest) -> Result<OwnedFd, NotSent> {
+        let sent = send(self.serving().map_err(NotSent::NoZygote)?, request);
+        match sent {
+            // It was killed, and the request did not arrive: another may have it.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.retire();
+                send(self.serving().map_err(NotSent::NoZygote)?, request)
+            }
+            sent => sent,
+        }
+        .map_err(NotSent::Failed)
+    }
+
+    /// The zygote's socket for requests. It is started if there is none for this process with its
+    /// credentials.
+    fn serving(&mut self) -> Result<BorrowedFd<'_>> {
+        let start = |error| Error::os("start the zygote", error);
+        let credentials = Credentials::mine().map_err(|errno| start(errno.into()))?;
+        let me = Identity::mine();
+        let serves = |it: &Zygote| it.owner == me && it.credentials == credentials;
+        if !self.current.as_ref().is_some_and(serves) {
+            self.retire();
+            self.current = Some(Zygote::start(credentials).map_err(start)?);
+        }
+        let current = self.current.as_ref().expect("it was started above");
+        current.requests.get().map(AsFd::as_fd).map_err(start)
+    }
+
+    /// Sends no request to the zygote any more. It ends with its last child.
+    fn retire(&mut self) {
+        let me = Identity::mine();
+        // That of the process that forked this one is not ours to wait for.
+        let retired = self.current.take().filter(|zygote| zygote.owner == me);
+        self.retired.extend(retired.map(|zygote| zygote.process));
+        self.retired.retain(|zygote| match zygote.exitcode() {
+            Ok(None) => true,
+            Ok(Some(_)) => zygote.reap().is_err(),
+            Err(_) => false,
+        });
+    }
+}
+
+impl Zygote {
+    fn start(credentials: Credentials) -> io::Result<Self> {
+        if !image::holds_this_crate() {
+            let reason = "multiprocess is not in the program's own file, but in a loaded library";
+            return Err(io::Error::other(reason));
+        }
+        if image::gives_rights() {
+            let reason = "the program's file gives rights to whoever executes it (set-user-ID, \
+                          set-group-ID or capabilities)";
+            return Err(io::Error::other(reason));
+        }
+        let (ours, theirs) = scm_rights::pair()?;
+        let mut args = env::args_os();
+        let inherited: Vec<String> = descriptors::inherited()?
+            .iter()
+            .map(RawFd::to_string)
+            .collect();
+        let child = Command::new(image::PATH)
+            .arg0(args.next().unwrap_or_default())
+            .args(args)
+            .env(VARIABLE, inherited.join(","))
+            .stdin(theirs)
+            .spawn()?;
+        let pid = child.id().cast_signed();
+        let zygote = Self {
+            requests: ForkPrivate::new(ours),
+            process: Handle::new(pid, pidfd::open(pid)?, None),
+            owner: Identity::mine(),
+            credentials,
+        };
+        zygote.greet().inspect_err(|_| kill(&zygote.process))?;
+        static AT_EXIT: Once = Once::new();
+        AT_EXIT.call_once(|| at_exit(end));
+        Ok(zygote)
+    }
+
+    /// Tells it who the application is, and waits until it is ready.
+    fn greet(&self) -> io::Result<()> {
+        let requests = self.requests.get()?.as_fd();
+        let me = pidfd::open(process::id().cast_signed())?;
+        scm_rights::send(requests, &[0], &[me.as_fd()])?;
+        let mut fds = [PollFd::new(requests, PollFlags::POLLIN)];
+        if !poll(&mut fds, Some(Instant::now() + START_WITHIN))? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match scm_rights::receive(requests, &mut [0])? {
+            (1, _) => Ok(()),
+            _ => Err(io::Error::other("it ended before it was ready")),
+        }
+    }
+}
+
+/// Kills a zygote and reaps it. One that has other rights than this process ends by itself.
+fn kill(zygote: &Handle) {
+    if zygote.signal(libc::SIGKILL).is_ok() {
+        let _ = zygote.reap();
+    }
+}
+
+/// Ends the zygotes, which would otherwise be left to be reaped by somebody else.
 extern "C" fn end() {
     // A thread that sends a request at this moment may hold the lock for ever.
-    let Ok(mut connection) = ZYGOTE.try_lock() else {
+    let Ok(mut zygotes) = ZYGOTES.try_lock() else {
         return;
     };
-    if let Some(connection) = connection.take_if(|connection| connection.is_ours()) {
-        let _ = connection.zygote.signal(libc::SIGKILL);
-        let _ = connection.zygote.reap();
-    }
-}
-
-fn lock() -> MutexGuard<'static, Option<ZygoteHandle>> {
-    ZYGOTE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Starts a process: from the zygote, if this process has one, else by a fork of this one.
-pub(crate) fn start(what: &str, request: SpawnRequest) -> Result<Handle> {
-    flush();
-    if let Some(started) = start_from_zygote(what, &request) {
-        return started;
-    }
-    let me = process::id().cast_signed();
-    match Handle::fork(what)? {
-        Some(handle) => Ok(handle),
-        None => request.run(me),
-    }
-}
-
-/// Has the zygote start a process; `None` if this process has no zygote.
-fn start_from_zygote(what: &str, request: &SpawnRequest) -> Option<Result<Handle>> {
-    let connection = lock();
-    // A fork of the process that has the zygote has none itself.
-    let ours = connection.as_ref().filter(|it| it.is_ours())?;
-    let requests = ours.requests.get().ok()?;
-    let answers = send(requests.as_fd(), request);
-    drop(connection);
-    let handle = answers.and_then(|answers| {
-        let (pid, mut pidfd) = answer(answers.as_fd())?;
-        match (pid, pidfd.pop()) {
-            (1.., Some(pidfd)) => Ok(Handle::new(pid, pidfd, Some(answers))),
-            (errno, _) => Err(io::Error::from_raw_os_error(-errno)),
-        }
-    });
-    Some(handle.map_err(|error| Error::os(format!("start {what} from the zygote"), error)))
+    zygotes.retire();
+    zygotes.retired.iter().for_each(kill);
 }
 
 fn send(socket: BorrowedFd<'_>, request: &SpawnRequest) -> io::Result<OwnedFd> {
@@ -216,144 +306,5 @@ fn answer(answers: BorrowedFd<'_>) -> io::Result<(i32, Vec<OwnedFd>)> {
             Ok(_) => return Err(zygote_is_gone()),
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// The zygote's side.
-struct Zygote {
-    requests: ForkPrivate<OwnedFd>,
-    application: ForkPrivate<OwnedFd>,
-    deaths: ForkPrivate<SignalFd>,
-    /// Where each child's exit code is awaited.
-    children: HashMap<i32, ForkPrivate<OwnedFd>>,
-}
-
-impl Zygote {
-    fn new(requests: OwnedFd, application: OwnedFd) -> io::Result<Self> {
-        signals::block_all();
-        let _ = prctl::set_name(c"zygote");
-        let mut child_ended = SigSet::empty();
-        child_ended.add(Signal::SIGCHLD);
-        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        Ok(Self {
-            requests: ForkPrivate::new(requests),
-            application: ForkPrivate::new(application),
-            deaths: ForkPrivate::new(SignalFd::with_flags(&child_ended, flags)?),
-            children: HashMap::new(),
-        })
-    }
-
-    /// Forks and buries, until the application is gone.
-    fn serve(&mut self) -> io::Result<()> {
-        loop {
-            let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-            let mut fds = [
-                readable(self.application.get()?.as_fd()),
-                readable(self.deaths.get()?.as_fd()),
-                readable(self.requests.get()?.as_fd()),
-            ];
-            poll(&mut fds, None)?;
-            let [application_ended, _, requested] = fds.map(|fd| fd.any() == Some(true));
-            if application_ended {
-                return Ok(());
-            }
-            // Signals merge, so their number says nothing.
-            while let Ok(Some(_)) = self.deaths.get()?.read_signal() {}
-            self.bury();
-            if requested && !self.take_request()? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Tells the exit codes of all children that have ended.
-    fn bury(&mut self) {
-        while let Ok(Some(ended)) = children::peek() {
-            if let Some(answers) = self.children.remove(&ended.pid)
-                && let Ok(answers) = answers.get()
-            {
-                // Nobody may be asking any more.
-                let _ = scm_rights::send(answers.as_fd(), &ended.code.to_ne_bytes(), &[]);
-            }
-            children::reap(ended.pid);
-        }
-    }
-
-    /// Takes a request and answers it; false if nobody can send one any more.
-    fn take_request(&mut self) -> io::Result<bool> {
-        let mut message = [0; REQUEST];
-        let (len, descriptors) = scm_rights::receive(self.requests.get()?.as_fd(), &mut message)?;
-        if len == 0 {
-            return Ok(false);
-        }
-        let mut descriptors = descriptors.into_iter();
-        let Some(answers) = descriptors.next() else {
-            // Out of descriptors: the socket is closed again, which is an answer.
-            return Ok(true);
-        };
-        // Private before the fork, so that a child does not keep it open.
-        let private = ForkPrivate::new(answers);
-        let answers = private.get()?.as_fd();
-        match Self::run(&message, descriptors.collect()) {
-            Ok((pid, pidfd)) => {
-                let _ = scm_rights::send(answers, &pid.to_ne_bytes(), &[pidfd.as_fd()]);
-                self.children.insert(pid, private);
-            }
-            Err(error) => {
-                let errno = error.raw_os_error().unwrap_or(libc::EIO);
-                let _ = scm_rights::send(answers, &(-errno).to_ne_bytes(), &[]);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Forks a child for a request; its number and its pidfd.
-    fn run(message: &[u8], mut descriptors: Vec<OwnedFd>) -> io::Result<(i32, OwnedFd)> {
-        let request = Function::split_from(message);
-        let (function, request) = request.expect("a request starts with its function");
-        // The first one was taken off. Those for which there was no room were not received.
-        if descriptors.len() + 1 != usize::from(request[1]) {
-            return Err(Errno::EMFILE.into());
-        }
-        let argument = File::from(descriptors.remove(0));
-        let me = process::id().cast_signed();
-        match fork::fork("a process").map_err(system_error)? {
-            Forked::Child => {
-                // Read here, so that a large argument keeps nobody else waiting.
-                let (daemon, argument) = (request[0] != 0, whole(&argument));
-                let Ok(argument) = argument else { exit_now(1) };
-                let request = SpawnRequest {
-                    function,
-                    argument,
-                    descriptors,
-                    daemon,
-                };
-                request.run(me)
-            }
-            Forked::Parent(pid) => match pidfd::open(pid) {
-                Ok(pidfd) => Ok((pid, pidfd)),
-                Err(error) => {
-                    // A child without a handle would be nobody's. It is buried as all others are.
-                    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-                    Err(error)
-                }
-            },
-        }
-    }
-}
-
-fn whole(argument: &File) -> io::Result<Vec<u8>> {
-    let len = argument.metadata()?.len();
-    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-    argument.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes)
-}
-
-fn system_error(error: Error) -> io::Error {
-    match error {
-        Error::Os {
-            errno: Some(errno), ..
-        } => io::Error::from_raw_os_error(errno),
-        error => io::Error::other(error),
     }
 }

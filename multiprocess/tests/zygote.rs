@@ -1,4 +1,4 @@
-//! The promises of `init`: processes of programs with threads.
+//! The promises of the zygote: processes of programs with threads.
 
 use std::{
     fs,
@@ -29,20 +29,20 @@ use support::{Child, SOON, all_end};
 
 tests![
     a_program_with_threads_starts_processes_and_pools,
-    without_init_a_program_with_threads_is_refused,
-    init_itself_is_refused_when_there_are_threads_and_a_second_call_does_nothing,
+    a_closure_with_captures_needs_a_program_with_one_thread,
+    init_may_be_called_in_any_thread_and_a_second_call_does_nothing,
     panic_exit_and_death_come_back,
     a_running_process_is_waited_for_asked_and_ended,
     queues_and_connections_are_handed_over,
     an_argument_with_too_many_queues_is_an_error,
     arguments_and_values_of_any_size_arrive,
-    a_process_starts_with_what_the_program_was_at_init,
+    a_process_starts_as_the_program_did_and_not_as_it_is,
     threads_start_processes_at_once,
     nothing_is_left_of_many_processes,
-    a_fork_of_the_program_has_no_zygote_and_needs_none,
+    a_fork_of_the_program_has_a_zygote_of_its_own,
     workers_are_given_a_queue_by_their_initializer,
     a_worker_of_a_program_with_threads_is_killed_and_no_other_task_notices,
-    a_killed_zygote_is_told_and_what_it_started_goes_on,
+    a_killed_zygote_is_replaced_and_no_result_is_lost,
     the_zygote_ends_with_its_program,
     a_program_that_ends_well_has_waited_for_its_zygote,
     a_fork_that_ends_well_does_not_end_the_zygote,
@@ -53,9 +53,8 @@ fn main() {
     support::main(TESTS)
 }
 
-/// Runs `work` in a program that has a zygote and, from then on, a second thread.
+/// Runs `work` in a program that has a second thread.
 fn threaded(work: impl FnOnce() + Send) {
-    init().unwrap();
     thread::scope(|scope| {
         scope.spawn(work);
     });
@@ -97,35 +96,27 @@ fn a_program_with_threads_starts_processes_and_pools() {
     });
 }
 
-fn without_init_a_program_with_threads_is_refused() {
+fn a_closure_with_captures_needs_a_program_with_one_thread() {
     thread::scope(|scope| {
         scope.spawn(|| {
-            let refused = [
-                Process::spawn(|| ()).err(),
-                Process::spawn_with(sleep_long, ()).err(),
-                Pool::new(1).err(),
-            ];
-            for error in refused {
-                assert!(
-                    matches!(error, Some(Error::Threaded { threads: 2 })),
-                    "{error:?}"
-                );
-            }
+            let refused = Process::spawn(|| ()).unwrap_err();
+            assert!(
+                matches!(refused, Error::Threaded { threads: 2 }),
+                "{refused}"
+            );
+            assert!(refused.to_string().contains("spawn_with"), "{refused}");
         });
     });
 }
 
-fn init_itself_is_refused_when_there_are_threads_and_a_second_call_does_nothing() {
-    thread::scope(|scope| {
-        scope.spawn(|| assert!(matches!(init(), Err(Error::Threaded { threads: 2 }))));
-    });
-    init().unwrap();
-    let before = children();
-    init().unwrap();
-    assert_eq!(children(), before);
+fn init_may_be_called_in_any_thread_and_a_second_call_does_nothing() {
     thread::scope(|scope| {
         scope.spawn(|| init().unwrap());
     });
+    let before = children();
+    init().unwrap();
+    assert_eq!(children(), before);
+    assert_eq!(before.len(), 1);
 }
 
 fn panic_exit_and_death_come_back() {
@@ -226,14 +217,13 @@ fn arguments_and_values_of_any_size_arrive() {
     });
 }
 
-fn a_process_starts_with_what_the_program_was_at_init() {
+fn a_process_starts_as_the_program_did_and_not_as_it_is() {
     static STATE: AtomicU32 = AtomicU32::new(0);
     STATE.store(1, SeqCst);
-    threaded(|| {
-        STATE.store(2, SeqCst);
-        let seen = Process::spawn_with(|()| STATE.load(SeqCst), ()).unwrap();
-        assert_eq!(seen.join().unwrap(), 1);
-    });
+    let state = |()| (STATE.load(SeqCst), std::env::args().collect::<Vec<_>>());
+    let args: Vec<String> = std::env::args().collect();
+    let seen = Process::spawn_with(state, ()).unwrap();
+    assert_eq!(seen.join().unwrap(), (0, args));
 }
 
 fn threads_start_processes_at_once() {
@@ -270,23 +260,15 @@ fn nothing_is_left_of_many_processes() {
     });
 }
 
-fn a_fork_of_the_program_has_no_zygote_and_needs_none() {
-    init().unwrap();
+fn a_fork_of_the_program_has_a_zygote_of_its_own() {
+    let parent_of = |()| getppid().as_raw();
+    let ours = Process::spawn_with(parent_of, ()).unwrap().join().unwrap();
     let grandchild = Process::spawn(|| {
-        let me = Pid::this().as_raw();
-        let parent = Process::spawn_with(|()| getppid().as_raw(), ())
-            .unwrap()
-            .join()
-            .unwrap();
-        // It may have one of its own.
-        init().unwrap();
-        let other = Process::spawn_with(|()| getppid().as_raw(), ())
-            .unwrap()
-            .join()
-            .unwrap();
-        (parent == me, other != me)
+        let theirs = Process::spawn_with(parent_of, ()).unwrap().join().unwrap();
+        (theirs, children() == [theirs.cast_unsigned()])
     });
-    assert_eq!(grandchild.unwrap().join().unwrap(), (true, true));
+    let (theirs, is_its_child) = grandchild.unwrap().join().unwrap();
+    assert!(theirs != ours && is_its_child);
     assert_eq!(Process::spawn_with(square, 3).unwrap().join().unwrap(), 9);
 }
 
@@ -332,22 +314,26 @@ fn a_worker_of_a_program_with_threads_is_killed_and_no_other_task_notices() {
     });
 }
 
-fn a_killed_zygote_is_told_and_what_it_started_goes_on() {
+fn a_killed_zygote_is_replaced_and_no_result_is_lost() {
     init().unwrap();
     let zygote = children()[0];
     let queue = Queue::<u32>::new().unwrap();
     let pool = Pool::new(2).unwrap();
-    let add = |queue: Queue<u32>| queue.put(&(queue.get().unwrap() + 1)).unwrap();
+    let add = |queue: Queue<u32>| queue.get().unwrap() + 1;
     let process = Process::spawn_with(add, queue.clone()).unwrap();
+    let unlucky = Process::spawn_with(sleep_long, ()).unwrap();
     kill(Pid::from_raw(zygote.cast_signed()), Signal::SIGKILL).unwrap();
     all_end(&[zygote]);
     queue.put(&1).unwrap();
-    let error = process.join().unwrap_err().to_string();
-    assert!(error.contains("the zygote was killed"), "{error}");
-    assert_eq!(queue.get_timeout(SOON).unwrap(), 2);
-    let error = Process::spawn_with(square, 1).unwrap_err().to_string();
-    assert!(error.contains("from the zygote"), "{error}");
+    assert_eq!(process.join().unwrap(), 2);
     assert_eq!(pool.map(square, 0..4).unwrap(), [0, 1, 4, 9]);
+    assert_eq!(Process::spawn_with(square, 3).unwrap().join().unwrap(), 9);
+    // How it ended only the zygote saw.
+    unlucky.kill().unwrap();
+    let error = unlucky.join().unwrap_err().to_string();
+    assert!(error.contains("the zygote was killed"), "{error}");
+    // The killed one was reaped.
+    assert_eq!(children().len(), 1);
 }
 
 fn a_program_that_ends_well_has_waited_for_its_zygote() {

@@ -181,8 +181,12 @@ impl Builder {
     ///
     /// static TRIES: OnceLock<Queue<u32>> = OnceLock::new();
     ///
-    /// let tries = TRIES.get_or_init(|| Queue::new().unwrap());
-    /// let pool = Pool::builder().workers(1).retries(2).build()?;
+    /// let tries = Queue::new()?;
+    /// let pool = Pool::builder()
+    ///     .workers(1)
+    ///     .retries(2)
+    ///     .initializer_with(|tries| TRIES.set(tries).unwrap(), tries.clone())
+    ///     .build()?;
     /// let succeeds_at_last = |n: u64| {
     ///     let tries = TRIES.get().unwrap();
     ///     tries.put(&process::id()).unwrap();
@@ -218,9 +222,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Threaded`] when the program has another thread and did not begin with
-    /// [`init`](crate::init). [`Error::Os`] if the system is out of processes, memory or
-    /// descriptors. [`Error::Serial`] if the initializer's argument has no binary form.
+    /// [`Error::Os`] if the system is out of processes, memory or descriptors, or if the program
+    /// cannot be executed again, for which [`init`](crate::init) gives the reasons. [`Error::Serial`] if the initializer's argument has no binary form.
     ///
     /// # Examples
     ///
@@ -262,11 +265,12 @@ impl Builder {
             .get()
             .and_then(|wakeup| wakeup.set_nonblocking(true))
             .map_err(os("set up the pipe to a supervisor"))?;
-        let me =
-            pidfd::open(process::id().cast_signed()).map_err(os("open a pidfd of this process"))?;
+        let me = process::id();
+        let pidfd = pidfd::open(me.cast_signed()).map_err(os("open a pidfd of this process"))?;
         let function = Function::of(supervisor::run as fn(supervisor::Argument), one);
         let request = SpawnRequest::new(function, false, |bytes| {
-            codec::append_unread(&(&shared, Descriptor(theirs), Descriptor(me)), bytes)
+            let argument = (&shared, Descriptor(theirs), Descriptor(pidfd), me);
+            codec::append_unread(&argument, bytes)
         })?;
         let supervisor = zygote::start(&format!("the supervisor of {}", shared.name), request)?;
         let client = Arc::new(PoolClient::new(shared, supervisor, wakeup));

@@ -38,6 +38,7 @@ use crate::{
     queue::raw::Wait,
     sys::{
         children::{self, EndedChild},
+        credentials::Credentials,
         fork::{self, Forked, exit_now},
         fork_private::ForkPrivate,
         poll::poll,
@@ -63,6 +64,7 @@ struct Supervisor<'a> {
     wakeup: ForkPrivate<UnixStream>,
     /// The application, whose end is seen here even if another process holds the socket.
     application: ForkPrivate<OwnedFd>,
+    application_pid: u32,
     child_signals: ForkPrivate<SignalFd>,
     /// The process of each slot, if it has one.
     workers: Vec<Option<i32>>,
@@ -72,13 +74,13 @@ struct Supervisor<'a> {
 }
 
 /// What a supervisor is started with: the pool's shared state, the other end of the application's
-/// wake-up socket, and a pidfd of the application.
-pub(super) type Argument = (PoolShared, Descriptor<OwnedFd>, Descriptor<OwnedFd>);
+/// wake-up socket, and the application's pidfd and number.
+pub(super) type Argument = (PoolShared, Descriptor<OwnedFd>, Descriptor<OwnedFd>, u32);
 
 /// The life of the supervisor, as the function of its process.
-pub(super) fn run((mut shared, Descriptor(wakeup), Descriptor(application)): Argument) {
+pub(super) fn run((mut shared, Descriptor(wakeup), Descriptor(application), pid): Argument) {
     let life = panic::catch_unwind(AssertUnwindSafe(|| {
-        let code = match Supervisor::new(&mut shared, wakeup.into(), application) {
+        let code = match Supervisor::new(&mut shared, wakeup.into(), application, pid) {
             Ok(mut supervisor) => supervisor.serve().unwrap_or(GAVE_UP),
             Err(_) => GAVE_UP,
         };
@@ -93,6 +95,7 @@ impl<'a> Supervisor<'a> {
         shared: &'a mut PoolShared,
         wakeup: UnixStream,
         application: OwnedFd,
+        application_pid: u32,
     ) -> io::Result<Self> {
         signals::block_all();
         prctl::set_child_subreaper(true)?;
@@ -106,6 +109,7 @@ impl<'a> Supervisor<'a> {
             shared,
             wakeup: ForkPrivate::new(wakeup),
             application: ForkPrivate::new(application),
+            application_pid,
             child_signals: ForkPrivate::new(SignalFd::with_flags(&child_ended, flags)?),
             workers,
             failures: 0,
@@ -117,7 +121,7 @@ impl<'a> Supervisor<'a> {
     fn serve(&mut self) -> Result<i32> {
         let listen = |error| Error::os("listen for the end of workers", error);
         loop {
-            if self.failures >= TRIES {
+            if self.failures >= TRIES || self.has_other_rights() {
                 return Ok(GAVE_UP);
             }
             let complete = self.spawn_missing();
@@ -194,6 +198,24 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Whether a worker is missing, and one forked here would have other rights than the application
+    /// has by now. Then the pool is told so.
+    fn has_other_rights(&self) -> bool {
+        if self.workers.iter().all(Option::is_some) {
+            return false;
+        }
+        let application = Credentials::of(self.application_pid);
+        // Nothing is known of an application that has just ended.
+        let same = application.is_none_or(|theirs| Credentials::mine() == Ok(theirs));
+        if !same {
+            let attempt = format!("replace a worker of {}", self.shared.name);
+            let reason = "the program has changed its user or its groups since it made the pool; \
+                          make the pool after that";
+            self.say(message::POOL, &Error::os(attempt, io::Error::other(reason)));
+        }
+        !same
+    }
+
     /// Fills the empty slots; false if the system had no process for one.
     fn spawn_missing(&mut self) -> bool {
         let phase = match &self.shared.initializer {
@@ -212,7 +234,6 @@ impl<'a> Supervisor<'a> {
                 Ok(Forked::Parent(pid)) => {
                     // The worker does so too; whoever comes second finds it done.
                     let _ = unistd::setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
-                    slot.pid.store(pid.cast_unsigned(), SeqCst);
                     self.workers[index] = Some(pid);
                 }
                 Err(_) => return false,

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    process,
     sync::atomic::Ordering::SeqCst,
     thread,
     time::Duration,
@@ -22,6 +23,8 @@ use crate::{
 /// The life of the worker in slot `index`, in a process just forked from the supervisor.
 pub(crate) fn run(shared: &mut PoolShared, index: usize, supervisor: i32) -> ! {
     group::lead_and_die_with(supervisor);
+    let pid = &shared.control.slots[index].pid;
+    pid.store(process::id(), SeqCst);
     shared.name_process(&index.to_string());
     // Taken out, since the descriptors are to be the argument's.
     let initializer = shared.initializer.take();

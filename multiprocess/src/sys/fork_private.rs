@@ -14,6 +14,8 @@ use std::{
     },
 };
 
+use super::descriptors::close_range;
+
 /// The open private descriptors of this process, each with its owner.
 static OPEN: Mutex<BTreeMap<RawFd, u64>> = Mutex::new(BTreeMap::new());
 
@@ -68,14 +70,8 @@ pub(crate) fn close_all() {
         while let Some(next) = left.next_if_eq(&(last + 1)) {
             last = next;
         }
-        close_range(first, last);
+        // SAFETY: it makes a leftover of each `ForkPrivate` that owns one of them, which checks that
+        // before it uses it.
+        unsafe { close_range(first, last) };
     }
-}
-
-/// Closes the descriptors from `first` to `last`, both included.
-fn close_range(first: RawFd, last: RawFd) {
-    // SAFETY: the call takes integers. Closing makes a leftover of each `ForkPrivate` that owns one of
-    // the descriptors, and that checks before it uses it.
-    let answer = unsafe { libc::close_range(first as u32, last as u32, 0) };
-    debug_assert_eq!(answer, 0, "close_range fails for a reversed range only");
 }

@@ -6,6 +6,10 @@
 pub(crate) mod at_exit;
 pub(crate) mod call;
 pub(crate) mod children;
+pub(crate) mod constructor;
+pub(crate) mod credentials;
+pub(crate) mod descriptors;
+pub(crate) mod environment;
 pub(crate) mod fork;
 #[cfg(feature = "testing")]
 pub(crate) mod fork_for_tests;
@@ -13,6 +17,7 @@ pub(crate) mod fork_private;
 pub(crate) mod futex;
 pub(crate) mod group;
 pub(crate) mod identity;
+pub(crate) mod image;
 pub(crate) mod mutex;
 pub(crate) mod pidfd;
 pub(crate) mod poll;

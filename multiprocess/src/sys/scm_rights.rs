@@ -8,8 +8,8 @@ use std::{
 use nix::{
     cmsg_space,
     sys::socket::{
-        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-        sendmsg, socketpair,
+        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+        getsockopt, recvmsg, sendmsg, socketpair, sockopt,
     },
 };
 
@@ -20,6 +20,11 @@ pub(crate) const DESCRIPTORS_MAX: usize = 253;
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (unix, kind) = (AddressFamily::Unix, SockType::SeqPacket);
     Ok(socketpair(unix, kind, None, SockFlag::SOCK_CLOEXEC)?)
+}
+
+/// Whether `socket` may be an end of such a pair.
+pub(crate) fn is_end_of_pair(socket: BorrowedFd<'_>) -> bool {
+    getsockopt(&socket, sockopt::SockType) == Ok(SockType::SeqPacket)
 }
 
 /// Sends a message with descriptors, as a whole or not at all.

@@ -2,7 +2,7 @@
 
 use std::{mem::MaybeUninit, ptr};
 
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 /// The highest signal number, of the real-time ones.
 const SIGNAL_MAX: i32 = 64;
@@ -34,15 +34,33 @@ pub(crate) fn reset() {
     restore(&SigSet::empty());
 }
 
+/// Gives a signal that is ignored its default action.
+pub(crate) fn heed(signal: Signal) {
+    if action(signal as i32) == Some(libc::SIG_IGN) {
+        set_default(signal as i32);
+    }
+}
+
+/// Ignores a signal.
+pub(crate) fn ignore(signal: Signal) {
+    // SAFETY: no code of this process is run for the signal.
+    unsafe { libc::signal(signal as i32, libc::SIG_IGN) };
+}
+
 fn has_handler(signal: i32) -> bool {
+    action(signal).is_some_and(|action| ![libc::SIG_DFL, libc::SIG_IGN].contains(&action))
+}
+
+/// The handler of a signal, or what stands for none; `None` for the signals that the C library keeps
+/// for itself.
+fn action(signal: i32) -> Option<libc::sighandler_t> {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: the pointer is to memory of the right type, written before the call returns; with
     // no new action given, the call changes nothing.
     let answer = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
-    // SAFETY: all zeros are a valid sigaction, so it is initialised even if the call refused, as
-    // the C library does for the signals that it keeps for itself.
+    // SAFETY: all zeros are a valid sigaction, so it is initialised even if the call refused.
     let action = unsafe { action.assume_init() };
-    answer == 0 && ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction)
+    (answer == 0).then_some(action.sa_sigaction)
 }
 
 fn set_default(signal: i32) {

@@ -48,10 +48,7 @@ fn r06_a_program_with_threads_is_refused_with_their_number() {
             panic!("forked with a locked lock");
         };
         assert!(matches!(error, Error::Threaded { threads: 4 }), "{error}");
-        assert!(
-            error.to_string().contains("multiprocess::init()"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("spawn_with"), "{error}");
     });
     Process::spawn(|| drop(LOCK.lock()))
         .unwrap()
