@@ -62,10 +62,13 @@ fn work(task: usize) -> usize {
     task
 }
 
-/// The name of the variant, without what it holds.
-fn kind(error: &multiprocess::Error) -> String {
-    let text = format!("{error:?}");
-    text.chars().take_while(char::is_ascii_alphabetic).collect()
+/// One word for how a task failed.
+fn kind(error: &multiprocess::Error) -> &'static str {
+    match error {
+        multiprocess::Error::Killed { .. } => "killed",
+        multiprocess::Error::PoolBroken => "pool-broken",
+        _ => "otherwise",
+    }
 }
 
 /// What the program has printed so far.
@@ -191,7 +194,7 @@ fn kill_workers(case: &str, seed: u64) -> anyhow::Result<(Round, Heard)> {
         });
     }
     heard.judge(&mut round);
-    let reported = heard.results_of("Killed");
+    let reported = heard.results_of("killed");
     round.count("reported", reported);
     let other = TASKS as u64 - (heard.results_of("ok") + reported).min(TASKS as u64);
     round.claim(other == 0, || {
@@ -227,9 +230,9 @@ pub(super) fn judge_supervisor_killed(seed: u64) -> anyhow::Result<Round> {
     });
     heard.judge(&mut round);
     heard.claim_one_start(&mut round);
-    let broken = heard.results_of("PoolBroken");
+    let broken = heard.results_of("pool-broken");
     round.count("PoolBroken", broken);
-    let known = heard.results_of("ok") + broken + heard.results_of("Killed");
+    let known = heard.results_of("ok") + broken + heard.results_of("killed");
     round.claim(known == TASKS as u64, || {
         format!(
             "{} handles resolved otherwise",
