@@ -1,11 +1,12 @@
 //! The rings as memory: words, records, and the way back to the system.
 
 use std::io;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::layout::{Header, RINGS};
+use crate::sys::mutex;
 use crate::sys::shm::Shared;
 
 /// The first ring whose memory is given back.
@@ -20,6 +21,9 @@ pub(super) const LINK: u64 = 1 << 31;
 /// Set in the first word of a record whose item is this long or longer: the word then has no bytes
 /// of the item, but the rest of the length.
 const LONG: u64 = 1 << 30;
+
+/// What a ring's size may be, as a power of two.
+const SIZES: RangeInclusive<u8> = 12..=40;
 
 /// The least memory that is worth a call to give it back, in bytes.
 const DISCARD_MIN: u64 = 1 << 20;
@@ -92,27 +96,26 @@ impl Memory {
             .fixed
             .shifts
             .store(u32::from_le_bytes(shifts), Relaxed);
-        shared.producers.lock.init()?;
-        shared.consumers.lock.init()?;
-        Ok(Self::new(shared))
+        Self::new(shared)
     }
 
-    pub(super) fn new(shared: Shared<Header>) -> Self {
+    /// The memory as its creator has made it.
+    pub(super) fn new(shared: Shared<Header>) -> io::Result<Self> {
+        mutex::is_supported()?;
+        let shifts = shared.fixed.shifts.load(Relaxed).to_le_bytes();
+        let sizes_are_right = shifts.iter().all(|shift| SIZES.contains(shift));
         let mut first = 0;
-        let extents = shared
-            .fixed
-            .shifts
-            .load(Relaxed)
-            .to_le_bytes()
-            .map(|shift| {
-                let extent = Extent {
-                    first,
-                    bytes: 1 << shift,
-                };
-                first += (extent.bytes / WORD) as usize;
-                extent
-            });
-        Self { shared, extents }
+        let extents = shifts.map(|shift| {
+            let bytes = 1 << (shift % 64);
+            let extent = Extent { first, bytes };
+            first += (bytes / WORD) as usize;
+            extent
+        });
+        if !sizes_are_right || first != shared.words().len() {
+            let reason = "the sizes of its rings are not those of its memory";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        Ok(Self { shared, extents })
     }
 
     #[inline]

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::event::AdaptiveSpin;
@@ -35,15 +36,25 @@ impl Wait {
             .map_or(Self::Forever, Self::Until)
     }
 
-    /// For the lock, which is held for moments only: who does not want to wait for an item still
-    /// waits for that.
     fn deadline(self) -> Option<Instant> {
         match self {
             Self::Until(deadline) => Some(deadline),
             Self::No | Self::Forever => None,
         }
     }
+
+    /// The deadline of the lock, which is held for moments only: who does not want to wait for an
+    /// item still waits for that, but not for an owner that is stopped.
+    fn lock_deadline(self) -> Option<Instant> {
+        match self {
+            Self::No => Some(Instant::now() + LOCK_WITHIN),
+            _ => self.deadline(),
+        }
+    }
 }
+
+/// How long one waits for a lock who does not want to wait.
+const LOCK_WITHIN: Duration = Duration::from_secs(1);
 
 /// An item of this length, in bytes, waits a little for readers that are at work, a nanosecond for
 /// each byte, before it takes memory that must be got from the system: that would take about as
@@ -92,7 +103,7 @@ impl RawQueue {
         let mut taken_before = None;
         loop {
             let repair = || self.rings.clear_half_written();
-            let lock = header.producers.lock.lock(wait.deadline(), repair);
+            let lock = header.producers.lock.lock(|| wait.lock_deadline(), repair);
             let Some(held) = lock else {
                 return Err(Error::Full);
             };
@@ -148,7 +159,7 @@ impl RawQueue {
             let lock = header
                 .consumers
                 .lock
-                .lock(wait.deadline(), || self.rings.repair());
+                .lock(|| wait.lock_deadline(), || self.rings.repair());
             let Some(held) = lock else {
                 return Err(Error::Empty);
             };
@@ -208,7 +219,7 @@ impl RawQueue {
         // With the lock, a put is either done before or sees the mark: nobody puts an item after a
         // consumer has seen the queue closed and empty.
         let repair = || self.rings.clear_half_written();
-        let held = header.producers.lock.lock(None, repair);
+        let held = header.producers.lock.lock(|| None, repair);
         header.fixed.closed.store(1, SeqCst);
         drop(held);
         header.items.notify_all();
@@ -222,7 +233,7 @@ impl RawQueue {
             return Err(Error::NothingInHand);
         }
         let reader = self.slot.claimed(header).unwrap_or_else(|| {
-            let _held = header.consumers.lock.lock(None, || self.rings.repair());
+            let _held = header.consumers.lock.lock(|| None, || self.rings.repair());
             self.slot.reader(header)
         });
         reader.done.fetch_add(1, SeqCst);
@@ -273,6 +284,8 @@ impl Serialize for RawQueue {
 
 impl<'de> Deserialize<'de> for RawQueue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self::over(Memory::new(Shared::deserialize(deserializer)?)))
+        Memory::new(Shared::deserialize(deserializer)?)
+            .map(Self::over)
+            .map_err(D::Error::custom)
     }
 }

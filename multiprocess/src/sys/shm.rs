@@ -18,7 +18,6 @@ use nix::sys::stat::fstat;
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
 
-use super::mutex::RobustMutex;
 use crate::limits;
 
 /// A type that may lie in shared memory, where other processes write it at any time.
@@ -35,10 +34,6 @@ unsafe impl Shareable for AtomicU32 {}
 
 // SAFETY: as for `AtomicU32`.
 unsafe impl Shareable for AtomicU64 {}
-
-// SAFETY: it has the C library's layout, is zero until it is initialised, and is touched only by
-// the functions of pthread, which are made for processes that share it.
-unsafe impl Shareable for RobustMutex {}
 
 // SAFETY: an array is its elements, one after the other.
 unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {}
