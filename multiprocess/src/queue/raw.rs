@@ -10,9 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::event::AdaptiveSpin;
 use super::layout::Header;
-use super::memory::Memory;
+use super::memory::{Memory, Unread};
 use super::readers::{self, JoinState, ReaderSlot};
-use super::ring::{Damaged, Rings};
+use super::ring::Rings;
 use super::sizing;
 use crate::sys::shm::Shared;
 use crate::{Error, Result};
@@ -166,10 +166,11 @@ impl RawQueue {
             let reader = self.slot.reader(header);
             let taken = self.rings.take(buffer, |ordinal, item| {
                 before_commit(ordinal, item);
-                reader.taken.store(reader.taken.load(Relaxed) + 1, Relaxed);
+                let count = reader.taken.load(Relaxed).wrapping_add(1);
+                reader.taken.store(count, Relaxed);
             });
             drop(held);
-            if let Some(taken) = taken.map_err(|Damaged| damaged("take an item from the queue"))? {
+            if let Some(taken) = taken.map_err(unread)? {
                 header.room.notify_one();
                 return Ok(taken);
             }
@@ -201,7 +202,7 @@ impl RawQueue {
     pub(crate) fn len(&self) -> usize {
         // In this order, so that the difference is never negative.
         let taken = self.taken();
-        (self.header().put.load(SeqCst) - taken) as usize
+        self.header().put.load(SeqCst).saturating_sub(taken) as usize
     }
 
     /// The most items the queue holds at a time; 0 for no limit.
@@ -228,7 +229,7 @@ impl RawQueue {
 
     pub(crate) fn task_done(&self) -> Result<()> {
         let header = self.header();
-        let count = |done| (done < self.taken()).then_some(done + 1);
+        let count = |done| (done < self.taken()).then(|| done + 1);
         if header.done.fetch_update(SeqCst, SeqCst, count).is_err() {
             return Err(Error::NothingInHand);
         }
@@ -267,12 +268,22 @@ impl RawQueue {
     }
 }
 
-/// What an operation says that has found what no process of this crate writes.
+/// The item stays where it is.
 #[cold]
-fn damaged(attempt: &str) -> Error {
-    let reason = "its shared memory is damaged, since a process that has the queue wrote over it; \
-                  make another queue";
-    Error::os(attempt, io::Error::new(io::ErrorKind::InvalidData, reason))
+fn unread(reason: Unread) -> Error {
+    let (kind, reason) = match reason {
+        Unread::Damaged => (
+            io::ErrorKind::InvalidData,
+            "the queue's shared memory is damaged, since a process that has the queue wrote over \
+             it; make another queue"
+                .to_string(),
+        ),
+        Unread::NoMemory { len } => (
+            io::ErrorKind::OutOfMemory,
+            format!("this process has no memory for its {len} bytes (RLIMIT_AS, `ulimit -v`)"),
+        ),
+    };
+    Error::os("take an item from a queue", io::Error::new(kind, reason))
 }
 
 /// To hand the queue to a process at its start; at any other time it fails.

@@ -181,6 +181,12 @@ impl<H: Shareable> Shared<H> {
         (Self::WORDS + word * size_of::<u64>()) as i64
     }
 
+    /// How much memory it takes, in bytes.
+    pub(crate) fn allocated(&self) -> u64 {
+        let blocks = fstat(&self.file).map_or(0, |file| file.st_blocks);
+        blocks.unsigned_abs() * 512
+    }
+
     /// Gives the memory of these words back to the system; they read as 0 afterwards. Only whole
     /// pages are given, so the borders should lie on 512 words.
     pub(crate) fn discard(&self, words: Range<usize>) {
