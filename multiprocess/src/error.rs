@@ -1,4 +1,4 @@
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, ops::Range, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,22 @@ pub enum Error {
     Cancelled,
     /// The pool's supervisor was killed, and the workers have ended with it. Make another pool.
     PoolBroken,
+    /// An item of a map failed. What had not begun by then was not begun, and what ran was waited for.
+    MapFailed {
+        /// Which item, counted from 0: the first by their order, if several failed.
+        item: u64,
+        /// The items that ran, this one among them, as ranges of such numbers.
+        ran: Vec<Range<u64>>,
+        /// How it failed.
+        error: Box<Error>,
+    },
+    /// A pool cannot have so many workers: Python's `ValueError`.
+    WorkerCount {
+        /// How many were asked for.
+        workers: usize,
+        /// The most that a pool can have.
+        max: usize,
+    },
     /// No worker of the pool came through its initializer, in several tries.
     InitializerFailed {
         /// How often it was tried.
@@ -198,6 +214,12 @@ impl fmt::Display for Error {
             Self::PoolBroken => {
                 f.write_str("the pool is broken: the process that supervises its workers is gone")
             }
+            Self::MapFailed { item, ran, error } => write_map_failed(f, *item, ran, error),
+            Self::WorkerCount { workers, max } => write!(
+                f,
+                "cannot make a pool of {workers} workers: the number must be at least 1 and at \
+                 most {max}"
+            ),
             Self::InitializerFailed { tries, reason } => write!(
                 f,
                 "the pool's initializer failed {tries} times in a row: {reason}"
@@ -216,6 +238,27 @@ impl fmt::Display for Error {
             }
         }
     }
+}
+
+fn write_map_failed(
+    f: &mut fmt::Formatter<'_>,
+    item: u64,
+    ran: &[Range<u64>],
+    error: &Error,
+) -> fmt::Result {
+    write!(f, "item {item} of the map failed: {error}; ")?;
+    if ran.is_empty() {
+        return f.write_str("no item has run");
+    }
+    f.write_str("of the items ran ")?;
+    for (place, range) in ran.iter().enumerate() {
+        let comma = if place > 0 { ", " } else { "" };
+        match range.end - range.start {
+            1 => write!(f, "{comma}{}", range.start)?,
+            _ => write!(f, "{comma}{} to {}", range.start, range.end - 1)?,
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Error {

@@ -12,27 +12,31 @@
 //! | the application | supervisor, workers and all that they started end |
 
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{Arc, atomic::Ordering::SeqCst},
 };
 
 use crate::{Result, Serializable, codec, sys::call::Function};
 use client::PoolClient;
-use task::{many, many_pairs, one, write_chunk};
+use table::Submission;
+use task::{many, many_pairs, one};
 
 pub use builder::Builder;
 pub use imap::Imap;
 pub use result::AsyncResult;
 pub use table::Progress;
+pub use worker::worker_index;
 
 mod builder;
+mod chunk;
 mod client;
-pub(crate) mod control;
+mod control;
 mod imap;
+mod map;
 mod message;
 mod result;
 mod shared;
+mod slot;
 mod supervisor;
 mod table;
 mod task;
@@ -43,9 +47,6 @@ const CHUNKS_PER_WORKER: usize = 4;
 
 /// The most items of a chunk whose size is chosen here.
 const CHUNK_MAX: usize = 1 << 14;
-
-/// How many chunks of a map may be under way.
-const CHUNKS_AHEAD: usize = 1 << 12;
 
 /// Worker processes that share tasks, each taking the next as it gets free: Python's
 /// `multiprocessing.Pool`.
@@ -170,25 +171,40 @@ impl Pool {
         let task = buffer.bytes();
         task.extend_from_slice(&Function::of(function, one).to_bytes());
         codec::append(&argument, task)?;
-        let ticket = self.client.submit(task, 1, None)?;
+        let ticket = self.client.submit(task, Submission::ONE)?;
         Ok(AsyncResult::new(Arc::clone(&self.client), ticket))
     }
 
     /// Runs a function on all items and returns the results in their order: `map(f, items)`.
     ///
-    /// The items travel in chunks, whose size is chosen as Python does: four for each worker.
+    /// The items travel in chunks. As in Python there are four for each worker, but more if they are
+    /// long: a chunk ends when it has 1 MiB. A limit of time, retries and
+    /// [`progress`](Self::progress) are of an item all the same, not of its chunk.
     ///
     /// # Errors
     ///
-    /// The first error, by the order of items; the results of the other items are lost with it.
-    /// For a result or an error of each item, there is [`imap`](Self::imap).
+    /// [`Error::MapFailed`](crate::Error::MapFailed) with the index of the item that failed, and how.
+    /// Items that have not begun by then are not begun, and those that run are waited for: when
+    /// the call returns, nothing of the map runs. The error tells which items ran. Their results are
+    /// lost; for a result or an error of each item, there is [`imap`](Self::imap).
+    ///
+    /// If the pool is the reason, its error: those of [`apply_async`](Self::apply_async), and
+    /// [`Error::PoolBroken`](crate::Error::PoolBroken) or
+    /// [`Error::InitializerFailed`](crate::Error::InitializerFailed).
     ///
     /// # Examples
     ///
     /// ```
-    /// let pool = multiprocess::Pool::new(2)?;
+    /// use multiprocess::{Error, Pool};
+    ///
+    /// let pool = Pool::new(2)?;
     /// assert_eq!(pool.map(|n: u64| n * n, 0..4)?, [0, 1, 4, 9]);
-    /// # Ok::<(), multiprocess::Error>(())
+    ///
+    /// let halves = pool.map(|n: u64| if n % 2 == 0 { n / 2 } else { panic!("{n} is odd") }, [2, 5]);
+    /// let Err(Error::MapFailed { item, error, .. }) = halves else { unreachable!() };
+    /// assert_eq!(item, 1);
+    /// assert!(matches!(*error, Error::Panicked { .. }));
+    /// # Ok::<(), Error>(())
     /// ```
     pub fn map<A: Serializable, R: Serializable>(
         &self,
@@ -204,7 +220,7 @@ impl Pool {
     }
 
     /// As [`map`](Self::map), with so many items in a chunk: `map(f, items, chunksize)`. 0 counts
-    /// as 1.
+    /// as 1. A chunk of 1 MiB gets no more items.
     ///
     /// # Errors
     ///
@@ -236,42 +252,16 @@ impl Pool {
     ) -> Result<Vec<R>> {
         let items = items.into_iter().fuse();
         match (chunk_size, items.size_hint()) {
-            (Some(size), _) => self.map_chunks(function, items, size),
+            (Some(size), _) => map::run(&self.client, function, items, size),
             (None, (known, Some(most))) if known == most => {
-                self.map_chunks(function, items, self.chunk_size(known))
+                map::run(&self.client, function, items, self.chunk_size(known))
             }
             _ => {
                 let items: Vec<A> = items.collect();
                 let size = self.chunk_size(items.len());
-                self.map_chunks(function, items.into_iter(), size)
+                map::run(&self.client, function, items.into_iter(), size)
             }
         }
-    }
-
-    fn map_chunks<A: Serializable, R: Serializable>(
-        &self,
-        function: Function,
-        mut items: impl Iterator<Item = A>,
-        size: usize,
-    ) -> Result<Vec<R>> {
-        let mut chunks = VecDeque::<AsyncResult<()>>::new();
-        let mut results = Vec::with_capacity(items.size_hint().0);
-        let mut task = Vec::new();
-        let mut more = true;
-        while more || !chunks.is_empty() {
-            while more && chunks.len() < CHUNKS_AHEAD {
-                let count = write_chunk(function, &mut items, size, &mut task)?;
-                more = count == size;
-                if count > 0 {
-                    let ticket = self.client.submit(&task, count as u64, None)?;
-                    chunks.push_back(AsyncResult::new(Arc::clone(&self.client), ticket));
-                }
-            }
-            if let Some(chunk) = chunks.pop_front() {
-                chunk.get_many(&mut results)?;
-            }
-        }
-        Ok(results)
     }
 
     /// As [`map`](Self::map), for a function of two arguments: `starmap(f, pairs)`. For more, let
@@ -357,7 +347,7 @@ impl Pool {
     }
 
     /// How many items are done, of how many that were handed in. A look at the results that have
-    /// come, which asks no worker; a chunk of a map counts when it is done.
+    /// come and at what the workers have in progress, which keeps no worker waiting.
     ///
     /// # Examples
     ///

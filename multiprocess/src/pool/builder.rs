@@ -16,7 +16,7 @@ use std::{
 use super::{
     Pool,
     client::PoolClient,
-    control::{CANCELLED_WORDS, WORKERS_MAX},
+    control::WORKERS_MAX,
     shared::{Initializer, PoolShared},
     supervisor,
     task::one,
@@ -52,8 +52,9 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// How many workers: Python's `processes`. At least 1, at most 1024; otherwise as many as the
-    /// machine has CPUs for this program.
+    /// How many workers: Python's `processes`. At least 1, at most 1024, else
+    /// [`build`](Self::build) fails; if nothing is said, as many as the machine has CPUs for this
+    /// program.
     ///
     /// # Examples
     ///
@@ -148,7 +149,7 @@ impl Builder {
         self
     }
 
-    /// How long a task, or a chunk of a map, may run. After that it is killed with its worker's
+    /// How long a task, or an item of a map, may run. After that it is killed with its worker's
     /// process group and gives [`Error::TaskTimedOut`]; it is not tried again. Python has no such
     /// limit.
     ///
@@ -169,9 +170,10 @@ impl Builder {
         self
     }
 
-    /// How often a task is tried again whose worker died with it; otherwise never. A task that
-    /// panics has an answer and is not tried again. The tries happen while somebody waits for a
-    /// result, since the application keeps the task.
+    /// How often a task, or an item of a map, is tried again whose worker died with it; otherwise
+    /// never. The items of its chunk that were done are not done again. A task that panics has an
+    /// answer and is not tried again. The tries happen while somebody waits for a result, since the
+    /// application keeps the task.
     ///
     /// # Examples
     ///
@@ -222,8 +224,10 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if the system is out of processes, memory or descriptors, or if the program
-    /// cannot be executed again, for which [`init`](crate::init) gives the reasons. [`Error::Serial`] if the initializer's argument has no binary form.
+    /// [`Error::WorkerCount`] for no worker, or for more than 1024. [`Error::Os`] if the system is
+    /// out of processes, memory or descriptors, or if the program cannot be executed again, for which
+    /// [`init`](crate::init) gives the reasons. [`Error::Serial`] if the initializer's argument has no
+    /// binary form.
     ///
     /// # Examples
     ///
@@ -246,13 +250,18 @@ impl Builder {
         let name = self.name.unwrap_or_else(|| format!("Pool-{}", count()));
         let cpus = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let os = |what| move |error: io::Error| Error::os(what, error);
+        let workers = self.workers.unwrap_or_else(|| cpus().min(WORKERS_MAX));
+        if !(1..=WORKERS_MAX).contains(&workers) {
+            let max = WORKERS_MAX;
+            return Err(Error::WorkerCount { workers, max });
+        }
+        let initializer = self.initializer.transpose()?;
         let shared = PoolShared {
             tasks: RawQueue::new(0)?,
             results: RawQueue::new(0)?,
-            control: Shared::create("multiprocess-pool", CANCELLED_WORDS)
+            control: Shared::for_workers(workers)
                 .map_err(os("create the shared memory of a pool"))?,
-            workers: self.workers.unwrap_or_else(cpus).clamp(1, WORKERS_MAX),
-            initializer: self.initializer.transpose()?,
+            workers,
             max_tasks_per_child: self.max_tasks_per_child,
             task_timeout: self.task_timeout,
             retries: self.retries,
@@ -269,8 +278,8 @@ impl Builder {
         let pidfd = pidfd::open(me.cast_signed()).map_err(os("open a pidfd of this process"))?;
         let function = Function::of(supervisor::run as fn(supervisor::Argument), one);
         let request = SpawnRequest::new(function, false, |bytes| {
-            let argument = (&shared, Descriptor(theirs), Descriptor(pidfd), me);
-            codec::append_unread(&argument, bytes)
+            let application = (Descriptor(theirs), Descriptor(pidfd), me);
+            codec::append_unread(&(&shared, initializer, application), bytes)
         })?;
         let supervisor = zygote::start(&format!("the supervisor of {}", shared.name), request)?;
         let client = Arc::new(PoolClient::new(shared, supervisor, wakeup));

@@ -16,9 +16,9 @@ use std::{
 use nix::poll::{PollFd, PollFlags};
 
 use super::{
-    control::{KillReason, Slot},
     shared::PoolShared,
-    table::{Progress, Retry, TaskTable},
+    slot::{KillReason, Slot},
+    table::{Part, Progress, Submission, TaskTable},
 };
 use crate::{
     Error, Result,
@@ -75,12 +75,7 @@ impl PoolClient {
     }
 
     /// Submits a task, and returns its ticket.
-    pub(super) fn submit(
-        &self,
-        bytes: &[u8],
-        items: u64,
-        completion_queue: Option<NonZeroU64>,
-    ) -> Result<u64> {
+    pub(super) fn submit(&self, bytes: &[u8], submission: Submission) -> Result<u64> {
         self.require_ours()?;
         loop {
             let mut table = self.table();
@@ -93,10 +88,10 @@ impl PoolClient {
             // With the table locked, so that nobody sees the result before the task is in the table.
             match self.shared.tasks.put(bytes, Wait::No) {
                 Ok(number) => {
-                    let left = self.shared.retries;
-                    let task = || bytes.into();
-                    let retry = (left > 0).then(|| Retry { left, task: task() });
-                    table.insert(number, items, retry, completion_queue);
+                    table.insert(number, submission, self.shared.retries, bytes);
+                    if table.is_time_to_drain() && !table.receiving {
+                        self.take_all(&mut table);
+                    }
                     return Ok(number);
                 }
                 Err(Error::Full) => {
@@ -156,14 +151,71 @@ impl PoolClient {
     }
 
     pub(super) fn progress(&self) -> Progress {
+        // Before the look at the results: an item that is done here is found there, or is not lost
+        // in between.
+        let slots = &self.shared.control.slots[..self.shared.workers];
+        let in_progress = slots
+            .iter()
+            .filter_map(|slot| Some((slot.in_progress()?.task, slot.step().done())))
+            .collect::<Vec<_>>();
         // The wait enters what has come; a copy in another process stays as it was.
         let _ = self.wait(Some(Instant::now()), |_| None::<()>);
-        self.table().progress
+        let table = self.table();
+        let mut progress = table.progress;
+        for (number, done) in in_progress {
+            progress.done += table.unknown_items(number, done);
+        }
+        progress
     }
 
     /// Drops the interest in a task.
     pub(super) fn forget(&self, ticket: u64) {
-        self.table().forget(ticket);
+        if !self.is_ours() {
+            return;
+        }
+        let mut table = self.table();
+        let is_open = table.forget(ticket);
+        if let Some(number) = is_open {
+            self.shared.control.forget(number);
+        }
+        if table.is_time_to_drain() && !table.receiving {
+            self.take_all(&mut table);
+        }
+    }
+
+    /// Why the pool has ended, if it has.
+    pub(super) fn end(&self) -> Option<Error> {
+        self.table().end.clone()
+    }
+
+    /// Whether a task that has an outcome has a result.
+    pub(super) fn has_succeeded(&self, ticket: u64) -> Result<bool> {
+        let done = self.outcome(ticket, None, |_| Ok(()));
+        Ok(matches!(done, Ok(Some(()))))
+    }
+
+    /// What became of the items of a chunk that is done.
+    pub(super) fn take_parts(&self, ticket: u64) -> Vec<Part> {
+        self.table().take_parts(ticket)
+    }
+
+    /// How many items of a chunk that failed have run.
+    pub(super) fn ran(&self, ticket: u64) -> u64 {
+        self.table().ran(ticket)
+    }
+
+    /// Sees to it that what has not begun of a chunk does not begin. The chunk then soon has an
+    /// outcome.
+    pub(super) fn stop(&self, ticket: u64) {
+        let mut table = self.table();
+        let Some(number) = table.stop(ticket) else {
+            return;
+        };
+        self.shared.control.cancel(number);
+        // Looked at after the mark: a worker that takes it from now on sees the mark.
+        if self.shared.tasks.taken() <= number {
+            table.finish(ticket, Err(Error::Cancelled.into()));
+        }
     }
 
     /// Gives a task up: one that waits is not begun, one that runs is killed. False if it has an
@@ -181,7 +233,7 @@ impl PoolClient {
         self.changed.notify_all();
         let control = &self.shared.control;
         // A worker looks for the mark after it has noted the task: one of the two sees the other.
-        control.cancel(control.words(), number);
+        control.cancel(number);
         let slots = &control.slots[..self.shared.workers];
         let mark = |slot: &Slot| slot.mark_for_kill(number, KillReason::Cancelled);
         if slots.iter().any(mark) {
@@ -294,7 +346,7 @@ impl PoolClient {
         if let Ok((_, len)) = got {
             self.record(&mut table, &message[..len]);
         }
-        table.message = message;
+        table.keep(message);
         if ended {
             self.take_all(&mut table);
             table.end.get_or_insert(Error::PoolBroken);
@@ -312,7 +364,7 @@ impl PoolClient {
             self.record(table, &message[..len]);
             any = true;
         }
-        table.message = message;
+        table.keep(message);
         any
     }
 

@@ -1,31 +1,46 @@
 //! The shared memory by which application, supervisor and workers of a pool know of each other.
 //!
-//! A worker's slot says which task it has in hand. It is written before the take of the task is
-//! committed, and cleared after its result is committed. So the supervisor, which has a dead
-//! worker's slot and the queue's count of takes, knows whether a task died with it, and which.
+//! A [`Slot`] says which task its worker has in progress. It is written before the take of the task
+//! is committed, and cleared after the task's result is committed. So the supervisor, which has a
+//! dead worker's slot and the queue's count of takes, knows whether a task died with it, and which.
+//! For a chunk the slot also says which item is in progress, and what the items before it gave.
 
-use std::sync::atomic::{
-    AtomicU32, AtomicU64,
-    Ordering::{Relaxed, SeqCst},
+use std::{
+    io,
+    ops::Range,
+    sync::atomic::{
+        AtomicU32, AtomicU64,
+        Ordering::{Relaxed, SeqCst},
+    },
 };
 
-use crate::sys::shm::shareable;
+use super::slot::Slot;
+use crate::sys::shm::{Shared, shareable};
 
 /// The most workers that a pool may have.
 pub(crate) const WORKERS_MAX: usize = 1024;
 
-/// How many words follow the header, for cancelled tasks.
-pub(crate) const CANCELLED_WORDS: usize = 1 << 16;
+/// How many tasks can be marked at a time, as cancelled and as forgotten.
+const MARKS: usize = 1 << 16;
+
+/// How many words a worker has for results that are not in the queue yet: 64 KiB.
+const RESULT_WORDS: usize = 1 << 13;
+
+/// How many bytes of results a worker gathers before it puts them.
+pub(crate) const RESULT_BYTES: usize = RESULT_WORDS * size_of::<u64>();
 
 shareable! {
-    /// The header of a pool's control block; [`CANCELLED_WORDS`] words follow.
+    /// The header of a pool's control block. Behind it lie words: [`MARKS`] for cancelled tasks, as
+    /// many for forgotten ones, and [`RESULT_WORDS`] for each worker.
     pub(crate) struct Control {
         /// 1 once the application wants all to end at once.
         pub(crate) stop: AtomicU32,
         /// How many workers ever came through their initializer.
         pub(crate) started: AtomicU32,
         /// How many tasks were ever cancelled; while 0, nobody needs to look which.
-        pub(crate) cancelled: AtomicU64,
+        cancelled: AtomicU64,
+        /// How many tasks were ever forgotten before their end; while 0, nobody needs to look which.
+        forgotten: AtomicU64,
         claim: Claim,
         pub(crate) slots: [Slot; WORKERS_MAX],
     }
@@ -35,154 +50,145 @@ shareable! {
     struct Claim {
         /// Whose slot has it.
         by: AtomicU64,
-        /// Which task, as in [`Slot::hand`].
-        hand: AtomicU64,
+        /// Which task, plus one.
+        task: AtomicU64,
     }
-
-    /// A worker's slot, which its successors inherit.
-    #[repr(align(64))]
-    pub(crate) struct Slot {
-        /// 0, or the number of the task in hand plus one, maybe with a reason on it.
-        hand: AtomicU64,
-        /// When that task was taken, in nanoseconds of the pool's clock; written before `hand`.
-        pub(crate) since: AtomicU64,
-        /// A [`Phase`].
-        phase: AtomicU32,
-        /// The worker's process id.
-        pub(crate) pid: AtomicU32,
-    }
-}
-
-/// How far a worker has come in its life.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// In the initializer.
-    Starting = 1,
-    /// Takes tasks.
-    Working = 2,
-    /// Has seen the end of the task queue, and needs no successor.
-    Drained = 3,
-}
-
-/// Why the supervisor shall kill a worker, as a bit of [`Slot::hand`].
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u64)]
-pub(crate) enum KillReason {
-    Overdue = 1 << 62,
-    Cancelled = 1 << 63,
-}
-
-const KILL_REASONS: u64 = KillReason::Overdue as u64 | KillReason::Cancelled as u64;
-
-/// A task in a worker's hand.
-#[derive(Clone, Copy)]
-pub(crate) struct InHand {
-    pub(crate) task: u64,
-    pub(crate) overdue: bool,
-    pub(crate) marked: bool,
 }
 
 impl Control {
     /// Notes that the worker of slot `index` takes `task`. To be called before the take is
     /// committed, with the consumers' lock held.
     pub(crate) fn claim(&self, index: usize, task: u64, now: u64) {
-        let hand = task + 1;
-        if self.claim.hand.load(Relaxed) == hand {
-            // Somebody was killed on the way to this commit: the task is not his.
-            let slot = &self.slots[self.claim.by.load(Relaxed) as usize % WORKERS_MAX].hand;
-            let not_his = |word| (word & !KILL_REASONS == hand).then_some(0);
-            let _ = slot.fetch_update(SeqCst, SeqCst, not_his);
+        // Relaxed: the lock orders these words among those who claim, and nobody else reads them.
+        if self.claim.task.load(Relaxed) == task + 1 {
+            // The last claimer was killed before its commit, since the same task is taken again: it
+            // never had the task. Cleared before this take is committed, so that the supervisor,
+            // which looks after the commit, cannot find the task in two slots.
+            let last = self.claim.by.load(Relaxed) as usize;
+            self.slots[last % WORKERS_MAX].disown(task);
         }
+        // `by` first: whoever finds the task's number here also finds whose slot has it.
         self.claim.by.store(index as u64, Relaxed);
-        self.claim.hand.store(hand, SeqCst);
-        self.slots[index].since.store(now, SeqCst);
-        self.slots[index].hand.store(hand, SeqCst);
+        self.claim.task.store(task + 1, SeqCst);
+        self.slots[index].take(task, now);
+    }
+}
+
+impl Shared<Control> {
+    /// A control block for so many workers.
+    pub(crate) fn for_workers(workers: usize) -> io::Result<Self> {
+        Self::create("multiprocess-pool", 2 * MARKS + workers * RESULT_WORDS)
     }
 
-    /// Marks a task as cancelled in `words`. Another that has its place there is forgotten, and is
-    /// then run for nothing.
-    pub(crate) fn cancel(&self, words: &[AtomicU64], task: u64) {
-        words[task as usize % CANCELLED_WORDS].store(task + 1, SeqCst);
+    /// Marks a task as cancelled. Another whose mark has the same place is then run for nothing.
+    pub(crate) fn cancel(&self, task: u64) {
+        // The word before the count: whoever sees the count finds the word. `SeqCst` twice, since a
+        // worker first takes the task and then looks for the mark, while the application first marks
+        // and then looks whether the task is taken: one of the two sees the other.
+        self.words()[task as usize % MARKS].store(task + 1, SeqCst);
         self.cancelled.fetch_add(1, SeqCst);
     }
 
     /// Whether a task was cancelled.
-    pub(crate) fn is_cancelled(&self, words: &[AtomicU64], task: u64) -> bool {
+    #[inline]
+    pub(crate) fn is_cancelled(&self, task: u64) -> bool {
         self.cancelled.load(SeqCst) > 0
-            && words[task as usize % CANCELLED_WORDS].load(SeqCst) == task + 1
-    }
-}
-
-impl Slot {
-    /// Makes the slot ready for a worker.
-    pub(crate) fn vacate(&self, phase: Phase) {
-        self.hand.store(0, SeqCst);
-        self.pid.store(0, SeqCst);
-        self.set_phase(phase);
+            && self.words()[task as usize % MARKS].load(SeqCst) == task + 1
     }
 
-    pub(crate) fn in_hand(&self) -> Option<InHand> {
-        let hand = self.hand.load(SeqCst);
-        let task = (hand & !KILL_REASONS).checked_sub(1)?;
-        Some(InHand {
-            task,
-            overdue: hand & KillReason::Overdue as u64 != 0,
-            marked: hand & KILL_REASONS != 0,
-        })
+    /// Marks a task whose result nobody wants. Another whose mark has the same place then sends its
+    /// result for nothing.
+    pub(crate) fn forget(&self, task: u64) {
+        // Relaxed: a worker that misses the mark sends a result, which the application throws away.
+        self.words()[MARKS + task as usize % MARKS].store(task + 1, Relaxed);
+        self.forgotten.fetch_add(1, Relaxed);
     }
 
-    /// Condemns the worker if it still has `task` in hand; it will take no other.
-    pub(crate) fn mark_for_kill(&self, task: u64, reason: KillReason) -> bool {
-        let hand = task + 1;
-        let marked = hand | reason as u64;
-        let answer = self.hand.compare_exchange(hand, marked, SeqCst, SeqCst);
-        answer.is_ok()
+    /// Whether nobody wants a task's result.
+    #[inline]
+    pub(crate) fn is_forgotten(&self, task: u64) -> bool {
+        self.forgotten.load(Relaxed) > 0
+            && self.words()[MARKS + task as usize % MARKS].load(Relaxed) == task + 1
     }
 
-    /// Notes that the result of `task` is committed; false if the worker was marked before.
-    pub(crate) fn release(&self, task: u64) -> bool {
-        let answer = self.hand.compare_exchange(task + 1, 0, SeqCst, SeqCst);
-        answer.is_ok()
+    /// Writes over the results of the worker of slot `index` from byte `start` on. `results` are all
+    /// that it has gathered, at most [`RESULT_BYTES`].
+    pub(crate) fn publish(&self, index: usize, results: &[u8], start: usize) {
+        let first = start / size_of::<u64>();
+        let changed = &results[first * size_of::<u64>()..];
+        let words = &self.words()[Self::results(index)][first..];
+        for (word, bytes) in words.iter().zip(changed.chunks(size_of::<u64>())) {
+            let mut whole = [0; size_of::<u64>()];
+            whole[..bytes.len()].copy_from_slice(bytes);
+            // Relaxed: the step that follows puts these bytes in force, and is a release.
+            word.store(u64::from_le_bytes(whole), Relaxed);
+        }
     }
 
-    pub(crate) fn phase(&self) -> Option<Phase> {
-        [Phase::Starting, Phase::Working, Phase::Drained]
-            .into_iter()
-            .find(|&phase| phase as u32 == self.phase.load(SeqCst))
+    /// Appends so many bytes of the results of slot `index`, whose worker is dead.
+    pub(crate) fn append_published(&self, index: usize, len: usize, buffer: &mut Vec<u8>) {
+        let end = buffer.len() + len;
+        let words = &self.words()[Self::results(index)];
+        for word in &words[..len.div_ceil(size_of::<u64>())] {
+            buffer.extend_from_slice(&word.load(Relaxed).to_le_bytes());
+        }
+        buffer.truncate(end);
     }
 
-    pub(crate) fn set_phase(&self, phase: Phase) {
-        self.phase.store(phase as u32, SeqCst);
+    fn results(index: usize) -> Range<usize> {
+        let start = 2 * MARKS + index * RESULT_WORDS;
+        start..start + RESULT_WORDS
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::shm::Shared;
+    use crate::pool::slot::KillReason;
 
-    #[test]
-    fn a_take_that_was_not_committed_is_taken_off_the_dead_workers_slot() {
-        let control = Shared::<Control>::create("test", CANCELLED_WORDS).expect("there is memory");
-        control.claim(0, 5, 0);
-        assert!(control.slots[0].mark_for_kill(5, KillReason::Overdue));
-        control.claim(1, 5, 0);
-        assert!(control.slots[0].in_hand().is_none());
-        assert_eq!(control.slots[1].in_hand().map(|hand| hand.task), Some(5));
-        control.claim(0, 6, 0);
-        assert_eq!(control.slots[1].in_hand().map(|hand| hand.task), Some(5));
+    fn control() -> Shared<Control> {
+        Shared::for_workers(2).expect("there is memory")
     }
 
     #[test]
-    fn a_condemned_worker_is_not_released_and_a_released_one_not_condemned() {
-        let control = Shared::<Control>::create("test", CANCELLED_WORDS).expect("there is memory");
-        let slot = &control.slots[0];
+    fn a_take_that_was_not_committed_is_taken_off_the_dead_workers_slot() {
+        let control = control();
         control.claim(0, 5, 0);
-        assert!(slot.mark_for_kill(5, KillReason::Cancelled));
-        assert!(!slot.release(5));
-        slot.vacate(Phase::Working);
+        assert!(control.slots[0].mark_for_kill(5, KillReason::Overdue));
+        control.claim(1, 5, 0);
+        assert!(control.slots[0].in_progress().is_none());
+        assert_eq!(control.slots[1].in_progress().map(|it| it.task), Some(5));
         control.claim(0, 6, 0);
-        assert!(slot.release(6));
-        assert!(!slot.mark_for_kill(6, KillReason::Overdue));
+        assert_eq!(control.slots[1].in_progress().map(|it| it.task), Some(5));
+    }
+
+    #[test]
+    fn marks_are_of_one_task_and_of_one_kind() {
+        let control = control();
+        control.cancel(5);
+        control.forget(6);
+        assert_eq!([5, 6].map(|task| control.is_cancelled(task)), [true, false]);
+        assert_eq!([5, 6].map(|task| control.is_forgotten(task)), [false, true]);
+        control.cancel(5 + MARKS as u64);
+        assert!(!control.is_cancelled(5));
+    }
+
+    #[test]
+    fn published_results_are_read_as_they_were_written_piece_by_piece() {
+        let control = control();
+        let mut results = Vec::new();
+        for piece in [&b"a"[..], b"", b"bcdefghi", b"jklmnopqrstu"] {
+            let start = results.len();
+            results.extend_from_slice(piece);
+            control.publish(1, &results, start);
+            let mut read = b"head".to_vec();
+            control.append_published(1, results.len(), &mut read);
+            assert_eq!(read, [b"head", results.as_slice()].concat());
+        }
+        let full = vec![7; RESULT_BYTES];
+        control.publish(0, &full, 0);
+        let mut read = Vec::new();
+        control.append_published(1, results.len(), &mut read);
+        assert_eq!(read, results);
     }
 }

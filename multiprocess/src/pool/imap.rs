@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, marker::PhantomData, num::NonZeroU64, sync::Arc};
 
-use super::client::PoolClient;
+use super::{client::PoolClient, table::Submission};
 use crate::{Error, Result, Serializable, codec, sys::call::Function};
 
 /// How many tasks a worker gets in advance: enough to be never idle.
@@ -85,8 +85,14 @@ where
             };
             self.task.clear();
             self.task.extend_from_slice(&self.function.to_bytes());
-            let put = codec::append(&argument, &mut self.task)
-                .and_then(|()| self.client.submit(&self.task, 1, self.completion_queue));
+            let put = codec::append(&argument, &mut self.task).and_then(|()| {
+                let completion_queue = self.completion_queue;
+                let submission = Submission {
+                    completion_queue,
+                    ..Submission::ONE
+                };
+                self.client.submit(&self.task, submission)
+            });
             match put {
                 Ok(ticket) => self.tickets.push_back(ticket),
                 Err(error) => self.refused = Some(error),

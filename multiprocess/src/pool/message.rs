@@ -1,41 +1,91 @@
 //! What workers and supervisor report to the application.
 //!
-//! A message is a word, which says of which task and of what kind, and the bytes of a result or of
-//! an error.
+//! A message is a word, which says of which task and of what kind, and then the bytes of a result,
+//! the results of some items of a chunk, or how far the task had come and an error.
 
-use crate::{Error, Result, codec};
+use super::slot::Step;
+use crate::{Error, codec};
 
-/// How many bytes of a message come before the result.
-pub(crate) const HEAD: usize = 8;
+/// How many bytes of a message come before a result.
+pub(super) const HEAD: usize = 8;
+
+/// How many bytes of a message come before the results of items: also the first item and a count.
+pub(super) const ITEMS_HEAD: usize = HEAD + 16;
 
 /// The task number of a message that concerns the pool.
-pub(crate) const POOL: u64 = (1 << 60) - 1;
+pub(super) const POOL: u64 = (1 << 60) - 1;
 
 /// The task number of a message about an initializer that failed.
-pub(crate) const INITIALIZER: u64 = POOL - 1;
+pub(super) const INITIALIZER: u64 = POOL - 1;
 
 const FAILED: u64 = 1 << 63;
+const ITEMS: u64 = 1 << 62;
+
+/// What a message says of a task.
+#[derive(Debug)]
+pub(super) enum Report<'a> {
+    Result(&'a [u8]),
+    /// The results of `count` items of a chunk from the item `first` on.
+    Items {
+        first: u64,
+        count: u64,
+        results: &'a [u8],
+    },
+    /// An item failed, or the task ended here.
+    Failed {
+        at: Step,
+        error: Error,
+    },
+}
 
 /// The head of a message with the result of a task, to which the result is appended.
-pub(crate) fn begin_result(task: u64, message: &mut Vec<u8>) {
+pub(super) fn begin_result(task: u64, message: &mut Vec<u8>) {
     message.clear();
     message.extend_from_slice(&task.to_le_bytes());
 }
 
-/// Makes the message that a task has ended without a result.
-pub(crate) fn write_error(task: u64, error: &Error, message: &mut Vec<u8>) {
+/// The head of a message with the results of items.
+pub(super) fn items_head(task: u64, first: u64, count: u64) -> [u8; ITEMS_HEAD] {
+    let mut head = [0; ITEMS_HEAD];
+    for (part, word) in head.chunks_exact_mut(8).zip([task | ITEMS, first, count]) {
+        part.copy_from_slice(&word.to_le_bytes());
+    }
+    head
+}
+
+/// Makes the message that a task, or an item of it, has ended without a result.
+pub(super) fn write_error(task: u64, at: Step, error: &Error, message: &mut Vec<u8>) {
     message.clear();
     message.extend_from_slice(&(task | FAILED).to_le_bytes());
+    message.extend_from_slice(&at.0.to_le_bytes());
     codec::append_unread(error, message).expect("text and numbers have a binary form");
 }
 
-/// Takes a message apart; `None` for what is no message.
-pub(crate) fn read(message: &[u8]) -> Option<(u64, Result<&[u8]>)> {
-    let (head, body) = message.split_first_chunk::<HEAD>()?;
-    let word = u64::from_le_bytes(*head);
-    let body = match word & FAILED {
-        0 => Ok(body),
-        _ => Err(codec::decode(body).ok()?),
+/// Takes a message apart: the task's number and the report. `None` for what is no message.
+pub(super) fn read(message: &[u8]) -> Option<(u64, Report<'_>)> {
+    let (word, body) = split_word(message)?;
+    let report = match word & (FAILED | ITEMS) {
+        0 => Report::Result(body),
+        ITEMS => {
+            let (first, body) = split_word(body)?;
+            let (count, results) = split_word(body)?;
+            Report::Items {
+                first,
+                count,
+                results,
+            }
+        }
+        _ => {
+            let (step, body) = split_word(body)?;
+            let (at, error) = (Step(step), codec::decode(body).ok()?);
+            Report::Failed { at, error }
+        }
     };
-    Some((word & !FAILED, body))
+    Some((word & !(FAILED | ITEMS), report))
+}
+
+/// The word at the start of `bytes`, and the rest.
+pub(super) fn split_word(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (word, rest) = bytes.split_first_chunk()?;
+    Some((u64::from_le_bytes(*word), rest))
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{client::PoolClient, task::split_count};
+use super::client::PoolClient;
 use crate::{Error, Result, Serializable, codec};
 
 /// The result of a task, to come: Python's `AsyncResult`.
@@ -124,23 +124,6 @@ impl<R> AsyncResult<R> {
     /// ```
     pub fn cancel(&self) -> bool {
         self.client.cancel(self.ticket)
-    }
-}
-
-impl AsyncResult<()> {
-    /// Waits for a chunk of a map, and appends its results.
-    pub(super) fn get_many<R: Serializable>(&self, results: &mut Vec<R>) -> Result<()> {
-        let read = |chunk: &[u8]| {
-            let (count, mut items) = split_count(chunk);
-            for _ in 0..count {
-                let item;
-                (item, items) = codec::decode_first(items)?;
-                results.push(item);
-            }
-            Ok(())
-        };
-        let done = self.client.outcome(self.ticket, None, read)?;
-        done.ok_or(Error::TimedOut)
     }
 }
 

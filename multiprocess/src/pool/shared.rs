@@ -24,7 +24,6 @@ pub(super) struct PoolShared {
     pub(super) results: RawQueue,
     pub(super) control: Shared<Control>,
     pub(super) workers: usize,
-    pub(super) initializer: Option<Initializer>,
     pub(super) max_tasks_per_child: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) retries: u32,
@@ -53,12 +52,10 @@ impl Initializer {
 }
 
 impl PoolShared {
-    /// Nanoseconds on the pool's clock; it stands still if nobody needs it.
-    pub(super) fn now(&self) -> u64 {
-        match self.task_timeout {
-            Some(_) => self.opened.elapsed().as_nanos() as u64,
-            None => 0,
-        }
+    /// Nanoseconds on the pool's clock; `None` if nobody needs it.
+    pub(super) fn now(&self) -> Option<u64> {
+        let _ = self.task_timeout?;
+        Some(self.opened.elapsed().as_nanos() as u64)
     }
 
     pub(super) fn instant(&self, nanos: u64) -> Instant {

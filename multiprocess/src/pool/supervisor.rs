@@ -1,8 +1,8 @@
 //! The supervisor: a process with one thread between the application and the workers.
 //!
-//! It forks the workers, replaces the dead and says which task died with them; it kills who was
-//! marked, and everybody when the application is gone. It sleeps until something happens: a
-//! child ends, the application ends or rings, a task's time is over.
+//! It forks the workers, replaces the dead and says which task died with them. It kills the workers
+//! that are marked, and all when the application is gone. It sleeps until something happens: a child
+//! ends, the application ends or wakes it, a task's time is over.
 
 use std::{
     io::{self, Read},
@@ -12,7 +12,7 @@ use std::{
     },
     panic::{self, AssertUnwindSafe},
     process,
-    sync::atomic::Ordering::SeqCst,
+    sync::{Arc, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
@@ -27,9 +27,9 @@ use nix::{
 };
 
 use super::{
-    control::{KillReason, Phase},
     message,
-    shared::PoolShared,
+    shared::{Initializer, PoolShared},
+    slot::{Phase, Step},
     worker,
 };
 use crate::{
@@ -58,9 +58,10 @@ const KILL_ALL_WITHIN: Duration = Duration::from_secs(5);
 /// The exit code of a supervisor that had reason to give up.
 const GAVE_UP: i32 = 1;
 
-struct Supervisor<'a> {
-    shared: &'a mut PoolShared,
-    /// The application rings here, and its end closes it.
+struct Supervisor {
+    shared: Arc<PoolShared>,
+    initializer: Option<Initializer>,
+    /// The application wakes the supervisor by this socket, and the application's end closes it.
     wakeup: ForkPrivate<UnixStream>,
     /// The application, whose end is seen here even if another process holds the socket.
     application: ForkPrivate<OwnedFd>,
@@ -68,19 +69,23 @@ struct Supervisor<'a> {
     child_signals: ForkPrivate<SignalFd>,
     /// The process of each slot, if it has one.
     workers: Vec<Option<i32>>,
+    /// At which step each slot's task was found overdue, if it was.
+    overdue: Vec<Option<Step>>,
     /// Failed initializers since one came through.
     failures: u32,
     started: u32,
 }
 
-/// What a supervisor is started with: the pool's shared state, the other end of the application's
-/// wake-up socket, and the application's pidfd and number.
-pub(super) type Argument = (PoolShared, Descriptor<OwnedFd>, Descriptor<OwnedFd>, u32);
+/// What a supervisor is started with: the pool's shared state and what each worker does first. Then
+/// of the application the end of the wake-up socket, the pidfd and the number.
+pub(super) type Argument = (PoolShared, Option<Initializer>, Application);
+
+type Application = (Descriptor<OwnedFd>, Descriptor<OwnedFd>, u32);
 
 /// The life of the supervisor, as the function of its process.
-pub(super) fn run((mut shared, Descriptor(wakeup), Descriptor(application), pid): Argument) {
+pub(super) fn run((shared, initializer, application): Argument) {
     let life = panic::catch_unwind(AssertUnwindSafe(|| {
-        let code = match Supervisor::new(&mut shared, wakeup.into(), application, pid) {
+        let code = match Supervisor::new(shared, initializer, application) {
             Ok(mut supervisor) => supervisor.serve().unwrap_or(GAVE_UP),
             Err(_) => GAVE_UP,
         };
@@ -90,27 +95,29 @@ pub(super) fn run((mut shared, Descriptor(wakeup), Descriptor(application), pid)
     exit_now(life.unwrap_or(101))
 }
 
-impl<'a> Supervisor<'a> {
+impl Supervisor {
     fn new(
-        shared: &'a mut PoolShared,
-        wakeup: UnixStream,
-        application: OwnedFd,
-        application_pid: u32,
+        shared: PoolShared,
+        initializer: Option<Initializer>,
+        (Descriptor(wakeup), Descriptor(application), application_pid): Application,
     ) -> io::Result<Self> {
         signals::block_all();
         prctl::set_child_subreaper(true)?;
         let workers = vec![None; shared.workers];
         shared.name_process("s");
+        let wakeup = UnixStream::from(wakeup);
         wakeup.set_nonblocking(true)?;
         let mut child_ended = SigSet::empty();
         child_ended.add(Signal::SIGCHLD);
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         Ok(Self {
-            shared,
+            shared: Arc::new(shared),
+            initializer,
             wakeup: ForkPrivate::new(wakeup),
             application: ForkPrivate::new(application),
             application_pid,
             child_signals: ForkPrivate::new(SignalFd::with_flags(&child_ended, flags)?),
+            overdue: vec![None; workers.len()],
             workers,
             failures: 0,
             started: 0,
@@ -158,32 +165,32 @@ impl<'a> Supervisor<'a> {
         Ok(!(application_ended || wakeup_is_closed || stop))
     }
 
-    /// When the first task in hand will be overdue. One that is taken after this look has its
-    /// whole time before it.
+    /// When the first task or item in progress will be overdue. One that is begun after this look
+    /// has its whole time before it.
     fn next_deadline(&self) -> Option<Instant> {
         let timeout = self.shared.task_timeout?;
+        let now = Instant::now();
         let slots = &self.shared.control.slots[..self.shared.workers];
-        let since = slots
-            .iter()
-            .filter(|slot| slot.in_hand().is_some_and(|hand| !hand.marked))
-            .map(|slot| slot.since.load(SeqCst))
-            .min();
-        let first = since.map_or_else(Instant::now, |since| self.shared.instant(since));
-        first.checked_add(timeout)
+        let begun = slots.iter().filter_map(|slot| {
+            let _not_marked = slot.in_progress().filter(|task| !task.marked)?;
+            slot.begun().map(|since| self.shared.instant(since))
+        });
+        begun.min().unwrap_or(now).checked_add(timeout)
     }
 
-    fn mark_overdue(&self) {
-        let Some(timeout) = self.shared.task_timeout else {
+    fn mark_overdue(&mut self) {
+        let now = self.shared.now();
+        let times = now.zip(self.shared.task_timeout);
+        // The latest moment at which something was begun that is overdue.
+        let latest = times
+            .and_then(|(now, timeout)| now.checked_sub(u64::try_from(timeout.as_nanos()).ok()?));
+        let Some(latest) = latest else {
             return;
         };
-        for slot in &self.shared.control.slots[..self.shared.workers] {
-            let Some(hand) = slot.in_hand() else {
-                continue;
-            };
-            let since = self.shared.instant(slot.since.load(SeqCst));
-            // The time may be a later task's: then the reason does not find the task any more.
-            if since.elapsed() >= timeout {
-                slot.mark_for_kill(hand.task, KillReason::Overdue);
+        for (index, overdue) in self.overdue.iter_mut().enumerate() {
+            let slot = &self.shared.control.slots[index];
+            if let Some(task) = slot.in_progress().filter(|task| !task.marked) {
+                *overdue = slot.mark_overdue(task.task, latest);
             }
         }
     }
@@ -191,7 +198,7 @@ impl<'a> Supervisor<'a> {
     fn kill_marked(&self) {
         for (slot, worker) in self.shared.control.slots.iter().zip(&self.workers) {
             if let Some(pid) = worker
-                && slot.in_hand().is_some_and(|hand| hand.marked)
+                && slot.in_progress().is_some_and(|task| task.marked)
             {
                 kill_group(*pid);
             }
@@ -211,14 +218,18 @@ impl<'a> Supervisor<'a> {
             let attempt = format!("replace a worker of {}", self.shared.name);
             let reason = "the program has changed its user or its groups since it made the pool; \
                           make the pool after that";
-            self.say(message::POOL, &Error::os(attempt, io::Error::other(reason)));
+            self.say(
+                message::POOL,
+                Step(0),
+                &Error::os(attempt, io::Error::other(reason)),
+            );
         }
         !same
     }
 
     /// Fills the empty slots; false if the system had no process for one.
     fn spawn_missing(&mut self) -> bool {
-        let phase = match &self.shared.initializer {
+        let phase = match &self.initializer {
             Some(_) => Phase::Starting,
             None => Phase::Working,
         };
@@ -229,8 +240,12 @@ impl<'a> Supervisor<'a> {
                 continue;
             }
             slot.vacate(phase);
+            self.overdue[index] = None;
             match fork::fork("a worker") {
-                Ok(Forked::Child) => worker::run(self.shared, index, me),
+                Ok(Forked::Child) => {
+                    // Taken out, since the descriptors are to be the argument's.
+                    worker::run(Arc::clone(&self.shared), self.initializer.take(), index, me)
+                }
                 Ok(Forked::Parent(pid)) => {
                     // The worker does so too; whoever comes second finds it done.
                     let _ = unistd::setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
@@ -242,12 +257,12 @@ impl<'a> Supervisor<'a> {
         true
     }
 
-    /// Buries all children that have ended: workers, and their orphans.
+    /// Reaps all children that have ended: workers, and their orphans.
     fn reap_ended(&mut self) {
         while let Ok(Some(ended)) = children::peek() {
             let slot = self.workers.iter().position(|&w| w == Some(ended.pid));
             if let Some(index) = slot {
-                // Not buried yet, it still owns its number, which is its group's.
+                // Not reaped yet, it still owns its number, which is its group's.
                 kill_group(ended.pid);
                 self.workers[index] = None;
                 self.report(index, ended);
@@ -268,34 +283,55 @@ impl<'a> Supervisor<'a> {
             self.failures += 1;
             if self.failures == TRIES {
                 let reason = Error::of_exit(pid.cast_unsigned(), code).to_string();
-                let tries = TRIES;
-                self.say(message::POOL, &Error::InitializerFailed { tries, reason });
+                let error = Error::InitializerFailed {
+                    tries: TRIES,
+                    reason,
+                };
+                self.say(message::POOL, Step(0), &error);
             }
         }
-        let Some(hand) = slot.in_hand() else {
+        let Some(task) = slot.in_progress() else {
             return;
         };
-        // If the take was not committed, the task is another's or will be. He who takes it clears
-        // the slot before he commits.
-        if self.shared.tasks.taken() <= hand.task || slot.in_hand().is_none() {
+        // If the take was not committed, the task is another's or will be. Whoever takes it clears
+        // this slot before the commit: so if the commit is seen here, the second look sees that.
+        if self.shared.tasks.taken() <= task.task || slot.in_progress().is_none() {
             return;
         }
+        let overdue = self.overdue[index].filter(|_| task.overdue);
+        let at = overdue.unwrap_or_else(|| slot.step());
+        self.say_published(index, task.task, at);
         let error = match self.shared.task_timeout {
-            Some(timeout) if hand.overdue => Error::TaskTimedOut { timeout },
+            Some(timeout) if task.overdue => Error::TaskTimedOut { timeout },
             _ => Error::of_exit(pid.cast_unsigned(), code),
         };
-        self.say(hand.task, &error);
+        self.say(task.task, at, &error);
     }
 
-    fn say(&self, task: u64, error: &Error) {
+    /// Puts the results of the items before this step that a dead worker has not put.
+    fn say_published(&self, index: usize, task: u64, at: Step) {
+        let control = &self.shared.control;
+        if let Some(published) = control.slots[index].published(at.done()) {
+            let head = message::items_head(task, published.first, published.count);
+            let mut message = head.to_vec();
+            control.append_published(index, published.len, &mut message);
+            self.put(&message);
+        }
+    }
+
+    fn say(&self, task: u64, at: Step, error: &Error) {
         let mut message = Vec::new();
-        message::write_error(task, error, &mut message);
+        message::write_error(task, at, error, &mut message);
+        self.put(&message);
+    }
+
+    fn put(&self, message: &[u8]) {
         // The queue is never closed, and refuses no short message.
-        let _ = self.shared.results.put(&message, Wait::Forever);
+        let _ = self.shared.results.put(message, Wait::Forever);
     }
 }
 
-/// Kills a worker, which is a child that is not buried yet, and its group.
+/// Kills a worker, which is a child that is not reaped yet, and its group.
 fn kill_group(pid: i32) {
     let pid = Pid::from_raw(pid);
     let _ = killpg(pid, Signal::SIGKILL);

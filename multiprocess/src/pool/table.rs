@@ -5,29 +5,94 @@ use std::{
     num::NonZeroU64,
 };
 
-use super::message;
+use super::{
+    chunk::{self, Mode},
+    message::{self, Report},
+    slot::Step,
+};
 use crate::{Error, Result};
 
 /// A task that was submitted, until its handle is dropped. There may be hundreds of thousands, and
 /// each is looked up several times, so it is kept small.
 pub(super) struct Task {
     /// Its number in the task queue, which changes when it is tried again.
-    pub(super) number: u64,
+    number: u64,
     /// How many items of the caller it holds.
-    pub(super) items: u64,
+    items: u64,
     /// Nobody asks for the outcome.
     forgotten: bool,
     outcome: Option<Result<Box<[u8]>, Box<Error>>>,
-    retry: Option<Box<Retry>>,
+    more: Option<Box<More>>,
     /// The completion queue in which its handle waits for any of several tasks.
     completion_queue: Option<NonZeroU64>,
 }
 
+/// What only some tasks have: chunks, and tasks that may be tried again.
+#[derive(Default)]
+struct More {
+    chunk: Option<ChunkState>,
+    retry: Option<Retry>,
+}
+
+/// What is known of a chunk.
+struct ChunkState {
+    mode: Mode,
+    /// Of the items before this one, `parts` has what became of them.
+    have: u64,
+    parts: Vec<Part>,
+    /// The items before this one have run, when the chunk has an outcome.
+    ran: u64,
+    /// What has not begun is not to begin.
+    stopped: bool,
+}
+
+/// What became of some items of a chunk.
+pub(super) enum Part {
+    /// The results of so many items.
+    Results(u64, Box<[u8]>),
+    /// One item failed.
+    Failed(Error),
+}
+
 /// What it takes to try a task again.
-pub(super) struct Retry {
-    /// How often that may still happen.
-    pub(super) left: u32,
-    pub(super) task: Box<[u8]>,
+struct Retry {
+    /// How often each item may be tried again.
+    most: u32,
+    /// How often `item` may be, still.
+    left: u32,
+    item: u64,
+    task: Box<[u8]>,
+}
+
+impl Retry {
+    /// Whether an item may be tried once more; counts it.
+    fn allows(&mut self, item: u64) -> bool {
+        if item != self.item {
+            (self.item, self.left) = (item, self.most);
+        }
+        let allowed = self.left > 0;
+        self.left -= u32::from(allowed);
+        allowed
+    }
+}
+
+/// What is submitted, beside its bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Submission {
+    /// How many items of the caller it holds.
+    pub(super) items: u64,
+    /// Of a chunk, its mode.
+    pub(super) mode: Option<Mode>,
+    pub(super) completion_queue: Option<NonZeroU64>,
+}
+
+impl Submission {
+    /// A task of one item, for whose outcome alone somebody waits.
+    pub(super) const ONE: Self = Self {
+        items: 1,
+        mode: None,
+        completion_queue: None,
+    };
 }
 
 /// How many items are done, of how many that were handed in: made by
@@ -137,28 +202,68 @@ pub(super) struct TaskTable {
     /// A thread sleeps at the results.
     pub(super) receiving: bool,
     pub(super) message: Vec<u8>,
+    /// How many tasks were submitted or forgotten since the results were last taken for that.
+    since_drained: u32,
 }
 
+/// How many tasks are submitted or forgotten between two looks whether results have come that
+/// nobody waits for.
+const DRAIN_EVERY: u32 = 256;
+
+/// A buffer for messages that has grown beyond this is not kept: 1 MiB.
+const KEPT_MAX: usize = 1 << 20;
+
 impl TaskTable {
-    /// Enters a task, whose first number is its ticket.
+    /// Whether results should be taken though nobody waits, so that those of forgotten tasks do not
+    /// pile up. Counts this question.
+    pub(super) fn is_time_to_drain(&mut self) -> bool {
+        self.since_drained = (self.since_drained + 1) % DRAIN_EVERY;
+        self.since_drained == 0
+    }
+
+    /// Takes the buffer for messages back.
+    pub(super) fn keep(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() <= KEPT_MAX {
+            self.message = buffer;
+        }
+    }
+
+    /// Enters a task, whose first number is its ticket. `retries` says how often an item of it may be
+    /// tried again.
     pub(super) fn insert(
         &mut self,
         number: u64,
-        items: u64,
-        retry: Option<Retry>,
-        completion_queue: Option<NonZeroU64>,
+        submission: Submission,
+        retries: u32,
+        bytes: &[u8],
     ) {
+        let chunk = submission.mode.map(|mode| ChunkState {
+            mode,
+            have: 0,
+            parts: Vec::new(),
+            ran: 0,
+            stopped: false,
+        });
+        let outlives = submission.mode.is_none_or(Mode::outlives_worker);
+        let is_kept = outlives && (retries > 0 || submission.items > 1);
+        let retry = is_kept.then(|| Retry {
+            most: retries,
+            left: retries,
+            item: 0,
+            task: bytes.into(),
+        });
+        let more = More { chunk, retry };
         let task = Task {
             number,
-            items,
+            items: submission.items,
             forgotten: false,
             outcome: None,
-            retry: retry.map(Box::new),
-            completion_queue,
+            more: (more.chunk.is_some() || is_kept).then(|| Box::new(more)),
+            completion_queue: submission.completion_queue,
         };
         self.tasks.insert(number, task);
         self.open += 1;
-        self.progress.total += items;
+        self.progress.total += submission.items;
     }
 
     /// What became of a task; `None` while nothing did. A task that is not known ends with the pool.
@@ -200,60 +305,198 @@ impl TaskTable {
         }
     }
 
-    /// Drops the interest in a task.
-    pub(super) fn forget(&mut self, ticket: u64) {
-        let Some(task) = self.tasks.get_mut(ticket) else {
-            return;
-        };
+    /// Drops the interest in a task. Returns its present number if it has no outcome yet.
+    pub(super) fn forget(&mut self, ticket: u64) -> Option<u64> {
+        let task = self.tasks.get_mut(ticket)?;
         task.forgotten = true;
-        if task.outcome.is_some() || self.end.is_some() {
+        let is_open = task.outcome.is_none() && self.end.is_none();
+        let number = task.number;
+        if !is_open {
             self.tasks.remove(ticket);
         }
+        is_open.then_some(number)
+    }
+
+    /// What became of the items of a chunk that is done, in their order.
+    pub(super) fn take_parts(&mut self, ticket: u64) -> Vec<Part> {
+        let chunk = self.chunk_mut(ticket);
+        chunk.map_or_else(Vec::new, |chunk| std::mem::take(&mut chunk.parts))
+    }
+
+    /// How many items of a chunk that failed have run.
+    pub(super) fn ran(&mut self, ticket: u64) -> u64 {
+        self.chunk_mut(ticket).map_or(0, |chunk| chunk.ran)
+    }
+
+    /// Sees to it that a chunk is not tried again; its present number if it has no outcome.
+    pub(super) fn stop(&mut self, ticket: u64) -> Option<u64> {
+        let number = self.open_number(ticket)?;
+        if let Some(chunk) = self.chunk_mut(ticket) {
+            chunk.stopped = true;
+        }
+        Some(number)
+    }
+
+    /// How many items of the task with this number a worker has done that are not known here.
+    pub(super) fn unknown_items(&self, number: u64, done: u64) -> u64 {
+        let ticket = self.retried.get(&number).copied().unwrap_or(number);
+        let task = self.tasks.get(ticket);
+        let open = task.filter(|task| task.outcome.is_none() && task.number == number);
+        let chunk = open.and_then(|task| task.more.as_ref()?.chunk.as_ref());
+        chunk.map_or(0, |chunk| done.saturating_sub(chunk.have))
+    }
+
+    fn chunk_mut(&mut self, ticket: u64) -> Option<&mut ChunkState> {
+        let more = self.tasks.get_mut(ticket)?.more.as_mut()?;
+        more.chunk.as_mut()
     }
 
     /// Enters a message of a worker or the supervisor. `put_again` puts a task whose worker has died
     /// into the task queue, and returns its next number.
     pub(super) fn record(&mut self, message: &[u8], put_again: impl Fn(&[u8]) -> Option<u64>) {
-        match message::read(message) {
-            None => {}
-            Some((message::INITIALIZER, Err(error))) => {
+        let Some((number, report)) = message::read(message) else {
+            return;
+        };
+        let ticket = self.retried.get(&number).copied().unwrap_or(number);
+        // A number that is not the task's present one is that of a try which counts no more.
+        let is_present = self.open_number(ticket) == Some(number);
+        match (number, report) {
+            (message::INITIALIZER, Report::Failed { error, .. }) => {
                 self.initializer_error = Some(error.to_string());
             }
-            Some((message::POOL, Err(Error::InitializerFailed { tries, reason }))) => {
-                let reason = self.initializer_error.take().unwrap_or(reason);
-                self.end = Some(Error::InitializerFailed { tries, reason });
+            (message::POOL, Report::Failed { error, .. }) => {
+                let error = match (error, self.initializer_error.take()) {
+                    (Error::InitializerFailed { tries, .. }, Some(reason)) => {
+                        Error::InitializerFailed { tries, reason }
+                    }
+                    (error, _) => error,
+                };
+                self.end = Some(error);
             }
-            // The task died with its worker, through no decision of the pool's.
-            Some((number, Err(Error::Killed { .. } | Error::Exited { .. })))
-                if self.retry(number, &put_again) => {}
-            Some((number, outcome)) => {
-                let ticket = self.retried.remove(&number).unwrap_or(number);
-                // A number that is not the task's present one is that of a try which counts no more.
-                if self.open_number(ticket) == Some(number) {
-                    self.finish(ticket, outcome.map(Box::from).map_err(Box::new));
+            _ if !is_present => {}
+            (_, Report::Result(result)) => self.finish(ticket, Ok(result.into())),
+            (
+                _,
+                Report::Items {
+                    first,
+                    count,
+                    results,
+                },
+            ) => self.add_results(ticket, first, count, results),
+            (_, Report::Failed { at, error }) => {
+                let worker_died = matches!(
+                    error,
+                    Error::Killed { .. } | Error::Exited { .. } | Error::TaskTimedOut { .. }
+                );
+                if !worker_died {
+                    self.fail(ticket, at, error);
+                } else if let Some(error) = self.survive(ticket, at, error, put_again) {
+                    self.end_task(ticket, at, error);
                 }
             }
         }
     }
 
-    /// Puts a task again whose worker has died; false if that is not to be.
-    fn retry(&mut self, number: u64, put_again: impl Fn(&[u8]) -> Option<u64>) -> bool {
-        let ticket = self.retried.get(&number).copied().unwrap_or(number);
-        let open = self.open_number(ticket) == Some(number);
-        let Some(task) = self.tasks.get_mut(ticket).filter(|_| open) else {
-            return false;
+    /// Enters results of a chunk's items, if they are not known: a worker that dies may leave some to
+    /// be put twice.
+    fn add_results(&mut self, ticket: u64, first: u64, count: u64, results: &[u8]) {
+        if let Some(chunk) = self.chunk_mut(ticket)
+            && chunk.have == first
+        {
+            chunk.parts.push(Part::Results(count, results.into()));
+            self.advance(ticket, count);
+        }
+    }
+
+    /// Counts items of a chunk whose outcome is known, and ends the chunk with its last one.
+    fn advance(&mut self, ticket: u64, count: u64) {
+        let Some(task) = self.tasks.get_mut(ticket) else {
+            return;
         };
-        let Some(retry) = task.retry.as_mut().filter(|retry| retry.left > 0) else {
-            return false;
+        let items = task.items;
+        let Some(chunk) = task.more.as_mut().and_then(|more| more.chunk.as_mut()) else {
+            return;
         };
-        let Some(next) = put_again(&retry.task) else {
-            return false;
+        chunk.have += count;
+        self.progress.done += count;
+        if chunk.have == items {
+            chunk.ran = items;
+            self.finish(ticket, Ok([].into()));
+        }
+    }
+
+    /// Enters what a living worker says of a task, or of an item that has an outcome of its own.
+    fn fail(&mut self, ticket: u64, at: Step, error: Error) {
+        match self.chunk_mut(ticket) {
+            Some(chunk) if chunk.mode == Mode::Each && at.is_in_item() => {
+                if chunk.have == at.done() {
+                    chunk.parts.push(Part::Failed(error));
+                    self.advance(ticket, 1);
+                }
+            }
+            _ => self.end_task(ticket, at, error),
+        }
+    }
+
+    /// Enters that a task has failed, with all items that have no outcome of their own.
+    fn end_task(&mut self, ticket: u64, at: Step, error: Error) {
+        if let Some(chunk) = self.chunk_mut(ticket) {
+            chunk.ran = at.done() + u64::from(at.is_in_item());
+        }
+        self.finish(ticket, Err(Box::new(error)));
+    }
+
+    /// Puts a task again whose worker has died, or what is left of it. Returns the error if that is
+    /// not to be.
+    fn survive(
+        &mut self,
+        ticket: u64,
+        at: Step,
+        error: Error,
+        put_again: impl Fn(&[u8]) -> Option<u64>,
+    ) -> Option<Error> {
+        let task = self.tasks.get_mut(ticket)?;
+        let (number, items) = (task.number, task.items);
+        let Some(More { chunk, retry }) = task.more.as_deref_mut() else {
+            return Some(error);
         };
-        retry.left -= 1;
+        let Some(retry) = retry else {
+            return Some(error);
+        };
+        let may_try_again = !matches!(error, Error::TaskTimedOut { .. });
+        let rest = match chunk {
+            None => {
+                if !(may_try_again && retry.allows(0)) {
+                    return Some(error);
+                }
+                None
+            }
+            Some(chunk) if chunk.stopped => return Some(error),
+            Some(chunk) => {
+                // An item whose result has come was not lost, and the next one had not begun.
+                let lost = at.is_in_item() && at.done() == chunk.have;
+                if lost && !(may_try_again && retry.allows(chunk.have)) {
+                    if chunk.mode != Mode::Each {
+                        return Some(error);
+                    }
+                    chunk.parts.push(Part::Failed(error.clone()));
+                    self.progress.done += 1;
+                    chunk.have += 1;
+                    if chunk.have == items {
+                        self.finish(ticket, Ok([].into()));
+                        return None;
+                    }
+                }
+                chunk::from_item(&retry.task, chunk.have)
+            }
+        };
+        let Some(next) = put_again(rest.as_deref().unwrap_or(&retry.task)) else {
+            return Some(error);
+        };
         task.number = next;
         self.retried.remove(&number);
         self.retried.insert(next, ticket);
-        true
+        None
     }
 
     /// Enters a task's outcome, if it has none.
@@ -265,9 +508,16 @@ impl TaskTable {
             return;
         }
         task.outcome = Some(outcome);
-        task.retry = None;
+        let mut known = 0;
+        if let Some(more) = &mut task.more {
+            more.retry = None;
+            known = more.chunk.as_ref().map_or(0, |chunk| chunk.have);
+        }
         self.open -= 1;
-        self.progress.done += task.items;
+        self.progress.done += task.items - known;
+        if task.number != ticket {
+            self.retried.remove(&task.number);
+        }
         let queue = task.completion_queue;
         if let Some(queue) = queue.and_then(|queue| self.completion_queues.get_mut(&queue)) {
             queue.push_back(ticket);
@@ -286,7 +536,7 @@ mod tests {
         let mut table = TaskTable::default();
         tickets
             .into_iter()
-            .for_each(|ticket| table.insert(ticket, 1, None, None));
+            .for_each(|ticket| table.insert(ticket, Submission::ONE, 0, &[]));
         table
     }
 
@@ -294,7 +544,7 @@ mod tests {
     fn a_task_that_stays_for_long_is_found_among_those_that_go() {
         let mut table = table([7]);
         for ticket in 8..100_000 {
-            table.insert(ticket, 1, None, None);
+            table.insert(ticket, Submission::ONE, 0, &[]);
             table.finish(ticket, Ok([].into()));
             table.forget(ticket);
             let places = table.tasks.latest.len();

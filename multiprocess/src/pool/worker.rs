@@ -3,111 +3,355 @@
 use std::{
     io::{self, Write},
     process,
-    sync::atomic::Ordering::SeqCst,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::SeqCst},
     thread,
     time::Duration,
 };
 
 use super::{
-    control::{Phase, Slot},
-    message,
+    chunk::{Chunk, Mode, split_argument},
+    control::RESULT_BYTES,
+    message::{self, ITEMS_HEAD},
     shared::{Initializer, PoolShared},
+    slot::{Phase, Slot, Step},
 };
 use crate::{
-    Error,
+    Error, Result,
     panics::Panics,
     queue::raw::Wait,
     sys::{call::Function, fork::exit_now, group},
 };
 
+/// A buffer that has grown beyond this is not kept: 1 MiB.
+const KEPT_MAX: usize = 1 << 20;
+
+/// How long a worker that is marked for the kill sleeps between looks whether it still is.
+const MARKED_LOOK: Duration = Duration::from_millis(1);
+
+/// The worker that this process is, or the last one if a task has forked it.
+static CURRENT: Mutex<Option<Arc<Worker>>> = Mutex::new(None);
+
+/// The worker that this process is.
+pub(super) fn current() -> Option<Arc<Worker>> {
+    let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    current.clone()
+}
+
+/// Which worker of its pool this process is, counted from 0; `None` outside of a task.
+///
+/// A worker that is replaced leaves its index to its successor, so that at each moment the workers
+/// of a pool have different ones, below [`Pool::workers`](crate::Pool::workers). Use it to give each
+/// worker a device of its own. Python's pools do not tell; `current_process()._identity` counts
+/// replaced workers on.
+///
+/// In a process that a task has forked it is that of the task's worker.
+///
+/// # Examples
+///
+/// ```
+/// use multiprocess::{Pool, pool::worker_index};
+///
+/// let pool = Pool::new(2)?;
+/// let devices = pool.map(|_: u64| format!("gpu:{}", worker_index().unwrap()), 0..10)?;
+/// assert!(devices.iter().all(|device| ["gpu:0", "gpu:1"].contains(&device.as_str())));
+/// assert_eq!(worker_index(), None);
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
+#[must_use]
+pub fn worker_index() -> Option<usize> {
+    current().map(|worker| worker.index)
+}
+
 /// The life of the worker in slot `index`, in a process just forked from the supervisor.
-pub(crate) fn run(shared: &mut PoolShared, index: usize, supervisor: i32) -> ! {
+pub(super) fn run(
+    shared: Arc<PoolShared>,
+    initializer: Option<Initializer>,
+    index: usize,
+    supervisor: i32,
+) -> ! {
     group::lead_and_die_with(supervisor);
     let pid = &shared.control.slots[index].pid;
     pid.store(process::id(), SeqCst);
     shared.name_process(&index.to_string());
-    // Taken out, since the descriptors are to be the argument's.
-    let initializer = shared.initializer.take();
-    let mut worker = Worker {
+    let worker = Arc::new(Worker {
         shared,
         index,
-        slot: &shared.control.slots[index],
         panics: Panics::watch(|_| ()),
-        message: Vec::new(),
-    };
+    });
+    CURRENT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .replace(Arc::clone(&worker));
     let code = worker.work(initializer);
     let _ = io::stdout().flush();
     exit_now(code)
 }
 
-struct Worker<'a> {
-    shared: &'a PoolShared,
+pub(super) struct Worker {
+    shared: Arc<PoolShared>,
     index: usize,
-    slot: &'a Slot,
     panics: Panics,
-    message: Vec<u8>,
 }
 
-impl Worker<'_> {
-    fn work(&mut self, initializer: Option<Initializer>) -> i32 {
+impl Worker {
+    fn slot(&self) -> &Slot {
+        &self.shared.control.slots[self.index]
+    }
+
+    fn work(&self, initializer: Option<Initializer>) -> i32 {
+        let mut message = Vec::new();
         if let Some(initializer) = initializer
             && let Err(error) = self.panics.catch(|| initializer.run(&mut Vec::new()))
         {
-            self.report(message::INITIALIZER, &error);
+            self.report(message::INITIALIZER, Step(0), &error, &mut message);
             return 1;
         }
-        self.slot.set_phase(Phase::Working);
+        // The phase first: a supervisor that sees the count finds no worker of it in `Starting`.
+        self.slot().set_phase(Phase::Working);
         self.shared.control.started.fetch_add(1, SeqCst);
         let mut task = Vec::new();
         let mut done = 0;
         while self.shared.max_tasks_per_child.is_none_or(|max| done < max) {
             let claim = |number, _: &[u8]| {
-                let control = &self.shared.control;
-                control.claim(self.index, number, self.shared.now());
+                let now = self.shared.now().unwrap_or_default();
+                self.shared.control.claim(self.index, number, now);
             };
             match self.shared.tasks.get(&mut task, Wait::Forever, claim) {
-                Ok((number, len)) => self.perform(number, &task[..len]),
+                Ok((number, len)) => self.perform(number, &task[..len], &mut message),
                 Err(_) => {
-                    self.slot.set_phase(Phase::Drained);
+                    self.slot().set_phase(Phase::Drained);
                     break;
                 }
             }
+            shrink(&mut task);
+            shrink(&mut message);
             done += 1;
         }
         0
     }
 
     /// Runs a task, unless it was cancelled, and reports.
-    fn perform(&mut self, number: u64, task: &[u8]) {
-        let control = &self.shared.control;
-        if !control.is_cancelled(control.words(), number) {
-            message::begin_result(number, &mut self.message);
-            let message = &mut self.message;
-            let outcome = self.panics.catch(|| {
+    fn perform(&self, number: u64, task: &[u8], message: &mut Vec<u8>) {
+        message::begin_result(number, message);
+        let outcome = match self.shared.control.is_cancelled(number) {
+            true => Err(Error::Cancelled),
+            false => self.panics.catch(|| {
                 let task = Function::split_from(task);
                 let (function, argument) = task.expect("a task starts with its function");
                 function.call(argument, message)
-            });
-            // The output first: whoever has the result may rely on it.
-            let _ = io::stdout().flush();
-            let results = &self.shared.results;
-            let sent = outcome.and_then(|()| results.put(&self.message, Wait::Forever));
-            if let Err(error) = sent {
-                self.report(number, &error);
+            }),
+        };
+        // The output first: whoever has the result may rely on it.
+        let _ = io::stdout().flush();
+        let sent = outcome.and_then(|()| {
+            if message.is_empty() {
+                return Ok(());
             }
+            if self.shared.control.is_forgotten(number) {
+                // That it is done counts, what it gave does not.
+                message::begin_result(number, message);
+            }
+            self.put(message)
+        });
+        if let Err(error) = sent {
+            self.report(number, self.slot().step(), &error, message);
         }
-        if !self.slot.release(number) {
-            // Marked for the kill: another task would be killed in the place of this one.
-            loop {
-                thread::sleep(Duration::from_secs(1));
-            }
+        // Marked for the kill, it must not take another task, which would be killed in the place of
+        // this one. The supervisor may find that this one was not overdue, and take the mark back.
+        while !self.slot().release(number) {
+            thread::sleep(MARKED_LOOK);
         }
     }
 
+    /// Runs the items of a chunk by `run`, which takes the arguments that are left, appends a result
+    /// and returns the arguments behind its own. `message` is one with its head. In the end it is to
+    /// be put, unless it is empty.
+    #[inline]
+    pub(super) fn run_items(
+        &self,
+        chunk: &Chunk<'_>,
+        message: &mut Vec<u8>,
+        mut run: impl for<'a> FnMut(&'a [u8], &mut Vec<u8>) -> Result<&'a [u8]>,
+    ) -> Result<()> {
+        let (slot, control) = (self.slot(), &self.shared.control);
+        let mut gathered = Gathered::new(self, chunk.first, message);
+        slot.begin_chunk(chunk.first, chunk.mode.outlives_worker());
+        let is_plain = chunk.mode == Mode::Once && self.shared.task_timeout.is_none();
+        let mut arguments = chunk.arguments;
+        for item in chunk.first..chunk.end {
+            if control.is_cancelled(gathered.task) {
+                return Err(Error::Cancelled);
+            }
+            if is_plain {
+                // Nobody asks here for the end of an item, only for the next one's begin.
+                slot.begin_item(item, None);
+                let start = gathered.message.len();
+                arguments = run(arguments, gathered.message)?;
+                gathered.put_if_large(item, start)?;
+            } else {
+                arguments = self.run_item(chunk.mode, item, arguments, &mut gathered, &mut run)?;
+            }
+        }
+        gathered.finish(chunk.end);
+        Ok(())
+    }
+
+    /// Runs one item whose end is told, and returns the arguments behind its own.
+    fn run_item<'a>(
+        &self,
+        mode: Mode,
+        item: u64,
+        arguments: &'a [u8],
+        gathered: &mut Gathered<'_>,
+        run: &mut impl FnMut(&'a [u8], &mut Vec<u8>) -> Result<&'a [u8]>,
+    ) -> Result<&'a [u8]> {
+        let (slot, control) = (self.slot(), &self.shared.control);
+        slot.begin_item(item, self.shared.now());
+        let start = gathered.message.len();
+        let (own, behind) = match mode {
+            Mode::Once => (arguments, None),
+            Mode::Retried | Mode::Each => {
+                let (own, behind) = split_argument(arguments).expect("it has its length");
+                (own, Some(behind))
+            }
+        };
+        let outcome = match mode {
+            Mode::Each => self.panics.catch(|| run(own, gathered.message)),
+            Mode::Once | Mode::Retried => run(own, gathered.message),
+        };
+        let outcome = outcome.and_then(|rest| gathered.put_if_large(item, start).map(|()| rest));
+        let rest = match (outcome, behind) {
+            (Ok(rest), None) => rest,
+            (Ok(_), Some(behind)) => {
+                // Else it was large and is put.
+                if start < gathered.message.len() {
+                    control.publish(self.index, gathered.results(), start - ITEMS_HEAD);
+                }
+                behind
+            }
+            (Err(error), Some(behind)) if mode == Mode::Each => {
+                gathered.put_error(item, start, &error)?;
+                behind
+            }
+            (Err(error), _) => return Err(error),
+        };
+        slot.finish_item(item, gathered.results().len());
+        if self.shared.task_timeout.is_some() {
+            self.wait_while_marked(gathered.task);
+        }
+        Ok(rest)
+    }
+
+    /// Waits for the kill, if the supervisor has decided on it, before another item is begun.
+    fn wait_while_marked(&self, task: u64) {
+        while self.slot().is_marked(task) {
+            thread::sleep(MARKED_LOOK);
+        }
+    }
+
+    fn put(&self, message: &[u8]) -> Result<()> {
+        self.shared.results.put(message, Wait::Forever).map(|_| ())
+    }
+
     /// Puts a message that there is no result.
-    fn report(&mut self, number: u64, error: &Error) {
-        message::write_error(number, error, &mut self.message);
+    fn report(&self, number: u64, at: Step, error: &Error, message: &mut Vec<u8>) {
+        message::write_error(number, at, error, message);
         // The queue is never closed, and refuses no short message.
-        let _ = self.shared.results.put(&self.message, Wait::Forever);
+        let _ = self.put(message);
+    }
+}
+
+/// The results of a chunk's items that are not put yet, in a message.
+struct Gathered<'a> {
+    worker: &'a Worker,
+    task: u64,
+    /// Of which item the first one is.
+    first: u64,
+    message: &'a mut Vec<u8>,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(worker: &'a Worker, first: u64, message: &'a mut Vec<u8>) -> Self {
+        let head = message.first_chunk().expect("a message has a head");
+        let task = u64::from_le_bytes(*head);
+        message.resize(ITEMS_HEAD, 0);
+        Self {
+            worker,
+            task,
+            first,
+            message,
+        }
+    }
+
+    fn results(&self) -> &[u8] {
+        &self.message[ITEMS_HEAD..]
+    }
+
+    /// Puts all results, those of `item` alone, if they are too many to be published.
+    #[inline]
+    fn put_if_large(&mut self, item: u64, start: usize) -> Result<()> {
+        if self.results().len() <= RESULT_BYTES {
+            return Ok(());
+        }
+        self.put_up_to(item, start)?;
+        // What lies before the item's result is put, so that there is room for the head of another.
+        let message = &mut self.message[start - ITEMS_HEAD..];
+        message[..ITEMS_HEAD].copy_from_slice(&message::items_head(self.task, item, 1));
+        self.worker.put(message)?;
+        self.clear_up_to(item + 1);
+        Ok(())
+    }
+
+    /// Puts the results of the items before `item`, which end at `end`.
+    #[cold]
+    fn put_up_to(&mut self, item: u64, end: usize) -> Result<()> {
+        if self.first < item {
+            self.write_head(item);
+            self.worker.put(&self.message[..end])?;
+            self.first = item;
+            self.worker.slot().deliver_up_to(item);
+        }
+        Ok(())
+    }
+
+    /// Puts what is there, and then that `item` failed.
+    #[cold]
+    fn put_error(&mut self, item: u64, start: usize, error: &Error) -> Result<()> {
+        self.put_up_to(item, start)?;
+        let at = Step::in_item(item);
+        self.worker.report(self.task, at, error, self.message);
+        self.clear_up_to(item + 1);
+        Ok(())
+    }
+
+    fn clear_up_to(&mut self, first: u64) {
+        self.message.resize(ITEMS_HEAD, 0);
+        self.message.truncate(ITEMS_HEAD);
+        shrink(self.message);
+        self.first = first;
+        self.worker.slot().deliver_up_to(first);
+    }
+
+    fn write_head(&mut self, end: u64) {
+        let head = message::items_head(self.task, self.first, end - self.first);
+        self.message[..ITEMS_HEAD].copy_from_slice(&head);
+    }
+
+    /// Makes a message of what is there, which is empty if there is nothing.
+    fn finish(mut self, end: u64) {
+        if self.first < end {
+            self.write_head(end);
+        } else {
+            self.message.clear();
+        }
+    }
+}
+
+/// Gives a large buffer back to the system.
+#[inline]
+fn shrink(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > KEPT_MAX {
+        buffer.truncate(KEPT_MAX);
+        buffer.shrink_to_fit();
     }
 }

@@ -1,0 +1,248 @@
+//! What a worker has in progress, in shared memory, so that it can be told after the worker's death.
+
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    fence,
+};
+
+use crate::sys::shm::shareable;
+
+shareable! {
+    /// A worker's slot, which its successors inherit.
+    #[repr(align(64))]
+    pub(crate) struct Slot {
+        /// 0, or the number of the task in progress plus one, maybe with a reason to kill on it.
+        task: AtomicU64,
+        /// When the task or its present item was begun, in nanoseconds of the pool's clock; written
+        /// before `task` and before `step`.
+        since: AtomicU64,
+        /// A [`Step`]. Its store puts an item's result in force.
+        step: AtomicU64,
+        /// Of which item the first published result is.
+        first: AtomicU64,
+        /// How many bytes are published: `ends[items done % 2]` is in force, the other is free to be
+        /// written.
+        ends: [AtomicU64; 2],
+        /// 1 if the results of a chunk's items are published one by one.
+        publishes: AtomicU32,
+        /// A [`Phase`].
+        phase: AtomicU32,
+        /// The worker's process id.
+        pub(crate) pid: AtomicU32,
+    }
+}
+
+/// How far a worker has come in its life.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// In the initializer.
+    Starting = 1,
+    /// Takes tasks.
+    Working = 2,
+    /// Has seen the end of the task queue, and needs no successor.
+    Drained = 3,
+}
+
+/// Why the supervisor shall kill a worker, as a bit of [`Slot::task`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum KillReason {
+    Overdue = 1 << 62,
+    Cancelled = 1 << 63,
+}
+
+const KILL_REASONS: u64 = KillReason::Overdue as u64 | KillReason::Cancelled as u64;
+
+/// How far a chunk has come: twice the number of items that are done, plus one while the next is in
+/// progress. Of a task that is no chunk it is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step(pub(crate) u64);
+
+impl Step {
+    pub(crate) fn in_item(item: u64) -> Self {
+        Self(2 * item + 1)
+    }
+
+    /// How many items are done, which is also the index of the next.
+    pub(crate) fn done(self) -> u64 {
+        self.0 / 2
+    }
+
+    /// Whether that next item is in progress.
+    pub(crate) fn is_in_item(self) -> bool {
+        self.0 % 2 == 1
+    }
+
+    /// Between two items, or before the first one of a chunk that is tried again.
+    fn is_between(self) -> bool {
+        self.0 > 0 && !self.is_in_item()
+    }
+}
+
+/// A task that a worker has in progress.
+#[derive(Clone, Copy)]
+pub(crate) struct InProgress {
+    pub(crate) task: u64,
+    pub(crate) overdue: bool,
+    pub(crate) marked: bool,
+}
+
+/// Results that a dead worker has left behind.
+pub(crate) struct Published {
+    /// Of which item the first one is.
+    pub(crate) first: u64,
+    /// How many items they are of.
+    pub(crate) count: u64,
+    /// How many bytes they take.
+    pub(crate) len: usize,
+}
+
+/// What the worker writes, with its task.
+impl Slot {
+    /// Notes a task as in progress. To be called before its take is committed.
+    pub(super) fn take(&self, task: u64, now: u64) {
+        // Both before `task`: whoever finds the task finds its time, and no item of the one before.
+        self.since.store(now, Relaxed);
+        self.step.store(0, Relaxed);
+        self.task.store(task + 1, SeqCst);
+    }
+
+    /// Takes a task off the slot of a worker that died before it had committed the take.
+    pub(super) fn disown(&self, task: u64) {
+        let not_its_own = |word| (word & !KILL_REASONS == task + 1).then_some(0);
+        let _ = self.task.fetch_update(SeqCst, SeqCst, not_its_own);
+    }
+
+    /// Notes that the task is a chunk whose items before `first` are done elsewhere.
+    pub(crate) fn begin_chunk(&self, first: u64, publishes: bool) {
+        self.publishes.store(publishes.into(), Relaxed);
+        self.deliver_up_to(first);
+        // Release: whoever sees a step of this chunk sees what was written above.
+        self.step.store(2 * first, Release);
+    }
+
+    /// Notes that an item begins, at `now` if the pool has a clock.
+    #[inline]
+    pub(crate) fn begin_item(&self, item: u64, now: Option<u64>) {
+        if let Some(now) = now {
+            self.since.store(now, Relaxed);
+        }
+        // Release: whoever sees the item finds its time, or that of a later one.
+        self.step.store(Step::in_item(item).0, Release);
+    }
+
+    /// Notes that an item is done, and that the results up to its own take `len` bytes.
+    #[inline]
+    pub(crate) fn finish_item(&self, item: u64, len: usize) {
+        let done = item + 1;
+        self.ends[(done & 1) as usize].store(len as u64, Relaxed);
+        // The commit, for a worker that is killed: before it the item is in progress, after it the
+        // item is done, with the other end in force. Release: its result was published before.
+        self.step.store(2 * done, Release);
+    }
+
+    /// Notes that the results of all items before `first` are in the queue. A worker that is killed
+    /// between the put and this leaves them to be put again, and the application drops the copy.
+    pub(crate) fn deliver_up_to(&self, first: u64) {
+        // `first` before the end: in between there are no items to go with the bytes.
+        self.first.store(first, Release);
+        self.ends[(first & 1) as usize].store(0, Release);
+    }
+
+    /// Whether the worker is marked for the kill, after it has finished an item of `task`.
+    pub(crate) fn is_marked(&self, task: u64) -> bool {
+        // The other half of `mark_overdue`: the step is stored before the mark is looked for.
+        fence(SeqCst);
+        self.task.load(SeqCst) != task + 1
+    }
+
+    /// Notes that the result of `task` is committed; false if the worker was marked before.
+    pub(crate) fn release(&self, task: u64) -> bool {
+        // One exchange decides between this and `mark_for_kill`.
+        let answer = self.task.compare_exchange(task + 1, 0, SeqCst, SeqCst);
+        answer.is_ok()
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u32, SeqCst);
+    }
+}
+
+/// What supervisor and application do with a worker's slot.
+impl Slot {
+    /// Makes the slot ready for a worker.
+    pub(crate) fn vacate(&self, phase: Phase) {
+        self.task.store(0, SeqCst);
+        self.pid.store(0, SeqCst);
+        self.set_phase(phase);
+    }
+
+    pub(crate) fn in_progress(&self) -> Option<InProgress> {
+        let word = self.task.load(SeqCst);
+        let task = (word & !KILL_REASONS).checked_sub(1)?;
+        Some(InProgress {
+            task,
+            overdue: word & KillReason::Overdue as u64 != 0,
+            marked: word & KILL_REASONS != 0,
+        })
+    }
+
+    pub(crate) fn step(&self) -> Step {
+        // SeqCst for `mark_overdue`, and as an acquire for what was written before the step.
+        Step(self.step.load(SeqCst))
+    }
+
+    /// Since when the task or its item has been in progress; `None` between two items.
+    pub(crate) fn begun(&self) -> Option<u64> {
+        let step = self.step();
+        let since = self.since.load(Acquire);
+        (!step.is_between() && self.step() == step).then_some(since)
+    }
+
+    /// Marks the worker for the kill if it still has `task` in progress; it will take no other.
+    pub(crate) fn mark_for_kill(&self, task: u64, reason: KillReason) -> bool {
+        let marked = (task + 1) | reason as u64;
+        let answer = self.task.compare_exchange(task + 1, marked, SeqCst, SeqCst);
+        answer.is_ok()
+    }
+
+    /// Marks the worker for the kill if `task` was begun, or its present item, at or before
+    /// `latest`. Returns the step that is overdue.
+    ///
+    /// The worker looks for the mark after each item. So an item that follows the overdue one is
+    /// not begun, or the mark is taken back here.
+    pub(crate) fn mark_overdue(&self, task: u64, latest: u64) -> Option<Step> {
+        let step = self.step();
+        if self.begun()? > latest || !self.mark_for_kill(task, KillReason::Overdue) {
+            return None;
+        }
+        // SeqCst on both sides: either the worker has moved on and that is seen here, or it sees the
+        // mark when it has done the item.
+        if self.step() == step {
+            return Some(step);
+        }
+        let marked = (task + 1) | KillReason::Overdue as u64;
+        // A cancellation may have come instead, and stays.
+        let _ = self.task.compare_exchange(marked, task + 1, SeqCst, SeqCst);
+        None
+    }
+
+    /// The results of items before `done` that a worker has published and not put, which has died at
+    /// that item or at the next; `None` if there are none.
+    pub(crate) fn published(&self, done: u64) -> Option<Published> {
+        let first = self.first.load(Acquire);
+        let publishes = self.publishes.load(Acquire) != 0;
+        (publishes && done > first).then(|| Published {
+            first,
+            count: done - first,
+            len: self.ends[(done & 1) as usize].load(Acquire) as usize,
+        })
+    }
+
+    pub(crate) fn phase(&self) -> Option<Phase> {
+        [Phase::Starting, Phase::Working, Phase::Drained]
+            .into_iter()
+            .find(|&phase| phase as u32 == self.phase.load(SeqCst))
+    }
+}

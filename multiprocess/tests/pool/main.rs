@@ -1,0 +1,130 @@
+//! The pool's promises. Each test is a program of its own that may be killed.
+
+use std::{
+    os::unix::process::CommandExt,
+    panic::{self, AssertUnwindSafe},
+    process,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use multiprocess::{Pool, Queue, pool::Builder};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use rand::RngExt;
+
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod support;
+
+// What holds when somebody is killed.
+mod killed;
+// What becomes of the items of a map.
+mod map;
+// What becomes of tasks.
+mod tasks;
+
+use support::SOON;
+
+fn main() {
+    let tests = [killed::TESTS, map::TESTS, tasks::TESTS];
+    support::main(&tests.concat())
+}
+
+/// What tasks tell, since they capture nothing. The workers of a pool [`with_notes`] have it as well.
+static NOTES: OnceLock<Queue<u32>> = OnceLock::new();
+
+/// What tasks take, one each, likewise.
+static TOKENS: OnceLock<Queue<u32>> = OnceLock::new();
+
+pub(crate) fn notes() -> &'static Queue<u32> {
+    NOTES.get_or_init(|| Queue::new().expect("there is memory"))
+}
+
+pub(crate) fn tokens() -> &'static Queue<u32> {
+    TOKENS.get_or_init(|| Queue::new().expect("there is memory"))
+}
+
+pub(crate) fn with_notes(workers: usize) -> Builder {
+    let set = |(notes, tokens)| {
+        NOTES.set(notes).expect("a worker is given it once");
+        TOKENS.set(tokens).expect("a worker is given it once");
+    };
+    Pool::builder()
+        .workers(workers)
+        .initializer_with(set, (notes().clone(), tokens().clone()))
+}
+
+pub(crate) fn square(n: u64) -> u64 {
+    n * n
+}
+
+pub(crate) fn healthy(pool: &Pool) {
+    let numbers = pool.map_chunked(square, 0..20, 1).expect("the pool works");
+    assert_eq!(numbers, (0..20).map(|n| n * n).collect::<Vec<_>>());
+}
+
+pub(crate) fn kill_myself() {
+    let _ = kill(Pid::this(), Signal::SIGKILL);
+    sleep_long();
+}
+
+pub(crate) fn sleep_long() {
+    thread::sleep(Duration::from_secs(600));
+}
+
+/// Notes itself and a child of its own, and goes on.
+pub(crate) fn have_a_child() {
+    have(process::Command::new("sleep").arg("600"));
+}
+
+/// As [`have_a_child`], with a child that has left its parent's process group.
+pub(crate) fn have_a_stray_child() {
+    have(process::Command::new("sleep").arg("600").process_group(0));
+}
+
+pub(crate) fn have(child: &mut process::Command) {
+    let child = child.spawn().expect("there is a sleep").id();
+    notes().put(&process::id()).expect("open");
+    notes().put(&child).expect("open");
+}
+
+/// The workers, all of them forked.
+pub(crate) fn workers(pool: &Pool) -> Vec<u32> {
+    let deadline = Instant::now() + SOON;
+    while pool.worker_pids().len() < pool.workers() {
+        assert!(Instant::now() < deadline, "the workers do not start");
+        thread::sleep(Duration::from_millis(1));
+    }
+    pool.worker_pids()
+}
+
+/// Runs `work` while a random worker is killed again and again; returns how many were.
+pub(crate) fn under_fire(pool: &Pool, every: Duration, work: impl FnOnce()) -> u32 {
+    let (over, kills) = (AtomicBool::new(false), AtomicU32::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut random = rand::rng();
+            while !over.load(SeqCst) {
+                thread::sleep(every);
+                let pids = pool.worker_pids();
+                if let Some(&pid) = pids.get(random.random_range(0..pids.len().max(1)))
+                    && kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).is_ok()
+                {
+                    kills.fetch_add(1, SeqCst);
+                }
+            }
+        });
+        // Else a failed claim would wait for this thread for ever.
+        let done = panic::catch_unwind(AssertUnwindSafe(work));
+        over.store(true, SeqCst);
+        done.unwrap_or_else(|failed| panic::resume_unwind(failed));
+    });
+    kills.into_inner()
+}

@@ -1,0 +1,270 @@
+//! What becomes of tasks: results, errors, limits of time, cancellation.
+
+use std::{
+    process, thread,
+    time::{Duration, Instant},
+};
+
+use multiprocess::{Error, Pool, Queue, Result};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{
+    have_a_child, healthy, kill_myself, notes, sleep_long, square,
+    support::{Child, NOW, SOON, all_end},
+    with_notes, workers,
+};
+
+tests![
+    r14_a_result_that_does_not_deserialise_fails_alone,
+    r18_a_task_over_its_time_is_killed_with_its_children,
+    r19_an_initializer_that_fails_fails_the_pool_with_its_reason,
+    r21_an_endless_iterator_is_taken_only_as_far_as_needed,
+    r22_a_task_may_have_a_pool_of_its_own,
+    r30_a_timeout_ends_the_wait_although_the_task_runs_on,
+    a_panic_comes_back_with_its_message_and_place,
+    a_cancelled_task_that_waits_is_not_begun,
+    a_cancelled_task_that_runs_is_killed,
+    a_worker_is_replaced_after_its_number_of_tasks,
+    threads_share_a_pool,
+    join_waits_for_every_task_and_leaves_no_process,
+    terminate_cancels_what_is_not_done_and_leaves_no_process,
+    a_forked_copy_of_the_handle_does_nothing,
+    every_outcome_is_counted_once,
+];
+
+#[derive(Debug, Serialize)]
+struct OneWay(u8);
+
+impl<'de> Deserialize<'de> for OneWay {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("no way back"))
+    }
+}
+
+fn r14_a_result_that_does_not_deserialise_fails_alone() {
+    let pool = Pool::new(2).unwrap();
+    let good = pool.apply_async(square, 4).unwrap();
+    let bad = pool.apply_async(OneWay, 1).unwrap();
+    assert!(matches!(bad.get(), Err(Error::Serial { .. })));
+    assert_eq!(good.get().unwrap(), 16);
+    healthy(&pool);
+}
+
+fn r18_a_task_over_its_time_is_killed_with_its_children() {
+    let timeout = Duration::from_millis(300);
+    let pool = with_notes(1).task_timeout(timeout).build();
+    let pool = pool.unwrap();
+    let endless = |()| {
+        have_a_child();
+        sleep_long();
+    };
+    let late = pool.apply_async(endless, ()).unwrap();
+    let next = pool.apply_async(square, 4).unwrap();
+    assert!(matches!(late.get_timeout(NOW), Err(Error::TimedOut)));
+    assert!(matches!(
+        late.get_timeout(SOON),
+        Err(Error::TaskTimedOut { .. })
+    ));
+    assert_eq!(next.get_timeout(SOON).unwrap(), 16);
+    let pids = [(); 2].map(|()| notes().get_timeout(SOON).unwrap());
+    all_end(&pids);
+    healthy(&pool);
+}
+
+fn r19_an_initializer_that_fails_fails_the_pool_with_its_reason() {
+    let failing = |notes: Queue<u32>| {
+        notes.put(&1).unwrap();
+        panic!("no database")
+    };
+    let builder = Pool::builder().workers(2);
+    let pool = builder.initializer_with(failing, notes().clone()).build();
+    let pool = pool.unwrap();
+    let result = pool.apply_async(square, 4).unwrap();
+    let Err(Error::InitializerFailed { tries: 3, reason }) = result.get_timeout(SOON) else {
+        panic!("another outcome");
+    };
+    assert!(reason.contains("no database"), "{reason}");
+    assert!(matches!(
+        pool.apply(square, 4),
+        Err(Error::InitializerFailed { .. })
+    ));
+    // Two that fail, the two in their places, and none after the third failure.
+    let started = notes().len();
+    assert!((3..=4).contains(&started), "{started} were started");
+    let good = Pool::builder().workers(2).initializer(|| ()).build();
+    healthy(&good.unwrap());
+}
+
+fn r21_an_endless_iterator_is_taken_only_as_far_as_needed() {
+    let pool = Pool::new(2).unwrap();
+    for ordered in [true, false] {
+        let mut taken = 0;
+        let endless = (0..).inspect(|_| taken += 1);
+        if ordered {
+            assert!(pool.imap(square, endless).take(100).all(|r| r.is_ok()));
+        } else {
+            let mut squares = pool.imap_unordered(square, endless).take(100);
+            assert!(squares.all(|r| r.is_ok()));
+        }
+        assert!((100..=110).contains(&taken), "{taken} for 100");
+    }
+    healthy(&pool);
+}
+
+fn r22_a_task_may_have_a_pool_of_its_own() {
+    let pool = Pool::new(2).unwrap();
+    let sum = |n: u64| {
+        let inner = Pool::new(2).unwrap();
+        inner.map(square, 0..n).unwrap().into_iter().sum::<u64>()
+    };
+    assert_eq!(pool.map_chunked(sum, [3, 4, 5], 1).unwrap(), [5, 14, 30]);
+}
+
+/// Python's `ProcessPoolExecutor`: at the end of the block it waits for the task.
+fn r30_a_timeout_ends_the_wait_although_the_task_runs_on() {
+    fn in_a_block() -> Result<()> {
+        let pool = with_notes(1).build()?;
+        let endless = |()| {
+            have_a_child();
+            sleep_long();
+        };
+        let result = pool.apply_async(endless, ())?;
+        result.get_timeout(NOW)
+    }
+    let begin = Instant::now();
+    assert!(matches!(in_a_block(), Err(Error::TimedOut)));
+    // The task sleeps for ten minutes.
+    assert!(begin.elapsed() < SOON);
+    // It may have been ended before it began.
+    let pids: Vec<u32> = std::iter::from_fn(|| notes().try_get().ok()).collect();
+    all_end(&pids);
+}
+
+fn a_panic_comes_back_with_its_message_and_place() {
+    let pool = Pool::new(1).unwrap();
+    let line = line!() + 1;
+    let outcome = pool.apply(|n: u64| -> u64 { panic!("{n} is too many") }, 9);
+    let Err(Error::Panicked { message, location }) = outcome else {
+        panic!("another outcome");
+    };
+    assert_eq!(message, "9 is too many");
+    assert!(
+        location.contains(&format!("tasks.rs:{line}:")),
+        "{location}"
+    );
+    healthy(&pool);
+}
+
+fn a_cancelled_task_that_waits_is_not_begun() {
+    let pool = with_notes(1).build().unwrap();
+    let pause = |()| {
+        notes().put(&0).unwrap();
+        thread::sleep(Duration::from_millis(100));
+    };
+    let first = pool.apply_async(pause, ()).unwrap();
+    notes().get_timeout(SOON).unwrap();
+    let second = pool
+        .apply_async(|n: u32| notes().put(&n).unwrap(), 7)
+        .unwrap();
+    assert!(second.cancel());
+    assert!(!second.cancel());
+    assert!(matches!(second.get(), Err(Error::Cancelled)));
+    first.get().unwrap();
+    healthy(&pool);
+    assert!(notes().is_empty());
+}
+
+fn a_cancelled_task_that_runs_is_killed() {
+    let pool = with_notes(1).build().unwrap();
+    let endless = |()| {
+        have_a_child();
+        sleep_long();
+    };
+    let running = pool.apply_async(endless, ()).unwrap();
+    let pids = [(); 2].map(|()| notes().get_timeout(SOON).unwrap());
+    assert!(running.cancel());
+    assert!(matches!(running.get(), Err(Error::Cancelled)));
+    all_end(&pids);
+    healthy(&pool);
+}
+
+fn a_worker_is_replaced_after_its_number_of_tasks() {
+    let pool = Pool::builder().workers(1).max_tasks_per_child(2).build();
+    let pids = pool.unwrap().map_chunked(|_: u8| process::id(), 0..6, 1);
+    let pids = pids.unwrap();
+    assert!(pids.chunks(2).all(|pair| pair[0] == pair[1]), "{pids:?}");
+    assert!(pids[0] != pids[2] && pids[2] != pids[4], "{pids:?}");
+}
+
+fn threads_share_a_pool() {
+    let pool = Pool::new(2).unwrap();
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let pool = &pool;
+            scope.spawn(move || {
+                for n in 0..300 {
+                    let n = thread * 1000 + n;
+                    assert_eq!(pool.apply(square, n).unwrap(), n * n);
+                }
+            });
+        }
+    });
+    assert_eq!(pool.progress().done, 1200);
+}
+
+fn join_waits_for_every_task_and_leaves_no_process() {
+    let pool = with_notes(3).build().unwrap();
+    let mut pids = workers(&pool);
+    pids.push(pool.supervisor_pid());
+    for n in 0..50 {
+        drop(
+            pool.apply_async(|n: u32| notes().put(&n).unwrap(), n)
+                .unwrap(),
+        );
+    }
+    let last = pool.apply_async(square, 7).unwrap();
+    pool.join().unwrap();
+    assert_eq!(notes().len(), 50);
+    assert_eq!(last.get().unwrap(), 49);
+    all_end(&pids);
+}
+
+fn terminate_cancels_what_is_not_done_and_leaves_no_process() {
+    let pool = with_notes(2).build().unwrap();
+    let busy = |_: u64| {
+        have_a_child();
+        sleep_long();
+    };
+    let results = [0, 1, 2, 3].map(|n| pool.apply_async(busy, n).unwrap());
+    let mut pids = [(); 4]
+        .map(|()| notes().get_timeout(SOON).unwrap())
+        .to_vec();
+    pids.push(pool.supervisor_pid());
+    pool.terminate();
+    for result in results {
+        assert!(matches!(result.get(), Err(Error::Cancelled)));
+    }
+    all_end(&pids);
+}
+
+fn a_forked_copy_of_the_handle_does_nothing() {
+    let pool = Pool::new(2).unwrap();
+    let mut copy = Some(pool);
+    let child = Child::fork(|| {
+        let pool = copy.take().unwrap();
+        assert!(matches!(pool.apply(square, 1), Err(Error::Os { .. })));
+        pool.terminate();
+    });
+    child.succeed();
+    healthy(copy.as_ref().unwrap());
+}
+
+fn every_outcome_is_counted_once() {
+    let pool = Pool::new(2).unwrap();
+    pool.map(square, 0..100).unwrap();
+    drop(pool.apply(|()| kill_myself(), ()));
+    let cancelled = pool.apply_async(|()| sleep_long(), ()).unwrap();
+    cancelled.cancel();
+    let progress = pool.progress();
+    assert_eq!((progress.done, progress.total), (102, 102));
+}
