@@ -154,13 +154,14 @@ impl Zygote {
     /// Tells the exit codes of all children that have ended.
     fn reap_ended(&mut self) {
         while let Ok(Some(ended)) = children::peek() {
+            // First, so that nothing is left of a child whose end was told.
+            children::reap(ended.pid);
             if let Some(answers) = self.children.remove(&ended.pid)
                 && let Ok(answers) = answers.get()
             {
                 // Nobody may be asking any more.
                 let _ = scm_rights::send(answers.as_fd(), &ended.code.to_ne_bytes(), &[]);
             }
-            children::reap(ended.pid);
         }
     }
 
