@@ -1,13 +1,9 @@
 //! The child's side of a process: from its start to its report and its exit.
 
-use std::{
-    io::{self, Write},
-    os::unix::net::UnixStream,
-    sync::Arc,
-};
+use std::{io::Write, os::unix::net::UnixStream, sync::Arc};
 
 use crate::{
-    Error, Result, Serializable, codec,
+    Error, Result, Serializable, codec, output,
     panics::Panics,
     sys::{fork, fork_private::ForkPrivate},
 };
@@ -82,7 +78,7 @@ fn failure(error: &Error) -> Vec<u8> {
 
 fn send(stream: &ForkPrivate<UnixStream>, report: &[u8]) {
     // The output first: whoever has the value may rely on it.
-    let _ = io::stdout().flush();
+    output::flush();
     // A parent that has dropped its handle does not ask: then nobody reads, and that is no error.
     if let Ok(mut stream) = stream.get() {
         let _ = stream.write_all(report);

@@ -1,7 +1,7 @@
 //! A child process, as its parent sees it.
 
 use std::{
-    io::{self, Write},
+    io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     time::Instant,
 };
@@ -18,12 +18,13 @@ use nix::{
 };
 
 use crate::{
-    Error, Result,
+    Error, Result, output,
     sys::{
         fork::{self, Forked},
         fork_private::ForkPrivate,
         pidfd,
         poll::poll,
+        signals,
     },
 };
 
@@ -38,10 +39,10 @@ pub(crate) struct Handle {
 impl Handle {
     /// Forks this process; `None` in the child.
     pub(crate) fn fork(what: &str) -> Result<Option<Self>> {
-        // Else the child has a copy of what is still in the buffer, and prints it again. No other
-        // thread is there that could hold the output's lock.
+        signals::require_exit_codes(&format!("fork {what}"))?;
         fork::require_one_thread()?;
-        let _ = io::stdout().flush();
+        // Else the child has a copy of what is held back, and prints it again.
+        output::flush();
         let pid = match fork::fork(what)? {
             Forked::Child => return Ok(None),
             Forked::Parent(pid) => pid,

@@ -29,6 +29,7 @@ mod error;
 mod fd_passing;
 mod handle;
 mod limits;
+mod output;
 mod panics;
 mod pipe;
 pub mod pool;
@@ -54,7 +55,7 @@ pub use zygote::init;
 
 #[cfg(feature = "testing")]
 #[doc(hidden)]
-pub use sys::fork_for_tests::fork_for_tests;
+pub use sys::for_tests::{deny_for_tests, fork_for_tests, ignore_for_tests};
 
 /// Calls `hook` at each step between the stores of a queue's operations in this thread.
 #[cfg(feature = "kill-points")]

@@ -31,8 +31,8 @@ use nix::{
 };
 
 use crate::{
-    Error, Result,
-    sys::{fork, pidfd, poll::poll},
+    Error, Result, output,
+    sys::{fork, pidfd, poll::poll, signals},
 };
 
 /// What a program wrote and how it ended: what Python's `communicate()` and `returncode` give.
@@ -198,6 +198,7 @@ struct Run {
 impl Run {
     fn new(command: &mut Command, timeout: Option<Duration>) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
+        signals::require_exit_codes(&format!("run `{program}`"))?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         if timeout.is_some() {
             // The group that a deadline kills. Out of the terminal's own group it would outlive a
@@ -206,7 +207,7 @@ impl Run {
             fork::die_with_this(command);
         }
         // What was printed before the call is to stand before what the program prints.
-        let _ = io::stdout().flush();
+        output::flush();
         let named = |error| Error::os(format!("run `{program}`"), error);
         let mut child = command.spawn().map_err(named)?;
         match pidfd::open(child.id() as i32) {

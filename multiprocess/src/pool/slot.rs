@@ -108,6 +108,12 @@ impl Slot {
         self.task.store(task + 1, SeqCst);
     }
 
+    /// Counts the time of what is in progress from `now` on. To be called while the worker is stopped.
+    pub(super) fn restart_clock(&self, now: u64) {
+        // Relaxed: the supervisor stores it and reads it itself, and the worker writes over it.
+        self.since.store(now, Relaxed);
+    }
+
     /// Takes a task off the slot of a worker that died before it had committed the take.
     pub(super) fn disown(&self, task: u64) {
         let not_its_own = |word| (word & !KILL_REASONS == task + 1).then_some(0);

@@ -6,6 +6,7 @@
 
 use std::{
     io::{self, Read},
+    mem,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
@@ -41,6 +42,7 @@ use crate::{
         credentials::Credentials,
         fork::{self, Forked, exit_now},
         fork_private::ForkPrivate,
+        identity::is_stopped,
         poll::poll,
         signals,
     },
@@ -51,6 +53,10 @@ const TRIES: u32 = 3;
 
 /// How long to wait before another try to fork, when the system is out of processes.
 const FORK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long the terminal's signal may take to stop the application, and how often to look.
+const STOPS_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// How long the end of all descendants may take.
 const KILL_ALL_WITHIN: Duration = Duration::from_secs(5);
@@ -66,7 +72,11 @@ struct Supervisor {
     /// The application, whose end is seen here even if another process holds the socket.
     application: ForkPrivate<OwnedFd>,
     application_pid: u32,
-    child_signals: ForkPrivate<SignalFd>,
+    signals: ForkPrivate<SignalFd>,
+    /// Until when to look whether the terminal has stopped the application.
+    stop_expected: Option<Instant>,
+    /// Whether the workers are stopped, since the application is.
+    stopped: bool,
     /// The process of each slot, if it has one.
     workers: Vec<Option<i32>>,
     /// At which step each slot's task was found overdue, if it was.
@@ -107,8 +117,7 @@ impl Supervisor {
         shared.name_process("s");
         let wakeup = UnixStream::from(wakeup);
         wakeup.set_nonblocking(true)?;
-        let mut child_ended = SigSet::empty();
-        child_ended.add(Signal::SIGCHLD);
+        let noticed = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTSTP, Signal::SIGCONT]);
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         Ok(Self {
             shared: Arc::new(shared),
@@ -116,8 +125,10 @@ impl Supervisor {
             wakeup: ForkPrivate::new(wakeup),
             application: ForkPrivate::new(application),
             application_pid,
-            child_signals: ForkPrivate::new(SignalFd::with_flags(&child_ended, flags)?),
             overdue: vec![None; workers.len()],
+            signals: ForkPrivate::new(SignalFd::with_flags(&noticed, flags)?),
+            stop_expected: None,
+            stopped: false,
             workers,
             failures: 0,
             started: 0,
@@ -135,6 +146,7 @@ impl Supervisor {
             if self.workers.iter().all(Option::is_none) && complete {
                 return Ok(0);
             }
+            self.stop_with_application();
             self.mark_overdue();
             self.kill_marked();
             if !self.wait(complete).map_err(listen)? {
@@ -147,28 +159,76 @@ impl Supervisor {
     /// Sleeps until something happens; false if all is to end.
     fn wait(&mut self, complete: bool) -> io::Result<bool> {
         let again = (!complete).then(|| Instant::now() + FORK_AGAIN);
-        let deadline = [again, self.next_deadline()].into_iter().flatten().min();
+        let look = self.stop_expected.map(|_| Instant::now() + LOOK_AGAIN);
+        let deadlines = [again, look, self.next_deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut wakeup = self.wakeup.get()?;
-        let child_signals = self.child_signals.get()?;
+        let signals = self.signals.get()?;
         let mut fds = [
             readable(wakeup.as_fd()),
             readable(self.application.get()?.as_fd()),
-            readable(child_signals.as_fd()),
+            readable(signals.as_fd()),
         ];
         poll(&mut fds, deadline)?;
         let application_ended = fds[1].any() == Some(true);
         let wakeup_is_closed = matches!(wakeup.read(&mut [0; 64]), Ok(0));
         // Signals merge, so their number says nothing.
-        while let Ok(Some(_)) = child_signals.read_signal() {}
+        let mut stop_expected = self.stop_expected;
+        let mut continued = false;
+        while let Ok(Some(signal)) = signals.read_signal() {
+            match signal.ssi_signo.cast_signed() {
+                libc::SIGTSTP => stop_expected = Some(Instant::now() + STOPS_WITHIN),
+                libc::SIGCONT => continued = true,
+                _ => {}
+            }
+        }
+        self.stop_expected = stop_expected;
+        if continued {
+            self.continue_workers();
+        }
         let stop = self.shared.control.stop.load(SeqCst) != 0;
         Ok(!(application_ended || wakeup_is_closed || stop))
+    }
+
+    /// Stops the workers if the terminal has stopped the application. They are in groups of their own,
+    /// which the terminal's signal does not reach; this process is in the application's.
+    fn stop_with_application(&mut self) {
+        let Some(until) = self.stop_expected else {
+            return;
+        };
+        if is_stopped(self.application_pid) {
+            self.stopped = true;
+            self.signal_workers(Signal::SIGSTOP);
+        }
+        // An application may ignore the signal.
+        if self.stopped || Instant::now() > until {
+            self.stop_expected = None;
+        }
+    }
+
+    fn continue_workers(&mut self) {
+        self.stop_expected = None;
+        if mem::take(&mut self.stopped) {
+            // The time for which a task was stopped is none that it took.
+            if let Some(now) = self.shared.now() {
+                let slots = &self.shared.control.slots[..self.shared.workers];
+                slots.iter().for_each(|slot| slot.restart_clock(now));
+            }
+            self.signal_workers(Signal::SIGCONT);
+        }
+    }
+
+    fn signal_workers(&self, signal: Signal) {
+        for &pid in self.workers.iter().flatten() {
+            let _ = killpg(Pid::from_raw(pid), signal);
+        }
     }
 
     /// When the first task or item in progress will be overdue. One that is begun after this look
     /// has its whole time before it.
     fn next_deadline(&self) -> Option<Instant> {
-        let timeout = self.shared.task_timeout?;
+        let timeout = self.shared.task_timeout.filter(|_| !self.stopped)?;
         let now = Instant::now();
         let slots = &self.shared.control.slots[..self.shared.workers];
         let begun = slots.iter().filter_map(|slot| {
@@ -179,7 +239,7 @@ impl Supervisor {
     }
 
     fn mark_overdue(&mut self) {
-        let now = self.shared.now();
+        let now = self.shared.now().filter(|_| !self.stopped);
         let times = now.zip(self.shared.task_timeout);
         // The latest moment at which something was begun that is overdue.
         let latest = times

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::Signal;
+
 use super::{
     chunk::{Chunk, Mode, split_argument},
     control::RESULT_BYTES,
@@ -16,10 +18,10 @@ use super::{
     slot::{Phase, Slot, Step},
 };
 use crate::{
-    Error, Result,
+    Error, Result, output,
     panics::Panics,
     queue::raw::Wait,
-    sys::{call::Function, fork::exit_now, group},
+    sys::{call::Function, fork::exit_now, group, signals},
 };
 
 /// A buffer that has grown beyond this is not kept: 1 MiB.
@@ -70,6 +72,10 @@ pub(super) fn run(
     supervisor: i32,
 ) -> ! {
     group::lead_and_die_with(supervisor);
+    // In the background of its terminal, a process that reads from it or sets it is stopped, for as
+    // long as nobody sees to it. Without these signals it gets an error, or its way.
+    signals::ignore(Signal::SIGTTIN);
+    signals::ignore(Signal::SIGTTOU);
     let pid = &shared.control.slots[index].pid;
     pid.store(process::id(), SeqCst);
     shared.name_process(&index.to_string());
@@ -83,7 +89,7 @@ pub(super) fn run(
         .unwrap_or_else(PoisonError::into_inner)
         .replace(Arc::clone(&worker));
     let code = worker.work(initializer);
-    let _ = io::stdout().flush();
+    output::flush();
     exit_now(code)
 }
 

@@ -98,6 +98,9 @@ impl Builder {
                 if daemon {
                     die_with(parent);
                 }
+                #[cfg(feature = "rand")]
+                // Else it draws the same numbers as its parent and its siblings.
+                let _ = rand::rng().reseed();
                 child::run(theirs, || Ok(function()))
             }
         }

@@ -79,6 +79,11 @@ pub(crate) fn die_with_this(command: &mut Command) {
     unsafe { command.pre_exec(arm) };
 }
 
+/// Whether the calling thread is the only one, as far as the system lets us see.
+pub(crate) fn has_one_thread() -> bool {
+    threads().is_ok_and(|threads| threads == 1)
+}
+
 /// Fails with [`Error::Threaded`] unless the calling thread is the only one.
 pub(crate) fn require_one_thread() -> Result<()> {
     // A thread that was joined is counted for some microseconds more, until the kernel has buried

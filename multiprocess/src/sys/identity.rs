@@ -72,6 +72,11 @@ impl Identity {
     }
 }
 
+/// Whether a process was stopped, by Ctrl-Z for example.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    stat(pid).is_some_and(|(state, _)| state == 'T')
+}
+
 /// State and start time of a process, fields 3 and 22 of `/proc/<pid>/stat`: proc_pid_stat(5).
 fn stat(pid: u32) -> Option<(char, u64)> {
     let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

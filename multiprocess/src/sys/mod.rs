@@ -10,9 +10,9 @@ pub(crate) mod constructor;
 pub(crate) mod credentials;
 pub(crate) mod descriptors;
 pub(crate) mod environment;
-pub(crate) mod fork;
 #[cfg(feature = "testing")]
-pub(crate) mod fork_for_tests;
+pub(crate) mod for_tests;
+pub(crate) mod fork;
 pub(crate) mod fork_private;
 pub(crate) mod futex;
 pub(crate) mod group;

@@ -1,8 +1,10 @@
 //! What a forked child does with signals.
 
-use std::{mem::MaybeUninit, ptr};
+use std::{io, mem::MaybeUninit, ptr};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+
+use crate::{Error, Result};
 
 /// The highest signal number, of the real-time ones.
 const SIGNAL_MAX: i32 = 64;
@@ -32,6 +34,17 @@ pub(crate) fn reset() {
         }
     }
     restore(&SigSet::empty());
+}
+
+/// Fails if the system keeps no exit code of a child, since SIGCHLD is ignored: waitpid(2).
+/// `attempt` says what needs it.
+pub(crate) fn require_exit_codes(attempt: &str) -> Result<()> {
+    if action(libc::SIGCHLD) != Some(libc::SIG_IGN) {
+        return Ok(());
+    }
+    let reason = "SIGCHLD is ignored, so the system keeps no exit code: give the signal its default \
+                  action, SIG_DFL";
+    Err(Error::os(attempt, io::Error::other(reason)))
 }
 
 /// Gives a signal that is ignored its default action.
