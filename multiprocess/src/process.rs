@@ -8,6 +8,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -21,8 +22,10 @@ use crate::{
 };
 
 mod builder;
+mod scope;
 
 pub use builder::Builder;
+pub use scope::{Scope, scope};
 
 /// How long to wait for the end of a process alone, and not for its report as well. Most reports fit
 /// into the socket and are followed by the end at once: then one wake does in place of two.
@@ -41,6 +44,9 @@ const END_FIRST: Duration = Duration::from_millis(1);
 /// handle because it panics does not wait, since the child could be waiting for that very thread;
 /// and `std::process::exit` drops nothing, so a process that is not a daemon then lives on.
 ///
+/// A `?` between the start of a process and its [`join`](Self::join) drops the handle, and so waits
+/// before the error is seen. Start the process in a [`scope`], which kills it then.
+///
 /// # Examples
 ///
 /// ```
@@ -55,7 +61,9 @@ const END_FIRST: Duration = Duration::from_millis(1);
 pub struct Process<T> {
     name: String,
     daemon: bool,
-    child: Handle,
+    /// Whether it is for a [`Scope`] to wait for it.
+    scoped: bool,
+    child: Arc<Handle>,
     /// What the child reports, until its end has been read.
     stream: Option<ForkPrivate<UnixStream>>,
     /// What has been read of it.
@@ -95,6 +103,12 @@ impl<T: Serializable> Process<T> {
     /// output is flushed when the function has returned or panicked; when it is killed or exits
     /// by `std::process::exit`, a line that was not finished may be lost. No destructor and no
     /// `atexit` handler of this program runs when the function is done.
+    ///
+    /// Three things are copied that one may not expect. A random generator in the function's reach
+    /// gives each child the same numbers; with the feature `rand`, `rand::rng()` does not. Lines that
+    /// std has read ahead from the standard input are read by both. And a guard that was moved into
+    /// the function, for example of a folder, is dropped here when `spawn` returns: [`Scope::spawn`]
+    /// keeps it until the process has ended.
     ///
     /// # Errors
     ///
@@ -216,7 +230,8 @@ impl<T> Process<T> {
         Self {
             name,
             daemon,
-            child,
+            scoped: false,
+            child: Arc::new(child),
             stream: Some(stream),
             report: Vec::new(),
             exitcode: None,
@@ -410,7 +425,7 @@ fn read(stream: &ForkPrivate<UnixStream>, report: &mut Vec<u8>) -> bool {
 
 impl<T> Drop for Process<T> {
     fn drop(&mut self) {
-        if self.exitcode.is_some() || self.child.pidfd().is_err() {
+        if self.exitcode.is_some() || self.scoped || self.child.pidfd().is_err() {
             return;
         }
         if self.daemon {

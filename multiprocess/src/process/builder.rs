@@ -90,10 +90,19 @@ impl Builder {
         T: Serializable,
         F: FnOnce() -> T,
     {
+        self.fork(function).map(|(process, _)| process)
+    }
+
+    /// Forks a process for the function, and returns what is left of the function here.
+    pub(super) fn fork<T, F>(self, function: F) -> Result<(Process<T>, F)>
+    where
+        T: Serializable,
+        F: FnOnce() -> T,
+    {
         let (name, ours, theirs) = self.prepare()?;
         let (daemon, parent) = (self.daemon, process::id().cast_signed());
         match Handle::fork(&format!("process {name}"))? {
-            Some(child) => Ok(Process::new(name, daemon, child, ours)),
+            Some(child) => Ok((Process::new(name, daemon, child, ours), function)),
             None => {
                 if daemon {
                     die_with(parent);

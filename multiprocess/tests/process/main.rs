@@ -12,8 +12,16 @@ mod handle;
 mod start;
 // What is left when processes end, and when their parent does.
 mod remains;
+// What becomes of the processes of a scope.
+mod scope;
 
 fn main() {
-    let tests = [outcome::TESTS, handle::TESTS, start::TESTS, remains::TESTS];
+    let tests = [
+        outcome::TESTS,
+        handle::TESTS,
+        start::TESTS,
+        remains::TESTS,
+        scope::TESTS,
+    ];
     support::main(&tests.concat())
 }
