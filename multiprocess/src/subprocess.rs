@@ -114,13 +114,17 @@ pub fn call_timeout(command: &mut Command, timeout: Duration) -> Result<i32> {
 /// Runs a program with `input` as its standard input and returns what it wrote: Python's
 /// `Popen.communicate`.
 ///
+/// A stream that the user has set, to a file or to `Stdio::null()` for example, is left so; what it
+/// takes is not in the [`Output`]. The others are captured.
+///
 /// Input and output may be of any size. A program that ends without having read its input is no
 /// error. As in Python, this waits for the end of the output, which comes when the program and
 /// every child that it left its output to have ended or closed it.
 ///
 /// # Errors
 ///
-/// Those of [`call`].
+/// [`Error::Os`] if the program cannot be started, with its name, or if there is input and the
+/// command's standard input was set to something else.
 ///
 /// # Examples
 ///
@@ -134,7 +138,7 @@ pub fn call_timeout(command: &mut Command, timeout: Duration) -> Result<i32> {
 /// # Ok::<(), multiprocess::Error>(())
 /// ```
 pub fn communicate(command: &mut Command, input: &[u8]) -> Result<Output> {
-    Run::new(capture(command), None)?.finish(input, Keep::Everything)
+    Run::new(capture(command, input)?, None)?.finish(input, Keep::Everything)
 }
 
 /// As [`communicate`], for at most `timeout`: Python's `communicate(input, timeout=…)`.
@@ -164,14 +168,55 @@ pub fn communicate_timeout(
     input: &[u8],
     timeout: Duration,
 ) -> Result<Output> {
-    Run::new(capture(command), Some(timeout))?.finish(input, Keep::Everything)
+    Run::new(capture(command, input)?, Some(timeout))?.finish(input, Keep::Everything)
 }
 
-fn capture(command: &mut Command) -> &mut Command {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+/// Has a pipe made of each stream that the user has left open.
+fn capture<'a>(command: &'a mut Command, input: &[u8]) -> Result<&'a mut Command> {
+    let kept = Kept::of(command);
+    if kept.stdin && !input.is_empty() {
+        let program = command.get_program().to_string_lossy();
+        let reason = "its standard input was set to something else";
+        let error = io::Error::new(io::ErrorKind::InvalidInput, reason);
+        return Err(Error::os(format!("give input to `{program}`"), error));
+    }
+    if !kept.stdin {
+        command.stdin(Stdio::piped());
+    }
+    if !kept.stdout {
+        command.stdout(Stdio::piped());
+    }
+    if !kept.stderr {
+        command.stderr(Stdio::piped());
+    }
+    Ok(command)
+}
+
+/// Which streams of a program go where its user has set, and not into our pipes.
+struct Kept {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+impl Kept {
+    /// std tells it in a command's debug text alone: a stream that was set has a field there. A test
+    /// holds std to it.
+    fn of(command: &Command) -> Self {
+        let text = format!("{command:#?}");
+        // Of the arguments each line is a string, and begins with a quote.
+        let fields: Vec<&str> = text.lines().map(str::trim_start).collect();
+        let is_kept = |name: &str| {
+            let set = format!("{name}: Some(");
+            let field = fields.iter().position(|line| line.starts_with(&set));
+            field.is_some_and(|at| fields.get(at + 1) != Some(&"MakePipe,"))
+        };
+        Self {
+            stdin: is_kept("stdin"),
+            stdout: is_kept("stdout"),
+            stderr: is_kept("stderr"),
+        }
+    }
 }
 
 /// What becomes of a program's output.

@@ -2,7 +2,11 @@
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, io, thread};
+use std::{
+    env,
+    io::{self, Read, Seek, Write},
+    thread,
+};
 
 use multiprocess::subprocess::{call, call_timeout, communicate, communicate_timeout};
 use multiprocess::{Error, Queue};
@@ -24,6 +28,8 @@ tests![
     output_and_errors_of_any_size_are_read_at_once,
     a_program_that_does_not_read_its_input_is_no_error,
     a_program_that_closes_its_input_and_runs_on_is_no_error,
+    communicate_leaves_a_stream_that_was_set,
+    input_for_a_stream_that_was_set_is_refused,
     environment_and_folder_are_the_command_s,
     a_program_that_is_not_there_is_an_error_with_its_name,
     a_file_that_is_no_program_is_an_error,
@@ -144,6 +150,59 @@ fn a_program_that_closes_its_input_and_runs_on_is_no_error() {
     let input = vec![b'x'; 16 << 20];
     let output = communicate(&mut sh("exec <&-; echo closed"), &input).unwrap();
     assert_eq!(output.stdout, b"closed\n");
+}
+
+fn communicate_leaves_a_stream_that_was_set() {
+    let script = "cat; echo out; echo err >&2";
+    let file = tempfile::tempfile().unwrap();
+    let from = |text: &str| {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file.rewind().unwrap();
+        file
+    };
+    // Arguments that look like what std says of a stream are none.
+    let mut command = sh(script);
+    command.args(["stdout: Some(", "stderr: Some(\n    Null"]);
+    command.stderr(Stdio::null()).stdin(from("in\n"));
+    let output = communicate(&mut command, b"").unwrap();
+    assert_eq!(
+        (&*output.stdout, &*output.stderr),
+        (&b"in\nout\n"[..], &b""[..])
+    );
+    // The same command again.
+    command
+        .stdin(Stdio::null())
+        .stdout(file.try_clone().unwrap());
+    let output = communicate(&mut command, b"").unwrap();
+    assert_eq!((&*output.stdout, &*output.stderr), (&b""[..], &b""[..]));
+    let mut text = String::new();
+    (&file).rewind().unwrap();
+    (&file).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "out\n");
+    let all = communicate(&mut sh(script), b"in\n").unwrap();
+    assert_eq!(
+        (&*all.stdout, &*all.stderr),
+        (&b"in\nout\n"[..], &b"err\n"[..])
+    );
+    let printed = printed(|| {
+        let mut command = sh(script);
+        let output = communicate(command.stdout(Stdio::inherit()), b"").unwrap();
+        assert_eq!(
+            (&*output.stdout, &*output.stderr),
+            (&b""[..], &b"err\n"[..])
+        );
+    });
+    assert_eq!(printed, "out\n");
+}
+
+fn input_for_a_stream_that_was_set_is_refused() {
+    let mut command = Command::new("cat");
+    let refused = communicate(command.stdin(Stdio::null()), b"in").unwrap_err();
+    assert!(
+        refused.to_string().contains("give input to `cat`"),
+        "{refused}"
+    );
 }
 
 fn environment_and_folder_are_the_command_s() {
