@@ -23,10 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    poll::{PollFd, PollFlags},
-    sys::memfd::{MFdFlags, memfd_create},
-};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::{
     Error, Result,
@@ -34,7 +31,7 @@ use crate::{
     spawn_request::SpawnRequest,
     sys::{
         at_exit::at_exit, call::Function, credentials::Credentials, descriptors,
-        fork_private::ForkPrivate, identity::Identity, image, pidfd, poll::poll, scm_rights,
+        fork_private::ForkPrivate, identity::Identity, image, memfd, pidfd, poll::poll, scm_rights,
     },
 };
 
@@ -278,7 +275,7 @@ extern "C" fn end() {
 
 fn send(socket: BorrowedFd<'_>, request: &SpawnRequest) -> io::Result<OwnedFd> {
     let (ours, theirs) = scm_rights::pair()?;
-    let argument = memfd_create("multiprocess-argument", MFdFlags::MFD_CLOEXEC)?;
+    let argument = memfd::create("multiprocess-argument")?;
     let argument = File::from(argument);
     argument.write_all_at(&request.argument, 0)?;
     let mut descriptors = vec![theirs.as_fd(), argument.as_fd()];

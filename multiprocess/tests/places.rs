@@ -16,16 +16,13 @@ use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     pty::openpty,
     sys::signal::{Signal, killpg},
-    unistd::{
-        Gid, Pid, Uid, getgroups, getresgid, getresuid, setgroups, setpgid, setresgid, setresuid,
-        setsid, tcsetpgrp, ttyname,
-    },
+    unistd::{Gid, Pid, Uid, getgroups, getresgid, getresuid, setpgid, setsid, tcsetpgrp, ttyname},
 };
 
 #[macro_use]
 mod support;
 
-use support::{Child, SOON};
+use support::{Child, NOBODY, SOON, become_nobody, is_root};
 
 tests![
     children_draw_different_random_numbers,
@@ -93,22 +90,6 @@ fn a_worker_has_no_descriptor_of_the_program() {
     process.kill().unwrap();
 }
 
-/// The user and the group `nobody`.
-const NOBODY: u32 = 65534;
-
-/// Gives up the rights of root; false if the test has none.
-fn become_nobody() -> bool {
-    if !Uid::effective().is_root() {
-        eprintln!("skipped: the test is not run by root");
-        return false;
-    }
-    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    setgroups(&[]).unwrap();
-    setresgid(group, group, group).unwrap();
-    setresuid(user, user, user).unwrap();
-    true
-}
-
 fn rights(_: ()) -> Vec<u32> {
     let (user, group) = (getresuid().unwrap(), getresgid().unwrap());
     let users = [user.real, user.effective, user.saved].map(Uid::as_raw);
@@ -121,7 +102,8 @@ fn a_process_has_the_rights_that_the_program_has_when_it_is_made() {
     init().unwrap();
     let before = Process::spawn_with(rights, ()).unwrap().join().unwrap();
     assert_eq!(before, rights(()));
-    if become_nobody() {
+    if is_root() {
+        become_nobody();
         let nobody = vec![NOBODY; 6];
         let process = Process::spawn_with(rights, ()).unwrap();
         process.terminate().unwrap();
@@ -148,7 +130,8 @@ fn a_program_that_gave_up_its_rights_ends() {
 fn a_pool_makes_no_worker_with_more_rights_than_the_program_has() {
     let pool = Pool::new(1).unwrap();
     assert_eq!(pool.apply(rights, ()).unwrap(), rights(()));
-    if become_nobody() {
+    if is_root() {
+        become_nobody();
         let killed = pool.apply(die, ());
         assert!(matches!(killed, Err(Error::Killed { .. })), "{killed:?}");
         let refused: Result<u64, _> = pool.apply(square, 3);

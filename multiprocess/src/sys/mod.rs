@@ -18,6 +18,8 @@ pub(crate) mod futex;
 pub(crate) mod group;
 pub(crate) mod identity;
 pub(crate) mod image;
+mod kernel;
+pub(crate) mod memfd;
 pub(crate) mod mutex;
 pub(crate) mod pidfd;
 pub(crate) mod poll;

@@ -8,12 +8,16 @@ use std::{
     ptr,
 };
 
+use super::kernel;
+
 /// A descriptor of the child `pid`, closed on exec.
 pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: the call takes two integers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     if fd < 0 {
-        return Err(io::Error::last_os_error());
+        let error = io::Error::last_os_error();
+        // 5.3 has it, and 5.4 the wait for one.
+        return Err(kernel::explain(error, "pidfd_open", "5.4"));
     }
     // SAFETY: the kernel has just opened it for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })

@@ -12,13 +12,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use nix::sys::stat::fstat;
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
 
-use super::mutex::RobustMutex;
+use super::{memfd, mutex::RobustMutex};
 use crate::limits;
 
 /// A type that may lie in shared memory, where other processes write it at any time.
@@ -98,7 +97,7 @@ impl<H: Shareable> Shared<H> {
                  (RLIMIT_FSIZE, `ulimit -f`): raise the limit"
             )));
         }
-        let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+        let file = memfd::create(name)?;
         ftruncate(&file, len.try_into().map_err(io::Error::other)?)?;
         // Whoever reads behind the end of a file is killed, so nobody may move it.
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
@@ -241,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_mapping_that_has_no_addresses_names_the_limit() {
-        let file = memfd_create("test", MFdFlags::MFD_CLOEXEC).expect("a file");
+        let file = memfd::create("test").expect("a file");
         ftruncate(&file, 1 << 47).expect("a file without contents takes nothing");
         let refused = Shared::<AtomicU64>::map(file).map(|_| ()).unwrap_err();
         assert!(refused.to_string().contains("`ulimit -v`"), "{refused}");

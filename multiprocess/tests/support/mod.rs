@@ -20,7 +20,9 @@ use multiprocess::fork_for_tests;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, dup2_stderr, dup2_stdout, setpgid};
+use nix::unistd::{
+    Gid, Pid, Uid, dup2_stderr, dup2_stdout, setgroups, setpgid, setresgid, setresuid,
+};
 
 /// No test needs so long, on whatever machine.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -97,6 +99,28 @@ pub(crate) fn has_program(name: &str) -> bool {
     }
     found
 }
+
+/// Whether root runs the test; one that needs it says so.
+pub(crate) fn is_root() -> bool {
+    let root = Uid::effective().is_root();
+    if !root {
+        eprintln!("{SKIPPED}the test is not run by root");
+    }
+    root
+}
+
+/// Gives up the rights of root, if the test has them.
+pub(crate) fn become_nobody() {
+    if Uid::effective().is_root() {
+        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        setgroups(&[]).expect("root may");
+        setresgid(group, group, group).expect("root may");
+        setresuid(user, user, user).expect("root may");
+    }
+}
+
+/// The user and the group `nobody`.
+pub(crate) const NOBODY: u32 = 65534;
 
 /// What `work` and its children write to standard output.
 pub(crate) fn printed(work: impl FnOnce()) -> String {

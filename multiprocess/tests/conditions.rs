@@ -1,0 +1,241 @@
+//! The conditions under which programs are run: users, limits, signals, missing descriptors, older
+//! kernels. Under each, everything works, or an error says what is missing.
+//!
+//! The program that is run is this one: with [`PROGRAM`] as its argument it is no test.
+
+use std::{
+    env,
+    error::Error as StdError,
+    ffi::OsStr,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{self, Command, Output},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use multiprocess::{Error, Pool, Process, Queue, pipe, subprocess};
+use tempfile::TempDir;
+
+#[macro_use]
+mod support;
+
+use support::{become_nobody, has_program, is_root};
+
+tests![
+    as_it_is,
+    as_an_ordinary_user,
+    as_the_first_process_of_a_container,
+    with_little_address_space,
+    with_small_files_only,
+    with_few_descriptors,
+    with_no_more_processes,
+    with_ignored_signals,
+    without_standard_streams,
+    in_a_session_without_a_terminal,
+    on_a_kernel_without_close_range,
+    on_a_kernel_without_clone3,
+    on_a_kernel_without_pidfd_open,
+    on_a_kernel_without_memfd_create,
+    with_its_file_removed,
+];
+
+const PROGRAM: &str = "--program";
+
+const WORKS: &str = "everything works\n";
+
+fn main() {
+    let program = env::args().nth(1);
+    if program.as_deref() == Some("--removed") {
+        fs::remove_file(env::args().next().expect("a program has a name")).expect("it is there");
+    }
+    if program.is_some_and(|argument| [PROGRAM, "--removed"].contains(&&*argument)) {
+        return match everything() {
+            Ok(()) => print!("{WORKS}"),
+            Err(error) => {
+                eprintln!("{error}");
+                process::exit(1);
+            }
+        };
+    }
+    support::main(TESTS)
+}
+
+fn die(_: ()) {
+    process::abort();
+}
+
+/// Each kind of thing once.
+fn everything() -> Result<(), Box<dyn StdError>> {
+    let expect = |what: &str, holds: bool| if holds { Ok(()) } else { Err(what.to_string()) };
+    let queue = Queue::<u32>::new()?;
+    let process = Process::spawn(|| queue.put(&7))?;
+    process.join()??;
+    expect("a queue", queue.get()? == 7)?;
+    let (ours, theirs) = pipe::<u32, u32>()?;
+    let echo = |theirs: multiprocess::Connection<u32, u32>| theirs.send(&theirs.recv()?);
+    let process = Process::spawn_with(echo, theirs)?;
+    ours.send(&8)?;
+    expect("a pipe", ours.recv()? == 8)?;
+    process.join()??;
+    let pool = Pool::new(2)?;
+    let squares = pool.map(|n: u64| n * n, 0..100)?;
+    expect(
+        "a pool",
+        squares == (0..100).map(|n| n * n).collect::<Vec<u64>>(),
+    )?;
+    let killed = pool.apply(die, ());
+    expect(
+        "a killed worker",
+        matches!(killed, Err(Error::Killed { .. })),
+    )?;
+    expect("its successor", pool.apply(|n: u64| n, 9)? == 9)?;
+    pool.join()?;
+    let late = Process::spawn_with(|()| std::thread::sleep(Duration::from_secs(600)), ())?;
+    late.kill()?;
+    let killed = late.join();
+    expect(
+        "a killed process",
+        matches!(killed, Err(Error::Killed { signal: 9, .. })),
+    )?;
+    let code = subprocess::call(Command::new("sh").args(["-c", "exit 3"]))?;
+    expect("a program", code == 3)?;
+    let output = subprocess::communicate(&mut Command::new("cat"), b"text")?;
+    expect("a program's output", output.stdout == b"text")?;
+    let wait = Duration::from_secs(20);
+    let code = subprocess::call_timeout(&mut Command::new("true"), wait)?;
+    Ok(expect("a program with a deadline", code == 0)?)
+}
+
+/// This program at a place where every user can execute it.
+fn program() -> PathBuf {
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        fs::copy("/proc/self/exe", folder.path().join("program")).expect("there is room");
+        folder
+    });
+    folder.path().join("program")
+}
+
+/// Runs the program, by way of another one if there are words for it.
+#[track_caller]
+fn run(by: &[&str]) -> Output {
+    let program = program();
+    let mut words: Vec<&OsStr> = by.iter().map(OsStr::new).collect();
+    words.extend([program.as_os_str(), OsStr::new(PROGRAM)]);
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).output().expect("it can be run")
+}
+
+/// Runs the program after a line of shell.
+#[track_caller]
+fn run_after(line: &str) -> Output {
+    run(&["sh", "-c", &format!("{line}; exec \"$0\" \"$@\"")])
+}
+
+#[track_caller]
+fn works(output: &Output) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {text}", output.status);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), WORKS);
+}
+
+/// It ended with an error that has these words.
+#[track_caller]
+fn says(output: &Output, words: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{}: {text}", output.status);
+    assert!(words.iter().all(|word| text.contains(word)), "{text}");
+}
+
+fn as_it_is() {
+    works(&run(&[]));
+}
+
+fn as_an_ordinary_user() {
+    program();
+    become_nobody();
+    works(&run(&[]));
+}
+
+fn as_the_first_process_of_a_container() {
+    if is_root() && has_program("unshare") {
+        works(&run(&["unshare", "--pid", "--fork", "--mount-proc"]));
+        // Here `/proc` is that of the processes outside.
+        works(&run(&["unshare", "--pid", "--fork"]));
+    }
+}
+
+fn with_little_address_space() {
+    works(&run_after("ulimit -v 8000000"));
+    works(&run_after("ulimit -v 100000000"));
+}
+
+fn with_small_files_only() {
+    works(&run_after("ulimit -f 10000"));
+    says(&run_after("ulimit -f 1000"), &["RLIMIT_FSIZE", "ulimit -f"]);
+}
+
+fn with_few_descriptors() {
+    works(&run_after("ulimit -n 64"));
+}
+
+fn with_no_more_processes() {
+    program();
+    become_nobody();
+    if has_program("bash") {
+        let line = "ulimit -u 1; exec \"$0\" \"$@\"";
+        let refused = ["fork process Process-1", "Resource temporarily unavailable"];
+        says(&run(&["bash", "-c", line]), &refused);
+    }
+}
+
+fn with_ignored_signals() {
+    works(&run(&["env", "--ignore-signal=CHLD,PIPE,TERM"]));
+}
+
+fn without_standard_streams() {
+    let output = run_after("exec <&- >&- 2>&-");
+    assert!(output.status.success(), "{}", output.status);
+}
+
+fn in_a_session_without_a_terminal() {
+    works(&run(&["setsid", "--wait"]));
+}
+
+fn with_its_file_removed() {
+    let line = "cp \"$0\" \"$0-2\"; exec \"$0-2\" --removed";
+    works(&run_after(line));
+}
+
+/// Runs the program on a kernel that seems not to have this call.
+#[track_caller]
+fn run_without(call: i64) -> Output {
+    multiprocess::deny_for_tests(&[call]).unwrap();
+    run(&[])
+}
+
+fn on_a_kernel_without_close_range() {
+    works(&run_without(libc::SYS_close_range));
+}
+
+fn on_a_kernel_without_clone3() {
+    works(&run_without(libc::SYS_clone3));
+}
+
+fn on_a_kernel_without_pidfd_open() {
+    says(
+        &run_without(libc::SYS_pidfd_open),
+        &["pidfd_open", "Linux 5.4"],
+    );
+}
+
+fn on_a_kernel_without_memfd_create() {
+    says(
+        &run_without(libc::SYS_memfd_create),
+        &["memfd_create", "Linux 3.17"],
+    );
+}
