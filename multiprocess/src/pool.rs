@@ -17,7 +17,9 @@ use std::{
 };
 
 use crate::{Result, Serializable, codec, sys::call::Function};
+use chunk::{ChunkWriter, Mode};
 use client::PoolClient;
+use imap::Form;
 use table::Submission;
 use task::{many, many_pairs, one};
 
@@ -36,6 +38,7 @@ mod map;
 mod message;
 mod result;
 mod shared;
+mod sleeper;
 mod slot;
 mod supervisor;
 mod table;
@@ -315,8 +318,89 @@ impl Pool {
     where
         I: IntoIterator<Item: Serializable>,
     {
-        let function = Function::of(function, one);
-        Imap::new(&self.client, function, items.into_iter(), true)
+        let form = Form::One(Function::of(function, one));
+        Imap::new(&self.client, form, items.into_iter(), true)
+    }
+
+    /// As [`imap`](Self::imap), with so many items in a chunk: `imap(f, items, chunksize)`. 0 counts
+    /// as 1. For many small tasks that is much faster.
+    ///
+    /// Each item still has an outcome of its own: if one panics or its worker dies, the rest of its
+    /// chunk is done. The items of a chunk come when all of it is done.
+    ///
+    /// # Errors
+    ///
+    /// As for [`imap`](Self::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool};
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let half = |n: u32| if n % 2 == 0 { n / 2 } else { panic!("{n} is odd") };
+    /// let halves: Vec<_> = pool.imap_chunked(half, [2, 3, 4], 100).collect();
+    /// assert_eq!((&halves[0], &halves[2]), (&Ok(1), &Ok(2)));
+    /// assert!(matches!(halves[1], Err(Error::Panicked { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn imap_chunked<I, R: Serializable>(
+        &self,
+        function: fn(I::Item) -> R,
+        items: I,
+        chunk_size: usize,
+    ) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Serializable>,
+    {
+        self.imap_in_chunks(function, items, chunk_size, true)
+    }
+
+    /// As [`imap_chunked`](Self::imap_chunked), with the chunks in the order in which they are done:
+    /// `imap_unordered(f, items, chunksize)`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`imap`](Self::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// let squares = pool.imap_unordered_chunked(|n: u64| n * n, 0..1000, 100);
+    /// assert_eq!(squares.map(Result::unwrap).sum::<u64>(), 332_833_500);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn imap_unordered_chunked<I, R: Serializable>(
+        &self,
+        function: fn(I::Item) -> R,
+        items: I,
+        chunk_size: usize,
+    ) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Serializable>,
+    {
+        self.imap_in_chunks(function, items, chunk_size, false)
+    }
+
+    fn imap_in_chunks<I, R: Serializable>(
+        &self,
+        function: fn(I::Item) -> R,
+        items: I,
+        chunk_size: usize,
+        ordered: bool,
+    ) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Serializable>,
+    {
+        let function = Function::of(function, many);
+        let writer = ChunkWriter::new(function, chunk_size.max(1), Mode::Each);
+        Imap::new(
+            &self.client,
+            Form::Chunk(writer),
+            items.into_iter(),
+            ordered,
+        )
     }
 
     /// As [`imap`](Self::imap), with the results in the order in which they are done:
@@ -342,8 +426,8 @@ impl Pool {
     where
         I: IntoIterator<Item: Serializable>,
     {
-        let function = Function::of(function, one);
-        Imap::new(&self.client, function, items.into_iter(), false)
+        let form = Form::One(Function::of(function, one));
+        Imap::new(&self.client, form, items.into_iter(), false)
     }
 
     /// How many items are done, of how many that were handed in. A look at the results that have

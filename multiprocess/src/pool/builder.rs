@@ -18,6 +18,7 @@ use super::{
     client::PoolClient,
     control::WORKERS_MAX,
     shared::{Initializer, PoolShared},
+    sleeper::WakeFd,
     supervisor,
     task::one,
 };
@@ -266,6 +267,8 @@ impl Builder {
             task_timeout: self.task_timeout,
             retries: self.retries,
             name,
+            application_wake: WakeFd::new().map_err(os("open an eventfd for a pool"))?,
+            supervisor_wake: WakeFd::new().map_err(os("open an eventfd for a pool"))?,
             opened: Instant::now(),
         };
         let pair = UnixStream::pair().map_err(os("open a pipe to a supervisor"))?;

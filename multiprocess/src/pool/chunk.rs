@@ -164,6 +164,34 @@ pub(super) fn from_item(chunk: &[u8], first: u64) -> Option<Vec<u8>> {
     whole.mode.outlives_worker().then_some(rest)
 }
 
+/// What became of some items of a chunk.
+pub(super) enum Part {
+    /// The results of so many items.
+    Results(u64, Box<[u8]>),
+    /// One item failed.
+    Failed(Error),
+}
+
+impl Part {
+    /// Reads the results one by one. From one that cannot be read on, all are this error.
+    pub(super) fn read_each<R: Serializable>(self, mut each: impl FnMut(Result<R>)) {
+        let (count, bytes) = match self {
+            Self::Results(count, bytes) => (count, bytes),
+            Self::Failed(error) => return each(Err(error)),
+        };
+        let mut rest = Ok(&*bytes);
+        for _ in 0..count {
+            let next = rest.clone().and_then(codec::decode_first);
+            let (result, left) = match next {
+                Ok((result, left)) => (Ok(result), Ok(left)),
+                Err(error) => (Err(error.clone()), Err(error)),
+            };
+            each(result);
+            rest = left;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,9 +16,10 @@ use std::{
 use nix::poll::{PollFd, PollFlags};
 
 use super::{
+    chunk::Part,
     shared::PoolShared,
     slot::{KillReason, Slot},
-    table::{Part, Progress, Submission, TaskTable},
+    table::{Progress, Submission, TaskTable},
 };
 use crate::{
     Error, Result,
@@ -27,8 +28,11 @@ use crate::{
     sys::{fork_private::ForkPrivate, identity::Identity, poll::poll},
 };
 
-/// How long to sleep at the queue before looking whether the supervisor still lives.
-const RECHECK: Duration = Duration::from_millis(20);
+/// How long to wait at the queue of results, before sleeping where the supervisor's end is heard.
+const SOON: Duration = Duration::from_millis(10);
+
+/// How long to wait for room in a full queue of tasks before trying again.
+const ROOM_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long the supervisor has to end everything.
 const END_WITHIN: Duration = Duration::from_secs(10);
@@ -96,7 +100,7 @@ impl PoolClient {
                 }
                 Err(Error::Full) => {
                     drop(table);
-                    self.wait(Some(Instant::now() + RECHECK), |_| None::<()>)?;
+                    self.wait(Some(Instant::now() + ROOM_AGAIN), |_| None::<()>)?;
                 }
                 Err(error) => return Err(error),
             }
@@ -316,43 +320,84 @@ impl PoolClient {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(None);
             }
-            let recheck = Instant::now() + RECHECK;
-            let until = deadline.map_or(recheck, |deadline| deadline.min(recheck));
             table = if table.receiving || table.end.is_some() {
-                let left = until.saturating_duration_since(Instant::now());
-                let woken = self.changed.wait_timeout(table, left);
-                woken.unwrap_or_else(PoisonError::into_inner).0
+                self.wait_for_receiver(table, deadline)
             } else {
-                self.receive(table, until)
+                self.receive(table, deadline)
             };
         }
+    }
+
+    /// Sleeps until the thread that receives has something, for whomever, or stops receiving.
+    fn wait_for_receiver<'a>(
+        &self,
+        table: MutexGuard<'a, TaskTable>,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'a, TaskTable> {
+        let Some(deadline) = deadline else {
+            let woken = self.changed.wait(table);
+            return woken.unwrap_or_else(PoisonError::into_inner);
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let woken = self.changed.wait_timeout(table, left);
+        woken.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Sleeps at the results, for all threads, and lets them have the table meanwhile.
     fn receive<'a>(
         &'a self,
         mut table: MutexGuard<'a, TaskTable>,
-        until: Instant,
+        deadline: Option<Instant>,
     ) -> MutexGuard<'a, TaskTable> {
         table.receiving = true;
         let mut message = mem::take(&mut table.message);
         drop(table);
-        let results = &self.shared.results;
-        let got = results.get(&mut message, Wait::Until(until), |_, _| ());
+        let got = self.next_result(&mut message, deadline);
         // Asked before the last look at the results: what was put before the end is then in.
-        let ended = got.is_err() && self.supervisor_has_ended();
+        let ended = got.is_none() && self.supervisor_has_ended();
         let mut table = self.table();
         table.receiving = false;
-        if let Ok((_, len)) = got {
+        if let Some(len) = got {
             self.record(&mut table, &message[..len]);
         }
         table.keep(message);
         if ended {
             self.take_all(&mut table);
-            table.end.get_or_insert(Error::PoolBroken);
+            let end = match self.shared.control.stop.load(SeqCst) {
+                0 => Error::PoolBroken,
+                _ => Error::Cancelled,
+            };
+            table.end.get_or_insert(end);
         }
         self.changed.notify_all();
         table
+    }
+
+    /// The length of the next message; `None` if the deadline or the supervisor's end came first.
+    fn next_result(&self, message: &mut Vec<u8>, deadline: Option<Instant>) -> Option<usize> {
+        let results = &self.shared.results;
+        // Most results come soon. This wait costs those who put them nothing.
+        let soon = Instant::now() + SOON;
+        let first = deadline.map_or(soon, |deadline| deadline.min(soon));
+        if let Ok((_, len)) = results.get(message, Wait::Until(first), |_, _| ()) {
+            return Some(len);
+        }
+        while deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            // Else the application sleeps where it hears the supervisor's end. A worker's end is
+            // heard of through the supervisor, so that no clock is needed.
+            let supervisor = self.supervisor.pidfd().ok()?;
+            let sleeper = &self.shared.control.application;
+            let has_result = || results.len() > 0;
+            let wake = &self.shared.application_wake;
+            let slept = wake.sleep(sleeper, [supervisor], deadline, has_result);
+            if let Ok((_, len)) = results.get(message, Wait::No, |_, _| ()) {
+                return Some(len);
+            }
+            let Ok([false]) = slept else {
+                return None;
+            };
+        }
+        None
     }
 
     /// Takes all results that are there; false if there was none.

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use super::slot::Slot;
+use super::{sleeper::SleepMark, slot::Slot};
 use crate::sys::shm::{Shared, shareable};
 
 /// The most workers that a pool may have.
@@ -41,6 +41,10 @@ shareable! {
         cancelled: AtomicU64,
         /// How many tasks were ever forgotten before their end; while 0, nobody needs to look which.
         forgotten: AtomicU64,
+        /// The application, when it has waited for a result for a while.
+        pub(super) application: SleepMark,
+        /// The supervisor, when it has no task's time to watch.
+        pub(super) supervisor: SleepMark,
         claim: Claim,
         pub(crate) slots: [Slot; WORKERS_MAX],
     }

@@ -1,9 +1,17 @@
 //! [`Imap`]: results as they come, and arguments as they are needed.
 
-use std::{collections::VecDeque, marker::PhantomData, num::NonZeroU64, sync::Arc};
+use std::{collections::VecDeque, iter::Fuse, num::NonZeroU64, sync::Arc};
 
-use super::{client::PoolClient, table::Submission};
-use crate::{Error, Result, Serializable, codec, sys::call::Function};
+use super::{
+    chunk::{ChunkWriter, Mode},
+    client::PoolClient,
+    table::Submission,
+};
+use crate::{
+    Error, Result, Serializable,
+    codec::{self, Buffer},
+    sys::call::Function,
+};
 
 /// How many tasks a worker gets in advance: enough to be never idle.
 const AHEAD: usize = 4;
@@ -27,49 +35,57 @@ const AHEAD: usize = 4;
 #[must_use = "nothing is run until the iterator is asked"]
 pub struct Imap<I, R> {
     client: Arc<PoolClient>,
-    function: Function,
-    arguments: I,
+    /// A chunk that has room asks once more at the end.
+    arguments: Fuse<I>,
+    form: Form,
     /// The tasks under way, in the order of their arguments.
-    tickets: VecDeque<u64>,
+    tasks: VecDeque<Submitted>,
     /// The completion queue where finished tasks stand, if the order does not matter.
     completion_queue: Option<NonZeroU64>,
+    /// Of the last task: the results that were not asked for yet.
+    results: VecDeque<Result<R>>,
     /// An argument that could not be handed in; it is told when its turn comes.
     refused: Option<Error>,
-    task: Vec<u8>,
-    value: PhantomData<fn() -> R>,
 }
 
-impl<I, R> Imap<I, R> {
-    pub(super) fn new(
-        client: &Arc<PoolClient>,
-        function: Function,
-        arguments: I,
-        ordered: bool,
-    ) -> Self {
+/// What a task of an [`Imap`] holds.
+pub(super) enum Form {
+    /// One argument, for the function with its entry.
+    One(Function),
+    /// A chunk.
+    Chunk(ChunkWriter),
+}
+
+struct Submitted {
+    ticket: u64,
+    items: u64,
+}
+
+impl<I: Iterator, R> Imap<I, R> {
+    pub(super) fn new(client: &Arc<PoolClient>, form: Form, arguments: I, ordered: bool) -> Self {
         Self {
             client: Arc::clone(client),
-            function,
-            arguments,
-            tickets: VecDeque::new(),
+            arguments: arguments.fuse(),
+            form,
+            tasks: VecDeque::new(),
             completion_queue: (!ordered).then(|| client.open_completion_queue()),
+            results: VecDeque::new(),
             refused: None,
-            task: Vec::new(),
-            value: PhantomData,
         }
     }
 
     /// The next task that is done, or the first.
-    fn next_ticket(&mut self) -> Result<Option<u64>> {
+    fn next_task(&mut self) -> Result<Option<Submitted>> {
         let Some(completion_queue) = self.completion_queue else {
-            return Ok(self.tickets.pop_front());
+            return Ok(self.tasks.pop_front());
         };
-        if self.tickets.is_empty() {
+        if self.tasks.is_empty() {
             return Ok(None);
         }
         let ticket = self.client.next_completed(completion_queue)?;
         // When the pool has ended, each of the tasks says so.
-        let place = self.tickets.iter().position(|&t| Some(t) == ticket);
-        Ok(self.tickets.remove(place.unwrap_or(0)))
+        let place = self.tasks.iter().position(|it| Some(it.ticket) == ticket);
+        Ok(self.tasks.remove(place.unwrap_or(0)))
     }
 }
 
@@ -77,26 +93,72 @@ impl<I, R> Imap<I, R>
 where
     I: Iterator<Item: Serializable>,
 {
+    /// Hands in tasks, as many as the workers need.
     fn hand_in(&mut self) {
         let ahead = AHEAD * self.client.shared.workers;
-        while self.tickets.len() < ahead && self.refused.is_none() {
-            let Some(argument) = self.arguments.next() else {
+        let mut buffer = Buffer::to_write();
+        let bytes = buffer.bytes();
+        while self.tasks.len() < ahead && self.refused.is_none() {
+            let (items, refused) = self.write(bytes);
+            self.refused = refused;
+            if items == 0 {
                 return;
+            }
+            let submission = Submission {
+                items,
+                mode: matches!(self.form, Form::Chunk(_)).then_some(Mode::Each),
+                completion_queue: self.completion_queue,
             };
-            self.task.clear();
-            self.task.extend_from_slice(&self.function.to_bytes());
-            let put = codec::append(&argument, &mut self.task).and_then(|()| {
-                let completion_queue = self.completion_queue;
-                let submission = Submission {
-                    completion_queue,
-                    ..Submission::ONE
-                };
-                self.client.submit(&self.task, submission)
-            });
-            match put {
-                Ok(ticket) => self.tickets.push_back(ticket),
+            match self.client.submit(bytes, submission) {
+                Ok(ticket) => self.tasks.push_back(Submitted { ticket, items }),
                 Err(error) => self.refused = Some(error),
             }
+        }
+    }
+
+    /// Writes a task of the next arguments, and returns how many, with the error of the one behind
+    /// them, if that cannot be written.
+    fn write(&mut self, bytes: &mut Vec<u8>) -> (u64, Option<Error>) {
+        let function = match &mut self.form {
+            Form::One(function) => function,
+            Form::Chunk(writer) => {
+                let (count, refused) = writer.write(&mut self.arguments, bytes);
+                return (count as u64, refused);
+            }
+        };
+        let Some(argument) = self.arguments.next() else {
+            return (0, None);
+        };
+        bytes.clear();
+        bytes.extend_from_slice(&function.to_bytes());
+        match codec::append(&argument, bytes) {
+            Ok(()) => (1, None),
+            Err(error) => (0, Some(error)),
+        }
+    }
+}
+
+impl<I, R: Serializable> Imap<I, R> {
+    /// Waits for a task and reads the results of its items.
+    fn read(&mut self, Submitted { ticket, items }: &Submitted) {
+        let outcome = match self.form {
+            Form::One(_) => self.client.outcome(*ticket, None, |bytes| {
+                self.results.push_back(codec::decode(bytes));
+                Ok(())
+            }),
+            Form::Chunk(_) => {
+                let outcome = self.client.outcome(*ticket, None, |_| Ok(()));
+                for part in self.client.take_parts(*ticket) {
+                    part.read_each(|result| self.results.push_back(result));
+                }
+                outcome
+            }
+        };
+        self.client.forget(*ticket);
+        if let Err(error) = outcome {
+            // That of all items that have no outcome of their own.
+            let items = usize::try_from(*items).unwrap_or(usize::MAX);
+            self.results.resize_with(items, || Err(error.clone()));
         }
     }
 }
@@ -109,22 +171,23 @@ where
     type Item = Result<R>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(result) = self.results.pop_front() {
+            return Some(result);
+        }
         self.hand_in();
-        let ticket = match self.next_ticket() {
-            Ok(Some(ticket)) => ticket,
+        match self.next_task() {
+            Ok(Some(task)) => self.read(&task),
             Ok(None) => return self.refused.take().map(Err),
             Err(error) => return Some(Err(error)),
-        };
-        let value = self.client.outcome(ticket, None, codec::decode);
-        self.client.forget(ticket);
-        Some(value.and_then(|value| value.ok_or(Error::TimedOut)))
+        }
+        self.results.pop_front()
     }
 }
 
 impl<I, R> Drop for Imap<I, R> {
     fn drop(&mut self) {
-        for ticket in self.tickets.drain(..) {
-            self.client.forget(ticket);
+        for task in self.tasks.drain(..) {
+            self.client.forget(task.ticket);
         }
         if let Some(completion_queue) = self.completion_queue {
             self.client.close_completion_queue(completion_queue);

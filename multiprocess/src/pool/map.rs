@@ -3,11 +3,11 @@
 use std::{collections::VecDeque, num::NonZeroU64, ops::Range};
 
 use super::{
-    chunk::{ChunkWriter, Mode},
+    chunk::{ChunkWriter, Mode, Part},
     client::PoolClient,
-    table::{Part, Submission},
+    table::Submission,
 };
-use crate::{Error, Result, Serializable, codec, sys::call::Function};
+use crate::{Error, Result, Serializable, sys::call::Function};
 
 /// How many chunks of a map may be under way.
 const CHUNKS_AHEAD: usize = 1 << 12;
@@ -79,21 +79,17 @@ pub(super) fn run<A: Serializable, R: Serializable>(
     }
 }
 
-/// Appends the results of a chunk's items.
+/// Appends the results of a chunk's items, up to one that cannot be read.
 fn read<R: Serializable>(parts: Vec<Part>, results: &mut Vec<R>) -> Result<()> {
+    let mut failed = None;
     for part in parts {
-        let (count, bytes) = match part {
-            Part::Results(count, bytes) => (count, bytes),
-            Part::Failed(error) => return Err(error),
-        };
-        let mut left = &*bytes;
-        for _ in 0..count {
-            let result;
-            (result, left) = codec::decode_first(left)?;
-            results.push(result);
-        }
+        part.read_each(|result| match result {
+            Ok(result) if failed.is_none() => results.push(result),
+            Ok(_) => {}
+            Err(error) => _ = failed.get_or_insert(error),
+        });
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 impl MapChunks<'_> {

@@ -9,11 +9,11 @@ use std::{
 use nix::sys::prctl;
 use serde::{Deserialize, Serialize};
 
-use super::control::Control;
+use super::{control::Control, sleeper::WakeFd};
 use crate::{
     Result,
     fd_passing::{self, Descriptor},
-    queue::raw::RawQueue,
+    queue::raw::{RawQueue, Wait},
     sys::{call::Function, shm::Shared},
 };
 
@@ -28,6 +28,10 @@ pub(super) struct PoolShared {
     pub(super) task_timeout: Option<Duration>,
     pub(super) retries: u32,
     pub(super) name: String,
+    /// Wakes the application, see [`Control::application`].
+    pub(super) application_wake: WakeFd,
+    /// Wakes the supervisor, see [`Control::supervisor`].
+    pub(super) supervisor_wake: WakeFd,
     /// The zero of the pool's clock, which the supervisor sets and the workers have from it.
     #[serde(skip, default = "Instant::now")]
     pub(super) opened: Instant,
@@ -52,6 +56,13 @@ impl Initializer {
 }
 
 impl PoolShared {
+    /// Puts a message for the application, and wakes it.
+    pub(super) fn put_result(&self, message: &[u8]) -> Result<()> {
+        self.results.put(message, Wait::Forever)?;
+        self.application_wake.wake(&self.control.application);
+        Ok(())
+    }
+
     /// Nanoseconds on the pool's clock; `None` if nobody needs it.
     pub(super) fn now(&self) -> Option<u64> {
         let _ = self.task_timeout?;

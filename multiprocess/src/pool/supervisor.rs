@@ -18,7 +18,6 @@ use std::{
 };
 
 use nix::{
-    poll::{PollFd, PollFlags},
     sys::{
         prctl,
         signal::{SigSet, Signal, kill, killpg},
@@ -36,14 +35,12 @@ use super::{
 use crate::{
     Error, Result,
     fd_passing::Descriptor,
-    queue::raw::Wait,
     sys::{
         children::{self, EndedChild},
         credentials::Credentials,
         fork::{self, Forked, exit_now},
         fork_private::ForkPrivate,
         identity::is_stopped,
-        poll::poll,
         signals,
     },
 };
@@ -160,18 +157,23 @@ impl Supervisor {
     fn wait(&mut self, complete: bool) -> io::Result<bool> {
         let again = (!complete).then(|| Instant::now() + FORK_AGAIN);
         let look = self.stop_expected.map(|_| Instant::now() + LOOK_AGAIN);
-        let deadlines = [again, look, self.next_deadline()];
-        let deadline = deadlines.into_iter().flatten().min();
-        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let next = self.next_deadline();
+        let deadline = [again, look, next].into_iter().flatten().min();
         let mut wakeup = self.wakeup.get()?;
         let signals = self.signals.get()?;
-        let mut fds = [
-            readable(wakeup.as_fd()),
-            readable(self.application.get()?.as_fd()),
-            readable(signals.as_fd()),
+        let fds = [
+            self.application.get()?.as_fd(),
+            wakeup.as_fd(),
+            signals.as_fd(),
         ];
-        poll(&mut fds, deadline)?;
-        let application_ended = fds[1].any() == Some(true);
+        // A worker that takes a task later wakes the supervisor, which then watches its time.
+        let has_begun = || next.is_none() && self.next_deadline().is_some();
+        let shared = &self.shared;
+        let sleeper = &shared.control.supervisor;
+        let readable = shared
+            .supervisor_wake
+            .sleep(sleeper, fds, deadline, has_begun)?;
+        let [application_ended, ..] = readable;
         let wakeup_is_closed = matches!(wakeup.read(&mut [0; 64]), Ok(0));
         // Signals merge, so their number says nothing.
         let mut stop_expected = self.stop_expected;
@@ -225,17 +227,17 @@ impl Supervisor {
         }
     }
 
-    /// When the first task or item in progress will be overdue. One that is begun after this look
-    /// has its whole time before it.
+    /// When the first task or item in progress will be overdue; `None` if there is none. An item
+    /// that is begun after this look has its whole time before it.
     fn next_deadline(&self) -> Option<Instant> {
         let timeout = self.shared.task_timeout.filter(|_| !self.stopped)?;
-        let now = Instant::now();
         let slots = &self.shared.control.slots[..self.shared.workers];
         let begun = slots.iter().filter_map(|slot| {
             let _not_marked = slot.in_progress().filter(|task| !task.marked)?;
-            slot.begun().map(|since| self.shared.instant(since))
+            let since = slot.begun().map(|since| self.shared.instant(since));
+            Some(since.unwrap_or_else(Instant::now))
         });
-        begun.min().unwrap_or(now).checked_add(timeout)
+        begun.min()?.checked_add(timeout)
     }
 
     fn mark_overdue(&mut self) {
@@ -326,6 +328,8 @@ impl Supervisor {
                 kill_group(ended.pid);
                 self.workers[index] = None;
                 self.report(index, ended);
+                // It may have been woken for a task that it did not take.
+                self.shared.tasks.wake_reader();
             }
             children::reap(ended.pid);
         }
@@ -387,7 +391,7 @@ impl Supervisor {
 
     fn put(&self, message: &[u8]) {
         // The queue is never closed, and refuses no short message.
-        let _ = self.shared.results.put(message, Wait::Forever);
+        let _ = self.shared.put_result(message);
     }
 }
 

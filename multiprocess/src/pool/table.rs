@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    chunk::{self, Mode},
+    chunk::{self, Mode, Part},
     message::{self, Report},
     slot::Step,
 };
@@ -44,14 +44,6 @@ struct ChunkState {
     ran: u64,
     /// What has not begun is not to begin.
     stopped: bool,
-}
-
-/// What became of some items of a chunk.
-pub(super) enum Part {
-    /// The results of so many items.
-    Results(u64, Box<[u8]>),
-    /// One item failed.
-    Failed(Error),
 }
 
 /// What it takes to try a task again.

@@ -123,7 +123,14 @@ impl Worker {
                 self.shared.control.claim(self.index, number, now);
             };
             match self.shared.tasks.get(&mut task, Wait::Forever, claim) {
-                Ok((number, len)) => self.perform(number, &task[..len], &mut message),
+                Ok((number, len)) => {
+                    if self.shared.task_timeout.is_some() {
+                        // Its time counts from now on.
+                        let control = &self.shared.control;
+                        self.shared.supervisor_wake.wake(&control.supervisor);
+                    }
+                    self.perform(number, &task[..len], &mut message);
+                }
                 Err(_) => {
                     self.slot().set_phase(Phase::Drained);
                     break;
@@ -256,7 +263,7 @@ impl Worker {
     }
 
     fn put(&self, message: &[u8]) -> Result<()> {
-        self.shared.results.put(message, Wait::Forever).map(|_| ())
+        self.shared.put_result(message)
     }
 
     /// Puts a message that there is no result.

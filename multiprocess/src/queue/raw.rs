@@ -176,6 +176,11 @@ impl RawQueue {
         }
     }
 
+    /// Wakes a reader that sleeps, in the place of one that was woken and killed.
+    pub(crate) fn wake_reader(&self) {
+        self.header().items.notify_one();
+    }
+
     /// The longest item that the queue takes, in bytes.
     #[inline]
     pub(crate) fn item_max(&self) -> u64 {

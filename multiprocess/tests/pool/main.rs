@@ -27,13 +27,15 @@ mod support;
 mod killed;
 // What becomes of the items of a map.
 mod map;
+// What a pool takes.
+mod resources;
 // What becomes of tasks.
 mod tasks;
 
 use support::SOON;
 
 fn main() {
-    let tests = [killed::TESTS, map::TESTS, tasks::TESTS];
+    let tests = [killed::TESTS, map::TESTS, resources::TESTS, tasks::TESTS];
     support::main(&tests.concat())
 }
 

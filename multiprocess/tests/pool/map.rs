@@ -32,6 +32,7 @@ tests![
     each_item_of_a_chunk_has_retries_of_its_own,
     a_large_result_before_the_death_of_its_worker_is_not_lost,
     progress_counts_the_items_of_a_chunk_that_runs,
+    each_item_of_a_chunk_of_imap_has_an_outcome_of_its_own,
 ];
 
 /// How often each number was noted.
@@ -320,4 +321,41 @@ fn progress_counts_the_items_of_a_chunk_that_runs() {
     });
     let progress = pool.progress();
     assert_eq!((progress.done, progress.total), (20, 20));
+}
+
+fn each_item_of_a_chunk_of_imap_has_an_outcome_of_its_own() {
+    let limit = Duration::from_millis(300);
+    let pool = with_notes(1).task_timeout(limit).build().unwrap();
+    let task = |n: u32| {
+        notes().put(&n).unwrap();
+        match n {
+            2 => panic!("two"),
+            4 => kill_myself(),
+            6 => sleep_long(),
+            7 => return "x".repeat(200_000),
+            9 => std::process::exit(9),
+            _ => {}
+        }
+        n.to_string()
+    };
+    for ordered in [true, false] {
+        let results: Vec<_> = match ordered {
+            true => pool.imap_chunked(task, 0..10, 10).collect(),
+            false => pool.imap_unordered_chunked(task, 0..10, 10).collect(),
+        };
+        assert_eq!(results.len(), 10);
+        for (n, result) in results.into_iter().enumerate() {
+            match (n, result) {
+                (2, Err(Error::Panicked { message, .. })) => assert_eq!(message, "two"),
+                (4, Err(Error::Killed { signal: 9, .. }))
+                | (6, Err(Error::TaskTimedOut { .. }))
+                | (9, Err(Error::Exited { code: 9 })) => {}
+                (7, Ok(text)) => assert_eq!(text.len(), 200_000),
+                (n, Ok(text)) => assert_eq!(text, n.to_string()),
+                (n, Err(error)) => panic!("item {n}: {error}"),
+            }
+        }
+        assert_eq!(noted_once(), Vec::from_iter(0..10));
+    }
+    healthy(&pool);
 }

@@ -21,6 +21,8 @@ tests![
     r21_an_endless_iterator_is_taken_only_as_far_as_needed,
     r22_a_task_may_have_a_pool_of_its_own,
     r30_a_timeout_ends_the_wait_although_the_task_runs_on,
+    a_pool_of_no_worker_or_of_too_many_is_refused,
+    a_queue_is_no_argument_no_item_and_no_result,
     a_panic_comes_back_with_its_message_and_place,
     a_cancelled_task_that_waits_is_not_begun,
     a_cancelled_task_that_runs_is_killed,
@@ -267,4 +269,36 @@ fn every_outcome_is_counted_once() {
     cancelled.cancel();
     let progress = pool.progress();
     assert_eq!((progress.done, progress.total), (102, 102));
+}
+
+/// Python's `Pool(0)` raises a `ValueError`.
+fn a_pool_of_no_worker_or_of_too_many_is_refused() {
+    for workers in [0, 1025, usize::MAX] {
+        let refused = Pool::new(workers).unwrap_err();
+        assert_eq!(refused, Error::WorkerCount { workers, max: 1024 });
+        let text = refused.to_string();
+        assert!(
+            text.contains("at least 1") && text.contains(&workers.to_string()),
+            "{text}"
+        );
+    }
+}
+
+fn a_queue_is_no_argument_no_item_and_no_result() {
+    let queue = || Queue::<u32>::new().unwrap();
+    let pool = Pool::new(1).unwrap();
+    let refused = pool.apply_async(|_: Queue<u32>| (), queue());
+    assert_eq!(refused.unwrap_err(), Error::NotAtStart);
+    let refused = pool.apply(|_: (u8, Queue<u32>)| (), (1, queue()));
+    assert_eq!(refused, Err(Error::NotAtStart));
+    let Err(Error::MapFailed { item: 0, error, .. }) = pool.map(|_: Queue<u32>| (), [queue()])
+    else {
+        panic!("another outcome");
+    };
+    assert_eq!(*error, Error::NotAtStart);
+    let refused = pool.imap(|_: Queue<u32>| (), [queue()]).next();
+    assert_eq!(refused, Some(Err(Error::NotAtStart)));
+    let refused = pool.apply(|()| Queue::<u32>::new().unwrap(), ());
+    assert_eq!(refused.unwrap_err(), Error::NotAtStart);
+    healthy(&pool);
 }
