@@ -14,7 +14,8 @@ use nix::unistd::Pid;
 use super::pidfd;
 
 /// A process: its number and when it started, in one word that no other process has had or will
-/// have until the machine restarts. Linux gives numbers below 2^22; the start is in clock ticks.
+/// have until the machine restarts. Linux gives numbers below 2^22; the start is in clock ticks, and
+/// 0 where `/proc` does not tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity(NonZeroU64);
 
@@ -30,7 +31,8 @@ impl Identity {
             return Self(known);
         }
         let pid = std::process::id();
-        let start = stat(pid).map_or(0, |(_, start)| start);
+        let start = if proc_is_ours() { stat(pid) } else { None };
+        let start = start.map_or(0, |(_, start)| start);
         let mine = NonZeroU64::new(start << PID_BITS | u64::from(pid)).expect("a pid is not 0");
         cache.store(mine.get(), Relaxed);
         Self(mine)
@@ -66,10 +68,17 @@ impl Identity {
             return false;
         }
         match stat(pid) {
-            Some((state, now)) => (now == start || start == 0) && !matches!(state, 'Z' | 'X'),
-            None => true,
+            Some((state, now)) if start != 0 => now == start && !matches!(state, 'Z' | 'X'),
+            _ => true,
         }
     }
+}
+
+/// Whether `/proc` numbers processes as this one does. One made by `unshare --pid` alone has the
+/// `/proc` of the processes outside, where its number is another's.
+fn proc_is_ours() -> bool {
+    let link = fs::read_link("/proc/self");
+    link.is_ok_and(|number| number.to_str() == Some(&std::process::id().to_string()))
 }
 
 /// Whether a process was stopped, by Ctrl-Z for example.
