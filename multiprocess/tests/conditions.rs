@@ -188,8 +188,8 @@ fn with_little_address_space() {
 }
 
 fn with_small_files_only() {
-    works(&run_after("ulimit -f 10000"));
-    says(&run_after("ulimit -f 1000"), &["RLIMIT_FSIZE", "ulimit -f"]);
+    works(&run_after("ulimit -f 1000"));
+    says(&run_after("ulimit -f 10"), &["RLIMIT_FSIZE", "ulimit -f"]);
 }
 
 fn with_few_descriptors() {

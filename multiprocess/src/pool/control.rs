@@ -21,7 +21,7 @@ use crate::sys::shm::{Shared, shareable};
 pub(crate) const WORKERS_MAX: usize = 1024;
 
 /// How many tasks can be marked at a time, as cancelled and as forgotten.
-const MARKS: usize = 1 << 16;
+const MARKS: usize = 1 << 14;
 
 /// How many words a worker has for results that are not in the queue yet: 64 KiB.
 const RESULT_WORDS: usize = 1 << 13;
