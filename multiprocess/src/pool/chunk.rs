@@ -179,15 +179,18 @@ impl Part {
             Self::Results(count, bytes) => (count, bytes),
             Self::Failed(error) => return each(Err(error)),
         };
-        let mut rest = Ok(&*bytes);
-        for _ in 0..count {
-            let next = rest.clone().and_then(codec::decode_first);
-            let (result, left) = match next {
-                Ok((result, left)) => (Ok(result), Ok(left)),
-                Err(error) => (Err(error.clone()), Err(error)),
-            };
-            each(result);
-            rest = left;
+        let mut rest = &*bytes;
+        for place in 0..count {
+            match codec::decode_first(rest) {
+                Ok((result, left)) => {
+                    rest = left;
+                    each(Ok(result));
+                }
+                Err(error) => {
+                    (place..count).for_each(|_| each(Err(error.clone())));
+                    return;
+                }
+            }
         }
     }
 }

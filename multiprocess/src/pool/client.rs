@@ -93,7 +93,7 @@ impl PoolClient {
             match self.shared.tasks.put(bytes, Wait::No) {
                 Ok(number) => {
                     table.insert(number, submission, self.shared.retries, bytes);
-                    if table.is_time_to_drain() && !table.receiving {
+                    if table.is_time_to_drain() {
                         self.take_all(&mut table);
                     }
                     return Ok(number);
@@ -182,7 +182,7 @@ impl PoolClient {
         if let Some(number) = is_open {
             self.shared.control.forget(number);
         }
-        if table.is_time_to_drain() && !table.receiving {
+        if table.is_time_to_drain() {
             self.take_all(&mut table);
         }
     }

@@ -7,7 +7,7 @@ use super::{
     client::PoolClient,
     table::Submission,
 };
-use crate::{Error, Result, Serializable, sys::call::Function};
+use crate::{Error, Result, Serializable, codec, sys::call::Function};
 
 /// How many chunks of a map may be under way.
 const CHUNKS_AHEAD: usize = 1 << 12;
@@ -81,15 +81,20 @@ pub(super) fn run<A: Serializable, R: Serializable>(
 
 /// Appends the results of a chunk's items, up to one that cannot be read.
 fn read<R: Serializable>(parts: Vec<Part>, results: &mut Vec<R>) -> Result<()> {
-    let mut failed = None;
     for part in parts {
-        part.read_each(|result| match result {
-            Ok(result) if failed.is_none() => results.push(result),
-            Ok(_) => {}
-            Err(error) => _ = failed.get_or_insert(error),
-        });
+        match part {
+            Part::Results(count, bytes) => {
+                let mut rest = &*bytes;
+                for _ in 0..count {
+                    let result;
+                    (result, rest) = codec::decode_first(rest)?;
+                    results.push(result);
+                }
+            }
+            Part::Failed(error) => return Err(error),
+        }
     }
-    failed.map_or(Ok(()), Err)
+    Ok(())
 }
 
 impl MapChunks<'_> {

@@ -194,23 +194,25 @@ pub(super) struct TaskTable {
     /// A thread sleeps at the results.
     pub(super) receiving: bool,
     pub(super) message: Vec<u8>,
-    /// How many tasks were submitted or forgotten since the results were last taken for that.
-    since_drained: u32,
+    /// How many tasks were forgotten without an outcome since the results were last taken for that.
+    forgotten: u32,
 }
 
-/// How many tasks are submitted or forgotten between two looks whether results have come that
-/// nobody waits for.
-const DRAIN_EVERY: u32 = 256;
+/// How many tasks are forgotten before somebody looks for their results.
+const FORGOTTEN_MAX: u32 = 256;
 
 /// A buffer for messages that has grown beyond this is not kept: 1 MiB.
 const KEPT_MAX: usize = 1 << 20;
 
 impl TaskTable {
     /// Whether results should be taken though nobody waits, so that those of forgotten tasks do not
-    /// pile up. Counts this question.
+    /// pile up. After this answer it is not asked for again for a while.
     pub(super) fn is_time_to_drain(&mut self) -> bool {
-        self.since_drained = (self.since_drained + 1) % DRAIN_EVERY;
-        self.since_drained == 0
+        let is_time = self.forgotten >= FORGOTTEN_MAX && !self.receiving;
+        if is_time {
+            self.forgotten = 0;
+        }
+        is_time
     }
 
     /// Takes the buffer for messages back.
@@ -303,7 +305,9 @@ impl TaskTable {
         task.forgotten = true;
         let is_open = task.outcome.is_none() && self.end.is_none();
         let number = task.number;
-        if !is_open {
+        if is_open {
+            self.forgotten += 1;
+        } else {
             self.tasks.remove(ticket);
         }
         is_open.then_some(number)
