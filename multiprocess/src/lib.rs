@@ -1,7 +1,8 @@
 //! Chapter 1: processes, pools and queues, as Python's `multiprocessing` and `subprocess` have them.
 //!
 //! [`coming_from_python`] maps all names of theirs, and [`failures`] lists what goes wrong with them
-//! and not here.
+//! and not here. [`in_your_program`] says how to depend on the crate, and what to know in tests, async
+//! runtimes, servers and containers.
 //!
 //! | Python | here |
 //! |---|---|
@@ -84,3 +85,6 @@ pub mod coming_from_python {}
 
 #[doc = include_str!("failures.md")]
 pub mod failures {}
+
+#[doc = include_str!("in_your_program.md")]
+pub mod in_your_program {}

@@ -64,6 +64,28 @@ fn every_test_of_the_table_exists_and_every_such_test_is_in_the_table() {
 }
 
 #[test]
+fn every_row_of_the_page_on_programs_names_tests_that_exist() {
+    let page =
+        fs::read_to_string(root().join("src/in_your_program.md")).expect("the page is there");
+    let folders = ["tests", "other-program/tests"].map(|folder| rust_files(&root().join(folder)));
+    let sources = folders.concat().into_iter().map(fs::read_to_string);
+    let sources: String = sources
+        .map(|source| source.expect("a file can be read"))
+        .collect();
+    let (_, tables) = page.split_once("# Places").expect("the tables follow");
+    let rows = tables.lines().filter(|line| line.starts_with("| "));
+    let tests: Vec<&str> = rows
+        .filter_map(|row| row.trim_end_matches(" |").rsplit_once(" | "))
+        .flat_map(|(_, tests)| tests.split(", "))
+        .filter_map(|test| test.strip_prefix('`')?.strip_suffix('`'))
+        .collect();
+    assert!(tests.len() > 30, "{tests:?}");
+    for test in tests {
+        assert!(sources.contains(&format!("fn {test}()")), "{test}");
+    }
+}
+
+#[test]
 fn every_failure_has_a_row_with_its_tests_or_is_none_of_this_crate() {
     let table = table();
     let mut seen = BTreeSet::new();

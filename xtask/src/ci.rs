@@ -30,7 +30,7 @@ const fn with(name: &'static str, value: &'static str, arguments: &'static str) 
 const DOCS: &str = "RUSTDOCFLAGS";
 const ENGINE: &str = "NATS_SERVER_BIN";
 
-const GATES: [Gate; 16] = [
+const GATES: [Gate; 19] = [
     gate("fmt --all --check"),
     gate("clippy --workspace --all-targets --locked -- -D warnings"),
     gate("clippy --package distributed --features nats --all-targets --locked -- -D warnings"),
@@ -49,6 +49,17 @@ const GATES: [Gate; 16] = [
         ENGINE,
         "../target/nats-venv/bin/nats-server",
         "test --package distributed --features nats --test nats --locked",
+    ),
+    // A program of somebody else's, apart from the workspace.
+    gate(
+        "test --manifest-path multiprocess/other-program/Cargo.toml --target-dir target/other-program --locked",
+    ),
+    gate(
+        "nextest run --manifest-path multiprocess/other-program/Cargo.toml --target-dir target/other-program --locked",
+    ),
+    // Optimised across crates and stripped, so that nothing is kept but what is used.
+    gate(
+        "run --quiet --release --manifest-path multiprocess/other-program/Cargo.toml --target-dir target/other-program --locked",
     ),
     gate("run --quiet --package xtask -- all --fast"),
     gate("run --quiet --package xtask -- chaos pool supervisor queue application --rounds 2"),
