@@ -99,6 +99,11 @@ pub enum Error {
         /// The most that a pool can have.
         max: usize,
     },
+    /// A pool was to be made in a task of a pool, which was made in a task of a pool, and so on.
+    NestedTooDeep {
+        /// How many pools are around it.
+        pools: u32,
+    },
     /// No worker of the pool came through its initializer, in several tries.
     InitializerFailed {
         /// How often it was tried.
@@ -219,6 +224,11 @@ impl fmt::Display for Error {
                 f,
                 "cannot make a pool of {workers} workers: the number must be at least 1 and at \
                  most {max}"
+            ),
+            Self::NestedTooDeep { pools } => write!(
+                f,
+                "cannot make a pool within {pools} others, each in a task of the one around it: a \
+                 static pool is another one in each worker, so its tasks must not use it without end"
             ),
             Self::InitializerFailed { tries, reason } => write!(
                 f,

@@ -73,9 +73,16 @@ const CHUNK_MAX: usize = 1 << 14;
 /// As Python's `with` block, it terminates the pool: tasks that are not done are
 /// [`Cancelled`](crate::Error::Cancelled). A forked child's copy of the handle does nothing.
 ///
+/// # In a static
+///
+/// `static POOL: LazyLock<Pool>` works. A worker is a fresh image of the program, though: a task that
+/// reaches `POOL` makes another pool there, which is its worker's own and ends with it. So each of
+/// four workers may come to have four more. Let the task return what is left to do instead, or make
+/// the pool in `main` and pass it on.
+///
 /// # Different from Python
 ///
-/// A pool may be used within a task of another pool. A worker that cannot get through its
+/// A pool may be used within a task of another pool, five deep. A worker that cannot get through its
 /// initializer is not started for ever. A killed worker is no reason to hang.
 ///
 /// # Examples
@@ -157,6 +164,23 @@ impl Pool {
     ///
     /// # Examples
     ///
+    /// A task that can fail returns a `Result`, which [`flatten`](Result::flatten) joins with the
+    /// pool's:
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool, Result};
+    ///
+    /// fn size(path: String) -> Result<u64> {
+    ///     let file = std::fs::metadata(&path);
+    ///     Ok(file.map_err(|error| Error::os(format!("look at {path}"), error))?.len())
+    /// }
+    ///
+    /// let pool = Pool::new(1)?;
+    /// let failed = pool.apply_async(size, "/no/such/file".to_string())?.get().flatten();
+    /// assert!(failed.unwrap_err().to_string().starts_with("cannot look at /no/such/file"));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// A function that captures something does not compile:
     ///
     /// ```compile_fail
@@ -207,6 +231,25 @@ impl Pool {
     /// let Err(Error::MapFailed { item, error, .. }) = halves else { unreachable!() };
     /// assert_eq!(item, 1);
     /// assert!(matches!(*error, Error::Panicked { .. }));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// A function that returns a `Result` fails for its item alone, and ends no map:
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool, Result};
+    ///
+    /// fn parse(text: String) -> Result<u32> {
+    ///     text.parse().map_err(|error| Error::os(format!("read `{text}`"), std::io::Error::other(error)))
+    /// }
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let numbers: Vec<Result<u32>> = pool.map(parse, ["1", "x"].map(String::from))?;
+    /// assert_eq!(numbers[0], Ok(1));
+    /// // Or the first error of all: as `flatten` does it for one.
+    /// let all = pool.map(parse, ["1", "x"].map(String::from)).map(|it| it.into_iter().collect());
+    /// let all: Result<Vec<u32>> = all.flatten();
+    /// assert!(all.is_err());
     /// # Ok::<(), Error>(())
     /// ```
     pub fn map<A: Serializable, R: Serializable>(

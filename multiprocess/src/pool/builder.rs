@@ -21,6 +21,7 @@ use super::{
     sleeper::WakeFd,
     supervisor,
     task::one,
+    worker,
 };
 use crate::{
     Error, Result, Serializable, codec,
@@ -30,6 +31,10 @@ use crate::{
     sys::{call::Function, fork_private::ForkPrivate, pidfd, shm::Shared},
     zygote,
 };
+
+/// How many pools may be around a new one, each in a task of the one around it. A task that uses the
+/// static pool of its own worker, whose tasks do the same, would make pools without end.
+const DEPTH_MAX: u32 = 4;
 
 /// What a [`Pool`] is to be like; made by [`Pool::builder`].
 ///
@@ -225,7 +230,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::WorkerCount`] for no worker, or for more than 1024. [`Error::Os`] if the system is
+    /// [`Error::WorkerCount`] for no worker, or for more than 1024. [`Error::NestedTooDeep`] within
+    /// the tasks of five pools, each in a task of the one around it. [`Error::Os`] if the system is
     /// out of processes, memory or descriptors, or if the program cannot be executed again, for which
     /// [`init`](crate::init) gives the reasons. [`Error::Serial`] if the initializer's argument has no
     /// binary form.
@@ -256,6 +262,10 @@ impl Builder {
             let max = WORKERS_MAX;
             return Err(Error::WorkerCount { workers, max });
         }
+        let depth = worker::depth();
+        if depth > DEPTH_MAX {
+            return Err(Error::NestedTooDeep { pools: depth });
+        }
         let initializer = self.initializer.transpose()?;
         let shared = PoolShared {
             tasks: RawQueue::new(0)?,
@@ -267,6 +277,7 @@ impl Builder {
             task_timeout: self.task_timeout,
             retries: self.retries,
             name,
+            depth,
             application_wake: WakeFd::new().map_err(os("open an eventfd for a pool"))?,
             supervisor_wake: WakeFd::new().map_err(os("open an eventfd for a pool"))?,
             opened: Instant::now(),

@@ -37,6 +37,9 @@ const ROOM_AGAIN: Duration = Duration::from_millis(20);
 /// How long the supervisor has to end everything.
 const END_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long the supervisor has to end when it is killed.
+const KILLED_WITHIN: Duration = Duration::from_secs(1);
+
 /// The application's end of a pool.
 pub(crate) struct PoolClient {
     pub(super) shared: PoolShared,
@@ -276,17 +279,23 @@ impl PoolClient {
         }
     }
 
-    /// Waits for the supervisor's end, and reaps it. Kills it at the deadline.
+    /// Waits for the supervisor's end, and reaps it. Kills it at the deadline. One that cannot be
+    /// killed is left: the program may have fewer rights by now than it has.
     fn wait_for_supervisor(&self, deadline: Option<Instant>) {
         let Ok(pidfd) = self.supervisor.pidfd() else {
             return;
         };
         let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
-        if !matches!(poll(&mut fds, deadline), Ok(true)) {
+        let mut has_ended = matches!(poll(&mut fds, deadline), Ok(true));
+        if !has_ended {
             let _ = self.supervisor.signal(libc::SIGKILL);
+            let deadline = Instant::now() + KILLED_WITHIN;
+            has_ended = matches!(poll(&mut fds, Some(deadline)), Ok(true));
         }
-        // An error says that it is reaped already.
-        let _ = self.supervisor.reap();
+        if has_ended {
+            // An error says that it is reaped already.
+            let _ = self.supervisor.reap();
+        }
     }
 
     fn supervisor_has_ended(&self) -> bool {

@@ -28,6 +28,8 @@ pub(super) struct PoolShared {
     pub(super) task_timeout: Option<Duration>,
     pub(super) retries: u32,
     pub(super) name: String,
+    /// In how many pools' tasks it was made, each in a task of the one around it.
+    pub(super) depth: u32,
     /// Wakes the application, see [`Control::application`].
     pub(super) application_wake: WakeFd,
     /// Wakes the supervisor, see [`Control::supervisor`].

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Error, Result, output,
     panics::Panics,
-    queue::raw::Wait,
+    queue::{raw::Wait, step::step},
     sys::{call::Function, fork::exit_now, group, signals},
 };
 
@@ -37,6 +37,11 @@ static CURRENT: Mutex<Option<Arc<Worker>>> = Mutex::new(None);
 pub(super) fn current() -> Option<Arc<Worker>> {
     let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
     current.clone()
+}
+
+/// In how many pools' tasks this process is, each in a task of the one around it.
+pub(super) fn depth() -> u32 {
+    current().map_or(0, |worker| worker.shared.depth + 1)
 }
 
 /// Which worker of its pool this process is, counted from 0; `None` outside of a task.
@@ -169,11 +174,13 @@ impl Worker {
         if let Err(error) = sent {
             self.report(number, self.slot().step(), &error, message);
         }
+        step("task: reported");
         // Marked for the kill, it must not take another task, which would be killed in the place of
         // this one. The supervisor may find that this one was not overdue, and take the mark back.
         while !self.slot().release(number) {
             thread::sleep(MARKED_LOOK);
         }
+        step("task: released");
     }
 
     /// Runs the items of a chunk by `run`, which takes the arguments that are left, appends a result
@@ -232,6 +239,7 @@ impl Worker {
             Mode::Each => self.panics.catch(|| run(own, gathered.message)),
             Mode::Once | Mode::Retried => run(own, gathered.message),
         };
+        step("item: run");
         let outcome = outcome.and_then(|rest| gathered.put_if_large(item, start).map(|()| rest));
         let rest = match (outcome, behind) {
             (Ok(rest), None) => rest,
@@ -248,7 +256,9 @@ impl Worker {
             }
             (Err(error), _) => return Err(error),
         };
+        step("item: published");
         slot.finish_item(item, gathered.results().len());
+        step("item: finished");
         if self.shared.task_timeout.is_some() {
             self.wait_while_marked(gathered.task);
         }
@@ -311,6 +321,7 @@ impl<'a> Gathered<'a> {
         let message = &mut self.message[start - ITEMS_HEAD..];
         message[..ITEMS_HEAD].copy_from_slice(&message::items_head(self.task, item, 1));
         self.worker.put(message)?;
+        step("item: put");
         self.clear_up_to(item + 1);
         Ok(())
     }
@@ -321,6 +332,7 @@ impl<'a> Gathered<'a> {
         if self.first < item {
             self.write_head(item);
             self.worker.put(&self.message[..end])?;
+            step("items: put");
             self.first = item;
             self.worker.slot().deliver_up_to(item);
         }

@@ -31,11 +31,21 @@ mod map;
 mod resources;
 // What becomes of tasks.
 mod tasks;
+// What holds when a worker is killed between two stores, at each.
+#[cfg(feature = "kill-points")]
+mod steps;
 
 use support::SOON;
 
 fn main() {
-    let tests = [killed::TESTS, map::TESTS, resources::TESTS, tasks::TESTS];
+    let tests = [
+        killed::TESTS,
+        map::TESTS,
+        resources::TESTS,
+        tasks::TESTS,
+        #[cfg(feature = "kill-points")]
+        steps::TESTS,
+    ];
     support::main(&tests.concat())
 }
 
@@ -49,13 +59,18 @@ pub(crate) fn notes() -> &'static Queue<u32> {
     NOTES.get_or_init(|| Queue::new().expect("there is memory"))
 }
 
+/// In a worker whose initializer was given them.
+pub(crate) fn set_notes(notes: Queue<u32>) {
+    NOTES.set(notes).expect("a worker is given it once");
+}
+
 pub(crate) fn tokens() -> &'static Queue<u32> {
     TOKENS.get_or_init(|| Queue::new().expect("there is memory"))
 }
 
 pub(crate) fn with_notes(workers: usize) -> Builder {
     let set = |(notes, tokens)| {
-        NOTES.set(notes).expect("a worker is given it once");
+        set_notes(notes);
         TOKENS.set(tokens).expect("a worker is given it once");
     };
     Pool::builder()

@@ -1,11 +1,14 @@
 //! What becomes of tasks: results, errors, limits of time, cancellation.
 
 use std::{
-    process, thread,
+    process,
+    sync::LazyLock,
+    thread,
     time::{Duration, Instant},
 };
 
-use multiprocess::{Error, Pool, Queue, Result};
+use multiprocess::{Error, Pool, Queue, Result, pool::worker_index};
+use nix::sys::wait::WaitStatus;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
@@ -23,6 +26,11 @@ tests![
     r30_a_timeout_ends_the_wait_although_the_task_runs_on,
     a_pool_of_no_worker_or_of_too_many_is_refused,
     a_queue_is_no_argument_no_item_and_no_result,
+    a_task_may_return_the_crates_result,
+    a_static_pool_in_its_own_task_is_another_pool_and_no_hang,
+    a_task_that_makes_pools_without_end_is_told_so,
+    a_panic_beside_a_busy_pool_ends_the_program,
+    each_worker_has_an_index_of_its_own_which_its_successor_inherits,
     a_panic_comes_back_with_its_message_and_place,
     a_cancelled_task_that_waits_is_not_begun,
     a_cancelled_task_that_runs_is_killed,
@@ -301,4 +309,100 @@ fn a_queue_is_no_argument_no_item_and_no_result() {
     let refused = pool.apply(|()| Queue::<u32>::new().unwrap(), ());
     assert_eq!(refused.unwrap_err(), Error::NotAtStart);
     healthy(&pool);
+}
+
+fn half(n: u32) -> Result<u32> {
+    match n % 2 {
+        0 => Ok(n / 2),
+        _ => Err(Error::Empty),
+    }
+}
+
+fn a_task_may_return_the_crates_result() {
+    let pool = Pool::new(2).unwrap();
+    assert_eq!(pool.apply(half, 4).flatten(), Ok(2));
+    assert_eq!(
+        pool.apply_async(half, 3).unwrap().get().flatten(),
+        Err(Error::Empty)
+    );
+    assert_eq!(pool.map(half, [2, 3]).unwrap(), [Ok(1), Err(Error::Empty)]);
+}
+
+/// In a worker, which is a fresh image, this is another one.
+static SHARED: LazyLock<Pool> = LazyLock::new(|| Pool::new(2).unwrap());
+
+fn a_static_pool_in_its_own_task_is_another_pool_and_no_hang() {
+    let task = |n: u64| {
+        let results = SHARED.apply_async(square, n).unwrap();
+        (SHARED.supervisor_pid(), results.get_timeout(SOON).unwrap())
+    };
+    for n in 0..4 {
+        let (supervisor, result) = SHARED
+            .apply_async(task, n)
+            .unwrap()
+            .get_timeout(SOON)
+            .unwrap();
+        assert_eq!(result, n * n);
+        assert_ne!(supervisor, SHARED.supervisor_pid());
+    }
+}
+
+fn a_task_that_makes_pools_without_end_is_told_so() {
+    fn deeper(depth: u32) -> Result<u32> {
+        Pool::new(1)?.apply(deeper, depth + 1).flatten()
+    }
+    let pool = Pool::new(1).unwrap();
+    let result = pool.apply_async(deeper, 1).unwrap();
+    let refused = result.get_timeout(SOON).flatten().unwrap_err();
+    assert_eq!(refused, Error::NestedTooDeep { pools: 5 });
+    let text = refused.to_string();
+    assert!(text.contains("static pool"), "{text}");
+}
+
+fn a_panic_beside_a_busy_pool_ends_the_program() {
+    notes();
+    let program = Child::fork(|| {
+        let pool = with_notes(2).build().unwrap();
+        let busy = |()| {
+            have_a_child();
+            sleep_long();
+        };
+        let _first = pool.apply_async(busy, ()).unwrap();
+        let mut results = pool.imap(|n: u64| n, 0..);
+        results.next().unwrap().unwrap();
+        let _second = pool.apply_async(busy, ()).unwrap();
+        let _pids = [(); 4].map(|()| notes().get_timeout(SOON).unwrap());
+        notes().put(&pool.supervisor_pid()).unwrap();
+        panic!("a sibling of the pool");
+    });
+    let begin = Instant::now();
+    let status = program.wait();
+    assert!(
+        matches!(status, Some(WaitStatus::Exited(_, 1..))),
+        "{status:?}"
+    );
+    assert!(begin.elapsed() < SOON);
+    all_end(&[notes().get_timeout(SOON).unwrap()]);
+}
+
+fn each_worker_has_an_index_of_its_own_which_its_successor_inherits() {
+    assert_eq!(worker_index(), None);
+    let pool = Pool::builder().workers(3).max_tasks_per_child(1).build();
+    let pool = pool.unwrap();
+    for _ in 0..10 {
+        let both = pool
+            .apply(|()| (worker_index(), process::id()), ())
+            .unwrap();
+        assert!(both.0.is_some_and(|index| index < 3), "{both:?}");
+    }
+    // Three at a time have three indices.
+    let pool = with_notes(3).build().unwrap();
+    let task = |_: u32| {
+        notes().put(&(worker_index().unwrap() as u32)).unwrap();
+        sleep_long();
+    };
+    let _running = [1, 2, 3].map(|n| pool.apply_async(task, n).unwrap());
+    let mut indices = [(); 3].map(|()| notes().get_timeout(SOON).unwrap());
+    indices.sort_unstable();
+    assert_eq!(indices, [0, 1, 2]);
 }
