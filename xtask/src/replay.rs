@@ -12,6 +12,7 @@ use anyhow::Context;
 use common::notebook::{Cell, Need};
 use common::replay::Replay;
 use common::verdict::CellOutcome;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::Exit;
 use crate::cli::Options;
@@ -104,7 +105,8 @@ fn plan(
         Ok(needs) => needs,
         Err(exit) => return Ok(Err(exit)),
     };
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    // Of a terminal: Ctrl-C, Ctrl-\ and its end.
+    for signal in [SIGINT, SIGQUIT, SIGHUP, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(stop)).context("listen for Ctrl-C")?;
     }
     let Some(bins) = build(&cells)? else {

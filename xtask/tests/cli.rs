@@ -209,6 +209,13 @@ fn cells_of(pid: u32) -> usize {
 
 #[test]
 fn an_interrupt_leaves_no_process_and_still_writes_what_was_found() {
+    // Ctrl-C, kill, the end of the terminal, and Ctrl-\.
+    for signal in ["INT", "TERM", "HUP", "QUIT"] {
+        interrupt(signal);
+    }
+}
+
+fn interrupt(signal: &str) {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let file = folder.path().join("run.json");
     let mut command = Command::new(cargo_bin("xtask"));
@@ -227,7 +234,7 @@ fn an_interrupt_leaves_no_process_and_still_writes_what_was_found() {
         thread::sleep(Duration::from_millis(5));
     }
     let interrupted = Command::new("kill")
-        .args(["-INT", &replay.id().to_string()])
+        .args(["-s", signal, &replay.id().to_string()])
         .status();
     assert!(interrupted.expect("kill runs").success());
     let mut out = String::new();
@@ -238,7 +245,7 @@ fn an_interrupt_leaves_no_process_and_still_writes_what_was_found() {
         .read_to_string(&mut out)
         .expect("it prints text");
     let status = replay.wait().expect("it ends");
-    assert_eq!(status.code(), Some(130), "{out}");
+    assert_eq!(status.code(), Some(130), "{signal}: {out}");
     assert_eq!(cells_of(replay.id()), 0, "{out}");
     let record: Value =
         serde_json::from_slice(&fs::read(&file).expect("it was written")).expect("it is JSON");
