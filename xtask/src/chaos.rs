@@ -17,6 +17,7 @@ use crate::cli::ChaosOptions;
 
 mod application;
 mod distributed;
+mod growth;
 mod pool;
 mod queue;
 mod watch;
@@ -50,7 +51,7 @@ struct Case {
     needs_engine: bool,
 }
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 11] = [
     Case {
         name: "pool",
         claim: "200 tasks, a worker killed every 100 ms: each accounted for once, the pool healthy",
@@ -84,6 +85,13 @@ const CASES: [Case; 10] = [
         claim: "the application killed: nothing of it runs 200 ms later, nothing is in /dev/shm",
         judge: application::judge,
         program: Some(application::program),
+        needs_engine: false,
+    },
+    Case {
+        name: "growth",
+        claim: "a day of a server, with 3000 workers replaced: it takes no more than in the morning",
+        judge: growth::judge,
+        program: Some(growth::program),
         needs_engine: false,
     },
     Case {

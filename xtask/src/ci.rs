@@ -62,7 +62,9 @@ const GATES: [Gate; 19] = [
         "run --quiet --release --manifest-path multiprocess/other-program/Cargo.toml --target-dir target/other-program --locked",
     ),
     gate("run --quiet --package xtask -- all --fast"),
-    gate("run --quiet --package xtask -- chaos pool supervisor queue application --rounds 2"),
+    gate(
+        "run --quiet --package xtask -- chaos pool supervisor queue application growth --rounds 2",
+    ),
     gate("run --quiet --package xtask -- chaos distributed --rounds 1"),
     gate("run --quiet --package xtask -- bench queue/roundtrip --rounds 1"),
     gate("run --quiet --package xtask -- bench manager/first-call --rounds 1"),
