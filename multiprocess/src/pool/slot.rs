@@ -6,7 +6,7 @@ use std::sync::atomic::{
     fence,
 };
 
-use crate::sys::shm::shareable;
+use crate::{queue::step::step, sys::shm::shareable};
 
 shareable! {
     /// A worker's slot, which its successors inherit.
@@ -214,24 +214,29 @@ impl Slot {
     }
 
     /// Marks the worker for the kill if `task` was begun, or its present item, at or before
-    /// `latest`. Returns the step that is overdue.
+    /// `latest`. Returns whether it did.
     ///
     /// The worker looks for the mark after each item. So an item that follows the overdue one is
     /// not begun, or the mark is taken back here.
-    pub(crate) fn mark_overdue(&self, task: u64, latest: u64) -> Option<Step> {
-        let step = self.step();
-        if self.begun()? > latest || !self.mark_for_kill(task, KillReason::Overdue) {
-            return None;
+    pub(crate) fn mark_overdue(&self, task: u64, latest: u64) -> bool {
+        let before = self.step();
+        if self.begun().is_none_or(|begun| begun > latest) {
+            return false;
         }
+        step("overdue: found");
+        if !self.mark_for_kill(task, KillReason::Overdue) {
+            return false;
+        }
+        step("overdue: marked");
         // SeqCst on both sides: either the worker has moved on and that is seen here, or it sees the
         // mark when it has done the item.
-        if self.step() == step {
-            return Some(step);
+        if self.step() == before {
+            return true;
         }
         let marked = (task + 1) | KillReason::Overdue as u64;
         // A cancellation may have come instead, and stays.
-        let _ = self.task.compare_exchange(marked, task + 1, SeqCst, SeqCst);
-        None
+        let answer = self.task.compare_exchange(marked, task + 1, SeqCst, SeqCst);
+        answer.is_err()
     }
 
     /// The results of items before `done` that a worker has published and not put, which has died at
@@ -250,5 +255,100 @@ impl Slot {
         [Phase::Starting, Phase::Working, Phase::Drained]
             .into_iter()
             .find(|&phase| phase as u32 == self.phase.load(SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        pool::control::Control,
+        queue::step::{no_step, on_step},
+        sys::shm::Shared,
+    };
+
+    fn control() -> Arc<Shared<Control>> {
+        Arc::new(Shared::for_workers(1).expect("there is memory"))
+    }
+
+    #[test]
+    fn a_condemned_worker_is_not_released_and_a_released_one_not_condemned() {
+        let control = control();
+        let slot = &control.slots[0];
+        control.claim(0, 5, 0);
+        assert!(slot.mark_for_kill(5, KillReason::Cancelled));
+        assert!(!slot.release(5));
+        slot.vacate(Phase::Working);
+        control.claim(0, 6, 0);
+        assert!(slot.release(6));
+        assert!(!slot.mark_for_kill(6, KillReason::Overdue));
+    }
+
+    #[test]
+    fn only_what_was_begun_so_early_is_overdue() {
+        let control = control();
+        let slot = &control.slots[0];
+        control.claim(0, 5, 100);
+        assert!(!slot.mark_overdue(5, 99));
+        slot.begin_chunk(0, true);
+        slot.begin_item(0, Some(200));
+        assert!(!slot.mark_overdue(5, 199));
+        slot.finish_item(0, 0);
+        assert!(!slot.mark_overdue(5, 300), "between two items");
+        slot.begin_item(1, Some(300));
+        assert!(!slot.mark_overdue(4, 300), "another task");
+        assert!(slot.mark_overdue(5, 300));
+        assert!(slot.is_marked(5));
+    }
+
+    #[test]
+    fn an_item_that_follows_an_overdue_one_is_not_killed_in_its_place() {
+        for at in ["overdue: found", "overdue: marked"] {
+            let control = control();
+            let slot = &control.slots[0];
+            control.claim(0, 5, 100);
+            slot.begin_chunk(0, true);
+            slot.begin_item(0, Some(100));
+            let worker = Arc::clone(&control);
+            on_step(move |step| {
+                if step == at {
+                    worker.slots[0].finish_item(0, 0);
+                    worker.slots[0].begin_item(1, Some(200));
+                }
+            });
+            let marked = slot.mark_overdue(5, 150);
+            no_step();
+            assert!(!marked && !slot.is_marked(5), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_is_published_is_what_was_done_and_not_delivered() {
+        let control = control();
+        let slot = &control.slots[0];
+        let published = |done| {
+            let it = slot.published(done)?;
+            Some((it.first, it.count, it.len))
+        };
+        control.claim(0, 5, 0);
+        slot.begin_chunk(3, true);
+        assert_eq!(published(3), None);
+        slot.finish_item(3, 10);
+        slot.finish_item(4, 30);
+        assert_eq!(published(5), Some((3, 2, 30)));
+        assert_eq!(
+            published(4),
+            Some((3, 1, 10)),
+            "before the last one is in force"
+        );
+        slot.deliver_up_to(5);
+        assert_eq!(published(5), None);
+        slot.finish_item(5, 7);
+        assert_eq!(published(6), Some((5, 1, 7)));
+        slot.begin_chunk(0, false);
+        slot.finish_item(0, 9);
+        assert_eq!(published(1), None, "a chunk that publishes nothing");
     }
 }

@@ -76,8 +76,6 @@ struct Supervisor {
     stopped: bool,
     /// The process of each slot, if it has one.
     workers: Vec<Option<i32>>,
-    /// At which step each slot's task was found overdue, if it was.
-    overdue: Vec<Option<Step>>,
     /// Failed initializers since one came through.
     failures: u32,
     started: u32,
@@ -122,7 +120,6 @@ impl Supervisor {
             wakeup: ForkPrivate::new(wakeup),
             application: ForkPrivate::new(application),
             application_pid,
-            overdue: vec![None; workers.len()],
             signals: ForkPrivate::new(SignalFd::with_flags(&noticed, flags)?),
             stop_expected: None,
             stopped: false,
@@ -240,7 +237,7 @@ impl Supervisor {
         begun.min()?.checked_add(timeout)
     }
 
-    fn mark_overdue(&mut self) {
+    fn mark_overdue(&self) {
         let now = self.shared.now().filter(|_| !self.stopped);
         let times = now.zip(self.shared.task_timeout);
         // The latest moment at which something was begun that is overdue.
@@ -249,10 +246,9 @@ impl Supervisor {
         let Some(latest) = latest else {
             return;
         };
-        for (index, overdue) in self.overdue.iter_mut().enumerate() {
-            let slot = &self.shared.control.slots[index];
+        for slot in &self.shared.control.slots[..self.shared.workers] {
             if let Some(task) = slot.in_progress().filter(|task| !task.marked) {
-                *overdue = slot.mark_overdue(task.task, latest);
+                slot.mark_overdue(task.task, latest);
             }
         }
     }
@@ -302,7 +298,6 @@ impl Supervisor {
                 continue;
             }
             slot.vacate(phase);
-            self.overdue[index] = None;
             match fork::fork("a worker") {
                 Ok(Forked::Child) => {
                     // Taken out, since the descriptors are to be the argument's.
@@ -362,8 +357,7 @@ impl Supervisor {
         if self.shared.tasks.taken() <= task.task || slot.in_progress().is_none() {
             return;
         }
-        let overdue = self.overdue[index].filter(|_| task.overdue);
-        let at = overdue.unwrap_or_else(|| slot.step());
+        let at = slot.step();
         self.say_published(index, task.task, at);
         let error = match self.shared.task_timeout {
             Some(timeout) if task.overdue => Error::TaskTimedOut { timeout },

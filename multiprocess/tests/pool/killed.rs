@@ -28,6 +28,7 @@ tests![
     r29_a_killed_application_takes_busy_workers_and_their_children_along,
     a_task_that_kills_its_worker_once_is_tried_again,
     retries_have_an_end,
+    a_killed_worker_takes_its_children_along,
     of_200_tasks_under_fire_each_has_one_outcome,
     with_retries_200_of_200_tasks_under_fire_succeed,
     a_storm_of_kills_between_small_tasks_loses_and_doubles_none,
@@ -258,4 +259,19 @@ fn a_killed_supervisor_breaks_every_handle_and_leaves_no_process() {
     assert!(matches!(pool.apply(square, 1), Err(Error::PoolBroken)));
     assert!(matches!(pool.join(), Err(Error::PoolBroken)));
     all_end(&pids);
+}
+
+fn a_killed_worker_takes_its_children_along() {
+    let pool = with_notes(2).build().unwrap();
+    let busy = |()| {
+        have_a_child();
+        sleep_long();
+    };
+    let task = pool.apply_async(busy, ()).unwrap();
+    let [worker, child] = [(); 2].map(|()| notes().get_timeout(SOON).unwrap());
+    kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL).unwrap();
+    let outcome = task.get_timeout(SOON);
+    assert!(matches!(outcome, Err(Error::Killed { signal: 9, pid }) if pid == worker));
+    all_end(&[child]);
+    healthy(&pool);
 }
