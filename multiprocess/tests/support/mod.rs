@@ -10,7 +10,7 @@
 )]
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -236,7 +236,10 @@ pub(crate) fn all_end(pids: &[u32]) {
 /// Open descriptors, mappings and children of this process.
 fn possessions() -> (usize, usize, String) {
     let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
-    let mappings = fs::read_to_string("/proc/self/maps").unwrap();
+    // Large enough from the start: memory taken while the list is read would stand in it.
+    let mut mappings = String::with_capacity(1 << 16);
+    let mut list = File::open("/proc/self/maps").unwrap();
+    list.read_to_string(&mut mappings).unwrap();
     let me = std::process::id();
     let children = fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap();
     (descriptors, mappings.lines().count(), children)
