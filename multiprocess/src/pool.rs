@@ -2,7 +2,17 @@
 //!
 //! A pool is two queues in shared memory and a supervisor. The application puts tasks into one
 //! queue, the workers put results into the other. The supervisor, a process of its own, forks the
-//! workers and replaces those that die; into the results it puts which task died with them.
+//! workers and replaces those that die. A slot in shared memory tells it which task, and which item
+//! of a chunk, a worker had in progress; into the results it puts that this died.
+//!
+//! ```text
+//!                 tasks                         results
+//!  application ══════════▶ worker 0, 1, 2, … ═══════════▶ application
+//!       │                   ▲         │                       ▲
+//!       │ wakes             │ forks,  │ slot: task and item   ║ what died
+//!       │                   │ kills   ▼ in progress           ║ with a worker
+//!       └────────────▶   supervisor  ═════════════════════════╝
+//! ```
 //!
 //! | who is killed | what follows |
 //! |---|---|

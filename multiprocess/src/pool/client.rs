@@ -265,6 +265,7 @@ impl PoolClient {
             return;
         }
         self.close();
+        // Before the wake, so that the supervisor finds it when it has heard that.
         self.shared.control.stop.store(1, SeqCst);
         self.wake_supervisor();
         self.wait_for_supervisor(Some(Instant::now() + END_WITHIN));
@@ -372,6 +373,7 @@ impl PoolClient {
         table.keep(message);
         if ended {
             self.take_all(&mut table);
+            // Another thread stores it before it ends the supervisor, whose end was seen above.
             let end = match self.shared.control.stop.load(SeqCst) {
                 0 => Error::PoolBroken,
                 _ => Error::Cancelled,

@@ -102,9 +102,12 @@ pub(crate) struct Published {
 impl Slot {
     /// Notes a task as in progress. To be called before its take is committed.
     pub(super) fn take(&self, task: u64, now: u64) {
-        // Both before `task`: whoever finds the task finds its time, and no item of the one before.
+        // Relaxed, and both before `task`, whose store is a release: whoever finds the task finds its
+        // time, and no item of the task before.
         self.since.store(now, Relaxed);
         self.step.store(0, Relaxed);
+        // SeqCst, since the supervisor announces its sleep and then looks for a task, and the worker
+        // notes the task and then looks for the sleeper.
         self.task.store(task + 1, SeqCst);
     }
 
@@ -116,12 +119,14 @@ impl Slot {
 
     /// Takes a task off the slot of a worker that died before it had committed the take.
     pub(super) fn disown(&self, task: u64) {
+        // An exchange, since the supervisor may put a mark on the word at the same time.
         let not_its_own = |word| (word & !KILL_REASONS == task + 1).then_some(0);
         let _ = self.task.fetch_update(SeqCst, SeqCst, not_its_own);
     }
 
     /// Notes that the task is a chunk whose items before `first` are done elsewhere.
     pub(crate) fn begin_chunk(&self, first: u64, publishes: bool) {
+        // Relaxed: the step below is a release.
         self.publishes.store(publishes.into(), Relaxed);
         self.deliver_up_to(first);
         // Release: whoever sees a step of this chunk sees what was written above.
@@ -132,6 +137,7 @@ impl Slot {
     #[inline]
     pub(crate) fn begin_item(&self, item: u64, now: Option<u64>) {
         if let Some(now) = now {
+            // Relaxed: the step below is a release.
             self.since.store(now, Relaxed);
         }
         // Release: whoever sees the item finds its time, or that of a later one.
@@ -142,6 +148,7 @@ impl Slot {
     #[inline]
     pub(crate) fn finish_item(&self, item: u64, len: usize) {
         let done = item + 1;
+        // Relaxed, and at the place that is not in force until the step is stored.
         self.ends[(done & 1) as usize].store(len as u64, Relaxed);
         // The commit, for a worker that is killed: before it the item is in progress, after it the
         // item is done, with the other end in force. Release: its result was published before.
@@ -151,9 +158,8 @@ impl Slot {
     /// Notes that the results of all items before `first` are in the queue. A worker that is killed
     /// between the put and this leaves them to be put again, and the application drops the copy.
     pub(crate) fn deliver_up_to(&self, first: u64) {
-        // `first` before the end: in between there are no items to go with the bytes.
-        self.first.store(first, Release);
-        self.ends[(first & 1) as usize].store(0, Release);
+        // Relaxed: the next step is a release. Up to then nothing is published behind `first`.
+        self.first.store(first, Relaxed);
     }
 
     /// Whether the worker is marked for the kill, after it has finished an item of `task`.
@@ -171,6 +177,7 @@ impl Slot {
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {
+        // SeqCst as for all that happens once in a life: it costs nothing that counts.
         self.phase.store(phase as u32, SeqCst);
     }
 }
@@ -179,12 +186,14 @@ impl Slot {
 impl Slot {
     /// Makes the slot ready for a worker.
     pub(crate) fn vacate(&self, phase: Phase) {
+        // The last worker is dead and the next is not forked, so that the order does not matter.
         self.task.store(0, SeqCst);
         self.pid.store(0, SeqCst);
         self.set_phase(phase);
     }
 
     pub(crate) fn in_progress(&self) -> Option<InProgress> {
+        // An acquire at least: whoever finds the task finds its time.
         let word = self.task.load(SeqCst);
         let task = (word & !KILL_REASONS).checked_sub(1)?;
         Some(InProgress {
@@ -202,6 +211,8 @@ impl Slot {
     /// Since when the task or its item has been in progress; `None` between two items.
     pub(crate) fn begun(&self) -> Option<u64> {
         let step = self.step();
+        // Acquire, so that the second look at the step comes after it: if the step is the same, the
+        // time is that step's, or a later one's, which is never overdue too early.
         let since = self.since.load(Acquire);
         (!step.is_between() && self.step() == step).then_some(since)
     }
@@ -209,6 +220,7 @@ impl Slot {
     /// Marks the worker for the kill if it still has `task` in progress; it will take no other.
     pub(crate) fn mark_for_kill(&self, task: u64, reason: KillReason) -> bool {
         let marked = (task + 1) | reason as u64;
+        // One exchange decides between this and `release`, and between two reasons.
         let answer = self.task.compare_exchange(task + 1, marked, SeqCst, SeqCst);
         answer.is_ok()
     }
@@ -242,12 +254,13 @@ impl Slot {
     /// The results of items before `done` that a worker has published and not put, which has died at
     /// that item or at the next; `None` if there are none.
     pub(crate) fn published(&self, done: u64) -> Option<Published> {
-        let first = self.first.load(Acquire);
-        let publishes = self.publishes.load(Acquire) != 0;
+        // Relaxed: its writer is dead, and the step that was read before is an acquire.
+        let first = self.first.load(Relaxed);
+        let publishes = self.publishes.load(Relaxed) != 0;
         (publishes && done > first).then(|| Published {
             first,
             count: done - first,
-            len: self.ends[(done & 1) as usize].load(Acquire) as usize,
+            len: self.ends[(done & 1) as usize].load(Relaxed) as usize,
         })
     }
 

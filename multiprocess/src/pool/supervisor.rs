@@ -186,6 +186,7 @@ impl Supervisor {
         if continued {
             self.continue_workers();
         }
+        // After the wake was read, which comes after the store.
         let stop = self.shared.control.stop.load(SeqCst) != 0;
         Ok(!(application_ended || wakeup_is_closed || stop))
     }
@@ -333,6 +334,7 @@ impl Supervisor {
     /// Says which task died with a worker, if one did.
     fn report(&mut self, index: usize, EndedChild { pid, code }: EndedChild) {
         let slot = &self.shared.control.slots[index];
+        // Before the look at the phase: who has counted itself is past `Starting`.
         let started = self.shared.control.started.load(SeqCst);
         if started != self.started {
             self.started = started;

@@ -82,6 +82,7 @@ pub(super) fn run(
     signals::ignore(Signal::SIGTTIN);
     signals::ignore(Signal::SIGTTOU);
     let pid = &shared.control.slots[index].pid;
+    // The worker says itself who it is, since the application may ask before the supervisor knows.
     pid.store(process::id(), SeqCst);
     shared.name_process(&index.to_string());
     let worker = Arc::new(Worker {

@@ -20,6 +20,7 @@ use crate::{healthy, kill_myself, notes, sleep_long, support::SOON, tokens, with
 tests![
     a_failed_map_begins_no_more_items_and_waits_for_those_that_run,
     a_failed_map_ends_the_chunk_of_the_item_that_failed_and_tells_which_items_ran,
+    a_failed_map_ends_other_chunks_between_two_items,
     a_failed_map_does_not_wait_for_what_is_before_it_in_the_queue,
     an_iterator_that_panics_begins_no_more_items,
     the_first_of_several_items_that_fail_is_told,
@@ -91,6 +92,24 @@ fn a_failed_map_ends_the_chunk_of_the_item_that_failed_and_tells_which_items_ran
     assert!(text.contains("three"), "{text}");
     pool.join().unwrap();
     assert_eq!(noted_once(), [2, 3]);
+}
+
+fn a_failed_map_ends_other_chunks_between_two_items() {
+    let pool = with_notes(2).build().unwrap();
+    let task = |n: u32| {
+        assert!(n != 100, "a hundred");
+        note_and_sleep(n)
+    };
+    // The first chunk would take two seconds.
+    let error = pool.map_chunked(task, 0..200, 100).unwrap_err();
+    let Error::MapFailed { item: 100, ran, .. } = error else {
+        panic!("{error}");
+    };
+    let noted = noted_once();
+    assert!(noted.len() < 100, "{} ran", noted.len());
+    let ran: Vec<u32> = ran.into_iter().flatten().map(|n| n as u32).collect();
+    assert_eq!(ran.len(), noted.len() + 1, "{ran:?}");
+    assert!(noted.iter().all(|n| ran.contains(n)));
 }
 
 fn a_failed_map_does_not_wait_for_what_is_before_it_in_the_queue() {
