@@ -73,10 +73,10 @@ pub enum Error {
     },
     /// The time given was over first.
     TimedOut,
-    /// A task of a pool ran longer than the pool's `task_timeout`, and was killed with its process
-    /// group.
+    /// A task of a pool, or an item of a map, ran longer than the pool's `task_timeout`, and was
+    /// killed with its process group.
     TaskTimedOut {
-        /// The time that each task of the pool is given.
+        /// The time that each task or item is given.
         timeout: Duration,
     },
     /// The task was cancelled, or its pool was terminated before the task was done.

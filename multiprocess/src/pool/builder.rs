@@ -20,7 +20,7 @@ use super::{
     shared::{Initializer, PoolShared},
     sleeper::WakeFd,
     supervisor,
-    task::one,
+    task::{nothing, one},
     worker,
 };
 use crate::{
@@ -51,7 +51,9 @@ const DEPTH_MAX: u32 = 4;
 pub struct Builder {
     workers: Option<usize>,
     initializer: Option<Result<Initializer>>,
+    finalizer: Option<Function>,
     max_tasks_per_child: Option<u64>,
+    max_memory_per_child: Option<u64>,
     task_timeout: Option<Duration>,
     retries: u32,
     name: Option<String>,
@@ -93,11 +95,7 @@ impl Builder {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn initializer(self, function: fn()) -> Self {
-        let entry = |function: fn(), _: &[u8], _: &mut Vec<u8>| {
-            function();
-            Ok(())
-        };
-        self.initialize(Function::of(function, entry), |_| Ok(()))
+        self.initialize(Function::of(function, nothing), |_| Ok(()))
     }
 
     /// As [`initializer`](Self::initializer), with an argument: Python's `initializer` and
@@ -139,6 +137,35 @@ impl Builder {
         self
     }
 
+    /// What each worker does last, after its last task: when the pool is
+    /// [joined](super::Pool::join), or the worker is replaced for its number of tasks or its memory.
+    /// A killed worker does not run it, and dropping a pool kills its workers. Python's pools have no
+    /// such call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Pool, Queue};
+    /// use std::sync::OnceLock;
+    ///
+    /// static LOG: OnceLock<Queue<String>> = OnceLock::new();
+    ///
+    /// let log = Queue::new()?;
+    /// let pool = Pool::builder()
+    ///     .workers(2)
+    ///     .initializer_with(|log: Queue<String>| LOG.set(log).unwrap(), log.clone())
+    ///     .finalizer(|| LOG.get().unwrap().put(&"closed".to_string()).unwrap())
+    ///     .build()?;
+    /// pool.apply(|n: u64| n + 1, 7)?;
+    /// pool.join()?;
+    /// assert_eq!((log.get()?, log.get()?), ("closed".to_string(), "closed".to_string()));
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn finalizer(mut self, function: fn()) -> Self {
+        self.finalizer = Some(Function::of(function, nothing));
+        self
+    }
+
     /// After how many tasks a worker is replaced by a fresh one: Python's `maxtasksperchild`. A
     /// chunk of a map counts as one. 0 counts as 1.
     ///
@@ -152,6 +179,28 @@ impl Builder {
     /// ```
     pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
         self.max_tasks_per_child = Some(tasks.max(1));
+        self
+    }
+
+    /// From how much memory on, in bytes, a worker is replaced by a fresh one after its task. It is
+    /// the memory of its own, without what it shares by files or with the supervisor's image. A chunk
+    /// of a map counts as one task. Python's pools have no such limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::builder().workers(1).max_memory_per_child(64 << 20).build()?;
+    /// let leak = |len: usize| {
+    ///     std::mem::forget(vec![1_u8; len]);
+    ///     std::process::id()
+    /// };
+    /// let first = pool.apply(leak, 1)?;
+    /// assert_eq!(pool.apply(leak, 100 << 20)?, first);
+    /// assert_ne!(pool.apply(leak, 1)?, first);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn max_memory_per_child(mut self, bytes: u64) -> Self {
+        self.max_memory_per_child = Some(bytes);
         self
     }
 
@@ -273,7 +322,9 @@ impl Builder {
             control: Shared::for_workers(workers)
                 .map_err(os("create the shared memory of a pool"))?,
             workers,
+            finalizer: self.finalizer,
             max_tasks_per_child: self.max_tasks_per_child,
+            max_memory_per_child: self.max_memory_per_child,
             task_timeout: self.task_timeout,
             retries: self.retries,
             name,

@@ -24,7 +24,11 @@ pub(super) struct PoolShared {
     pub(super) results: RawQueue,
     pub(super) control: Shared<Control>,
     pub(super) workers: usize,
+    /// What each worker does last.
+    pub(super) finalizer: Option<Function>,
     pub(super) max_tasks_per_child: Option<u64>,
+    /// In bytes.
+    pub(super) max_memory_per_child: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) retries: u32,
     pub(super) name: String,

@@ -3,6 +3,12 @@
 use super::{chunk::Chunk, worker};
 use crate::{Result, Serializable, codec};
 
+/// The entry of what a worker does first or last.
+pub(super) fn nothing(function: fn(), _: &[u8], _: &mut Vec<u8>) -> Result<()> {
+    function();
+    Ok(())
+}
+
 /// The entry of a task of one item.
 pub(super) fn one<A: Serializable, R: Serializable>(
     function: fn(A) -> R,

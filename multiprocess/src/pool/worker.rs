@@ -1,6 +1,7 @@
 //! A worker: takes tasks, runs them, puts results, until the task queue is closed and empty.
 
 use std::{
+    fs,
     io::{self, Write},
     process,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::SeqCst},
@@ -23,6 +24,9 @@ use crate::{
     queue::{raw::Wait, step::step},
     sys::{call::Function, fork::exit_now, group, signals},
 };
+
+/// A page of memory, in bytes.
+const PAGE: u64 = 4096;
 
 /// A buffer that has grown beyond this is not kept: 1 MiB.
 const KEPT_MAX: usize = 1 << 20;
@@ -145,6 +149,17 @@ impl Worker {
             shrink(&mut task);
             shrink(&mut message);
             done += 1;
+            if self
+                .shared
+                .max_memory_per_child
+                .is_some_and(|max| own_memory() > max)
+            {
+                break;
+            }
+        }
+        if let Some(finalizer) = self.shared.finalizer {
+            // Nobody waits for what it says.
+            let _ = self.panics.catch(|| finalizer.call(&[], &mut message));
         }
         0
     }
@@ -370,6 +385,16 @@ impl<'a> Gathered<'a> {
         } else {
             self.message.clear();
         }
+    }
+}
+
+/// The memory of this process that is not shared with a file, in bytes: proc_pid_statm(5).
+fn own_memory() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut pages = statm.split(' ').skip(1).map(str::parse::<u64>);
+    match (pages.next(), pages.next()) {
+        (Some(Ok(resident)), Some(Ok(of_files))) => resident.saturating_sub(of_files) * PAGE,
+        _ => 0,
     }
 }
 

@@ -30,6 +30,8 @@ tests![
     a_static_pool_in_its_own_task_is_another_pool_and_no_hang,
     a_task_that_makes_pools_without_end_is_told_so,
     a_panic_beside_a_busy_pool_ends_the_program,
+    a_finalizer_runs_after_the_last_task_of_each_worker,
+    a_worker_with_too_much_memory_is_replaced_after_its_task,
     each_worker_has_an_index_of_its_own_which_its_successor_inherits,
     a_panic_comes_back_with_its_message_and_place,
     a_cancelled_task_that_waits_is_not_begun,
@@ -405,4 +407,47 @@ fn each_worker_has_an_index_of_its_own_which_its_successor_inherits() {
     let mut indices = [(); 3].map(|()| notes().get_timeout(SOON).unwrap());
     indices.sort_unstable();
     assert_eq!(indices, [0, 1, 2]);
+}
+
+fn a_finalizer_runs_after_the_last_task_of_each_worker() {
+    let note = || {
+        notes()
+            .put(&worker_index().map_or(9, |index| index as u32))
+            .unwrap()
+    };
+    let pool = with_notes(2).finalizer(note).build().unwrap();
+    healthy(&pool);
+    assert!(notes().is_empty());
+    pool.join().unwrap();
+    let mut indices = [(); 2].map(|()| notes().get_timeout(SOON).unwrap());
+    indices.sort_unstable();
+    assert_eq!(indices, [0, 1]);
+    // One that is replaced does it as well, and one that panics is no failure.
+    let note = || {
+        notes().put(&7).unwrap();
+        panic!("a finalizer")
+    };
+    let builder = with_notes(1).max_tasks_per_child(1);
+    let pool = builder.finalizer(note).build().unwrap();
+    healthy(&pool);
+    pool.join().unwrap();
+    // A last one was there without a task.
+    assert!((20..=21).contains(&notes().len()), "{}", notes().len());
+}
+
+fn a_worker_with_too_much_memory_is_replaced_after_its_task() {
+    let limit = 64 << 20;
+    let pool = Pool::builder()
+        .workers(1)
+        .max_memory_per_child(limit)
+        .build();
+    let pool = pool.unwrap();
+    let leak = |len: usize| {
+        std::mem::forget(vec![1_u8; len]);
+        process::id()
+    };
+    let first = pool.apply(leak, 1).unwrap();
+    assert_eq!(pool.apply(leak, 1).unwrap(), first);
+    assert_eq!(pool.apply(leak, 80 << 20).unwrap(), first);
+    assert_ne!(pool.apply(leak, 1).unwrap(), first);
 }
