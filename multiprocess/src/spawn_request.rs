@@ -27,6 +27,7 @@ impl SpawnRequest {
         daemon: bool,
         write: impl FnOnce(&mut Vec<u8>) -> Result<()>,
     ) -> Result<Self> {
+        function.require_travelling()?;
         let mut argument = Vec::new();
         let (written, descriptors) = fd_passing::collect(|| write(&mut argument));
         written?;

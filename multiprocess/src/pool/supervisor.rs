@@ -52,7 +52,7 @@ const TRIES: u32 = 3;
 const FORK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long the terminal's signal may take to stop the application, and how often to look.
-const STOPS_WITHIN: Duration = Duration::from_secs(1);
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// How long the end of all descendants may take.

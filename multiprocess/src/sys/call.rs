@@ -1,10 +1,11 @@
 //! Functions that travel to another process of the same program.
 
-use std::mem::transmute;
+use std::{io, mem::transmute};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use super::image;
+use crate::{Error, Result};
 
 /// What the other process runs: it reads the argument's bytes, calls the function, and appends the
 /// result's bytes.
@@ -34,11 +35,8 @@ macro_rules! fn_pointers {
 
 fn_pointers!((), (A), (A, B));
 
-/// A function and its entry as they travel: by their places in the program's image, which processes
-/// that were forked from one another have in common.
-///
-/// Only this crate makes and reads it. A function of a library that was loaded after the fork
-/// (dlopen(3)) does not exist in the other process; whoever loads one vouches for that.
+/// A function and its entry as they travel: by their places in the program's own file, which all its
+/// processes have in common. Only this crate makes and reads it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Function {
     entry: usize,
@@ -49,11 +47,27 @@ impl Function {
     /// How many bytes [`to_bytes`](Self::to_bytes) makes.
     pub(crate) const LEN: usize = 2 * size_of::<usize>();
 
+    /// A function that does not travel, since it is in a loaded library, fails when it is called.
     pub(crate) fn of<F: FnPointer>(function: F, entry: Entry<F>) -> Self {
+        let place = |address: usize| match image::holds(address) {
+            true => address.wrapping_sub(base()),
+            false => NOWHERE,
+        };
         Self {
-            entry: (entry as usize).wrapping_sub(base()),
-            function: function.address().wrapping_sub(base()),
+            entry: place(entry as usize),
+            function: place(function.address()),
         }
+    }
+
+    /// Fails if the function does not travel.
+    pub(crate) fn require_travelling(self) -> Result<()> {
+        if self.entry != NOWHERE && self.function != NOWHERE {
+            return Ok(());
+        }
+        let reason = "it is not in the program's own file, but in a loaded library: call it from a \
+                      function of the program";
+        let attempt = "call a function in another process";
+        Err(Error::os(attempt, io::Error::other(reason)))
     }
 
     pub(crate) fn to_bytes(self) -> [u8; Self::LEN] {
@@ -77,6 +91,7 @@ impl Function {
     }
 
     pub(crate) fn call(self, argument: &[u8], result: &mut Vec<u8>) -> Result<()> {
+        self.require_travelling()?;
         let entry = base().wrapping_add(self.entry);
         // SAFETY: `of` took the place from an `Entry<F>`, and it went only through the crate's own
         // messages, which arrive whole, between processes with one image. `Entry<F>` and
@@ -89,6 +104,9 @@ impl Function {
         entry(function, argument, result)
     }
 }
+
+/// The place of a function that does not travel; it is none's, but that of [`base`].
+const NOWHERE: usize = 0;
 
 /// A place in the image, which the others are counted from. A static, since a function may have
 /// several addresses: the compiler copies it to where it is used.

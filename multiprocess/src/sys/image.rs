@@ -1,6 +1,12 @@
 //! The file that this program runs.
 
-use std::{fs, mem::MaybeUninit, os::unix::fs::MetadataExt, path::Path};
+use std::{fs, ops::Range, os::unix::fs::MetadataExt, path::Path, slice, sync::OnceLock};
+
+#[cfg(target_pointer_width = "32")]
+use libc::Elf32_Phdr as Header;
+#[cfg(target_pointer_width = "64")]
+use libc::Elf64_Phdr as Header;
+use libc::{PT_LOAD, PT_PHDR};
 
 /// The file, also when it was removed or replaced since.
 pub(crate) const PATH: &str = "/proc/self/exe";
@@ -8,19 +14,44 @@ pub(crate) const PATH: &str = "/proc/self/exe";
 /// Whether this crate is part of the program's own file, and not of a library that was loaded.
 pub(crate) fn holds_this_crate() -> bool {
     static HERE: u8 = 0;
-    // SAFETY: the call takes an integer.
-    let program_headers = unsafe { libc::getauxval(libc::AT_PHDR) } as *const libc::c_void;
-    file_at((&raw const HERE).cast()) == file_at(program_headers)
+    addresses().contains(&(&raw const HERE as usize))
 }
 
-/// Where the file was loaded that has `address`; `None` in a program without loaded libraries.
-fn file_at(address: *const libc::c_void) -> Option<usize> {
-    let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
-    // SAFETY: any address may be asked for, and `info` has the right type and outlives the call.
-    let found = unsafe { libc::dladdr(address, info.as_mut_ptr()) } != 0;
-    // SAFETY: all zeros are a valid value of it, over which the call may have written.
-    let info = unsafe { info.assume_init() };
-    found.then_some(info.dli_fbase as usize)
+/// Whether what lies at this address lies in each process of the program, at the same distance from
+/// this crate. Libraries are loaded elsewhere each time the file is executed.
+#[inline]
+pub(crate) fn holds(address: usize) -> bool {
+    // Where the file is not executed again, processes are forks, in which nothing moves.
+    addresses().contains(&address) || !holds_this_crate()
+}
+
+/// Where the program's own file was loaded.
+fn addresses() -> &'static Range<usize> {
+    static ADDRESSES: OnceLock<Range<usize>> = OnceLock::new();
+    ADDRESSES.get_or_init(|| {
+        // SAFETY: the call takes an integer.
+        let headers = unsafe { libc::getauxval(libc::AT_PHDR) } as *const Header;
+        // SAFETY: as above.
+        let count = unsafe { libc::getauxval(libc::AT_PHNUM) } as usize;
+        // SAFETY: the kernel tells every program where its headers lie and how many they are. They
+        // are part of the loaded file, which nobody writes or unloads.
+        let all = unsafe { slice::from_raw_parts(headers, count) };
+        // The headers say where they themselves were meant to lie, unless the file moves nowhere.
+        let own = all.iter().find(|header| header.p_type == PT_PHDR);
+        let moved = own.map_or(0, |own| {
+            (headers as usize).wrapping_sub(own.p_vaddr as usize)
+        });
+        let loaded = || all.iter().filter(|header| header.p_type == PT_LOAD);
+        let start = loaded()
+            .map(|part| part.p_vaddr as usize)
+            .min()
+            .unwrap_or(0);
+        let end = loaded()
+            .map(|part| (part.p_vaddr + part.p_memsz) as usize)
+            .max()
+            .unwrap_or(0);
+        moved.wrapping_add(start)..moved.wrapping_add(end)
+    })
 }
 
 /// Whether whoever executes the file gets rights by it: those of its owner, its group, or its
