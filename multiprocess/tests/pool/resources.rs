@@ -28,6 +28,7 @@ tests![
     a_result_that_is_too_large_is_told_with_size_and_limit,
     a_large_item_leaves_no_large_buffer_behind,
     handles_dropped_without_a_look_leave_no_results_behind,
+    a_pool_that_works_on_and_on_takes_no_more_than_when_it_was_warm,
     an_idle_pool_hardly_wakes,
     a_supervisors_end_is_noticed_by_who_has_waited_long,
 ];
@@ -161,6 +162,55 @@ fn handles_dropped_without_a_look_leave_no_results_behind() {
     assert_eq!(pool.apply(square, 3).unwrap(), 9);
     let progress = pool.progress();
     assert_eq!((progress.done, progress.total), (10_001, 10_001));
+}
+
+/// Descriptors, processes and memory of a pool and its application.
+fn taken(pool: &Pool) -> [usize; 3] {
+    // Each worker has begun to work, so that none is still a copy of the supervisor.
+    let task = |_: u64| thread::sleep(NOW);
+    pool.map_chunked(task, 0..4 * pool.workers() as u64, 1)
+        .unwrap();
+    let mut pids = workers(pool);
+    pids.extend([pool.supervisor_pid(), std::process::id()]);
+    let descriptors = pids.iter().map(|pid| {
+        let files = fs::read_dir(format!("/proc/{pid}/fd"));
+        files.expect("the process runs").count()
+    });
+    let me = std::process::id();
+    let children = fs::read_to_string(format!("/proc/{me}/task/{me}/children"));
+    let children = children.expect("the system tells it").split(' ').count();
+    let memory = pids.iter().map(|&pid| private_memory(pid)).sum();
+    [descriptors.sum(), pids.len() + children, memory]
+}
+
+/// The short form of `cargo xtask chaos growth`.
+fn a_pool_that_works_on_and_on_takes_no_more_than_when_it_was_warm() {
+    let pool = Pool::new(2).unwrap();
+    let work = || {
+        assert_eq!(pool.apply(text, 16 * MIB).unwrap().len(), 16 * MIB);
+        assert_eq!(pool.map(square, 0..20_000).unwrap().len(), 20_000);
+        for n in 0..500 {
+            drop(pool.apply_async(|n: u64| vec![n; 1000], n).unwrap());
+        }
+        let ends = pool.imap_unordered(|code: i32| std::process::exit(code), [1; 20]);
+        assert!(
+            ends.into_iter()
+                .all(|end| end == Err::<(), _>(Error::Exited { code: 1 }))
+        );
+    };
+    (0..4).for_each(|_| work());
+    let before = taken(&pool);
+    (0..20).for_each(|_| work());
+    let after = taken(&pool);
+    let [descriptors, processes, memory] = after;
+    assert!(
+        descriptors <= before[0] && processes <= before[1],
+        "{before:?} {after:?}"
+    );
+    assert!(
+        memory <= before[2] + before[2] / 10 + 4 * MIB,
+        "{before:?} {after:?}"
+    );
 }
 
 /// How often each thread of these processes went to sleep.

@@ -10,6 +10,7 @@ tests![
     a_worker_killed_at_any_step_costs_at_most_the_task_in_progress,
     a_worker_killed_at_any_step_of_a_chunk_costs_at_most_the_item_in_progress,
     a_worker_killed_at_any_step_of_large_results_costs_at_most_the_item_in_progress,
+    a_worker_killed_after_the_put_of_a_large_result_costs_no_item,
     without_retries_a_map_tells_the_item_in_progress,
 ];
 
@@ -132,6 +133,21 @@ fn a_worker_killed_at_any_step_of_large_results_costs_at_most_the_item_in_progre
             let noted = iter::from_fn(|| notes().try_get().ok()).count();
             assert_eq!(noted, 20 + usize::from(costs), "{step}, {occurrence}");
         }
+    }
+}
+
+fn a_worker_killed_after_the_put_of_a_large_result_costs_no_item() {
+    let task = |n: u32| "x".repeat(note_and_square(n) as usize % 7 * 40_000);
+    for step in ["item: put", "item: finished", "task: reported"] {
+        let pool = dying(step, 1).build().unwrap();
+        let first = worker(&pool);
+        let texts: Vec<_> = pool.imap_chunked(task, 0..20, 20).collect();
+        for (text, n) in texts.into_iter().zip(0..) {
+            assert_eq!(text.map(|it| it.len()), Ok(n * n % 7 * 40_000), "{step}");
+        }
+        assert_noted(None, step);
+        pool.apply(|()| (), ()).unwrap();
+        assert_ne!(worker(&pool), first, "{step}: nobody was killed");
     }
 }
 
