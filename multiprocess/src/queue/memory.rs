@@ -1,11 +1,12 @@
 //! The rings as memory: words, records, and the way back to the system.
 
 use std::io;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::layout::{Header, RINGS};
+use crate::sys::mutex;
 use crate::sys::shm::Shared;
 
 /// The first ring whose memory is given back.
@@ -21,12 +22,32 @@ pub(super) const LINK: u64 = 1 << 31;
 /// of the item, but the rest of the length.
 const LONG: u64 = 1 << 30;
 
+/// What a ring's size may be, as a power of two.
+const SIZES: RangeInclusive<u8> = 12..=40;
+
 /// The least memory that is worth a call to give it back, in bytes.
 const DISCARD_MIN: u64 = 1 << 20;
 
 /// From this length on, the system copies to and from a cold ring: it needs no page to be mapped,
 /// nor to be zeroed first.
 const DIRECT_MIN: usize = 64 << 10;
+
+/// The last position that goes into a word with the number of a ring. No sum of it and the size of
+/// a ring overflows.
+const POSITION_MAX: u64 = (1 << 62) - 1;
+
+/// From this length on, in bytes, an item is not believed to be there before it was compared with
+/// the memory that there is.
+const CHECKED_MIN: usize = 1 << 20;
+
+/// Why an item cannot be read.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Unread {
+    /// What stands there is not what the queue's own processes write.
+    Damaged,
+    /// This process has no memory for its bytes.
+    NoMemory { len: usize },
+}
 
 /// A place in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +57,15 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// A position as it stands in the shared memory.
+    #[inline]
+    pub(super) fn at(ring: usize, position: u64) -> Self {
+        Self {
+            ring,
+            position: position & POSITION_MAX,
+        }
+    }
+
     #[inline]
     pub(super) fn from_word(word: u64) -> Self {
         Self {
@@ -92,27 +122,26 @@ impl Memory {
             .fixed
             .shifts
             .store(u32::from_le_bytes(shifts), Relaxed);
-        shared.producers.lock.init()?;
-        shared.consumers.lock.init()?;
-        Ok(Self::new(shared))
+        Self::new(shared)
     }
 
-    pub(super) fn new(shared: Shared<Header>) -> Self {
+    /// The memory as its creator has made it.
+    pub(super) fn new(shared: Shared<Header>) -> io::Result<Self> {
+        mutex::is_supported()?;
+        let shifts = shared.fixed.shifts.load(Relaxed).to_le_bytes();
+        let sizes_are_right = shifts.iter().all(|shift| SIZES.contains(shift));
         let mut first = 0;
-        let extents = shared
-            .fixed
-            .shifts
-            .load(Relaxed)
-            .to_le_bytes()
-            .map(|shift| {
-                let extent = Extent {
-                    first,
-                    bytes: 1 << shift,
-                };
-                first += (extent.bytes / WORD) as usize;
-                extent
-            });
-        Self { shared, extents }
+        let extents = shifts.map(|shift| {
+            let bytes = 1 << (shift % 64);
+            let extent = Extent { first, bytes };
+            first += (bytes / WORD) as usize;
+            extent
+        });
+        if !sizes_are_right || first != shared.words().len() {
+            let reason = "the sizes of its rings are not those of its memory";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        Ok(Self { shared, extents })
     }
 
     #[inline]
@@ -173,38 +202,52 @@ impl Memory {
     }
 
     /// Reads the record at a place into `buffer`, whose length only grows; returns the length of
-    /// the item. `None` if the place cannot hold a record of the length that stands there.
+    /// the item.
     #[inline]
-    pub(super) fn read(&self, place: Place, buffer: &mut Vec<u8>) -> Option<usize> {
+    pub(super) fn read(&self, place: Place, buffer: &mut Vec<u8>) -> Result<usize, Unread> {
         let first = self.word(place).load(Relaxed);
-        if first & LONG != 0 {
+        if first & (LINK | LONG) != 0 {
             return self.read_long(place, first, buffer);
         }
         let len = (first & (LONG - 1)) as usize;
         if record_bytes(len) + WORD > self.lap(place.ring) {
-            return None;
+            return Err(Unread::Damaged);
         }
         if buffer.len() < len.max(4) {
-            buffer.resize(len.max(4), 0);
+            self.grow(buffer, len.max(4))?;
         }
         let (head, rest) = buffer.split_at_mut(4);
         head.copy_from_slice(&((first >> 32) as u32).to_le_bytes());
         self.read_bytes(place.after(WORD), &mut rest[..len.saturating_sub(4)]);
-        Some(len)
+        Ok(len)
     }
 
     #[cold]
-    fn read_long(&self, place: Place, first: u64, buffer: &mut Vec<u8>) -> Option<usize> {
+    fn read_long(&self, place: Place, first: u64, buffer: &mut Vec<u8>) -> Result<usize, Unread> {
         let len = first & (LONG - 1) | first >> 32 << 30;
-        if len < LONG || len + 2 * WORD > self.lap(place.ring) {
-            return None;
+        // A link leads to a record and never to a link.
+        if first & LINK != 0 || len < LONG || len + 2 * WORD > self.lap(place.ring) {
+            return Err(Unread::Damaged);
         }
         let len = len as usize;
         if buffer.len() < len {
-            buffer.resize(len, 0);
+            self.grow(buffer, len)?;
         }
         self.read_bytes(place.after(WORD), &mut buffer[..len]);
-        Some(len)
+        Ok(len)
+    }
+
+    /// Makes room for an item, if it can be there and there is memory for it.
+    #[cold]
+    fn grow(&self, buffer: &mut Vec<u8>, len: usize) -> Result<(), Unread> {
+        if len >= CHECKED_MIN && self.shared.allocated() < len as u64 {
+            return Err(Unread::Damaged);
+        }
+        let more = len - buffer.len();
+        let reserved = buffer.try_reserve(more);
+        reserved.map_err(|_| Unread::NoMemory { len })?;
+        buffer.resize(len, 0);
+        Ok(())
     }
 
     #[inline]
@@ -224,7 +267,10 @@ impl Memory {
     pub(super) fn discard(&self, ring: usize, positions: Range<u64>) {
         let extent = self.extents[ring];
         let start = positions.start & (extent.bytes - 1);
-        let len = positions.end - positions.start;
+        let len = positions.end.wrapping_sub(positions.start);
+        if len > extent.bytes {
+            return;
+        }
         let words = |bytes: u64| (bytes / WORD) as usize;
         let first = len.min(extent.bytes - start);
         self.shared

@@ -5,13 +5,14 @@ use std::io;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::event::AdaptiveSpin;
 use super::layout::Header;
-use super::memory::Memory;
+use super::memory::{Memory, Unread};
 use super::readers::{self, JoinState, ReaderSlot};
-use super::ring::{Damaged, Rings};
+use super::ring::Rings;
 use super::sizing;
 use crate::sys::shm::Shared;
 use crate::{Error, Result};
@@ -35,15 +36,25 @@ impl Wait {
             .map_or(Self::Forever, Self::Until)
     }
 
-    /// For the lock, which is held for moments only: who does not want to wait for an item still
-    /// waits for that.
     fn deadline(self) -> Option<Instant> {
         match self {
             Self::Until(deadline) => Some(deadline),
             Self::No | Self::Forever => None,
         }
     }
+
+    /// The deadline of the lock, which is held for moments only: who does not want to wait for an
+    /// item still waits for that, but not for an owner that is stopped.
+    fn lock_deadline(self) -> Option<Instant> {
+        match self {
+            Self::No => Some(Instant::now() + LOCK_WITHIN),
+            _ => self.deadline(),
+        }
+    }
 }
+
+/// How long one waits for a lock who does not want to wait.
+const LOCK_WITHIN: Duration = Duration::from_secs(1);
 
 /// An item of this length, in bytes, waits a little for readers that are at work, a nanosecond for
 /// each byte, before it takes memory that must be got from the system: that would take about as
@@ -92,7 +103,7 @@ impl RawQueue {
         let mut taken_before = None;
         loop {
             let repair = || self.rings.clear_half_written();
-            let lock = header.producers.lock.lock(wait.deadline(), repair);
+            let lock = header.producers.lock.lock(|| wait.lock_deadline(), repair);
             let Some(held) = lock else {
                 return Err(Error::Full);
             };
@@ -148,17 +159,18 @@ impl RawQueue {
             let lock = header
                 .consumers
                 .lock
-                .lock(wait.deadline(), || self.rings.repair());
+                .lock(|| wait.lock_deadline(), || self.rings.repair());
             let Some(held) = lock else {
                 return Err(Error::Empty);
             };
             let reader = self.slot.reader(header);
             let taken = self.rings.take(buffer, |ordinal, item| {
                 before_commit(ordinal, item);
-                reader.taken.store(reader.taken.load(Relaxed) + 1, Relaxed);
+                let count = reader.taken.load(Relaxed).wrapping_add(1);
+                reader.taken.store(count, Relaxed);
             });
             drop(held);
-            if let Some(taken) = taken.map_err(|Damaged| damaged("take an item from the queue"))? {
+            if let Some(taken) = taken.map_err(unread)? {
                 header.room.notify_one();
                 return Ok(taken);
             }
@@ -195,7 +207,7 @@ impl RawQueue {
     pub(crate) fn len(&self) -> usize {
         // In this order, so that the difference is never negative.
         let taken = self.taken();
-        (self.header().put.load(SeqCst) - taken) as usize
+        self.header().put.load(SeqCst).saturating_sub(taken) as usize
     }
 
     /// The most items the queue holds at a time; 0 for no limit.
@@ -213,7 +225,7 @@ impl RawQueue {
         // With the lock, a put is either done before or sees the mark: nobody puts an item after a
         // consumer has seen the queue closed and empty.
         let repair = || self.rings.clear_half_written();
-        let held = header.producers.lock.lock(None, repair);
+        let held = header.producers.lock.lock(|| None, repair);
         header.fixed.closed.store(1, SeqCst);
         drop(held);
         header.items.notify_all();
@@ -222,12 +234,12 @@ impl RawQueue {
 
     pub(crate) fn task_done(&self) -> Result<()> {
         let header = self.header();
-        let count = |done| (done < self.taken()).then_some(done + 1);
+        let count = |done| (done < self.taken()).then(|| done + 1);
         if header.done.fetch_update(SeqCst, SeqCst, count).is_err() {
             return Err(Error::NothingInHand);
         }
         let reader = self.slot.claimed(header).unwrap_or_else(|| {
-            let _held = header.consumers.lock.lock(None, || self.rings.repair());
+            let _held = header.consumers.lock.lock(|| None, || self.rings.repair());
             self.slot.reader(header)
         });
         reader.done.fetch_add(1, SeqCst);
@@ -261,12 +273,22 @@ impl RawQueue {
     }
 }
 
-/// What an operation says that has found what no process of this crate writes.
+/// The item stays where it is.
 #[cold]
-fn damaged(attempt: &str) -> Error {
-    let reason = "its shared memory is damaged, since a process that has the queue wrote over it; \
-                  make another queue";
-    Error::os(attempt, io::Error::new(io::ErrorKind::InvalidData, reason))
+fn unread(reason: Unread) -> Error {
+    let (kind, reason) = match reason {
+        Unread::Damaged => (
+            io::ErrorKind::InvalidData,
+            "the queue's shared memory is damaged, since a process that has the queue wrote over \
+             it; make another queue"
+                .to_string(),
+        ),
+        Unread::NoMemory { len } => (
+            io::ErrorKind::OutOfMemory,
+            format!("this process has no memory for its {len} bytes (RLIMIT_AS, `ulimit -v`)"),
+        ),
+    };
+    Error::os("take an item from a queue", io::Error::new(kind, reason))
 }
 
 /// To hand the queue to a process at its start; at any other time it fails.
@@ -278,6 +300,8 @@ impl Serialize for RawQueue {
 
 impl<'de> Deserialize<'de> for RawQueue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self::over(Memory::new(Shared::deserialize(deserializer)?)))
+        Memory::new(Shared::deserialize(deserializer)?)
+            .map(Self::over)
+            .map_err(D::Error::custom)
     }
 }

@@ -46,10 +46,10 @@ impl ReaderSlot {
 #[cold]
 fn claim(header: &Header, me: Identity) -> u32 {
     let consumers = &header.consumers;
-    let used = consumers.readers_used.load(Relaxed);
+    let used = consumers.readers_used.load(Relaxed).min(COMMON);
     for _ in 0..LOOKS.min(used) {
         let slot = consumers.readers_hand.load(Relaxed) % used;
-        consumers.readers_hand.store(slot + 1, Relaxed);
+        consumers.readers_hand.store(slot.wrapping_add(1), Relaxed);
         let reader = &header.readers[slot as usize];
         let owner = Identity::from_word(reader.owner.load(Relaxed));
         if owner.is_none_or(|owner| !owner.is_alive()) {
@@ -93,11 +93,11 @@ pub(crate) fn join_state(header: &Header) -> JoinState {
     if taken < put || in_living_hands(header) > 0 || header.done.load(SeqCst) != done {
         return JoinState::Waiting;
     }
-    JoinState::Lost(put - done)
+    JoinState::Lost(put.wrapping_sub(done))
 }
 
 fn in_living_hands(header: &Header) -> i64 {
-    let used = header.consumers.readers_used.load(Acquire) as usize;
+    let used = header.consumers.readers_used.load(Acquire).min(COMMON) as usize;
     let readers = header.readers[..used]
         .iter()
         .chain([&header.readers[COMMON as usize]]);
@@ -109,5 +109,5 @@ fn in_living_hands(header: &Header) -> i64 {
             let alive = in_hand != 0 && owner.is_none_or(Identity::is_alive);
             alive.then_some(in_hand)
         })
-        .sum()
+        .fold(0, i64::wrapping_add)
 }

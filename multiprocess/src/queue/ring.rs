@@ -23,13 +23,9 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use super::layout::{Header, RINGS};
-use super::memory::{COLD, LINK, Memory, PAGE, Place, WORD, record_bytes};
+use super::memory::{COLD, LINK, Memory, PAGE, Place, Unread, WORD, record_bytes};
 use super::step::step;
 use crate::sys::shm::Shared;
-
-/// What stands in the shared memory is not what the queue's own processes write there.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Damaged;
 
 /// The rings, and who is where in them.
 pub(crate) struct Rings {
@@ -72,9 +68,10 @@ impl Rings {
         let place = self.place_for(tail, need)?;
         self.memory.write(place, item);
         step("put: the record is written");
-        header.producers.at[((count + 1) & 1) as usize].store(place.after(need).word(), Relaxed);
+        let next = count.wrapping_add(1);
+        header.producers.at[(next & 1) as usize].store(place.after(need).word(), Relaxed);
         step("put: the position is written");
-        header.put.store(count + 1, SeqCst);
+        header.put.store(next, SeqCst);
         step("put: committed");
         Some(count)
     }
@@ -98,12 +95,12 @@ impl Rings {
     fn has_room_for_one_more(&self, count: u64) -> bool {
         let header = self.header();
         let maxsize = header.fixed.maxsize.load(Relaxed);
-        if maxsize == 0 || count - header.producers.taken_seen.load(Relaxed) < maxsize {
+        if maxsize == 0 || count.wrapping_sub(header.producers.taken_seen.load(Relaxed)) < maxsize {
             return true;
         }
         let taken = header.progress.taken.load(Acquire);
         header.producers.taken_seen.store(taken, Relaxed);
-        count - taken < maxsize
+        count.wrapping_sub(taken) < maxsize
     }
 
     /// Where a record of `need` bytes goes: behind the tail, or in another ring, to which a link is
@@ -129,26 +126,25 @@ impl Rings {
     #[inline]
     fn fits(&self, tail: Place, need: u64) -> bool {
         let header = self.header();
-        let end = tail.position + need + WORD;
-        let lap = self.memory.lap(tail.ring);
+        // So much of the lap may be in use before the record.
+        let Some(most) = self.memory.lap(tail.ring).checked_sub(need + WORD) else {
+            return false;
+        };
         let seen = Place::from_word(header.producers.free_seen.load(Relaxed));
-        if seen.ring == tail.ring && end <= seen.position + lap {
+        if seen.ring == tail.ring && tail.position.wrapping_sub(seen.position) <= most {
             return true;
         }
         let free = header.progress.free[tail.ring].load(Acquire);
-        let seen = Place {
-            ring: tail.ring,
-            position: free,
-        };
+        let seen = Place::at(tail.ring, free);
         header.producers.free_seen.store(seen.word(), Relaxed);
-        end <= free + lap
+        tail.position.wrapping_sub(free) <= most
     }
 
     /// A smaller ring to return to: all is in the tail's ring, and would fill at most half of it.
     #[cold]
     fn smaller_ring(&self, tail: Place, need: u64) -> Option<usize> {
         let free = self.header().progress.free[tail.ring].load(Acquire);
-        let outstanding = tail.position - free + need;
+        let outstanding = tail.position.wrapping_sub(free).saturating_add(need);
         let ring = (0..tail.ring).find(|&ring| outstanding <= self.memory.lap(ring) / 2)?;
         (0..RINGS)
             .all(|ring| ring == tail.ring || self.is_vacant(ring))
@@ -169,10 +165,7 @@ impl Rings {
         step("put: the link is written");
         left[tail.ring].store(tail.after(WORD).page_end().position, Relaxed);
         step("put: the end of the ring is written");
-        Place {
-            ring,
-            position: left[ring].load(Relaxed),
-        }
+        Place::at(ring, left[ring].load(Relaxed))
     }
 
     /// Gives back the memory of what a producer had written when it was killed before its commit.
@@ -185,9 +178,9 @@ impl Rings {
             let free = header.progress.free[ring].load(Acquire);
             if ring == tail.ring {
                 self.memory
-                    .discard(ring, tail.page_end().position..free + lap);
+                    .discard(ring, tail.page_end().position..free.wrapping_add(lap));
             } else if self.is_vacant(ring) {
-                self.memory.discard(ring, free..free + lap);
+                self.memory.discard(ring, free..free.wrapping_add(lap));
             }
         }
     }
@@ -201,25 +194,26 @@ impl Rings {
         &self,
         buffer: &mut Vec<u8>,
         before_commit: impl FnOnce(u64, &[u8]),
-    ) -> Result<Option<(u64, usize)>, Damaged> {
+    ) -> Result<Option<(u64, usize)>, Unread> {
         let header = self.header();
         let count = header.progress.taken.load(Relaxed);
         if header.consumers.put_seen.load(Relaxed) <= count {
             let put = header.put.load(Acquire);
-            if put == count {
+            if put <= count {
                 return Ok(None);
             }
             header.consumers.put_seen.store(put, Relaxed);
         }
         let head = Place::from_word(header.consumers.at[(count & 1) as usize].load(Relaxed));
         let place = self.follow(head);
-        let len = self.memory.read(place, buffer).ok_or(Damaged)?;
+        let len = self.memory.read(place, buffer)?;
         step("take: the item is read");
         before_commit(count, &buffer[..len]);
         let end = place.after(record_bytes(len));
-        header.consumers.at[((count + 1) & 1) as usize].store(end.word(), Relaxed);
+        let next = count.wrapping_add(1);
+        header.consumers.at[(next & 1) as usize].store(end.word(), Relaxed);
         step("take: the position is written");
-        header.progress.taken.store(count + 1, SeqCst);
+        header.progress.taken.store(next, SeqCst);
         step("take: committed");
         if place.ring != head.ring {
             self.vacate(end.ring);
@@ -248,10 +242,7 @@ impl Rings {
         self.header().consumers.leaving.store(end.word(), Relaxed);
         step("take: the end of the ring is written");
         let ring = (first & 3) as usize;
-        Place {
-            ring,
-            position: self.header().progress.free[ring].load(Relaxed),
-        }
+        Place::at(ring, self.header().progress.free[ring].load(Relaxed))
     }
 
     /// Opens the ring that was left for `current` to the producers.
@@ -279,7 +270,9 @@ impl Rings {
         if head.ring < COLD {
             free.store(head.position, Release);
             step("take: the room is free");
-        } else if head.position - free.load(Relaxed) >= self.memory.discard_min(head.ring) {
+        } else if head.position.wrapping_sub(free.load(Relaxed))
+            >= self.memory.discard_min(head.ring)
+        {
             let end = head.position & !(PAGE - 1);
             self.memory.discard(head.ring, free.load(Relaxed)..end);
             step("take: the memory is given back");

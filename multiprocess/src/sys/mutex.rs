@@ -1,141 +1,307 @@
-//! A mutex in shared memory that outlives its owner: `PTHREAD_PROCESS_SHARED` and
-//! `PTHREAD_MUTEX_ROBUST` of pthread_mutexattr_setrobust(3).
+//! A mutex in shared memory that outlives its owner.
 //!
-//! The kernel gives the mutex of a killed owner to the next one who asks, and says so. The thread
-//! must have been born by pthread_create or fork: a raw clone leaves glibc with the parent's thread
-//! id, by which the kernel could not recognise the dead owner.
+//! Each thread has a list of the locks that it holds, which the C library has told the kernel of:
+//! get_robust_list(2). When a thread ends, however it does, the kernel walks the list and marks the
+//! locks. So does `PTHREAD_MUTEX_ROBUST`, but that believes the addresses that it finds in the shared
+//! memory, where any process may write. Here they are written for the kernel, which checks them, and
+//! never read.
+//!
+//! The thread must have been born by pthread_create or fork: a raw clone has no list.
 
-use std::cell::UnsafeCell;
+use std::cell::Cell;
 use std::io;
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
+use std::mem::offset_of;
+use std::ptr;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, compiler_fence};
 use std::time::{Duration, Instant};
 
-unsafe extern "C" {
-    /// glibc 2.30; the libc crate does not declare it.
-    fn pthread_mutex_clocklock(
-        mutex: *mut libc::pthread_mutex_t,
-        clock: libc::clockid_t,
-        deadline: *const libc::timespec,
-    ) -> libc::c_int;
+use super::futex;
+use super::identity::Identity;
+use super::shm::shareable;
+
+shareable! {
+    /// A robust mutex, to be placed in memory that several processes map. Zeroes are a free one.
+    pub(crate) struct RobustMutex {
+        /// 0 if it is free, else its owner's thread id or [`OWNER_DIED`]; with [`WAITERS`] if someone
+        /// may sleep.
+        word: AtomicU32,
+        /// As in the C library's mutex, whose place of `entry` is that of all locks in the list.
+        unused: [AtomicU32; 7],
+        /// The lock as the list has it: the address of the entry that follows.
+        entry: AtomicU64,
+    }
 }
 
-/// A robust mutex, to be placed in memory that several processes map.
-#[repr(C)]
-pub(crate) struct RobustMutex(UnsafeCell<libc::pthread_mutex_t>);
+/// Someone may sleep at the word. These three are the kernel's, which reads and writes the word.
+const WAITERS: u32 = libc::FUTEX_WAITERS;
+/// The owner ended in possession.
+const OWNER_DIED: u32 = libc::FUTEX_OWNER_DIED;
+/// The bits of the owner's thread id.
+const OWNER: u32 = libc::FUTEX_TID_MASK;
 
-// SAFETY: a process-shared pthread mutex is made to be used from any thread of any process; the
-// cell is passed to the pthread functions and never read or written here.
-unsafe impl Sync for RobustMutex {}
+/// How long one sleeps before it looks again: a waiter that is killed just after it was woken takes
+/// the wake with it.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The head of a thread's list, as the kernel has it.
+#[repr(C)]
+struct Head {
+    /// The first lock's entry; of no lock, the head itself.
+    first: AtomicPtr<AtomicU64>,
+    /// From an entry to its lock's word, in bytes.
+    offset: isize,
+    /// The lock that is being taken or given: maybe the thread has it, maybe not.
+    pending: AtomicPtr<AtomicU64>,
+}
 
 /// The mutex is held; dropping it unlocks.
 #[must_use]
 pub(crate) struct Guard<'a> {
     mutex: &'a RobustMutex,
-    /// A pthread mutex is unlocked by the thread that locked it.
+    head: *const Head,
+    /// The entry that was the list's first. The copy in the shared memory is the kernel's.
+    next: *mut AtomicU64,
+    /// The list is the thread's that locked.
     not_send: PhantomData<*const ()>,
 }
 
-impl RobustMutex {
-    /// Makes the mutex ready, once, before any other process or thread can see it.
-    pub(crate) fn init(&self) -> io::Result<()> {
-        let mut attr = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
-        let attr = attr.as_mut_ptr();
-        // SAFETY: `attr` points to memory for an attribute object, which this call initialises.
-        check(unsafe { libc::pthread_mutexattr_init(attr) })?;
-        // SAFETY: `attr` was initialised above.
-        check(unsafe { libc::pthread_mutexattr_setpshared(attr, libc::PTHREAD_PROCESS_SHARED) })?;
-        // SAFETY: `attr` was initialised above.
-        check(unsafe { libc::pthread_mutexattr_setrobust(attr, libc::PTHREAD_MUTEX_ROBUST) })?;
-        // SAFETY: nobody else sees the mutex yet, and `attr` was initialised above.
-        check(unsafe { libc::pthread_mutex_init(self.0.get(), attr) })
+/// What this thread knows of itself.
+#[derive(Clone, Copy)]
+struct Thread {
+    /// The process in which it is so; a forked child has another.
+    process: u64,
+    id: u32,
+    head: *const Head,
+}
+
+thread_local! {
+    static THREAD: Cell<Thread> = const {
+        Cell::new(Thread { process: 0, id: 0, head: ptr::null() })
+    };
+}
+
+impl Thread {
+    #[inline]
+    fn this() -> Self {
+        let known = THREAD.get();
+        if known.process == Identity::mine().word() {
+            return known;
+        }
+        Self::look()
     }
 
+    #[cold]
+    fn look() -> Self {
+        // SAFETY: the call has no arguments.
+        let id = unsafe { libc::gettid() }.cast_unsigned();
+        let thread = Self {
+            process: Identity::mine().word(),
+            id,
+            head: list().expect("it was asked for when the memory was mapped"),
+        };
+        THREAD.set(thread);
+        thread
+    }
+}
+
+/// The head of the calling thread's list.
+fn list() -> io::Result<*const Head> {
+    let (mut head, mut len) = (ptr::null::<Head>(), 0usize);
+    // SAFETY: both places are valid for the writes; 0 is the calling thread.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut len) };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let place =
+        offset_of!(RobustMutex, word).cast_signed() - offset_of!(RobustMutex, entry).cast_signed();
+    // SAFETY: the kernel has it from the C library, which keeps it as long as the thread lives.
+    let head_here = unsafe { head.as_ref() };
+    match head_here {
+        Some(list) if len == size_of::<Head>() && list.offset == place => Ok(head),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// Whether the system keeps the list; without it a lock would die with its owner.
+pub(crate) fn is_supported() -> io::Result<()> {
+    list().map(drop).map_err(|error| {
+        let reason = format!("the system has no list of robust locks: {error}");
+        io::Error::new(error.kind(), reason)
+    })
+}
+
+impl RobustMutex {
     /// Locks. If the last owner died in possession, `repair` runs first, with the mutex held; should
     /// it be killed there, the next owner runs it again.
     ///
-    /// Gives `None` when `deadline` passes first.
+    /// Gives `None` when the deadline passes first, which is asked for only if there is a wait.
     #[inline]
     pub(crate) fn lock(
         &self,
-        deadline: Option<Instant>,
+        deadline: impl FnOnce() -> Option<Instant>,
         repair: impl FnOnce(),
     ) -> Option<Guard<'_>> {
-        // SAFETY: the mutex was initialised by its creator before it was shared.
-        let mut status = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
-        if status == libc::EBUSY {
-            status = self.lock_contended(deadline);
-        }
-        match status {
-            0 => {}
-            libc::EOWNERDEAD => {
-                repair();
-                // SAFETY: this thread holds the mutex, in the inconsistent state.
-                unsafe { libc::pthread_mutex_consistent(self.0.get()) };
-            }
-            _ => return None,
-        }
-        Some(Guard {
+        let thread = Thread::this();
+        // SAFETY: it is this thread's list, which lives as long as the thread.
+        let head = unsafe { &*thread.head };
+        let entry = self.entry.as_ptr().cast::<AtomicU64>();
+        // From here on the kernel looks at the word, should the thread end.
+        head.pending.store(entry, Relaxed);
+        compiler_fence(SeqCst);
+        // Acquire: what the last owner wrote is seen.
+        let died = match self.word.compare_exchange(0, thread.id, Acquire, Relaxed) {
+            Ok(_) => Some(false),
+            Err(_) => self.lock_contended(thread.id, deadline()),
+        };
+        let Some(died) = died else {
+            head.pending.store(ptr::null_mut(), Relaxed);
+            return None;
+        };
+        // The entry points on before it is the first, and is the first before it ceases to pend.
+        let next = head.first.load(Relaxed);
+        self.entry.store(next.expose_provenance() as u64, Relaxed);
+        compiler_fence(SeqCst);
+        head.first.store(entry, Relaxed);
+        compiler_fence(SeqCst);
+        head.pending.store(ptr::null_mut(), Relaxed);
+        let guard = Guard {
             mutex: self,
+            head,
+            next,
             not_send: PhantomData,
-        })
+        };
+        if died {
+            repair();
+        }
+        Some(guard)
     }
 
     /// The owner needs a fraction of a microsecond, if it runs at all: look again a few times, let
     /// others run, and only then sleep in the kernel, which makes the owner's unlock slow as well.
+    ///
+    /// Returns whether the last owner died in possession.
     #[cold]
-    fn lock_contended(&self, deadline: Option<Instant>) -> libc::c_int {
-        for attempt in 0..12 {
-            if attempt < 6 {
-                for _ in 0..1 << attempt {
-                    std::hint::spin_loop();
+    fn lock_contended(&self, me: u32, deadline: Option<Instant>) -> Option<bool> {
+        let (mut attempt, mut slept) = (0, 0);
+        loop {
+            let seen = self.word.load(Relaxed);
+            if seen & OWNER == 0 {
+                // Who has slept does not know of the others who sleep, so it says that there are.
+                let mine = me | seen & WAITERS | slept;
+                let taken = self.word.compare_exchange(seen, mine, Acquire, Relaxed);
+                match taken {
+                    Ok(_) => return Some(seen & OWNER_DIED != 0),
+                    Err(_) => continue,
                 }
-            } else {
-                std::thread::yield_now();
             }
-            // SAFETY: the mutex was initialised by its creator before it was shared.
-            let status = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
-            if status != libc::EBUSY {
-                return status;
+            attempt += 1;
+            match attempt {
+                ..6 => (0..1 << attempt).for_each(|_| std::hint::spin_loop()),
+                6..12 => std::thread::yield_now(),
+                _ => {
+                    let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+                    if left == Some(Duration::ZERO) {
+                        return None;
+                    }
+                    let asleep = seen | WAITERS;
+                    let marked = self.word.compare_exchange(seen, asleep, Relaxed, Relaxed);
+                    if marked.is_ok() {
+                        futex::wait(&self.word, asleep, left.map_or(LOOK, |left| left.min(LOOK)));
+                        slept = WAITERS;
+                    }
+                }
             }
         }
-        let Some(deadline) = deadline else {
-            // SAFETY: the mutex was initialised by its creator before it was shared.
-            return unsafe { libc::pthread_mutex_lock(self.0.get()) };
-        };
-        let until = monotonic(deadline);
-        // SAFETY: the mutex was initialised, and `until` outlives the call.
-        unsafe { pthread_mutex_clocklock(self.0.get(), libc::CLOCK_MONOTONIC, &raw const until) }
     }
 }
 
 impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: this thread holds the mutex.
-        unsafe { libc::pthread_mutex_unlock(self.mutex.0.get()) };
+        // SAFETY: it is this thread's list, since a guard stays in its thread.
+        let head = unsafe { &*self.head };
+        let entry = self.mutex.entry.as_ptr().cast::<AtomicU64>();
+        head.pending.store(entry, Relaxed);
+        compiler_fence(SeqCst);
+        // Guards are dropped in the reverse order of their locks, so this one is the first.
+        head.first.store(self.next, Relaxed);
+        compiler_fence(SeqCst);
+        // Release: the next owner sees what this one wrote.
+        if self.mutex.word.swap(0, Release) & WAITERS != 0 {
+            futex::wake(&self.mutex.word, 1);
+        }
+        // Up to here the kernel would wake someone in this thread's place.
+        compiler_fence(SeqCst);
+        head.pending.store(ptr::null_mut(), Relaxed);
     }
 }
 
-/// The deadline on the clock that the kernel counts by; `Instant` is that clock, but opaque.
-fn monotonic(deadline: Instant) -> libc::timespec {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `now` is valid for the write.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    let now = Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32);
-    let until = now + deadline.saturating_duration_since(Instant::now());
-    libc::timespec {
-        tv_sec: until.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: until.subsec_nanos().into(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::thread;
 
-fn check(status: libc::c_int) -> io::Result<()> {
-    match status {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
+    use super::*;
+    use crate::sys::shm::Shared;
+
+    fn mutex() -> Shared<RobustMutex> {
+        Shared::create("test", 512).expect("a page")
+    }
+
+    fn forever() -> Option<Instant> {
+        None
+    }
+
+    #[test]
+    fn one_thread_at_a_time_has_it() {
+        let mutex = mutex();
+        let add = || {
+            for _ in 0..20_000 {
+                let _held = mutex
+                    .lock(forever, || panic!("nobody died"))
+                    .expect("no deadline");
+                let seen = mutex.words()[0].load(Relaxed);
+                mutex.words()[0].store(seen + 1, Relaxed);
+            }
+        };
+        thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(add))));
+        assert_eq!(mutex.words()[0].load(Relaxed), 80_000);
+    }
+
+    #[test]
+    fn a_deadline_ends_the_wait_and_leaves_the_lock_to_its_owner() {
+        let mutex = mutex();
+        let held = mutex.lock(forever, || ());
+        let soon = || Some(Instant::now() + Duration::from_millis(5));
+        thread::scope(|scope| {
+            scope.spawn(|| assert!(mutex.lock(soon, || ()).is_none()));
+        });
+        drop(held);
+        assert!(mutex.lock(soon, || panic!("nobody died")).is_some());
+    }
+
+    #[test]
+    fn the_lock_of_a_thread_that_ended_is_repaired_by_the_next() {
+        let mutex = mutex();
+        thread::scope(|scope| {
+            scope.spawn(|| std::mem::forget(mutex.lock(forever, || ())));
+        });
+        let mut repairs = 0;
+        drop(mutex.lock(forever, || repairs += 1));
+        drop(mutex.lock(forever, || repairs += 1));
+        assert_eq!(repairs, 1);
+    }
+
+    #[test]
+    fn locks_within_locks_are_given_back_in_turn() {
+        let (outer, inner) = (mutex(), mutex());
+        for _ in 0..3 {
+            let first = outer.lock(forever, || panic!("nobody died"));
+            let second = inner.lock(forever, || panic!("nobody died"));
+            drop(second);
+            drop(first);
+        }
     }
 }

@@ -17,7 +17,7 @@ use nix::sys::stat::fstat;
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
 
-use super::{memfd, mutex::RobustMutex};
+use super::memfd;
 use crate::limits;
 
 /// A type that may lie in shared memory, where other processes write it at any time.
@@ -34,10 +34,6 @@ unsafe impl Shareable for AtomicU32 {}
 
 // SAFETY: as for `AtomicU32`.
 unsafe impl Shareable for AtomicU64 {}
-
-// SAFETY: it has the C library's layout, is zero until it is initialised, and is touched only by
-// the functions of pthread, which are made for processes that share it.
-unsafe impl Shareable for RobustMutex {}
 
 // SAFETY: an array is its elements, one after the other.
 unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {}
@@ -183,6 +179,12 @@ impl<H: Shareable> Shared<H> {
     /// Where a word is in the file.
     fn offset(word: usize) -> i64 {
         (Self::WORDS + word * size_of::<u64>()) as i64
+    }
+
+    /// How much memory it takes, in bytes.
+    pub(crate) fn allocated(&self) -> u64 {
+        let blocks = fstat(&self.file).map_or(0, |file| file.st_blocks);
+        blocks.unsigned_abs() * 512
     }
 
     /// Gives the memory of these words back to the system; they read as 0 afterwards. Only whole

@@ -10,6 +10,8 @@ mod plain;
 mod sizes;
 // What holds under limits of address space and of file sizes.
 mod limits;
+// What holds when a process writes over the shared memory.
+mod damaged;
 // What holds when processes are killed.
 mod killed;
 // What holds when processes are killed between two stores, at each.
@@ -26,6 +28,7 @@ fn main() {
         plain::TESTS,
         sizes::TESTS,
         limits::TESTS,
+        damaged::TESTS,
         killed::TESTS,
         #[cfg(feature = "kill-points")]
         steps::TESTS,

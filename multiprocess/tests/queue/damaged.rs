@@ -1,0 +1,201 @@
+//! Whatever a process that has the queue writes into its shared memory, the calls of the others
+//! return: with an error, or with whatever now stands there, but without a panic, a read elsewhere
+//! or an end that never comes.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use multiprocess::{Queue, pipe};
+use nix::sys::resource::{Resource, setrlimit};
+
+use crate::support::{Child, SOON};
+
+tests![
+    calls_return_though_the_memory_was_written_over,
+    calls_return_while_the_memory_is_being_written_over,
+    a_pipe_whose_memory_was_written_over_still_carries_messages,
+    a_length_that_cannot_be_is_refused_without_taking_memory,
+];
+
+/// A deadline that is mostly met, and often if it is not.
+const SHORTLY: Duration = Duration::from_micros(200);
+
+/// Where the locks of the producers and of the consumers are, in bytes: a lock that is said to be
+/// held is waited for, by the calls that have no deadline for ever.
+const LOCKS: [std::ops::Range<u64>; 2] = [64..104, 256..296];
+
+/// A small generator of numbers, so that a failure can be repeated by its seed.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        (self.next() >> 11) % limit
+    }
+
+    /// A word of any kind: small, large, near a border, or none of these.
+    fn word(&mut self, before: u64) -> u64 {
+        match self.below(10) {
+            0 => 0,
+            1 => u64::MAX,
+            2 => before.wrapping_add(self.below(16)).wrapping_sub(8),
+            3 => before ^ 1 << self.below(64),
+            4 => self.below(1 << 20),
+            5 => 1 << self.below(64),
+            6 => (1u64 << self.below(64)).wrapping_sub(1),
+            7 => self.next() & 0xffff_ffff,
+            8 => self.next() << 32,
+            _ => self.next(),
+        }
+    }
+}
+
+/// The shared memory of the one queue or pipe of this kind that this process has, as any process has
+/// it that was given the queue.
+fn memory(name: &str) -> File {
+    let files = fs::read_dir("/proc/self/fd").unwrap();
+    let mut files = files.map(|file| file.unwrap().path());
+    let is_it = |path: &std::path::PathBuf| {
+        fs::read_link(path).is_ok_and(|target| target.to_string_lossy().contains(name))
+    };
+    let path = files.find(is_it).expect("its memory is an open file");
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap()
+}
+
+fn is_lock(place: u64) -> bool {
+    LOCKS.iter().any(|lock| lock.contains(&place))
+}
+
+/// Writes a word over one at a place of interest; returns the place, in bytes.
+fn scribble(memory: &File, random: &mut Random) -> u64 {
+    let len = memory.metadata().unwrap().len();
+    let place = match random.below(8) {
+        // The start of the header, which is more than a few lines of the cache.
+        0..4 => random.below(1024),
+        // The first accounts of readers.
+        4 => 768 + random.below(4096),
+        // The start of a ring, or any place.
+        5 | 6 => random.below(len / 4096) * 4096 + random.below(256),
+        _ => random.below(len - 8),
+    } & !7;
+    let mut word = [0; 8];
+    memory.read_exact_at(&mut word, place).unwrap();
+    let word = random.word(u64::from_le_bytes(word));
+    memory.write_all_at(&word.to_le_bytes(), place).unwrap();
+    place
+}
+
+/// All calls, with deadlines; those that cannot have one only if the locks are as they were.
+fn call_all(queue: &Queue<Vec<u8>>, random: &mut Random, locks_are_whole: bool) {
+    for _ in 0..3 {
+        let _ = queue.put_timeout(&vec![1; random.below(60_000) as usize], SHORTLY);
+        let _ = queue.get_timeout(SHORTLY);
+        let _ = queue.get_timeout(SHORTLY);
+    }
+    let _ = (
+        queue.len(),
+        queue.is_empty(),
+        queue.is_full(),
+        queue.maxsize(),
+    );
+    let _ = queue.join_timeout(SHORTLY);
+    let _ = format!("{queue:?}");
+    if locks_are_whole {
+        let _ = queue.try_put(&vec![2; 100]);
+        let _ = queue.try_get();
+        let _ = queue.task_done();
+        queue.close();
+        let _ = queue.get_timeout(SHORTLY);
+    }
+}
+
+fn calls_return_though_the_memory_was_written_over() {
+    // Small rings, so that all of them are in use.
+    setrlimit(Resource::RLIMIT_FSIZE, 1 << 20, 1 << 20).unwrap();
+    for seed in 1..=4000 {
+        let mut random = Random(seed);
+        let queue = Queue::bounded([0, 0, 3][(seed % 3) as usize]).unwrap();
+        for _ in 0..random.below(12) {
+            let len = [10, 3000, 40_000][random.below(3) as usize];
+            let _ = queue.try_put(&vec![3; random.below(len) as usize]);
+        }
+        for _ in 0..random.below(6) {
+            let _ = queue.try_get();
+        }
+        let memory = memory("multiprocess-queue");
+        let places: Vec<_> = (0..=random.below(6))
+            .map(|_| scribble(&memory, &mut random))
+            .collect();
+        let locks_are_whole = !places.into_iter().any(is_lock);
+        call_all(&queue, &mut random, locks_are_whole);
+    }
+}
+
+fn calls_return_while_the_memory_is_being_written_over() {
+    setrlimit(Resource::RLIMIT_FSIZE, 1 << 20, 1 << 20).unwrap();
+    for seed in 1..=20 {
+        let queue = Queue::new().unwrap();
+        let memory = memory("multiprocess-queue");
+        let hostile = Child::fork(|| {
+            let mut random = Random(seed);
+            loop {
+                scribble(&memory, &mut random);
+            }
+        });
+        let mut random = Random(seed + 1000);
+        (0..30).for_each(|_| call_all(&queue, &mut random, false));
+        hostile.kill();
+    }
+}
+
+fn a_pipe_whose_memory_was_written_over_still_carries_messages() {
+    for seed in 1..=200 {
+        let mut random = Random(seed);
+        let (ours, theirs) = pipe::<u64, u64>().unwrap();
+        theirs.send(&seed).unwrap();
+        let memory = memory("multiprocess-pipe");
+        for place in [0, 8] {
+            let word = random.word(0);
+            memory.write_all_at(&word.to_le_bytes(), place).unwrap();
+        }
+        assert_eq!(ours.recv_timeout(SOON).unwrap(), seed);
+        let _ = ours.recv_timeout(SHORTLY);
+        let _ = theirs.send(&1);
+    }
+}
+
+/// A gigabyte that is not there would otherwise be made room for.
+fn a_length_that_cannot_be_is_refused_without_taking_memory() {
+    let queue = Queue::<Vec<u8>>::new().unwrap();
+    let memory = memory("multiprocess-queue");
+    let item = vec![7; 1000];
+    queue.put(&item).unwrap();
+    // The record of the item starts the hot ring: its length, and the first bytes of the item.
+    let mut page = vec![0; 1 << 20];
+    memory.read_exact_at(&mut page, 0).unwrap();
+    let words = page.as_chunks::<8>().0.iter();
+    let places = words.enumerate().filter(|(_, word)| {
+        let word = u64::from_le_bytes(**word);
+        (1000..1020).contains(&(word & 0xffff_ffff)) && word >> 32 != 0
+    });
+    let places: Vec<_> = places.map(|(index, _)| index as u64 * 8).collect();
+    assert_eq!(places.len(), 1, "one word holds the item's length");
+    for first in [1 << 29, 1 << 30 | 5 << 32, 1 << 31] {
+        memory
+            .write_all_at(&u64::to_le_bytes(first), places[0])
+            .unwrap();
+        let refused = queue.get_timeout(SOON).unwrap_err();
+        assert!(refused.to_string().contains("damaged"), "{refused}");
+    }
+}
