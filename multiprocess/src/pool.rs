@@ -27,11 +27,9 @@ use std::{
 };
 
 use crate::{Result, Serializable, codec, sys::call::Function};
-use chunk::{ChunkWriter, Mode};
 use client::PoolClient;
-use imap::Form;
-use table::Submission;
-use task::{many, many_pairs, one};
+use open_tasks::Submission;
+use task::one;
 
 pub use builder::Builder;
 pub use imap::Imap;
@@ -46,6 +44,7 @@ mod control;
 mod imap;
 mod map;
 mod message;
+mod open_tasks;
 mod result;
 mod shared;
 mod sleeper;
@@ -54,12 +53,6 @@ mod supervisor;
 mod table;
 mod task;
 mod worker;
-
-/// How many chunks of a map each worker gets, so that all end at about the same time.
-const CHUNKS_PER_WORKER: usize = 4;
-
-/// The most items of a chunk whose size is chosen here.
-const CHUNK_MAX: usize = 1 << 14;
 
 /// Worker processes that share tasks, each taking the next as it gets free: Python's
 /// `multiprocessing.Pool`.
@@ -210,277 +203,6 @@ impl Pool {
         codec::append(&argument, task)?;
         let ticket = self.client.submit(task, Submission::ONE)?;
         Ok(AsyncResult::new(Arc::clone(&self.client), ticket))
-    }
-
-    /// Runs a function on all items and returns the results in their order: `map(f, items)`.
-    ///
-    /// The items travel in chunks. As in Python there are four for each worker, but more if they are
-    /// long: a chunk ends when it has 1 MiB. A limit of time, retries and
-    /// [`progress`](Self::progress) are of an item all the same, not of its chunk.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::MapFailed`](crate::Error::MapFailed) with the index of the item that failed, and how.
-    /// Items that have not begun by then are not begun, and those that run are waited for: when
-    /// the call returns, nothing of the map runs. The error tells which items ran. Their results are
-    /// lost; for a result or an error of each item, there is [`imap`](Self::imap).
-    ///
-    /// If the pool is the reason, its error: those of [`apply_async`](Self::apply_async), and
-    /// [`Error::PoolBroken`](crate::Error::PoolBroken) or
-    /// [`Error::InitializerFailed`](crate::Error::InitializerFailed).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use multiprocess::{Error, Pool};
-    ///
-    /// let pool = Pool::new(2)?;
-    /// assert_eq!(pool.map(|n: u64| n * n, 0..4)?, [0, 1, 4, 9]);
-    ///
-    /// let halves = pool.map(|n: u64| if n % 2 == 0 { n / 2 } else { panic!("{n} is odd") }, [2, 5]);
-    /// let Err(Error::MapFailed { item, error, .. }) = halves else { unreachable!() };
-    /// assert_eq!(item, 1);
-    /// assert!(matches!(*error, Error::Panicked { .. }));
-    /// # Ok::<(), Error>(())
-    /// ```
-    ///
-    /// A function that returns a `Result` fails for its item alone, and ends no map:
-    ///
-    /// ```
-    /// use multiprocess::{Error, Pool, Result};
-    ///
-    /// fn parse(text: String) -> Result<u32> {
-    ///     text.parse().map_err(|error| Error::os(format!("read `{text}`"), std::io::Error::other(error)))
-    /// }
-    ///
-    /// let pool = Pool::new(2)?;
-    /// let numbers: Vec<Result<u32>> = pool.map(parse, ["1", "x"].map(String::from))?;
-    /// assert_eq!(numbers[0], Ok(1));
-    /// // Or the first error of all: as `flatten` does it for one.
-    /// let all = pool.map(parse, ["1", "x"].map(String::from)).map(|it| it.into_iter().collect());
-    /// let all: Result<Vec<u32>> = all.flatten();
-    /// assert!(all.is_err());
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn map<A: Serializable, R: Serializable>(
-        &self,
-        function: fn(A) -> R,
-        items: impl IntoIterator<Item = A>,
-    ) -> Result<Vec<R>> {
-        self.map_items(Function::of(function, many), items, None)
-    }
-
-    fn chunk_size(&self, items: usize) -> usize {
-        let chunks = CHUNKS_PER_WORKER * self.workers();
-        items.div_ceil(chunks).clamp(1, CHUNK_MAX)
-    }
-
-    /// As [`map`](Self::map), with so many items in a chunk: `map(f, items, chunksize)`. 0 counts
-    /// as 1. A chunk of 1 MiB gets no more items.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`map`](Self::map).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = multiprocess::Pool::new(2)?;
-    /// let lengths = pool.map_chunked(|s: String| s.len(), ["a", "bc"].map(String::from), 1)?;
-    /// assert_eq!(lengths, [1, 2]);
-    /// # Ok::<(), multiprocess::Error>(())
-    /// ```
-    pub fn map_chunked<A: Serializable, R: Serializable>(
-        &self,
-        function: fn(A) -> R,
-        items: impl IntoIterator<Item = A>,
-        chunk_size: usize,
-    ) -> Result<Vec<R>> {
-        self.map_items(Function::of(function, many), items, Some(chunk_size.max(1)))
-    }
-
-    /// Runs a function with its entry on items, in chunks of this size or of one that fits.
-    fn map_items<A: Serializable, R: Serializable>(
-        &self,
-        function: Function,
-        items: impl IntoIterator<Item = A>,
-        chunk_size: Option<usize>,
-    ) -> Result<Vec<R>> {
-        let items = items.into_iter().fuse();
-        match (chunk_size, items.size_hint()) {
-            (Some(size), _) => map::run(&self.client, function, items, size),
-            (None, (known, Some(most))) if known == most => {
-                map::run(&self.client, function, items, self.chunk_size(known))
-            }
-            _ => {
-                let items: Vec<A> = items.collect();
-                let size = self.chunk_size(items.len());
-                map::run(&self.client, function, items.into_iter(), size)
-            }
-        }
-    }
-
-    /// As [`map`](Self::map), for a function of two arguments: `starmap(f, pairs)`. For more, let
-    /// `map` run a closure that takes a tuple.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`map`](Self::map).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = multiprocess::Pool::new(2)?;
-    /// assert_eq!(pool.starmap(u64::pow, [(2, 3), (3, 2)])?, [8, 9]);
-    /// # Ok::<(), multiprocess::Error>(())
-    /// ```
-    pub fn starmap<A: Serializable, B: Serializable, R: Serializable>(
-        &self,
-        function: fn(A, B) -> R,
-        pairs: impl IntoIterator<Item = (A, B)>,
-    ) -> Result<Vec<R>> {
-        self.map_items(Function::of(function, many_pairs), pairs, None)
-    }
-
-    /// Runs a function on items, one by one, and gives the results in their order as they come:
-    /// `imap(f, items)`.
-    ///
-    /// The iterator may be endless: items are taken from it only as far ahead as the workers need,
-    /// four for each, and none before the first result is asked for. Python takes all that there
-    /// are.
-    ///
-    /// # Errors
-    ///
-    /// Each item of the iterator is a result of its own, with the errors of
-    /// [`apply`](Self::apply).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = multiprocess::Pool::new(2)?;
-    /// let mut squares = pool.imap(|n: u64| n * n, 1..);
-    /// assert_eq!(squares.next().unwrap()?, 1);
-    /// assert_eq!(squares.next().unwrap()?, 4);
-    /// # Ok::<(), multiprocess::Error>(())
-    /// ```
-    pub fn imap<I, R: Serializable>(
-        &self,
-        function: fn(I::Item) -> R,
-        items: I,
-    ) -> Imap<I::IntoIter, R>
-    where
-        I: IntoIterator<Item: Serializable>,
-    {
-        let form = Form::One(Function::of(function, one));
-        Imap::new(&self.client, form, items.into_iter(), true)
-    }
-
-    /// As [`imap`](Self::imap), with so many items in a chunk: `imap(f, items, chunksize)`. 0 counts
-    /// as 1. For many small tasks that is much faster.
-    ///
-    /// Each item still has an outcome of its own: if one panics or its worker dies, the rest of its
-    /// chunk is done. The items of a chunk come when all of it is done.
-    ///
-    /// # Errors
-    ///
-    /// As for [`imap`](Self::imap).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use multiprocess::{Error, Pool};
-    ///
-    /// let pool = Pool::new(2)?;
-    /// let half = |n: u32| if n % 2 == 0 { n / 2 } else { panic!("{n} is odd") };
-    /// let halves: Vec<_> = pool.imap_chunked(half, [2, 3, 4], 100).collect();
-    /// assert_eq!((&halves[0], &halves[2]), (&Ok(1), &Ok(2)));
-    /// assert!(matches!(halves[1], Err(Error::Panicked { .. })));
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn imap_chunked<I, R: Serializable>(
-        &self,
-        function: fn(I::Item) -> R,
-        items: I,
-        chunk_size: usize,
-    ) -> Imap<I::IntoIter, R>
-    where
-        I: IntoIterator<Item: Serializable>,
-    {
-        self.imap_in_chunks(function, items, chunk_size, true)
-    }
-
-    /// As [`imap_chunked`](Self::imap_chunked), with the chunks in the order in which they are done:
-    /// `imap_unordered(f, items, chunksize)`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`imap`](Self::imap).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = multiprocess::Pool::new(2)?;
-    /// let squares = pool.imap_unordered_chunked(|n: u64| n * n, 0..1000, 100);
-    /// assert_eq!(squares.map(Result::unwrap).sum::<u64>(), 332_833_500);
-    /// # Ok::<(), multiprocess::Error>(())
-    /// ```
-    pub fn imap_unordered_chunked<I, R: Serializable>(
-        &self,
-        function: fn(I::Item) -> R,
-        items: I,
-        chunk_size: usize,
-    ) -> Imap<I::IntoIter, R>
-    where
-        I: IntoIterator<Item: Serializable>,
-    {
-        self.imap_in_chunks(function, items, chunk_size, false)
-    }
-
-    fn imap_in_chunks<I, R: Serializable>(
-        &self,
-        function: fn(I::Item) -> R,
-        items: I,
-        chunk_size: usize,
-        ordered: bool,
-    ) -> Imap<I::IntoIter, R>
-    where
-        I: IntoIterator<Item: Serializable>,
-    {
-        let function = Function::of(function, many);
-        let writer = ChunkWriter::new(function, chunk_size.max(1), Mode::Each);
-        Imap::new(
-            &self.client,
-            Form::Chunk(writer),
-            items.into_iter(),
-            ordered,
-        )
-    }
-
-    /// As [`imap`](Self::imap), with the results in the order in which they are done:
-    /// `imap_unordered(f, items)`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`imap`](Self::imap).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = multiprocess::Pool::new(2)?;
-    /// let sum: u64 = pool.imap_unordered(|n: u64| n * n, 1..=3).map(Result::unwrap).sum();
-    /// assert_eq!(sum, 14);
-    /// # Ok::<(), multiprocess::Error>(())
-    /// ```
-    pub fn imap_unordered<I, R: Serializable>(
-        &self,
-        function: fn(I::Item) -> R,
-        items: I,
-    ) -> Imap<I::IntoIter, R>
-    where
-        I: IntoIterator<Item: Serializable>,
-    {
-        let form = Form::One(Function::of(function, one));
-        Imap::new(&self.client, form, items.into_iter(), false)
     }
 
     /// How many items are done, of how many that were handed in. A look at the results that have

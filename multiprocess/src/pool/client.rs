@@ -17,9 +17,10 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::{
     chunk::Part,
+    open_tasks::Submission,
     shared::PoolShared,
     slot::{KillReason, Slot},
-    table::{Progress, Submission, TaskTable},
+    table::{Progress, TaskTable},
 };
 use crate::{
     Error, Result,

@@ -3,9 +3,11 @@
 use std::{collections::VecDeque, iter::Fuse, num::NonZeroU64, sync::Arc};
 
 use super::{
+    Pool,
     chunk::{ChunkWriter, Mode},
     client::PoolClient,
-    table::Submission,
+    open_tasks::Submission,
+    task::{many, one},
 };
 use crate::{
     Error, Result, Serializable,
@@ -15,6 +17,149 @@ use crate::{
 
 /// How many tasks a worker gets in advance: enough to be never idle.
 const AHEAD: usize = 4;
+
+impl Pool {
+    /// Runs a function on items, one by one, and gives the results in their order as they come:
+    /// `imap(f, items)`.
+    ///
+    /// The iterator may be endless: items are taken from it only as far ahead as the workers need,
+    /// four for each, and none before the first result is asked for. Python takes all that there
+    /// are.
+    ///
+    /// # Errors
+    ///
+    /// Each item of the iterator is a result of its own, with the errors of
+    /// [`apply`](Self::apply).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// let mut squares = pool.imap(|n: u64| n * n, 1..);
+    /// assert_eq!(squares.next().unwrap()?, 1);
+    /// assert_eq!(squares.next().unwrap()?, 4);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn imap<I, R: Serializable>(
+        &self,
+        function: fn(I::Item) -> R,
+        items: I,
+    ) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Serializable>,
+    {
+        let form = Form::One(Function::of(function, one));
+        Imap::new(&self.client, form, items.into_iter(), true)
+    }
+
+    /// As [`imap`](Self::imap), with so many items in a chunk: `imap(f, items, chunksize)`. 0 counts
+    /// as 1. For many small tasks that is much faster.
+    ///
+    /// Each item still has an outcome of its own: if one panics or its worker dies, the rest of its
+    /// chunk is done. The items of a chunk come when all of it is done.
+    ///
+    /// # Errors
+    ///
+    /// As for [`imap`](Self::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool};
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let half = |n: u32| if n % 2 == 0 { n / 2 } else { panic!("{n} is odd") };
+    /// let halves: Vec<_> = pool.imap_chunked(half, [2, 3, 4], 100).collect();
+    /// assert_eq!((&halves[0], &halves[2]), (&Ok(1), &Ok(2)));
+    /// assert!(matches!(halves[1], Err(Error::Panicked { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn imap_chunked<I, R: Serializable>(
+        &self,
+        function: fn(I::Item) -> R,
+        items: I,
+        chunk_size: usize,
+    ) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Serializable>,
+    {
+        self.imap_in_chunks(function, items, chunk_size, true)
+    }
+
+    /// As [`imap_chunked`](Self::imap_chunked), with the chunks in the order in which they are done:
+    /// `imap_unordered(f, items, chunksize)`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`imap`](Self::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// let squares = pool.imap_unordered_chunked(|n: u64| n * n, 0..1000, 100);
+    /// assert_eq!(squares.map(Result::unwrap).sum::<u64>(), 332_833_500);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn imap_unordered_chunked<I, R: Serializable>(
+        &self,
+        function: fn(I::Item) -> R,
+        items: I,
+        chunk_size: usize,
+    ) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Serializable>,
+    {
+        self.imap_in_chunks(function, items, chunk_size, false)
+    }
+
+    fn imap_in_chunks<I, R: Serializable>(
+        &self,
+        function: fn(I::Item) -> R,
+        items: I,
+        chunk_size: usize,
+        ordered: bool,
+    ) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Serializable>,
+    {
+        let function = Function::of(function, many);
+        let writer = ChunkWriter::new(function, chunk_size.max(1), Mode::Each);
+        Imap::new(
+            &self.client,
+            Form::Chunk(writer),
+            items.into_iter(),
+            ordered,
+        )
+    }
+
+    /// As [`imap`](Self::imap), with the results in the order in which they are done:
+    /// `imap_unordered(f, items)`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`imap`](Self::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// let sum: u64 = pool.imap_unordered(|n: u64| n * n, 1..=3).map(Result::unwrap).sum();
+    /// assert_eq!(sum, 14);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn imap_unordered<I, R: Serializable>(
+        &self,
+        function: fn(I::Item) -> R,
+        items: I,
+    ) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator<Item: Serializable>,
+    {
+        let form = Form::One(Function::of(function, one));
+        Imap::new(&self.client, form, items.into_iter(), false)
+    }
+}
 
 /// The results of a function over an iterator: made by [`Pool::imap`](super::Pool::imap) and
 /// [`Pool::imap_unordered`](super::Pool::imap_unordered).

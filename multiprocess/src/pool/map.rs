@@ -3,11 +3,19 @@
 use std::{collections::VecDeque, num::NonZeroU64, ops::Range};
 
 use super::{
+    Pool,
     chunk::{ChunkWriter, Mode, Part},
     client::PoolClient,
-    table::Submission,
+    open_tasks::Submission,
+    task::{many, many_pairs},
 };
 use crate::{Error, Result, Serializable, codec, sys::call::Function};
+
+/// How many chunks of a map each worker gets, so that all end at about the same time.
+const CHUNKS_PER_WORKER: usize = 4;
+
+/// The most items of a chunk whose size is chosen here.
+const CHUNK_MAX: usize = 1 << 14;
 
 /// How many chunks of a map may be under way.
 const CHUNKS_AHEAD: usize = 1 << 12;
@@ -27,6 +35,138 @@ struct MapChunks<'a> {
     chunks: VecDeque<Submitted>,
     /// How many items were submitted.
     submitted: u64,
+}
+
+impl Pool {
+    /// Runs a function on all items and returns the results in their order: `map(f, items)`.
+    ///
+    /// The items travel in chunks. As in Python there are four for each worker, but more if they are
+    /// long: a chunk ends when it has 1 MiB. A limit of time, retries and
+    /// [`progress`](Self::progress) are of an item all the same, not of its chunk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MapFailed`](crate::Error::MapFailed) with the index of the item that failed, and how.
+    /// Items that have not begun by then are not begun, and those that run are waited for: when
+    /// the call returns, nothing of the map runs. The error tells which items ran. Their results are
+    /// lost; for a result or an error of each item, there is [`imap`](Self::imap).
+    ///
+    /// If the pool is the reason, its error: those of [`apply_async`](Self::apply_async), and
+    /// [`Error::PoolBroken`](crate::Error::PoolBroken) or
+    /// [`Error::InitializerFailed`](crate::Error::InitializerFailed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool};
+    ///
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.map(|n: u64| n * n, 0..4)?, [0, 1, 4, 9]);
+    ///
+    /// let halves = pool.map(|n: u64| if n % 2 == 0 { n / 2 } else { panic!("{n} is odd") }, [2, 5]);
+    /// let Err(Error::MapFailed { item, error, .. }) = halves else { unreachable!() };
+    /// assert_eq!(item, 1);
+    /// assert!(matches!(*error, Error::Panicked { .. }));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// A function that returns a `Result` fails for its item alone, and ends no map:
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool, Result};
+    ///
+    /// fn parse(text: String) -> Result<u32> {
+    ///     text.parse().map_err(|error| Error::os(format!("read `{text}`"), std::io::Error::other(error)))
+    /// }
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let numbers: Vec<Result<u32>> = pool.map(parse, ["1", "x"].map(String::from))?;
+    /// assert_eq!(numbers[0], Ok(1));
+    /// // Or the first error of all: as `flatten` does it for one.
+    /// let all = pool.map(parse, ["1", "x"].map(String::from)).map(|it| it.into_iter().collect());
+    /// let all: Result<Vec<u32>> = all.flatten();
+    /// assert!(all.is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn map<A: Serializable, R: Serializable>(
+        &self,
+        function: fn(A) -> R,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>> {
+        self.map_items(Function::of(function, many), items, None)
+    }
+
+    fn chunk_size(&self, items: usize) -> usize {
+        let chunks = CHUNKS_PER_WORKER * self.workers();
+        items.div_ceil(chunks).clamp(1, CHUNK_MAX)
+    }
+
+    /// As [`map`](Self::map), with so many items in a chunk: `map(f, items, chunksize)`. 0 counts
+    /// as 1. A chunk of 1 MiB gets no more items.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`map`](Self::map).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// let lengths = pool.map_chunked(|s: String| s.len(), ["a", "bc"].map(String::from), 1)?;
+    /// assert_eq!(lengths, [1, 2]);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn map_chunked<A: Serializable, R: Serializable>(
+        &self,
+        function: fn(A) -> R,
+        items: impl IntoIterator<Item = A>,
+        chunk_size: usize,
+    ) -> Result<Vec<R>> {
+        self.map_items(Function::of(function, many), items, Some(chunk_size.max(1)))
+    }
+
+    /// Runs a function with its entry on items, in chunks of this size or of one that fits.
+    fn map_items<A: Serializable, R: Serializable>(
+        &self,
+        function: Function,
+        items: impl IntoIterator<Item = A>,
+        chunk_size: Option<usize>,
+    ) -> Result<Vec<R>> {
+        let items = items.into_iter().fuse();
+        match (chunk_size, items.size_hint()) {
+            (Some(size), _) => run(&self.client, function, items, size),
+            (None, (known, Some(most))) if known == most => {
+                run(&self.client, function, items, self.chunk_size(known))
+            }
+            _ => {
+                let items: Vec<A> = items.collect();
+                let size = self.chunk_size(items.len());
+                run(&self.client, function, items.into_iter(), size)
+            }
+        }
+    }
+
+    /// As [`map`](Self::map), for a function of two arguments: `starmap(f, pairs)`. For more, let
+    /// `map` run a closure that takes a tuple.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`map`](Self::map).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// assert_eq!(pool.starmap(u64::pow, [(2, 3), (3, 2)])?, [8, 9]);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn starmap<A: Serializable, B: Serializable, R: Serializable>(
+        &self,
+        function: fn(A, B) -> R,
+        pairs: impl IntoIterator<Item = (A, B)>,
+    ) -> Result<Vec<R>> {
+        self.map_items(Function::of(function, many_pairs), pairs, None)
+    }
 }
 
 /// Runs a function with its entry on items, in chunks of at most this size.

@@ -8,84 +8,10 @@ use std::{
 use super::{
     chunk::{self, Mode, Part},
     message::{self, Report},
+    open_tasks::{ChunkState, More, Retry, Submission, Task, Tasks},
     slot::Step,
 };
 use crate::{Error, Result};
-
-/// A task that was submitted, until its handle is dropped. There may be hundreds of thousands, and
-/// each is looked up several times, so it is kept small.
-pub(super) struct Task {
-    /// Its number in the task queue, which changes when it is tried again.
-    number: u64,
-    /// How many items of the caller it holds.
-    items: u64,
-    /// Nobody asks for the outcome.
-    forgotten: bool,
-    outcome: Option<Result<Box<[u8]>, Box<Error>>>,
-    more: Option<Box<More>>,
-    /// The completion queue in which its handle waits for any of several tasks.
-    completion_queue: Option<NonZeroU64>,
-}
-
-/// What only some tasks have: chunks, and tasks that may be tried again.
-#[derive(Default)]
-struct More {
-    chunk: Option<ChunkState>,
-    retry: Option<Retry>,
-}
-
-/// What is known of a chunk.
-struct ChunkState {
-    mode: Mode,
-    /// Of the items before this one, `parts` has what became of them.
-    have: u64,
-    parts: Vec<Part>,
-    /// The items before this one have run, when the chunk has an outcome.
-    ran: u64,
-    /// What has not begun is not to begin.
-    stopped: bool,
-}
-
-/// What it takes to try a task again.
-struct Retry {
-    /// How often each item may be tried again.
-    most: u32,
-    /// How often `item` may be, still.
-    left: u32,
-    item: u64,
-    task: Box<[u8]>,
-}
-
-impl Retry {
-    /// Whether an item may be tried once more; counts it.
-    fn allows(&mut self, item: u64) -> bool {
-        if item != self.item {
-            (self.item, self.left) = (item, self.most);
-        }
-        let allowed = self.left > 0;
-        self.left -= u32::from(allowed);
-        allowed
-    }
-}
-
-/// What is submitted, beside its bytes.
-#[derive(Clone, Copy)]
-pub(super) struct Submission {
-    /// How many items of the caller it holds.
-    pub(super) items: u64,
-    /// Of a chunk, its mode.
-    pub(super) mode: Option<Mode>,
-    pub(super) completion_queue: Option<NonZeroU64>,
-}
-
-impl Submission {
-    /// A task of one item, for whose outcome alone somebody waits.
-    pub(super) const ONE: Self = Self {
-        items: 1,
-        mode: None,
-        completion_queue: None,
-    };
-}
 
 /// How many items are done, of how many that were handed in: made by
 /// [`Pool::progress`](crate::Pool::progress).
@@ -107,71 +33,6 @@ pub struct Progress {
     pub done: u64,
     /// Items handed in so far.
     pub total: u64,
-}
-
-/// Tasks by their tickets, which rise. Most are gone before many others come, so the latest lie side
-/// by side, and the few that stay for long are kept apart.
-#[derive(Default)]
-struct Tasks {
-    /// From the ticket `first` on; `None` for one that is gone or was none.
-    latest: VecDeque<Option<Task>>,
-    first: u64,
-    /// How many of `latest` are there.
-    count: usize,
-    older: HashMap<u64, Task>,
-}
-
-/// Up to this many places of gone tasks are not worth a search for those that stay.
-const GONE_MAX: usize = 1024;
-
-impl Tasks {
-    /// Enters a task under a ticket that is higher than all before.
-    fn insert(&mut self, ticket: u64, task: Task) {
-        if self.latest.is_empty() {
-            self.first = ticket;
-        }
-        // Numbers of tries in between are no tickets.
-        let place = (ticket - self.first) as usize;
-        self.latest.resize_with(place, || None);
-        self.latest.push_back(Some(task));
-        self.count += 1;
-        if self.latest.len() > GONE_MAX + 4 * self.count {
-            let tasks = self.latest.drain(..).zip(self.first..);
-            let there = tasks.filter_map(|(task, ticket)| Some((ticket, task?)));
-            self.older.extend(there);
-            self.count = 0;
-        }
-    }
-
-    fn get(&self, ticket: u64) -> Option<&Task> {
-        match ticket.checked_sub(self.first) {
-            Some(place) if (place as usize) < self.latest.len() => {
-                self.latest[place as usize].as_ref()
-            }
-            _ => self.older.get(&ticket),
-        }
-    }
-
-    fn get_mut(&mut self, ticket: u64) -> Option<&mut Task> {
-        match ticket.checked_sub(self.first) {
-            Some(place) if (place as usize) < self.latest.len() => {
-                self.latest[place as usize].as_mut()
-            }
-            _ => self.older.get_mut(&ticket),
-        }
-    }
-
-    fn remove(&mut self, ticket: u64) {
-        let place = ticket.checked_sub(self.first).map(|place| place as usize);
-        match place.and_then(|place| self.latest.get_mut(place)) {
-            Some(task) => self.count -= usize::from(task.take().is_some()),
-            None => _ = self.older.remove(&ticket),
-        }
-        while let Some(None) = self.latest.front() {
-            self.latest.pop_front();
-            self.first += 1;
-        }
-    }
 }
 
 /// The tasks of a pool by their tickets. A ticket is the number under which the task was put first.
@@ -526,7 +387,13 @@ impl TaskTable {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+    use crate::{
+        pool::{chunk::ChunkWriter, open_tasks::GONE_MAX},
+        sys::call::Function,
+    };
 
     fn table(tickets: impl IntoIterator<Item = u64>) -> TaskTable {
         let mut table = TaskTable::default();
@@ -551,6 +418,58 @@ mod tests {
         assert_eq!(table.outcome(7), Some(Ok(&[1][..])));
         table.forget(7);
         assert!(table.outcome(7).is_none() && table.tasks.older.is_empty());
+    }
+
+    /// A chunk of three items, which its worker was killed with.
+    fn killed(stopped: bool, mode: Mode) -> (TaskTable, bool) {
+        let mut chunk = Vec::new();
+        let function = Function::of((|| ()) as fn(), |_, _, _| Ok(()));
+        let mut writer = ChunkWriter::new(function, 3, mode);
+        writer.write(&mut [1, 2, 3].into_iter(), &mut chunk);
+        let submission = Submission {
+            items: 3,
+            mode: Some(mode),
+            completion_queue: None,
+        };
+        let mut table = TaskTable::default();
+        table.insert(5, submission, 1, &chunk);
+        if stopped {
+            assert_eq!(table.stop(5), Some(5));
+        }
+        let killed = Error::Killed { signal: 9, pid: 1 };
+        let mut message = Vec::new();
+        message::write_error(5, Step::in_item(1), &killed, &mut message);
+        let put = Cell::new(false);
+        // The result of the first item came before.
+        table.add_results(5, 0, 1, &[]);
+        table.record(&message, |_| {
+            put.set(true);
+            Some(9)
+        });
+        (table, put.get())
+    }
+
+    #[test]
+    fn a_chunk_of_a_map_that_has_ended_is_not_tried_again() {
+        let (table, put) = killed(false, Mode::Retried);
+        assert!(put && table.open_number(5) == Some(9));
+        assert_eq!(table.progress, Progress { done: 1, total: 3 });
+        let (mut table, put) = killed(true, Mode::Retried);
+        assert!(!put && table.outcome(5).is_some());
+        assert_eq!(table.ran(5), 2);
+        assert_eq!(table.progress, Progress { done: 3, total: 3 });
+    }
+
+    #[test]
+    fn what_an_earlier_try_says_counts_no_more() {
+        let (mut table, _) = killed(false, Mode::Retried);
+        let mut message = Vec::new();
+        message::begin_result(5, &mut message);
+        table.record(&message, |_| None);
+        assert_eq!(table.open_number(5), Some(9));
+        message::begin_result(9, &mut message);
+        table.record(&message, |_| None);
+        assert!(table.outcome(5).is_some() && table.retried.is_empty());
     }
 
     #[test]

@@ -145,23 +145,27 @@ fn queue_memory() -> u64 {
 
 fn handles_dropped_without_a_look_leave_no_results_behind() {
     let pool = with_notes(1).build().unwrap();
-    for n in 0..10_000 {
-        let last = 9_999;
-        let task = |(n, last): (u32, u32)| {
-            if n == last {
+    let submit = |n: u32| {
+        let task = |n: u32| {
+            if n == 9_999 {
                 notes().put(&n).unwrap();
             }
             text(10 << 10)
         };
-        drop(pool.apply_async(task, (n, last)).unwrap());
-    }
+        pool.apply_async(task, n).unwrap()
+    };
+    let taken = || queue_memory() / MIB as u64;
+    (0..10_000).for_each(|n| drop(submit(n)));
     notes().get_timeout(SOON).unwrap();
     // Before anybody has looked for a result.
-    let taken = queue_memory() / MIB as u64;
-    assert!(taken < 20, "{taken} MiB are taken");
+    assert!(taken() < 20, "{} MiB are taken", taken());
+    let handles: Vec<_> = (0..10_000).map(submit).collect();
+    notes().get_timeout(SOON).unwrap();
+    drop(handles);
+    assert!(taken() < 20, "{} MiB are taken", taken());
     assert_eq!(pool.apply(square, 3).unwrap(), 9);
     let progress = pool.progress();
-    assert_eq!((progress.done, progress.total), (10_001, 10_001));
+    assert_eq!((progress.done, progress.total), (20_001, 20_001));
 }
 
 /// Descriptors, processes and memory of a pool and its application.
