@@ -143,6 +143,22 @@ fn enums_of_every_representation_come_out() {
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
+#[serde(untagged)]
+enum NamedOrNumbered {
+    Named { name: String, value: String },
+    Numbered(BTreeMap<u16, String>),
+}
+
+/// A struct takes the number of a field for its name.
+#[test]
+fn numbers_as_keys_are_not_read_as_the_fields_of_another_variant() {
+    let numbered = [(0, "zero"), (1, "one")].map(|(key, value)| (key, value.to_string()));
+    kept(NamedOrNumbered::Numbered(BTreeMap::from(numbered)));
+    let (name, value) = ("a".to_string(), "b".to_string());
+    kept(NamedOrNumbered::Named { name, value });
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
 #[serde(rename_all = "camelCase")]
 struct Everything {
     #[serde(rename = "type")]

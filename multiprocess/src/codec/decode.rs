@@ -23,6 +23,8 @@ pub(super) struct Decoder<'de> {
     bytes: &'de [u8],
     names: Vec<&'de str>,
     depth: u32,
+    /// Whether the key of a map is being read.
+    in_key: bool,
 }
 
 impl<'de> Decoder<'de> {
@@ -33,6 +35,7 @@ impl<'de> Decoder<'de> {
             bytes,
             names,
             depth: 0,
+            in_key: false,
         }
     }
 
@@ -144,6 +147,9 @@ impl<'de> Decoder<'de> {
     /// Reads the value whose tag was read.
     fn value<V: Visitor<'de>>(&mut self, tag: u8, visitor: V) -> Failing<V::Value> {
         match tag {
+            // As a `u64`, a key would count as the number of a field of whatever struct it is tried
+            // on, as those of an untagged enum are.
+            ..=tag::SMALL_MAX if self.in_key => visitor.visit_i64(tag.into()),
             ..=tag::SMALL_MAX => visitor.visit_u64(tag.into()),
             tag::NONE => visitor.visit_none(),
             tag::SOME => self.within(|decoder| visitor.visit_some(decoder)),
@@ -366,7 +372,10 @@ impl<'de> MapAccess<'de> for &mut Parts<'_, 'de> {
         }
         self.left -= 1;
         self.key = Some(self.decoder.bytes);
-        seed.deserialize(&mut *self.decoder).map(Some)
+        self.decoder.in_key = true;
+        let key = seed.deserialize(&mut *self.decoder).map(Some);
+        self.decoder.in_key = false;
+        key
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Failing<V::Value> {
@@ -393,6 +402,7 @@ impl<'de> Decoder<'de> {
             bytes,
             names: self.names.clone(),
             depth: 0,
+            in_key: false,
         };
         let tag = again.byte().ok()?;
         again.str(tag).ok()?
