@@ -1,28 +1,23 @@
+use std::fmt;
 use std::io::{self, ErrorKind};
 
 use crate::wire::pickle;
 
 /// What can go wrong between a server of queues and its clients.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The queue held no item in time: Python's `queue.Empty`.
-    #[error("the queue is empty")]
     Empty,
     /// The queue had no room in time: Python's `queue.Full`.
-    #[error("the queue is full")]
     Full,
     /// The other side has shut down or died.
-    #[error("the other side has closed the connection")]
     Closed,
     /// The other side does not know our key.
-    #[error("the other side has another key")]
     Auth,
     /// An empty key would let everybody in.
-    #[error("the key is empty: choose one of at least one byte")]
     EmptyKey,
     /// The server has no queue of this name.
-    #[error("the server has no queue `{name}`: {said}")]
     NoQueue {
         /// The name that was asked for.
         name: String,
@@ -30,7 +25,6 @@ pub enum Error {
         said: String,
     },
     /// The item has no counterpart in Python, or the one received is not of the wanted type.
-    #[error("an item does not go through as {item_type}")]
     Item {
         /// The wanted type.
         item_type: &'static str,
@@ -40,7 +34,6 @@ pub enum Error {
         pickle: Vec<u8>,
     },
     /// The server raised an exception, or its text about one.
-    #[error("the server raised {class}: {text}")]
     Remote {
         /// The exception's class.
         class: String,
@@ -48,7 +41,6 @@ pub enum Error {
         text: String,
     },
     /// The item cannot be written as JSON, or the one received is not of the wanted type.
-    #[error("an item of type {item_type} does not go through JSON: {source}")]
     Json {
         /// The wanted type.
         item_type: &'static str,
@@ -56,16 +48,12 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The item is longer than the engine takes.
-    #[error("the item is too long ({0}): pass it by reference, as a file or an object")]
     TooLong(String),
     /// The lease has ended before its item was done: another may have the item.
-    #[error("the lease is over: the item may have been given to another")]
     LeaseOver,
     /// The text does not say where queues are, or this program cannot reach such a place.
-    #[error("cannot use the address of queues: {0}")]
     Address(String),
     /// The engine refused, or did not answer.
-    #[error("{attempt}: {reason}")]
     Engine {
         /// What was attempted, and where.
         attempt: String,
@@ -73,16 +61,56 @@ pub enum Error {
         reason: String,
     },
     /// The other side said what it may not say.
-    #[error("protocol: {0}")]
     Protocol(String),
     /// The operating system refused.
-    #[error("{attempt}")]
     Io {
         /// What was attempted, and on what.
         attempt: String,
         /// Why it failed.
         source: io::Error,
     },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Error::Empty => f.write_str("the queue is empty"),
+            Error::Full => f.write_str("the queue is full"),
+            Error::Closed => f.write_str("the other side has closed the connection"),
+            Error::Auth => f.write_str("the other side has another key"),
+            Error::EmptyKey => f.write_str("the key is empty: choose one of at least one byte"),
+            Error::NoQueue { name, said } => write!(f, "the server has no queue `{name}`: {said}"),
+            Error::Item { item_type, .. } => {
+                write!(f, "an item does not go through as {item_type}")
+            }
+            Error::Remote { class, text } => write!(f, "the server raised {class}: {text}"),
+            Error::Json { item_type, .. } => {
+                write!(f, "an item of type {item_type} does not go through JSON")
+            }
+            Error::TooLong(said) => write!(
+                f,
+                "the item is too long ({said}): pass it by reference, as a file or an object"
+            ),
+            Error::LeaseOver => {
+                f.write_str("the lease is over: the item may have been given to another")
+            }
+            Error::Address(reason) => write!(f, "cannot use the address of queues: {reason}"),
+            Error::Engine { attempt, reason } => write!(f, "{attempt}: {reason}"),
+            Error::Protocol(reason) => write!(f, "protocol: {reason}"),
+            Error::Io { attempt, .. } => f.write_str(attempt),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Item { source, .. } => Some(source),
+            Error::Json { source, .. } => Some(source.as_ref()),
+            Error::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
 }
 
 /// A result with this crate's [`enum@Error`].

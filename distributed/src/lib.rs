@@ -11,7 +11,6 @@
 //! - `wire`: the manager protocol as bytes; [`pickle`]: items as data, and what they are in Rust;
 //!   [`handshake`]: how both sides prove that they know the key.
 //! - `server`: the queues, and a task for each connection.
-//! - [`options`]: the command lines of the chapter's programs.
 //!
 //! # Coming from `multiprocessing.managers`
 //!
@@ -49,9 +48,9 @@ mod either;
 mod error;
 pub mod guide;
 mod lease;
-pub mod options;
 mod queue;
 mod queue_options;
+mod random;
 mod server;
 mod status;
 mod wire;

@@ -44,7 +44,8 @@ impl QueueOptions {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
+    /// Its name.
+    pub fn name(&self) -> &str {
         &self.name
     }
 

@@ -143,14 +143,16 @@ pub(crate) fn place(cell: &Cell, bin: &str, event: Option<&str>) -> String {
 
 /// The file of a program, from the root of the workspace.
 pub(crate) fn source_path(cell: &Cell, bin: &str) -> String {
-    format!("{}/src/bin/{bin}.rs", cell.package)
+    cell.source(root(), bin)
 }
 
 /// The source of a program.
 pub(crate) fn source(cell: &Cell, bin: &str) -> anyhow::Result<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let file = root
-        .expect("xtask is in the workspace")
-        .join(source_path(cell, bin));
+    let file = root().join(source_path(cell, bin));
     fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))
+}
+
+fn root() -> &'static Path {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    root.expect("xtask is in the workspace")
 }

@@ -8,6 +8,8 @@ use common::replay::NOTEBOOK_PORT;
 use common::transcript::Printed;
 use common::verdict::{CellOutcome, Reordering, Verdict};
 
+use crate::cell_run::source_path;
+
 pub(crate) struct Terminal {
     live: bool,
     colour: bool,
@@ -146,8 +148,8 @@ impl Terminal {
             self.say(&format!("             {}", verdict.evidence));
             self.surroundings(outcome, verdict);
         }
-        let (package, bin) = (outcome.cell.package, outcome.cell.bin);
-        self.say(&format!("     source  {package}/src/bin/{bin}.rs"));
+        let source = source_path(outcome.cell, outcome.cell.bin);
+        self.say(&format!("     source  {source}"));
     }
 
     fn surroundings(&self, outcome: &CellOutcome, verdict: &Verdict) {

@@ -49,23 +49,25 @@ fn rust_files() -> Vec<PathBuf> {
     files
 }
 
-fn source(cell: &Cell, bin: &str) -> String {
-    format!("{}/src/bin/{bin}.rs", cell.package)
-}
-
 #[test]
 fn the_table_has_every_program_on_disk_and_no_other() {
     let table: BTreeSet<String> = CELLS
         .iter()
-        .flat_map(|cell| cell.bins().map(|bin| source(cell, bin)))
+        .flat_map(|cell| cell.bins().map(|bin| cell.source(root(), bin)))
         .collect();
     let on_disk: BTreeSet<String> = rust_files()
         .iter()
         .filter_map(|file| file.to_str())
-        .filter(|file| file.contains("/src/bin/"))
+        .filter(|file| is_program(file))
         .map(str::to_string)
         .collect();
     assert_eq!(table, on_disk);
+}
+
+/// Whether cargo takes the file for a program: one in `src/bin`, or the `main.rs` of a folder there.
+fn is_program(file: &str) -> bool {
+    let below = file.split_once("/src/bin/").map(|(_, below)| below);
+    below.is_some_and(|below| !below.contains('/') || below.ends_with("/main.rs"))
 }
 
 #[test]
@@ -122,9 +124,10 @@ fn row(cell: &Cell, chinese: bool) -> String {
         ..
     } = cell;
     let idea = if chinese { cell.idea_zh } else { cell.idea };
-    let file = source(cell, bin);
+    let file = cell.source(root(), bin);
+    let (_, shown) = file.split_once("/src/bin/").expect("a program is there");
     format!(
-        "| {} | {idea} | `{python}` | [{bin}.rs]({file}) | `cargo run -p {package} --bin {bin}` |",
+        "| {} | {idea} | `{python}` | [{shown}]({file}) | `cargo run -p {package} --bin {bin}` |",
         cell.label()
     )
 }
@@ -133,7 +136,7 @@ fn row(cell: &Cell, chinese: bool) -> String {
 fn a_cell_fits_on_a_screen() {
     for cell in CELLS {
         for bin in cell.bins() {
-            let lines = read(source(cell, bin)).lines().count();
+            let lines = read(cell.source(root(), bin)).lines().count();
             assert!(lines <= 40, "{bin} has {lines} lines, a screen has 40");
         }
     }

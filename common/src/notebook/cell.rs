@@ -1,5 +1,7 @@
 //! What the table says of a cell: its programs, their lines, and what these must satisfy.
 
+use std::path::Path;
+
 use super::check::Check;
 
 /// One cell of the notebook, rebuilt as one program.
@@ -64,6 +66,15 @@ impl Cell {
     /// All programs of the cell, its own first.
     pub fn bins(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.bin).chain(self.companions.iter().copied())
+    }
+
+    /// The file of a program, from the root of the workspace: one with many options is a folder.
+    pub fn source(&self, root: &Path, bin: &str) -> String {
+        let folder = format!("{}/src/bin/{bin}/main.rs", self.package);
+        match root.join(&folder).exists() {
+            true => folder,
+            false => format!("{}/src/bin/{bin}.rs", self.package),
+        }
     }
 }
 

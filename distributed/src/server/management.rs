@@ -3,9 +3,9 @@
 use super::calls::METHODS;
 use super::queues::Queues;
 use super::state::ServerState;
-use crate::QueueOptions;
 use crate::wire::pickle::{Encoder, to_item};
 use crate::wire::protocol::{Fault, Request, reply};
+use crate::{QueueOptions, random};
 
 /// The most queues that calls may have made at one time.
 const MADE_MAX: usize = 65_536;
@@ -114,7 +114,7 @@ fn create(
     // Below 0 is any number, as in Python.
     let maxsize = usize::try_from(maxsize).unwrap_or(0);
     // At random, so that an ident from before a restart is no other's after it.
-    let ident = format!("{typeid}-{:016x}", rand::random::<u64>());
+    let ident = format!("{typeid}-{:016x}", u64::from_ne_bytes(random::bytes()));
     queues.make(&ident, QueueOptions::new(typeid).maxsize(maxsize));
     queues.refer(&ident)?;
     Ok(ident)

@@ -36,7 +36,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A server that does not serve yet; from [`Manager::builder`](crate::Manager::builder).
 #[derive(Debug)]
 pub struct Builder {
-    pub(crate) queues: Vec<QueueOptions>,
+    queues: Vec<QueueOptions>,
     factories: BTreeSet<String>,
     limits: Limits,
 }

@@ -16,7 +16,7 @@ use self::connection::Connection;
 pub(crate) use self::connection::{Target, request};
 
 use crate::wire::pickle::{self, Encoder, Pickle, Span};
-use crate::{Error, Result, Status};
+use crate::{Error, Result, Status, random};
 
 /// The longest pause between two attempts to reach a server that is away.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -226,8 +226,7 @@ impl<T> Queue<T> {
             let ident = state.ident.clone();
             match state.attempt(&ident, method, &args, &read) {
                 Err(Error::Closed) if start.elapsed() + pause < state.client.patience => {
-                    // Not all clients at the same moment.
-                    thread::sleep(pause.mul_f64(rand::random_range(0.5..1.0)));
+                    thread::sleep(random::jitter(pause));
                     pause = (2 * pause).min(PAUSE_MAX);
                 }
                 // The server was restarted, and Python's gives its queues new idents then.

@@ -29,7 +29,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::{CONNECT_TIME, Durability, Error, QueueOptions, Result, Status};
+use crate::{CONNECT_TIME, Durability, Error, QueueOptions, Result, Status, random};
 
 mod address;
 mod forbidden;
@@ -242,9 +242,7 @@ fn pause(connections: u64, attempts: usize) -> Duration {
         return Duration::ZERO;
     }
     let longest = Duration::from_millis(50) * (1 << attempts.min(5)) as u32;
-    longest
-        .min(Duration::from_secs(1))
-        .mul_f64(rand::random_range(0.5..1.0))
+    random::jitter(longest.min(Duration::from_secs(1)))
 }
 
 /// How long one server may take, so that those after it have their turn when it has lost its power
@@ -301,5 +299,5 @@ fn id_of(message: &async_nats::jetstream::Message) -> Option<String> {
 }
 
 fn new_id() -> String {
-    format!("{:032x}", rand::random::<u128>())
+    format!("{:032x}", u128::from_ne_bytes(random::bytes()))
 }

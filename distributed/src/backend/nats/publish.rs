@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::Engine;
-use crate::{Error, Result};
+use crate::{Error, Result, random};
 
 /// How many messages may be under way; a client of NATS stands still far above.
 const WINDOW: usize = 256;
@@ -98,8 +98,7 @@ async fn again(
             Refusal::Final(error) => return Err(error),
             Refusal::Full | Refusal::Away(_) => {}
         }
-        // Not all clients at the same moment.
-        sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        sleep(random::jitter(pause)).await;
         pause = (2 * pause).min(PAUSES[1]);
         match confirm(engine, send(engine, publication).await).await {
             Ok(()) => return Ok(()),

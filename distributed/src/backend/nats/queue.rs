@@ -16,7 +16,7 @@ use super::leases::Leases;
 use super::publish::{Publication, publish_all};
 use super::pull::Pull;
 use super::{Engine, id_of, new_id, starts};
-use crate::{Error, QueueOptions, Result};
+use crate::{Error, QueueOptions, Result, random};
 
 /// How many items a queue remembers that it has handed out, to hand none out twice.
 const SEEN_MAX: usize = 1 << 20;
@@ -370,8 +370,7 @@ impl<T> Held<'_, T> {
         }
         if let Some(number) = self.number.take() {
             let doubled = RETRY[0] * 2u32.pow((tries - 1).min(16));
-            // Not all that failed together at the same moment.
-            let pause = doubled.min(RETRY[1]).mul_f64(rand::random_range(0.5..1.0));
+            let pause = random::jitter(doubled.min(RETRY[1]));
             self.queue.give_back(number, Some(pause));
         }
         Ok(())

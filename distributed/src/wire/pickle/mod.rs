@@ -30,6 +30,8 @@ mod extract;
 mod opcode;
 mod ser;
 
+use std::fmt;
+
 use opcode::*;
 
 pub use de::from_slice;
@@ -40,8 +42,7 @@ pub(crate) use encode::Encoder;
 pub(crate) use ser::to_item;
 
 /// What is wrong with a pickle, and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed pickle, at byte {at}: {what}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
     at: usize,
     what: &'static str,
@@ -54,15 +55,38 @@ impl Malformed {
 }
 
 /// Why a pickle and a Rust value do not go together.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// It is no pickle, or one of a kind that nobody sends.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
+    Malformed(Malformed),
     /// It holds another type, or one that has no counterpart.
-    #[error("{0}")]
     Mismatch(String),
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "malformed pickle, at byte {}: {}", self.at, self.what)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Error::Malformed(malformed) => malformed.fmt(f),
+            Error::Mismatch(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Malformed> for Error {
+    fn from(malformed: Malformed) -> Error {
+        Error::Malformed(malformed)
+    }
 }
 
 impl serde::de::Error for Error {

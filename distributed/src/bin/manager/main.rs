@@ -4,9 +4,11 @@ use std::thread;
 
 use anyhow::Context;
 use clap::Parser;
-use distributed::options::{Ask, Serve};
+use options::{Ask, Serve};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+mod options;
 
 fn main() {
     let options = Serve::parse();

@@ -2,7 +2,10 @@
 
 use clap::Parser;
 use common::pace::pause;
-use distributed::{Error, options::Worker};
+use distributed::Error;
+use options::Worker;
+
+mod options;
 
 fn main() {
     if let Err(error) = run(&Worker::parse()) {

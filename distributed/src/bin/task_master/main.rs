@@ -2,8 +2,11 @@
 
 use clap::Parser;
 use common::draw;
-use distributed::{Manager, QueueOptions, options::Master};
+use distributed::QueueOptions;
+use options::Master;
 use rand::RngExt;
+
+mod options;
 
 fn main() {
     if let Err(error) = run(&Master::parse()) {
@@ -13,10 +16,8 @@ fn main() {
 }
 
 fn run(options: &Master) -> anyhow::Result<()> {
-    let queues = Manager::builder()
-        .queue(QueueOptions::new("get_task_queue").redeliver(true))
-        .queue("get_result_queue");
-    let (server, manager) = options.start(queues)?;
+    let tasks = QueueOptions::new("get_task_queue").redeliver(true);
+    let (server, manager) = options.start([tasks, "get_result_queue".into()])?;
     let tasks = manager.queue("get_task_queue")?;
     let results = manager.queue::<String>("get_result_queue")?;
     let mut draws = draw::stream(0);

@@ -1,0 +1,145 @@
+//! The command line of `manager`.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use distributed::{Builder, Client, Manager, QueueOptions};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use shared::{engine, key, seconds, usage};
+use tracing_subscriber::EnvFilter;
+
+#[path = "../shared/mod.rs"]
+mod shared;
+
+/// Serve queues to masters and workers in Python, of any version from 2.7 on, or in Rust.
+///
+/// The first line of the output is the address. SIGTERM and Ctrl-C end it.
+#[derive(Debug, clap::Parser)]
+#[command(name = "manager", args_conflicts_with_subcommands = true)]
+pub(crate) struct Serve {
+    /// Something else than to serve.
+    #[command(subcommand)]
+    pub(crate) command: Option<Ask>,
+    /// Address to serve the queues on; messages are not encrypted, so mind who can reach it
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
+    pub(crate) bind: String,
+    /// A queue that clients open by this name; may be given again
+    #[arg(long, value_name = "NAME[:MAXSIZE]", value_parser = queue)]
+    queue: Vec<QueueOptions>,
+    /// A name that makes a queue whenever a client calls it; may be given again
+    #[arg(long, value_name = "NAME")]
+    factory: Vec<String>,
+    /// Hand out again what a worker that is gone had taken from this queue; may be given again
+    #[arg(long, value_name = "NAME")]
+    redeliver: Vec<String>,
+    /// After so many times, an item goes to the queue NAME.dead
+    #[arg(long, value_name = "TIMES", default_value_t = 3)]
+    max_deliveries: u32,
+    /// The longest message, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    max_message: u32,
+    /// The most connections at one time
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+    max_connections: usize,
+    /// How long a client may take to prove that it has the key
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    handshake_timeout: Duration,
+    /// What the log on standard error looks like; RUST_LOG chooses what is in it
+    #[arg(long, value_enum, default_value_t = Log::Human)]
+    log: Log,
+    /// File with the key [default: the environment variable MANAGER_AUTHKEY]
+    #[arg(long, value_name = "FILE", global = true)]
+    authkey_file: Option<PathBuf>,
+}
+
+/// What can be asked of a manager that runs.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Ask {
+    /// Print the queues of a manager that runs: lengths, leases, deliveries
+    Status {
+        /// Where it listens, or the URL of an engine
+        #[arg(value_name = "HOST:PORT or URL", default_value = "127.0.0.1:5000")]
+        address: String,
+    },
+}
+
+/// What a log looks like.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Log {
+    /// A line for people
+    Human,
+    /// An object on a line
+    Json,
+}
+
+impl Serve {
+    /// The key, which no command line shows: from the file or the environment.
+    /// Without one, says so and exits with 2.
+    pub(crate) fn key(&self) -> anyhow::Result<Vec<u8>> {
+        match key(self.authkey_file.as_deref())? {
+            Some(key) => Ok(key),
+            None => usage::<Serve>("no key: set MANAGER_AUTHKEY or give --authkey-file"),
+        }
+    }
+
+    /// A client of the manager or engine there.
+    pub(crate) fn client(&self, address: &str) -> anyhow::Result<Client> {
+        match address.contains("://") {
+            true => engine::<Serve>(address, Duration::ZERO),
+            false => Ok(Manager::connect(address, &self.key()?)?),
+        }
+    }
+
+    /// The server that the options describe.
+    /// Exits with 2 when they contradict each other.
+    pub(crate) fn builder(&self) -> Builder {
+        let name = |queue: &QueueOptions| queue.name().to_string();
+        let names: Vec<String> = self.queue.iter().map(name).collect();
+        if names.is_empty() && self.factory.is_empty() {
+            usage::<Serve>("nothing to serve: give --queue or --factory");
+        }
+        if let Some(unknown) = self.redeliver.iter().find(|name| !names.contains(name)) {
+            usage::<Serve>(&format!("--redeliver {unknown} needs --queue {unknown}"));
+        }
+        let mut builder = Manager::builder()
+            .max_message(self.max_message)
+            .max_connections(self.max_connections)
+            .handshake_timeout(self.handshake_timeout);
+        for queue in &self.queue {
+            let redeliver = self.redeliver.contains(&name(queue));
+            let queue = queue.clone().redeliver(redeliver);
+            builder = builder.queue(queue.max_deliveries(self.max_deliveries));
+        }
+        self.factory
+            .iter()
+            .fold(builder, |builder, name| builder.factory(name))
+    }
+
+    /// Starts the log, and takes as many descriptors as there may be: a connection needs one.
+    pub(crate) fn prepare(&self) {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr);
+        match self.log {
+            Log::Human => log.with_ansi(false).init(),
+            Log::Json => log.json().init(),
+        }
+        if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+        }
+    }
+}
+
+/// Reads `NAME` or `NAME:MAXSIZE`.
+fn queue(text: &str) -> Result<QueueOptions, String> {
+    let (name, maxsize) = match text.split_once(':') {
+        Some((name, maxsize)) => (name, maxsize.parse().map_err(|_| "expected NAME:MAXSIZE")?),
+        None => (text, 0),
+    };
+    match name {
+        "" => Err("a queue needs a name".into()),
+        name => Ok(QueueOptions::new(name).maxsize(maxsize)),
+    }
+}

@@ -1,0 +1,92 @@
+//! The command line of `task_master`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use distributed::{Builder, Client, Error, Manager, QueueOptions, Server};
+use shared::{engine, key, seconds};
+
+#[path = "../shared/mod.rs"]
+mod shared;
+
+/// Serve two queues, put tasks in one, and print the results that workers put in the other.
+#[derive(Debug, clap::Parser)]
+#[command(name = "task_master")]
+pub(crate) struct Master {
+    /// Address to serve the queues on
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
+    pub(crate) bind: String,
+    /// Have the queues on an engine instead: nats://HOST:PORT, with user:password@, /NAMESPACE and
+    /// ?monitor=http://HOST:PORT as need be
+    #[arg(long, value_name = "URL", conflicts_with = "bind")]
+    pub(crate) queues: Option<String>,
+    /// On how many nodes of the engine each task is stored: 1, 3 or 5
+    #[arg(long, default_value_t = 1, requires = "queues")]
+    replicas: usize,
+    /// After how long without a sign of life a worker's tasks go to another one
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, requires = "queues")]
+    lease: Duration,
+    /// After so many deliveries a task is a dead letter
+    #[arg(long, value_name = "TIMES", default_value_t = 3)]
+    max_deliveries: u32,
+    /// Empty the queues of what an earlier run left on the engine; workers should start after that
+    #[arg(long, requires = "queues")]
+    purge: bool,
+    /// How long to wait for each result
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    /// How many tasks to put
+    #[arg(long, default_value_t = 10)]
+    pub(crate) count: u32,
+    /// File with the key that master and workers share [default: the environment variable
+    /// MANAGER_AUTHKEY, and without it the notebook's key, abc]
+    #[arg(long, value_name = "FILE")]
+    authkey_file: Option<PathBuf>,
+}
+
+impl Master {
+    /// Serves the queues, or makes them on the engine; and a client of them. At an engine it says
+    /// on standard error what a loss of power would cost.
+    pub(crate) fn start(
+        &self,
+        queues: [QueueOptions; 2],
+    ) -> anyhow::Result<(Option<Server>, Client)> {
+        let queues = queues.map(|queue| queue.max_deliveries(self.max_deliveries));
+        let Some(url) = &self.queues else {
+            let key = key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec());
+            let builder = queues.into_iter().fold(Manager::builder(), Builder::queue);
+            let served = builder.serve(&self.bind, &key);
+            let server = served.context("cannot serve (--bind takes another address)")?;
+            let client = Manager::connect(server.address(), &key)?;
+            return Ok((Some(server), client));
+        };
+        let client = engine::<Master>(url, Duration::ZERO)?;
+        let mut durability = None;
+        for queue in queues {
+            let name = queue.name().to_string();
+            client.create(queue.lease(self.lease).replicas(self.replicas))?;
+            if self.purge {
+                client.purge(&name)?;
+                client.purge(&format!("{name}.dead"))?;
+            }
+            // They are made alike, so what holds for one holds for all.
+            durability = Some(client.durability(&name)?);
+        }
+        if let Some(durability) = durability {
+            eprintln!("queues: {durability}");
+        }
+        Ok((None, client))
+    }
+
+    /// Says of a result that did not come what it waited for, and how to mend that.
+    pub(crate) fn explain(&self, error: Error) -> anyhow::Error {
+        match error {
+            Error::Empty => anyhow::anyhow!(
+                "Empty: no result within {} s: start a worker with cargo run -p distributed --bin task_worker",
+                self.timeout.as_secs_f64()
+            ),
+            error => error.into(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The command line of `task_worker`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context;
+use distributed::{Client, Manager};
+use shared::{engine, key, seconds};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+#[path = "../shared/mod.rs"]
+mod shared;
+
+/// Take tasks from a master and put their results, until no task comes or the master is gone.
+#[derive(Debug, clap::Parser)]
+#[command(name = "task_worker")]
+pub(crate) struct Worker {
+    /// Address of the master
+    #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
+    pub(crate) address: String,
+    /// Take tasks from an engine instead: nats://HOST:PORT, as the master has it
+    #[arg(long, value_name = "URL", conflicts_with = "address")]
+    pub(crate) queues: Option<String>,
+    /// How many tasks to work on at the same time
+    #[arg(long, value_name = "THREADS", default_value_t = 1)]
+    concurrency: usize,
+    /// The most short tasks that a thread fetches at a time
+    #[arg(long, value_name = "TASKS", default_value_t = 32)]
+    prefetch: usize,
+    /// How long a task may take before another worker gets it too
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    time_limit: Option<Duration>,
+    /// How long the queue stays empty before the worker leaves
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub(crate) idle: Duration,
+    /// File with the key that master and workers share [default: the environment variable
+    /// MANAGER_AUTHKEY, and without it the notebook's key, abc]
+    #[arg(long, value_name = "FILE")]
+    authkey_file: Option<PathBuf>,
+}
+
+impl Worker {
+    /// The host of the address, without the port, and without the secret of a URL.
+    pub(crate) fn host(&self) -> &str {
+        let address = self.queues.as_ref().unwrap_or(&self.address);
+        let host = address
+            .split_once("://")
+            .map_or(address.as_str(), |(_, rest)| rest);
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        let host = host.split(['/', '?', ',']).next().unwrap_or(host);
+        host.rsplit_once(':').map_or(host, |(host, _)| host)
+    }
+
+    /// Joins the master, which may start up to 10 s later. An engine that goes away is waited for
+    /// as long as a task would be, and at least 30 s.
+    pub(crate) fn connect(&self) -> anyhow::Result<Client> {
+        let time = Duration::from_secs(10);
+        if let Some(url) = &self.queues {
+            let patience = self.idle.max(Duration::from_secs(30));
+            return Ok(engine::<Worker>(url, time)?.reconnect_within(patience));
+        }
+        let key = key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec());
+        Manager::connect_within(time, &self.address, &key)
+            .context("no master to join (start it with cargo run -p distributed --bin task_master)")
+    }
+
+    /// What works as the options say. The first SIGTERM or Ctrl-C makes it finish what it is at,
+    /// and a second one ends the program.
+    pub(crate) fn worker(&self) -> anyhow::Result<distributed::Worker> {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            flag::register_conditional_shutdown(signal, 1, stop.clone())
+                .and_then(|_| flag::register(signal, stop.clone()))
+                .context("catch SIGTERM and SIGINT")?;
+        }
+        let worker = distributed::Worker::new()
+            .concurrency(self.concurrency)
+            .prefetch(self.prefetch)
+            .idle(self.idle)
+            .stop(stop);
+        Ok(match self.time_limit {
+            Some(limit) => worker.time_limit(limit),
+            None => worker,
+        })
+    }
+}
