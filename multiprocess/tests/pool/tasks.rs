@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::{
     have_a_child, healthy, kill_myself, notes, sleep_long, square,
     support::{Child, NOW, SOON, all_end},
-    with_notes, workers,
+    tokens, with_notes, workers,
 };
 
 tests![
@@ -38,6 +38,8 @@ tests![
     a_cancelled_task_that_runs_is_killed,
     a_worker_is_replaced_after_its_number_of_tasks,
     threads_share_a_pool,
+    a_thread_that_has_its_result_lets_another_one_receive,
+    who_waits_while_the_pool_is_terminated_is_told_that_the_task_was_cancelled,
     join_waits_for_every_task_and_leaves_no_process,
     terminate_cancels_what_is_not_done_and_leaves_no_process,
     a_forked_copy_of_the_handle_does_nothing,
@@ -222,6 +224,41 @@ fn threads_share_a_pool() {
         }
     });
     assert_eq!(pool.progress().done, 1200);
+}
+
+fn a_thread_that_has_its_result_lets_another_one_receive() {
+    let pool = with_notes(2).build().unwrap();
+    let task = |n: u32| {
+        notes().put(&n).unwrap();
+        tokens().get_timeout(SOON).unwrap();
+        n
+    };
+    let results = [1, 2].map(|n| pool.apply_async(task, n).unwrap());
+    let _begun = [(); 2].map(|()| notes().get_timeout(SOON).unwrap());
+    thread::scope(|scope| {
+        let waiting =
+            [&results[0], &results[1]].map(|result| scope.spawn(|| result.get_timeout(SOON)));
+        thread::sleep(5 * NOW);
+        // Whichever of the tasks takes it, and whichever of the threads receives the result.
+        tokens().put(&0).unwrap();
+        while !waiting.iter().any(|thread| thread.is_finished()) {
+            thread::yield_now();
+        }
+        tokens().put(&0).unwrap();
+        let values = waiting.map(|thread| thread.join().unwrap());
+        assert_eq!(values, [Ok(1), Ok(2)]);
+    });
+}
+
+fn who_waits_while_the_pool_is_terminated_is_told_that_the_task_was_cancelled() {
+    let pool = Pool::new(1).unwrap();
+    let endless = pool.apply_async(|()| sleep_long(), ()).unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| endless.get_timeout(SOON));
+        thread::sleep(5 * NOW);
+        drop(pool);
+        assert_eq!(waiting.join().unwrap(), Err(Error::Cancelled));
+    });
 }
 
 fn join_waits_for_every_task_and_leaves_no_process() {
