@@ -81,6 +81,7 @@ impl Event {
     /// either the waiter sees it after its announcement, or the announcement is seen here.
     #[inline]
     pub(crate) fn notify_one(&self) {
+        // SeqCst, as the change before it and the announcement: not both sides can miss the other.
         if self.word.load(SeqCst) & SLEEPER != 0 {
             self.notify(1);
         }
@@ -105,6 +106,7 @@ impl Event {
 
     /// Sets the sleeper's bit and a new count; returns the word to sleep on.
     fn announce(&self) -> u32 {
+        // SeqCst: it comes before the look that follows, in the one order of all threads.
         let next = |word: u32| word.wrapping_add(STEP) | SLEEPER;
         let before = self
             .word

@@ -1,4 +1,6 @@
 //! The rings as memory: words, records, and the way back to the system.
+//!
+//! All loads and stores of words are `Relaxed`: the commits of [`ring`](super::ring) order them.
 
 use std::io;
 use std::ops::{Range, RangeInclusive};

@@ -2,7 +2,7 @@
 //!
 //! The sums alone say whether everything was done; a slot only has to say whether its process
 //! still has items in hand. What a dead process wrote last does not matter, so a slot is never
-//! repaired, and its slot goes to the next process that asks.
+//! repaired. The slot of a dead process goes to the next process that asks.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -30,6 +30,7 @@ impl ReaderSlot {
         let me = Identity::mine();
         if self.owner.load(Relaxed) != me.word() {
             self.slot.store(claim(header, me), Relaxed);
+            // Release: who acquires the owner finds its slot.
             self.owner.store(me.word(), Release);
         }
         &header.readers[self.slot.load(Relaxed) as usize]
@@ -55,6 +56,7 @@ fn claim(header: &Header, me: Identity) -> u32 {
         if owner.is_none_or(|owner| !owner.is_alive()) {
             // The last owner's items stay lost; this one starts with none in hand.
             reader.done.store(reader.taken.load(Relaxed), Relaxed);
+            // Release: who sees this owner in `join` sees that it has nothing in hand.
             reader.owner.store(me.word(), Release);
             return slot;
         }
@@ -65,6 +67,7 @@ fn claim(header: &Header, me: Identity) -> u32 {
     header.readers[used as usize]
         .owner
         .store(me.word(), Release);
+    // Release: who counts this slot finds its owner in it.
     consumers.readers_used.store(used + 1, Release);
     used
 }

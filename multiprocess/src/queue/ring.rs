@@ -16,6 +16,24 @@
 //! There are two cold rings, since one may still be in the consumers' hands when the producers,
 //! back in a smaller ring, need one again.
 //!
+//! ```text
+//!  hot    taken ... taken | record | record | LINK --+         (the rest of the page is unused)
+//!                         ^ head: `consumers.at`     |
+//!                           and `free` of this ring  |
+//!                                                    |
+//!         +------------------------------------------+  `left` of the hot ring is the page's end
+//!         v
+//!  warm   record | record | record | LINK --+
+//!                                           |
+//!         +---------------------------------+
+//!         v
+//!  cold   record | record | free room ... up to `free` of this ring and one lap
+//!                         ^ tail: `producers.at`
+//! ```
+//!
+//! A record is a word with the length and the first four bytes of the item, then the rest of the
+//! bytes, up to a whole word.
+//!
 //! # Positions
 //! Bytes of a ring are counted without end; a lap is a power of two. In each ring, the producers may
 //! write up to one lap behind `free`. A ring is left at a page border, and entered there again.
@@ -67,10 +85,14 @@ impl Rings {
         let need = record_bytes(item.len());
         let place = self.place_for(tail, need)?;
         self.memory.write(place, item);
+        // Up to here, nobody looks at what was written: it lies behind the tail.
         step("put: the record is written");
         let next = count.wrapping_add(1);
+        // The place that is not in force. Relaxed, since only who holds the lock reads it.
         header.producers.at[(next & 1) as usize].store(place.after(need).word(), Relaxed);
         step("put: the position is written");
+        // The commit. It releases the record to the consumer that acquires this count, and stands
+        // in one order with the sleepers' announcements: a consumer sees it or is seen to sleep.
         header.put.store(next, SeqCst);
         step("put: committed");
         Some(count)
@@ -98,6 +120,7 @@ impl Rings {
         if maxsize == 0 || count.wrapping_sub(header.producers.taken_seen.load(Relaxed)) < maxsize {
             return true;
         }
+        // Acquire: what the consumer did before its commit has happened.
         let taken = header.progress.taken.load(Acquire);
         header.producers.taken_seen.store(taken, Relaxed);
         count.wrapping_sub(taken) < maxsize
@@ -134,6 +157,7 @@ impl Rings {
         if seen.ring == tail.ring && tail.position.wrapping_sub(seen.position) <= most {
             return true;
         }
+        // Acquire: the consumer has read what lay before this place, so it may be written over.
         let free = header.progress.free[tail.ring].load(Acquire);
         let seen = Place::at(tail.ring, free);
         header.producers.free_seen.store(seen.word(), Relaxed);
@@ -154,6 +178,7 @@ impl Rings {
     /// Whether the consumers have left a ring that the producers are not in.
     fn is_vacant(&self, ring: usize) -> bool {
         let header = self.header();
+        // Acquire: the consumer has read, and given back, all of the ring.
         header.progress.free[ring].load(Acquire) == header.producers.left[ring].load(Relaxed)
     }
 
@@ -161,6 +186,7 @@ impl Rings {
     #[cold]
     fn link(&self, tail: Place, ring: usize) -> Place {
         let left = &self.header().producers.left;
+        // Relaxed, since the commit of the record that follows releases the link with it.
         self.memory.word(tail).store(LINK | ring as u64, Relaxed);
         step("put: the link is written");
         left[tail.ring].store(tail.after(WORD).page_end().position, Relaxed);
@@ -198,6 +224,7 @@ impl Rings {
         let header = self.header();
         let count = header.progress.taken.load(Relaxed);
         if header.consumers.put_seen.load(Relaxed) <= count {
+            // Acquire: the records, and the links to them, are there.
             let put = header.put.load(Acquire);
             if put <= count {
                 return Ok(None);
@@ -211,10 +238,14 @@ impl Rings {
         before_commit(count, &buffer[..len]);
         let end = place.after(record_bytes(len));
         let next = count.wrapping_add(1);
+        // The place that is not in force. Relaxed, since only who holds the lock reads it.
         header.consumers.at[(next & 1) as usize].store(end.word(), Relaxed);
         step("take: the position is written");
+        // The commit, in one order with the announcements of producers that wait for room.
         header.progress.taken.store(next, SeqCst);
         step("take: committed");
+        // The room is given free after the commit: before it, a killed consumer would have lost what
+        // the producers then write over.
         if place.ring != head.ring {
             self.vacate(end.ring);
         }
@@ -257,7 +288,9 @@ impl Rings {
             self.memory
                 .discard(end.ring, free.load(Relaxed)..end.position);
         }
+        // Its memory is given back first: from the next store on, a producer may be in it.
         step("take: the ring left is empty");
+        // Release: all reads of the ring come before a producer's writes to it.
         free.store(end.position, Release);
         step("take: the ring left is free");
     }
@@ -268,6 +301,7 @@ impl Rings {
     fn free_up_to(&self, head: Place) {
         let free = &self.header().progress.free[head.ring];
         if head.ring < COLD {
+            // Release: this item was read before a producer writes over it.
             free.store(head.position, Release);
             step("take: the room is free");
         } else if head.position.wrapping_sub(free.load(Relaxed))

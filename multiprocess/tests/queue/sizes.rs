@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use multiprocess::Queue;
+use multiprocess::{Queue, pipe};
 
 use crate::support::{Child, SOON};
 
@@ -15,6 +15,7 @@ tests![
     the_memory_of_a_backlog_is_given_back,
     a_large_item_leaves_no_memory_taken,
     what_a_killed_writer_had_written_is_given_back,
+    a_large_item_leaves_no_memory_with_those_who_had_it,
 ];
 
 /// More than this is not kept: the hot and the warm ring, and what is worth no call to give back.
@@ -159,4 +160,37 @@ fn what_a_killed_writer_had_written_is_given_back() {
         "{} bytes are still taken",
         memory_taken()
     );
+}
+
+/// The memory of this process's own, in bytes.
+fn memory_of_process() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    kib.unwrap().parse::<u64>().unwrap() << 10
+}
+
+/// CPython keeps 12 MiB and 15 MiB.
+fn a_large_item_leaves_no_memory_with_those_who_had_it() {
+    const LARGE: usize = 300 << 20;
+    let kept_by = |who: &str, work: &dyn Fn()| {
+        let before = memory_of_process();
+        work();
+        let kept = memory_of_process().saturating_sub(before);
+        assert!(kept < 12 << 20, "{who} keeps {kept} bytes");
+    };
+    let queue = Queue::<Vec<u8>>::new().unwrap();
+    let (ours, theirs) = pipe::<Vec<u8>, Vec<u8>>().unwrap();
+    let reader = Child::fork(|| {
+        kept_by("a reader", &|| {
+            assert_eq!(queue.get_timeout(SOON).unwrap().len(), LARGE)
+        });
+        kept_by("a receiver", &|| {
+            assert_eq!(theirs.recv_timeout(SOON).unwrap().len(), LARGE)
+        });
+    });
+    kept_by("a writer", &|| queue.put(&vec![1; LARGE]).unwrap());
+    kept_by("a sender", &|| ours.send(&vec![1; LARGE]).unwrap());
+    reader.succeed();
+    assert!(memory_taken() < KEPT_MAX);
 }
