@@ -34,6 +34,7 @@ tests![
     a_large_result_before_the_death_of_its_worker_is_not_lost,
     progress_counts_the_items_of_a_chunk_that_runs,
     each_item_of_a_chunk_of_imap_has_an_outcome_of_its_own,
+    each_item_of_a_chunk_of_imap_tells_that_the_pool_broke,
 ];
 
 /// How often each number was noted.
@@ -377,4 +378,19 @@ fn each_item_of_a_chunk_of_imap_has_an_outcome_of_its_own() {
         assert_eq!(noted_once(), Vec::from_iter(0..10));
     }
     healthy(&pool);
+}
+
+fn each_item_of_a_chunk_of_imap_tells_that_the_pool_broke() {
+    let pool = with_notes(1).build().unwrap();
+    let task = |n: u32| {
+        notes().put(&n).unwrap();
+        sleep_long();
+    };
+    let supervisor = Pid::from_raw(pool.supervisor_pid().cast_signed());
+    thread::scope(|scope| {
+        let results = scope.spawn(|| pool.imap_chunked(task, 0..7, 3).collect::<Vec<_>>());
+        notes().get_timeout(SOON).unwrap();
+        kill(supervisor, Signal::SIGKILL).unwrap();
+        assert_eq!(results.join().unwrap(), vec![Err(Error::PoolBroken); 7]);
+    });
 }
