@@ -37,7 +37,15 @@ pub(crate) mod step;
 /// happened or not; no one else waits for it, loses an item or sees half of one. What a killed
 /// reader had taken is gone with it, exactly that, and [`join`](Self::join) says so. A process that
 /// is *stopped* (SIGSTOP) in the middle of a call holds up the others until it continues; of theirs
-/// only the calls with a timeout return meanwhile.
+/// only the calls with a timeout return meanwhile, and `try_put` and `try_get` after a second.
+///
+/// One who waits is woken at once. Only if the process that should wake it, or another that was
+/// woken in its place, was killed in that moment, does it look by itself: after 20 ms at first, and
+/// after two seconds if it has waited for long. [`join`](Self::join) notices the death of a reader
+/// by the same looks.
+///
+/// A process that writes over the shared memory can take the queue from the others, but their calls
+/// return: with an error, or with whatever now stands there.
 ///
 /// # Different from Python
 /// There is no feeder thread: `put` returns when the item is in the queue, so it can be neither

@@ -56,8 +56,8 @@ fn addresses() -> u64 {
     (for_queues / PART_OF_A_QUEUE).max(left / PART_OF_A_LATE_QUEUE)
 }
 
-/// The usual size of a cold ring: an item of half the machine's memory fits, and is as much as can
-/// be in the queue and in the hands of a process.
+/// The usual size of a cold ring: half of the machine's memory, since an item is in the queue and in
+/// the hands of a process at the same time.
 fn cold() -> u8 {
     let half = limits::physical_memory() / 2;
     let size = half.clamp(1 << COLD_MIN, 1 << 40).next_power_of_two();
