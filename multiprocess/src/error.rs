@@ -177,12 +177,7 @@ impl fmt::Display for Error {
             Self::Empty => f.write_str("the queue is empty"),
             Self::Full => f.write_str("the queue is full"),
             Self::Closed => f.write_str("the queue is closed"),
-            Self::TooLarge { len, max } => write!(
-                f,
-                "an item of {len} bytes does not fit in the queue, which takes at most {max}: as much as \
-                 memory can hold, or less under `ulimit -v` or `ulimit -f`; send it in parts, or \
-                 make the queue under a higher limit"
-            ),
+            Self::TooLarge { len, max } => write_too_large(f, *len, *max),
             Self::ItemsLost(count) => {
                 write!(
                     f,
@@ -225,11 +220,7 @@ impl fmt::Display for Error {
                 "cannot make a pool of {workers} workers: the number must be at least 1 and at \
                  most {max}"
             ),
-            Self::NestedTooDeep { pools } => write!(
-                f,
-                "cannot make a pool within {pools} others, each in a task of the one around it: a \
-                 static pool is another one in each worker, so its tasks must not use it without end"
-            ),
+            Self::NestedTooDeep { pools } => write_nested_too_deep(f, *pools),
             Self::InitializerFailed { tries, reason } => write!(
                 f,
                 "the pool's initializer failed {tries} times in a row: {reason}"
@@ -248,6 +239,23 @@ impl fmt::Display for Error {
             }
         }
     }
+}
+
+fn write_too_large(f: &mut fmt::Formatter<'_>, len: u64, max: u64) -> fmt::Result {
+    write!(
+        f,
+        "an item of {len} bytes does not fit in the queue, which takes at most {max}: as much as \
+         memory can hold, or less under `ulimit -v` or `ulimit -f`; send it in parts, or make the \
+         queue under a higher limit"
+    )
+}
+
+fn write_nested_too_deep(f: &mut fmt::Formatter<'_>, pools: u32) -> fmt::Result {
+    write!(
+        f,
+        "cannot make a pool within {pools} others, each in a task of the one around it: a static \
+         pool is another one in each worker, so its tasks must not use it without end"
+    )
 }
 
 fn write_map_failed(

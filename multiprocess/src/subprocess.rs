@@ -81,7 +81,9 @@ pub struct Output {
 /// # Ok::<(), multiprocess::Error>(())
 /// ```
 pub fn call(command: &mut Command) -> Result<i32> {
-    Ok(Run::new(command, None)?.finish(&[], Keep::Nothing)?.code)
+    Ok(RunningProgram::new(command, None)?
+        .finish(&[], Keep::Nothing)?
+        .code)
 }
 
 /// As [`call`], for at most `timeout`: Python's `call(…, timeout=…)`.
@@ -106,7 +108,7 @@ pub fn call(command: &mut Command) -> Result<i32> {
 /// # Ok::<(), Error>(())
 /// ```
 pub fn call_timeout(command: &mut Command, timeout: Duration) -> Result<i32> {
-    Ok(Run::new(command, Some(timeout))?
+    Ok(RunningProgram::new(command, Some(timeout))?
         .finish(&[], Keep::Nothing)?
         .code)
 }
@@ -138,7 +140,7 @@ pub fn call_timeout(command: &mut Command, timeout: Duration) -> Result<i32> {
 /// # Ok::<(), multiprocess::Error>(())
 /// ```
 pub fn communicate(command: &mut Command, input: &[u8]) -> Result<Output> {
-    Run::new(capture(command, input)?, None)?.finish(input, Keep::Everything)
+    RunningProgram::new(capture(command, input)?, None)?.finish(input, Keep::Everything)
 }
 
 /// As [`communicate`], for at most `timeout`: Python's `communicate(input, timeout=…)`.
@@ -168,53 +170,53 @@ pub fn communicate_timeout(
     input: &[u8],
     timeout: Duration,
 ) -> Result<Output> {
-    Run::new(capture(command, input)?, Some(timeout))?.finish(input, Keep::Everything)
+    RunningProgram::new(capture(command, input)?, Some(timeout))?.finish(input, Keep::Everything)
 }
 
 /// Has a pipe made of each stream that the user has left open.
 fn capture<'a>(command: &'a mut Command, input: &[u8]) -> Result<&'a mut Command> {
-    let kept = Kept::of(command);
-    if kept.stdin && !input.is_empty() {
+    let set = SetStreams::of(command);
+    if set.stdin && !input.is_empty() {
         let program = command.get_program().to_string_lossy();
         let reason = "its standard input was set to something else";
         let error = io::Error::new(io::ErrorKind::InvalidInput, reason);
         return Err(Error::os(format!("give input to `{program}`"), error));
     }
-    if !kept.stdin {
+    if !set.stdin {
         command.stdin(Stdio::piped());
     }
-    if !kept.stdout {
+    if !set.stdout {
         command.stdout(Stdio::piped());
     }
-    if !kept.stderr {
+    if !set.stderr {
         command.stderr(Stdio::piped());
     }
     Ok(command)
 }
 
 /// Which streams of a program go where its user has set, and not into our pipes.
-struct Kept {
+struct SetStreams {
     stdin: bool,
     stdout: bool,
     stderr: bool,
 }
 
-impl Kept {
+impl SetStreams {
     /// std tells it in a command's debug text alone: a stream that was set has a field there. A test
     /// holds std to it.
     fn of(command: &Command) -> Self {
         let text = format!("{command:#?}");
         // Of the arguments each line is a string, and begins with a quote.
         let fields: Vec<&str> = text.lines().map(str::trim_start).collect();
-        let is_kept = |name: &str| {
-            let set = format!("{name}: Some(");
-            let field = fields.iter().position(|line| line.starts_with(&set));
+        let is_set = |name: &str| {
+            let begin = format!("{name}: Some(");
+            let field = fields.iter().position(|line| line.starts_with(&begin));
             field.is_some_and(|at| fields.get(at + 1) != Some(&"MakePipe,"))
         };
         Self {
-            stdin: is_kept("stdin"),
-            stdout: is_kept("stdout"),
-            stderr: is_kept("stderr"),
+            stdin: is_set("stdin"),
+            stdout: is_set("stdout"),
+            stderr: is_set("stderr"),
         }
     }
 }
@@ -227,7 +229,7 @@ enum Keep {
 }
 
 /// A program that runs. Dropped before its end, it is killed and waited for.
-struct Run {
+struct RunningProgram {
     program: String,
     timeout: Option<Duration>,
     /// `None` means for ever, also for a timeout beyond what the clock can count.
@@ -240,7 +242,7 @@ struct Run {
     reaped: bool,
 }
 
-impl Run {
+impl RunningProgram {
     fn new(command: &mut Command, timeout: Option<Duration>) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
         signals::require_exit_codes(&format!("run `{program}`"))?;
@@ -355,7 +357,7 @@ impl Run {
     }
 }
 
-impl Drop for Run {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         if !self.reaped {
             self.kill();

@@ -23,7 +23,7 @@ mod costs;
 mod failures;
 mod messages;
 
-pub use conclusion::Found;
+pub use conclusion::Findings;
 pub use costs::{LeftOut, cpu_work, memory_of_one_more, start_and_join};
 pub use failures::{
     Ends, a_panic_ends, a_sigsegv_ends, a_write_is_seen, an_abort_ends, can_be_stopped,

@@ -29,7 +29,7 @@ const PEERS: [&str; 6] = [
     "limit",
 ];
 
-struct Case {
+struct Benchmark {
     name: &'static str,
     unit: &'static str,
     higher: bool,
@@ -42,8 +42,8 @@ const fn case(
     unit: &'static str,
     higher: bool,
     peers: &'static [&'static str],
-) -> Case {
-    Case {
+) -> Benchmark {
+    Benchmark {
         name,
         unit,
         higher,
@@ -53,7 +53,7 @@ const fn case(
 
 const PY: &str = "multiprocessing";
 const CELERY: &str = "celery";
-const CASES: [Case; 22] = [
+const CASES: [Benchmark; 22] = [
     case(
         "queue/u64/1p1c",
         "items/s",
@@ -103,13 +103,13 @@ const CASES: [Case; 22] = [
 
 /// What `--json` writes.
 #[derive(Serialize)]
-struct Record {
-    rows: Vec<Row>,
+struct BenchReport {
+    rows: Vec<BenchRow>,
 }
 
 /// A figure that could not be had is `null`, and the terminal says why.
 #[derive(Serialize)]
-struct Row {
+struct BenchRow {
     name: &'static str,
     unit: &'static str,
     better: &'static str,
@@ -118,10 +118,10 @@ struct Row {
 }
 
 pub(crate) fn bench(options: &BenchOptions) -> anyhow::Result<Exit> {
-    let wanted = |case: &&Case| {
+    let wanted = |case: &&Benchmark| {
         options.names.is_empty() || options.names.iter().any(|name| case.name.starts_with(name))
     };
-    let cases: Vec<&Case> = CASES.iter().filter(wanted).collect();
+    let cases: Vec<&Benchmark> = CASES.iter().filter(wanted).collect();
     if cases.is_empty() {
         let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
         eprintln!(
@@ -152,7 +152,8 @@ pub(crate) fn bench(options: &BenchOptions) -> anyhow::Result<Exit> {
         println!("! {failure}");
     }
     if let Some(file) = &options.json {
-        let text = serde_json::to_vec_pretty(&Record { rows }).context("write the rows as JSON")?;
+        let text =
+            serde_json::to_vec_pretty(&BenchReport { rows }).context("write the rows as JSON")?;
         fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
     }
     Ok(match failures.is_empty() {
@@ -217,7 +218,7 @@ fn python_version() -> String {
 }
 
 /// Ours and each peer in turns, so that whatever else the machine does falls on all of them.
-fn measure(case: &Case, program: &Path, rounds: u32, failures: &mut Vec<String>) -> Row {
+fn measure(case: &Benchmark, program: &Path, rounds: u32, failures: &mut Vec<String>) -> BenchRow {
     let mut who = vec!["ours"];
     who.extend(case.peers);
     let mut best: BTreeMap<&str, f64> = BTreeMap::new();
@@ -239,7 +240,7 @@ fn measure(case: &Case, program: &Path, rounds: u32, failures: &mut Vec<String>)
             }
         });
     }
-    Row {
+    BenchRow {
         name: case.name,
         unit: case.unit,
         better: if case.higher { "higher" } else { "lower" },
@@ -311,7 +312,7 @@ fn print_head() {
 }
 
 /// Each figure, and after it how many times better ours is.
-fn print_row(case: &Case, row: &Row) {
+fn print_row(case: &Benchmark, row: &BenchRow) {
     let ours = row.ours.map_or("-".to_string(), short);
     print!("{:28} {:8} {ours:>9}", row.name, row.unit);
     for peer in PEERS {

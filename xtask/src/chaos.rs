@@ -133,13 +133,13 @@ const CASES: [Case; 11] = [
 
 /// What `--json` writes.
 #[derive(Serialize)]
-struct Record {
+struct ChaosReport {
     seed: u64,
-    cases: Vec<Found>,
+    cases: Vec<CaseReport>,
 }
 
 #[derive(Serialize)]
-struct Found {
+struct CaseReport {
     name: &'static str,
     claim: &'static str,
     rounds: u32,
@@ -180,7 +180,7 @@ pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<Exit> {
         println!("again: cargo xtask chaos --seed {seed}");
     }
     if let Some(file) = &options.json {
-        let record = Record { seed, cases: found };
+        let record = ChaosReport { seed, cases: found };
         let text = serde_json::to_vec_pretty(&record).context("write the findings as JSON")?;
         fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
     }
@@ -191,11 +191,11 @@ pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<Exit> {
     })
 }
 
-fn run(case: &'static Case, rounds: u32, seed: u64) -> anyhow::Result<Found> {
+fn run(case: &'static Case, rounds: u32, seed: u64) -> anyhow::Result<CaseReport> {
     println!("{}: {}", case.name, case.claim);
     let start = Instant::now();
     let mut seeds = StdRng::seed_from_u64(seed);
-    let mut found = Found {
+    let mut found = CaseReport {
         name: case.name,
         claim: case.claim,
         rounds,

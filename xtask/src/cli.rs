@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXITS)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) task: Task,
+    pub(crate) command: Command,
 }
 
 const EXITS: &str = "\
@@ -15,7 +15,7 @@ Exit codes: 0 all checks held, 1 a check failed, 2 usage, 3 a required need is m
 4 no cell matched, 5 the build failed, 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Task {
+pub(crate) enum Command {
     /// Replay the whole notebook, in order
     All(Options),
     /// Replay some cells, in the notebook's order

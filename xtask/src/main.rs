@@ -30,7 +30,7 @@ mod show;
 mod terminal;
 mod translations;
 
-use cli::{Cli, Task};
+use cli::{Cli, Command};
 
 /// What an exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,21 +52,21 @@ impl From<Exit> for ExitCode {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().task {
-        Task::All(options) => replay::replay(&[], &options),
-        Task::Run { cells, options } => replay::replay(&cells, &options),
-        Task::Race(options) => race::race(options),
-        Task::Report(options) => report::report(&options),
-        Task::Show(options) => show::show(&options),
-        Task::Diff(options) => diff::diff(&options),
-        Task::Export(options) => export::export(&options),
-        Task::List => list::list(),
-        Task::Doctor => doctor::doctor(),
-        Task::Bench(options) => bench::bench(&options),
-        Task::Chaos(options) => chaos::chaos(&options),
-        Task::Cluster(task) => engine::cluster(task),
-        Task::ChaosProgram { case, seed } => chaos::program(&case, seed),
-        Task::Ci => ci::ci(),
+    let result = match Cli::parse().command {
+        Command::All(options) => replay::replay(&[], &options),
+        Command::Run { cells, options } => replay::replay(&cells, &options),
+        Command::Race(options) => race::race(options),
+        Command::Report(options) => report::report(&options),
+        Command::Show(options) => show::show(&options),
+        Command::Diff(options) => diff::diff(&options),
+        Command::Export(options) => export::export(&options),
+        Command::List => list::list(),
+        Command::Doctor => doctor::doctor(),
+        Command::Bench(options) => bench::bench(&options),
+        Command::Chaos(options) => chaos::chaos(&options),
+        Command::Cluster(action) => engine::cluster(action),
+        Command::ChaosProgram { case, seed } => chaos::program(&case, seed),
+        Command::Ci => ci::ci(),
     };
     match result {
         Ok(exit) => exit.into(),

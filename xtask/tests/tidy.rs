@@ -1,10 +1,15 @@
 //! The table of the cells, the programs on disk, the tests and the READMEs tell the same story.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use assert_cmd::cargo::cargo_bin;
 use common::notebook::{CELLS, Cell};
+use proc_macro2::{TokenStream, TokenTree};
+use syn::visit::{self, Visit};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -185,4 +190,323 @@ fn no_file_is_too_long_to_be_read() {
             file.display()
         );
     }
+}
+
+fn parsed(file: &Path) -> syn::File {
+    syn::parse_file(&read(file)).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// The functions of a file that take more than a page, with their lines.
+#[derive(Default)]
+struct LongFunctions(Vec<(String, usize)>);
+
+impl LongFunctions {
+    fn note(&mut self, signature: &syn::Signature, block: &syn::Block) {
+        let first = signature.fn_token.span.start().line;
+        let last = block.brace_token.span.close().end().line;
+        let lines = last - first + 1;
+        if lines > 70 {
+            self.0.push((signature.ident.to_string(), lines));
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for LongFunctions {
+    fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
+        self.note(&function.sig, &function.block);
+        visit::visit_item_fn(self, function);
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
+        self.note(&function.sig, &function.block);
+        visit::visit_impl_item_fn(self, function);
+    }
+
+    fn visit_trait_item_fn(&mut self, function: &'ast syn::TraitItemFn) {
+        if let Some(block) = &function.default {
+            self.note(&function.sig, block);
+        }
+        visit::visit_trait_item_fn(self, function);
+    }
+}
+
+#[test]
+fn a_function_is_read_without_turning_the_page() {
+    let mut found = Vec::new();
+    for file in rust_files() {
+        let mut long = LongFunctions::default();
+        long.visit_file(&parsed(&file));
+        for (name, lines) in long.0 {
+            found.push(format!("{}: {name} has {lines} lines", file.display()));
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "a function has at most 70 lines:\n{}",
+        found.join("\n")
+    );
+}
+
+/// The sources of the workspace: what is built, without tests and fixtures.
+fn sources() -> Vec<PathBuf> {
+    rust_files()
+        .into_iter()
+        .filter(|file| file.iter().any(|part| part == "src"))
+        // A program of somebody else's is no source of ours.
+        .filter(|file| {
+            !file.iter().any(|part| {
+                ["tests", "fuzz", "other-program"]
+                    .map(OsStr::new)
+                    .contains(&part)
+            })
+        })
+        .collect()
+}
+
+/// Names that two types have, each with the reason.
+const SHARED_NAMES: [(&str, &str); 21] = [
+    (
+        "Builder",
+        "as in std, each type that is built has one in its own module",
+    ),
+    (
+        "Client",
+        "the handle, and what it is made of on a manager and on an engine",
+    ),
+    (
+        "Connection",
+        "a pipe's end, as in Python, and a socket to a manager",
+    ),
+    ("Encoder", "each of the two formats has one"),
+    (
+        "Error",
+        "each library has one, and so has the pickle format",
+    ),
+    (
+        "Failure",
+        "why a call of a session or a step of the codec has no value",
+    ),
+    (
+        "Form",
+        "of the last run that is exported, and of the tasks of an imap",
+    ),
+    (
+        "Head",
+        "of a message to a manager, and of Linux's list of robust locks",
+    ),
+    (
+        "Held",
+        "an item that is out: the handle, and what it is on each backend",
+    ),
+    ("Out", "an item that is out, on each backend"),
+    (
+        "Parts",
+        "the parts of a value: the codec writes them and reads them",
+    ),
+    (
+        "Place",
+        "where a queue's server is, and where in a ring an item is",
+    ),
+    (
+        "Program",
+        "killed when it is dropped: in chaos and in the bench",
+    ),
+    (
+        "Queue",
+        "between processes and over the network, as in Python",
+    ),
+    ("Result", "each library has one, of its error"),
+    ("Submitted", "what is under way of an imap, and of a map"),
+    ("Step", "of a handshake, and of a worker in its chunk"),
+    (
+        "Thread",
+        "of a worker of tasks, and as a robust lock sees its owner",
+    ),
+    ("State", "what a lock holds, on each backend"),
+    (
+        "Variant",
+        "of a cell in the table, and of an enum in the codec",
+    ),
+    ("Worker", "of a pool, and of a queue of tasks"),
+];
+
+/// The names of the types of a module and its inner modules, but for its tests.
+fn types_of(items: &[syn::Item], names: &mut BTreeSet<String>) {
+    for item in items {
+        let name = match item {
+            syn::Item::Struct(item) => &item.ident,
+            syn::Item::Enum(item) => &item.ident,
+            syn::Item::Union(item) => &item.ident,
+            syn::Item::Trait(item) => &item.ident,
+            syn::Item::Type(item) => &item.ident,
+            syn::Item::Mod(module) if module.ident != "tests" => {
+                let inner = module.content.as_ref();
+                types_of(inner.map_or(&[], |(_, items)| items), names);
+                continue;
+            }
+            _ => continue,
+        };
+        names.insert(name.to_string());
+    }
+}
+
+#[test]
+fn one_type_has_one_name() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in sources() {
+        let mut names = BTreeSet::new();
+        types_of(&parsed(&file).items, &mut names);
+        for name in names {
+            places
+                .entry(name)
+                .or_default()
+                .push(file.display().to_string());
+        }
+    }
+    places.retain(|_, files| files.len() > 1);
+    let allowed: BTreeMap<&str, &str> = SHARED_NAMES.into();
+    for (name, why) in &allowed {
+        assert!(
+            places.remove(*name).is_some(),
+            "{name} is no name of two types; take it off the list ({why})"
+        );
+    }
+    let found: Vec<String> = places
+        .iter()
+        .map(|(name, files)| format!("{name}: {}", files.join(", ")))
+        .collect();
+    assert!(
+        found.is_empty(),
+        "two types have one name, and the list has no reason for it:\n{}",
+        found.join("\n")
+    );
+}
+
+/// The files that the tables of ARCHITECTURE name: a path from the folder of the table, or a
+/// file beside a folder that the row names.
+fn on_the_map() -> BTreeSet<String> {
+    let mut folder = String::new();
+    let mut files = BTreeSet::new();
+    for line in read("ARCHITECTURE.md").lines() {
+        let mut quoted = line.split('`').skip(1).step_by(2);
+        if line.starts_with("In `") {
+            folder = quoted.next().expect("a folder is named").to_string();
+        } else if line.starts_with("## ") {
+            folder.clear();
+        } else if line.starts_with("| `") && !folder.is_empty() {
+            let mut rooms = vec![folder.clone()];
+            for name in quoted {
+                match name.strip_suffix('/') {
+                    Some(room) => rooms.push(format!("{folder}/{room}")),
+                    None if name.ends_with(".rs") => {
+                        files.extend(rooms.iter().map(|room| format!("{room}/{name}")));
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn every_file_of_some_length_is_on_the_map() {
+    let map = on_the_map();
+    let missing: Vec<String> = sources()
+        .iter()
+        .filter(|file| read(file).lines().count() >= 50)
+        .map(|file| file.display().to_string())
+        .filter(|file| !map.contains(file))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "ARCHITECTURE.md has no row for:\n{}",
+        missing.join("\n")
+    );
+}
+
+/// The commands that `cargo xtask` names in its help, and below each its own.
+fn commands() -> Vec<String> {
+    let of = |words: &[&str]| -> Vec<String> {
+        let output = Command::new(cargo_bin("xtask"))
+            .args(words)
+            .arg("--help")
+            .output()
+            .expect("xtask runs");
+        let help = String::from_utf8(output.stdout).expect("help is text");
+        let Some((_, list)) = help.split_once("Commands:\n") else {
+            return Vec::new();
+        };
+        list.lines()
+            .take_while(|line| line.starts_with("  "))
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(|name| *name != "help")
+            .map(str::to_string)
+            .collect()
+    };
+    let mut all = Vec::new();
+    for command in of(&[]) {
+        let below = of(&[&command]);
+        all.extend(below.iter().map(|name| format!("{command} {name}")));
+        all.push(command);
+    }
+    all
+}
+
+#[test]
+fn both_readmes_name_every_command() {
+    let commands = commands();
+    assert!(commands.len() > 12, "{commands:?}");
+    for file in ["README.md", "README.zh-CN.md"] {
+        let readme = read(file);
+        for command in &commands {
+            let named = |end| readme.contains(&format!("`cargo xtask {command}{end}"));
+            assert!(named("`") || named(" "), "{file}: `cargo xtask {command}`");
+        }
+    }
+}
+
+/// Notes the macros that print, and what ends the program: `process::exit`, clap's `exit`.
+fn note_prints_and_exits(tokens: TokenStream, found: &mut Vec<String>) {
+    const PRINTS: [&str; 5] = ["print", "println", "eprint", "eprintln", "dbg"];
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let sign = |at: usize, signs: &[char]| match tokens.get(at) {
+        Some(TokenTree::Punct(punct)) => signs.contains(&punct.as_char()),
+        _ => false,
+    };
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Group(group) => note_prints_and_exits(group.stream(), found),
+            TokenTree::Ident(name) => {
+                let prints = PRINTS.iter().any(|print| name == print) && sign(at + 1, &['!']);
+                let exits = name == "exit" && at > 0 && sign(at - 1, &['.', ':']);
+                if prints || exits {
+                    found.push(format!("{}: {name}", name.span().start().line));
+                }
+            }
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+    }
+}
+
+#[test]
+fn no_library_prints_or_exits() {
+    let of_a_library = |file: &PathBuf| {
+        let package = file.iter().next().expect("a file is in a package");
+        root().join(package).join("src/lib.rs").exists()
+            && !file.iter().any(|part| part == "bin" || part == "bench")
+    };
+    let mut all = Vec::new();
+    for file in sources().into_iter().filter(of_a_library) {
+        let mut found = Vec::new();
+        let tokens: TokenStream = read(&file).parse().expect("Rust is made of tokens");
+        note_prints_and_exits(tokens, &mut found);
+        let file = file.display();
+        all.extend(found.into_iter().map(|place| format!("{file}:{place}")));
+    }
+    assert!(
+        all.is_empty(),
+        "a library leaves to the program what is printed and when it ends:\n{}",
+        all.join("\n")
+    );
 }

@@ -78,7 +78,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn parts<'e>(&'e mut self, tag: u8, packed: Packed) -> Failing<Parts<'e, 'a>> {
+    fn parts<'e>(&'e mut self, tag: u8, packed: Packing) -> Failing<Parts<'e, 'a>> {
         self.enter()?;
         let start = self.out.len();
         push_number(self.out, tag, 0u64.to_le_bytes());
@@ -92,7 +92,7 @@ impl<'a> Encoder<'a> {
 
     fn fields<'e>(&'e mut self, len: usize) -> Failing<Fields<'e, 'a>> {
         if u8::try_from(len).is_err() {
-            return Ok(Fields::Many(self.parts(tag::MAP, Packed::Never)?));
+            return Ok(Fields::Many(self.parts(tag::MAP, Packing::Never)?));
         }
         self.enter()?;
         let start = self.out.len();
@@ -251,15 +251,15 @@ impl<'e, 'a> Serializer for &'e mut Encoder<'a> {
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Failing<Parts<'e, 'a>> {
-        self.parts(tag::SEQ, Packed::Maybe)
+        self.parts(tag::SEQ, Packing::Maybe)
     }
 
     fn serialize_tuple(self, _: usize) -> Failing<Parts<'e, 'a>> {
-        self.parts(tag::SEQ, Packed::Never)
+        self.parts(tag::SEQ, Packing::Never)
     }
 
     fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Failing<Parts<'e, 'a>> {
-        self.parts(tag::SEQ, Packed::Never)
+        self.parts(tag::SEQ, Packing::Never)
     }
 
     fn serialize_tuple_variant(
@@ -271,11 +271,11 @@ impl<'e, 'a> Serializer for &'e mut Encoder<'a> {
     ) -> Failing<Parts<'e, 'a>> {
         self.variant(name)?;
         self.depth -= 1;
-        self.parts(tag::SEQ, Packed::Never)
+        self.parts(tag::SEQ, Packing::Never)
     }
 
     fn serialize_map(self, _: Option<usize>) -> Failing<Parts<'e, 'a>> {
-        self.parts(tag::MAP, Packed::Never)
+        self.parts(tag::MAP, Packing::Never)
     }
 
     fn serialize_struct(self, _: &'static str, len: usize) -> Failing<Fields<'e, 'a>> {
@@ -297,7 +297,7 @@ impl<'e, 'a> Serializer for &'e mut Encoder<'a> {
 
 /// Whether the elements of a sequence are written without tags.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Packed {
+enum Packing {
     Never,
     /// As the first element will show.
     Maybe,
@@ -310,13 +310,13 @@ pub(super) struct Parts<'e, 'a> {
     encoder: &'e mut Encoder<'a>,
     start: usize,
     count: u64,
-    packed: Packed,
+    packed: Packing,
 }
 
 impl Parts<'_, '_> {
     #[inline]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Failing<()> {
-        if self.packed != Packed::Never && self.pack(value) {
+        if self.packed != Packing::Never && self.pack(value) {
             return Ok(());
         }
         self.count += 1;
@@ -328,17 +328,17 @@ impl Parts<'_, '_> {
     fn pack<T: Serialize + ?Sized>(&mut self, value: &T) -> bool {
         let out = &mut *self.encoder.out;
         let expected = match self.packed {
-            Packed::By(tag) => Some(tag),
+            Packing::By(tag) => Some(tag),
             _ => None,
         };
         let packer = Packer { out, expected };
         match value.serialize(packer) {
             Ok(tag) => {
-                if self.packed == Packed::Maybe {
+                if self.packed == Packing::Maybe {
                     // The first one went where the count ends, and the tag goes before it.
                     self.encoder.out[self.start] = tag::PACKED;
                     self.encoder.out.insert(self.start + 1, tag);
-                    self.packed = Packed::By(tag);
+                    self.packed = Packing::By(tag);
                 }
                 self.count += 1;
                 true
@@ -353,7 +353,7 @@ impl Parts<'_, '_> {
     /// Writes the numbers so far again, each with its tag.
     #[cold]
     fn unpack(&mut self) {
-        if let Packed::By(number) = self.packed {
+        if let Packing::By(number) = self.packed {
             let out = &mut *self.encoder.out;
             let packed = out.split_off(self.start + 10);
             out.remove(self.start + 1);
@@ -364,12 +364,12 @@ impl Parts<'_, '_> {
                 out.extend_from_slice(bytes);
             }
         }
-        self.packed = Packed::Never;
+        self.packed = Packing::Never;
     }
 
     fn finish(self) -> Failing<()> {
         let at = match self.packed {
-            Packed::By(_) => self.start + 2,
+            Packing::By(_) => self.start + 2,
             _ => self.start + 1,
         };
         self.encoder.out[at..at + 8].copy_from_slice(&self.count.to_le_bytes());

@@ -57,7 +57,7 @@ fn before_main(call_other_constructors: impl FnOnce()) {
         let requests = prepare(&inherited)?;
         // The program's functions may rely on them.
         call_other_constructors();
-        Zygote::new(requests)?.serve()
+        ZygoteServer::new(requests)?.serve()
     }));
     exit_now(i32::from(!matches!(life, Ok(Ok(())))));
 }
@@ -93,7 +93,7 @@ fn prepare(inherited: &str) -> io::Result<OwnedFd> {
     Ok(requests)
 }
 
-struct Zygote {
+struct ZygoteServer {
     /// Closed when the application has another zygote.
     requests: Option<ForkPrivate<OwnedFd>>,
     application: ForkPrivate<OwnedFd>,
@@ -102,7 +102,7 @@ struct Zygote {
     children: HashMap<i32, ForkPrivate<OwnedFd>>,
 }
 
-impl Zygote {
+impl ZygoteServer {
     /// Greets the application, whose first message carries its pidfd.
     fn new(requests: OwnedFd) -> io::Result<Self> {
         signals::block_all();

@@ -1,7 +1,7 @@
 //! Chapter 4: what a thread and a process each cost, share and survive, measured here and now.
 
 use common::pace;
-use multithread::compare::{self, Found, lines};
+use multithread::compare::{self, Findings, lines};
 
 fn main() -> anyhow::Result<()> {
     let rounds = if pace::factor() < 1.0 { 7 } else { 31 };
@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     let stopped = compare::can_be_stopped()?;
     println!("it can be stopped    {stopped}");
     let figures = (start, trip, work);
-    for sentence in Found::new(figures, seen, crash, stopped).conclusion() {
+    for sentence in Findings::new(figures, seen, crash, stopped).conclusion() {
         println!("So {sentence}.");
     }
     Ok(())

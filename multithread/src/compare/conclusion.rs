@@ -4,7 +4,7 @@ use super::{Both, Ends, Row, Way};
 
 /// All that was found in one run.
 #[derive(Debug)]
-pub struct Found {
+pub struct Findings {
     /// [`start_and_join`](super::start_and_join).
     pub start: Vec<Row>,
     /// [`round_trip`](super::round_trip).
@@ -19,15 +19,15 @@ pub struct Found {
     pub stopped: Both<bool>,
 }
 
-impl Found {
+impl Findings {
     /// What was found of starts, round trips and work, and of what one does to the others.
     pub fn new(
         (start, trip, work): (Vec<Row>, Vec<Row>, Vec<Row>),
         seen: Both<bool>,
         crash: Both<Ends>,
         stopped: Both<bool>,
-    ) -> Found {
-        Found {
+    ) -> Findings {
+        Findings {
             start,
             trip,
             work,
@@ -132,7 +132,7 @@ mod tests {
         figures.iter().map(row).collect()
     }
 
-    fn found(fork_small: f64) -> Found {
+    fn found(fork_small: f64) -> Findings {
         let start = [
             (0, Way::Thread, 30.0),
             (0, Way::Fork, 180.0),
@@ -147,7 +147,7 @@ mod tests {
             (1 << 20, Way::Thread, 40.0),
             (1 << 20, Way::Fork, 800.0),
         ];
-        Found {
+        Findings {
             start: rows(&start),
             trip: rows(&trip),
             work: rows(&[(2, Way::Thread, 1.98), (2, Way::Fork, 2.0)]),

@@ -179,7 +179,7 @@ impl Stage {
         let mut workers = (0..WORKERS)
             .map(|_| self.program("task_worker", &worker, pace, Stdio::null()))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let mut heard = Heard::default();
+        let mut heard = MasterOutput::default();
         let deadline = Instant::now() + DEADLINE;
         let mut kills = 0;
         while !heard.all && Instant::now() < deadline {
@@ -218,7 +218,7 @@ impl Stage {
 
 /// What the master has printed.
 #[derive(Default)]
-struct Heard {
+struct MasterOutput {
     /// For each task, how often it was put less how often its result came.
     open: BTreeMap<i64, i64>,
     put: u64,
@@ -229,7 +229,7 @@ struct Heard {
     all: bool,
 }
 
-impl Heard {
+impl MasterOutput {
     fn listen(&mut self, lines: &Receiver<String>, time: Duration) {
         let until = Instant::now() + time;
         while !self.all {

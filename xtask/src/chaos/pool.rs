@@ -73,7 +73,7 @@ fn kind(error: &multiprocess::Error) -> &'static str {
 
 /// What the program has printed so far.
 #[derive(Default)]
-struct Heard {
+struct PoolOutput {
     /// How often each task was started.
     starts: BTreeMap<usize, u64>,
     workers: BTreeSet<i32>,
@@ -83,7 +83,7 @@ struct Heard {
     afterwards: Option<String>,
 }
 
-impl Heard {
+impl PoolOutput {
     /// Listens until that moment, or until the program has asked to go on or has nothing to say.
     fn listen(&mut self, program: &Program, until: Instant) {
         while let Some(line) = program.line(until) {
@@ -155,12 +155,12 @@ pub(super) fn judge_workers_killed_and_tasks_retried(seed: u64) -> anyhow::Resul
     Ok(round)
 }
 
-fn kill_workers(case: &str, seed: u64) -> anyhow::Result<(Round, Heard)> {
+fn kill_workers(case: &str, seed: u64) -> anyhow::Result<(Round, PoolOutput)> {
     let mut dice = StdRng::seed_from_u64(seed);
     let mut round = Round::default();
     let mut program = Program::start(case, seed)?;
     let deadline = Instant::now() + DEADLINE;
-    let mut heard = Heard::default();
+    let mut heard = PoolOutput::default();
     let mut kills = 0;
     while !heard.all && Instant::now() < deadline {
         heard.listen(&program, Instant::now() + PAUSE);
@@ -211,7 +211,7 @@ pub(super) fn judge_supervisor_killed(seed: u64) -> anyhow::Result<Round> {
     let mut round = Round::default();
     let mut program = Program::start("supervisor", seed)?;
     let deadline = Instant::now() + DEADLINE;
-    let mut heard = Heard::default();
+    let mut heard = PoolOutput::default();
     while heard.workers.is_empty() && Instant::now() < deadline {
         heard.listen(&program, Instant::now() + Duration::from_millis(1));
     }

@@ -58,14 +58,14 @@ impl Item {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Role {
+enum QueueEnd {
     Writer,
     Reader,
 }
 
 /// A writer or a reader at work.
-struct Hand {
-    role: Role,
+struct Participant {
+    end_of_queue: QueueEnd,
     process: Process<Result<(), String>>,
 }
 
@@ -96,23 +96,23 @@ pub(super) fn program(seed: u64) -> anyhow::Result<()> {
     let queue = Queue::new()?;
     let mut round = Round::default();
     let mut started = 0;
-    let mut start = |role| {
+    let mut start = |end_of_queue| {
         started += 1;
-        spawn(role, started, u64::MAX, &queue, folder)
+        spawn(end_of_queue, started, u64::MAX, &queue, folder)
     };
-    let mut hands = Vec::new();
+    let mut participants = Vec::new();
     for _ in 0..EACH {
-        hands.push(start(Role::Writer)?);
-        hands.push(start(Role::Reader)?);
+        participants.push(start(QueueEnd::Writer)?);
+        participants.push(start(QueueEnd::Reader)?);
     }
     for _ in 0..KILLS {
         thread::sleep(Duration::from_micros(dice.random_range(0..3_000)));
-        let victim = dice.random_range(0..hands.len());
-        let next = start(hands[victim].role)?;
-        let hand = std::mem::replace(&mut hands[victim], next);
+        let victim = dice.random_range(0..participants.len());
+        let next = start(participants[victim].end_of_queue)?;
+        let hand = std::mem::replace(&mut participants[victim], next);
         end(hand, &mut round)?;
     }
-    for hand in hands {
+    for hand in participants {
         end(hand, &mut round)?;
     }
     let last = started;
@@ -129,46 +129,52 @@ pub(super) fn program(seed: u64) -> anyhow::Result<()> {
 }
 
 fn spawn(
-    role: Role,
+    end_of_queue: QueueEnd,
     id: u32,
     items: u64,
     queue: &Queue<Message>,
     folder: &Path,
-) -> anyhow::Result<Hand> {
-    let process = match role {
-        Role::Writer => Process::builder()
+) -> anyhow::Result<Participant> {
+    let process = match end_of_queue {
+        QueueEnd::Writer => Process::builder()
             .daemon(true)
             .spawn(|| write(queue, id, items, folder).map_err(|error| format!("{error:#}"))),
-        Role::Reader => Process::builder()
+        QueueEnd::Reader => Process::builder()
             .daemon(true)
             .spawn(|| read(queue, id, folder).map_err(|error| format!("{error:#}"))),
     };
     let process = process.context("start a writer or a reader")?;
-    Ok(Hand { role, process })
+    Ok(Participant {
+        end_of_queue,
+        process,
+    })
 }
 
 /// Kills it, and makes sure that it was this that ended it.
-fn end(hand: Hand, round: &mut Round) -> anyhow::Result<()> {
+fn end(hand: Participant, round: &mut Round) -> anyhow::Result<()> {
     hand.process.kill()?;
     match hand.process.join() {
         Err(Error::Killed { signal: 9, .. }) => {}
         other => round.broken.push(format!("it ended by itself: {other:?}")),
     }
     round.count("kills", 1);
-    round.count("readers killed", u64::from(hand.role == Role::Reader));
+    round.count(
+        "readers killed",
+        u64::from(hand.end_of_queue == QueueEnd::Reader),
+    );
     Ok(())
 }
 
 /// New writers and readers, which end by themselves, drain what the others left.
 fn finish(queue: &Queue<Message>, folder: &Path, last: u32) -> anyhow::Result<()> {
-    let hands = |role, from: u32| -> anyhow::Result<Vec<Hand>> {
+    let participants = |end_of_queue, from: u32| -> anyhow::Result<Vec<Participant>> {
         let ids = from..from + EACH as u32;
-        ids.map(|id| spawn(role, id, LAST_ITEMS, queue, folder))
+        ids.map(|id| spawn(end_of_queue, id, LAST_ITEMS, queue, folder))
             .collect()
     };
-    let readers = hands(Role::Reader, last + 1)?;
-    let writers = hands(Role::Writer, last + 1 + EACH as u32)?;
-    let join = |hand: Hand| match hand.process.join()? {
+    let readers = participants(QueueEnd::Reader, last + 1)?;
+    let writers = participants(QueueEnd::Writer, last + 1 + EACH as u32)?;
+    let join = |hand: Participant| match hand.process.join()? {
         Ok(()) => Ok(()),
         Err(error) => bail!("one of the last failed: {error}"),
     };

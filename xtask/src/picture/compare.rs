@@ -8,7 +8,7 @@ use crate::cli::Lang;
 
 /// One measured figure, with the range that holds nine of ten rounds.
 #[derive(Clone)]
-struct Measured {
+struct Measurement {
     /// Of what: `thread`, `fork`, `zygote`, `spawn`.
     by: String,
     size: String,
@@ -18,11 +18,11 @@ struct Measured {
 }
 
 /// The figures of lines whose names begin so: `start` has `start_thread`, `start_fork`.
-fn figures(cell_run: &CellRun, what: &str) -> Vec<Measured> {
+fn figures(cell_run: &CellRun, what: &str) -> Vec<Measurement> {
     let figure = |event: &Event| {
         let by = event.name.strip_prefix(what)?.strip_prefix('_')?;
         let number = |field: &str| event.value(field).parse::<f64>().ok();
-        Some(Measured {
+        Some(Measurement {
             by: by.to_string(),
             size: event.value("size").to_string(),
             median: number("median")?,
@@ -61,7 +61,7 @@ pub(super) fn compare(cell_run: &CellRun, width: f64, lang: Lang) -> Vec<Picture
 struct Panel {
     title: String,
     unit: &'static str,
-    figures: Vec<Measured>,
+    figures: Vec<Measurement>,
 }
 
 fn panels(cell_run: &CellRun, lang: Lang) -> Vec<Panel> {
@@ -209,7 +209,7 @@ fn draw(picture: &mut Picture, panel: &Panel, (left, top, width): (f64, f64, f64
 /// What a start costs when the program that starts already holds so much memory.
 fn fork_line(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
     let figures = figures(cell_run, "start");
-    let size = |figure: &Measured| figure.size.parse::<f64>().unwrap_or(0.0);
+    let size = |figure: &Measurement| figure.size.parse::<f64>().unwrap_or(0.0);
     let largest = figures.iter().map(size).fold(0.0, f64::max);
     let most = figures.iter().map(|figure| figure.high).fold(0.0, f64::max) / 1000.0;
     let desc = figures.iter().map(|figure| {
@@ -271,7 +271,7 @@ fn fork_line(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
 /// A line for each way, with its name at its end.
 fn lines(
     picture: &mut Picture,
-    figures: &[Measured],
+    figures: &[Measurement],
     x: &dyn Fn(f64) -> f64,
     y: &dyn Fn(f64) -> f64,
     right: f64,

@@ -61,15 +61,6 @@ impl FromStr for Address {
         if hosts.iter().any(|host| host.is_empty()) {
             return Err(wrong("a host is empty"));
         }
-        let decode = |text: &str| -> String {
-            // What a form decodes, once nothing in it has a meaning of its own.
-            let text = text
-                .replace('+', "%2B")
-                .replace('&', "%26")
-                .replace('=', "%3D");
-            let mut pairs = url::form_urlencoded::parse(text.as_bytes());
-            pairs.next().map_or_else(String::new, |(key, _)| key.into())
-        };
         let namespace = match url.path().trim_matches('/') {
             "" => NAMESPACE.to_string(),
             name => name.to_string(),
@@ -117,6 +108,17 @@ impl FromStr for Address {
             _ => Ok(address),
         }
     }
+}
+
+/// A name or a secret of an address, without its percent signs.
+fn decode(text: &str) -> String {
+    // What a form decodes, once nothing in it has a meaning of its own.
+    let text = text
+        .replace('+', "%2B")
+        .replace('&', "%26")
+        .replace('=', "%3D");
+    let mut pairs = url::form_urlencoded::parse(text.as_bytes());
+    pairs.next().map_or_else(String::new, |(key, _)| key.into())
 }
 
 impl Address {
