@@ -172,7 +172,8 @@ fn build() -> anyhow::Result<Option<PathBuf>> {
     let manifest = folder().join("Cargo.toml");
     let target = folder().join("../../target/bench");
     let status = Command::new(&cargo)
-        .args(["build", "--quiet", "--release", "--manifest-path"])
+        .args(["build", "--quiet", "--release", "--locked"])
+        .arg("--manifest-path")
         .arg(&manifest)
         .arg("--target-dir")
         .arg(&target)

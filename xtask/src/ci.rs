@@ -30,10 +30,28 @@ const fn with(name: &'static str, value: &'static str, arguments: &'static str) 
 const DOCS: &str = "RUSTDOCFLAGS";
 const ENGINE: &str = "NATS_SERVER_BIN";
 
-const GATES: [Gate; 19] = [
+const GATES: [Gate; 26] = [
     gate("fmt --all --check"),
     gate("clippy --workspace --all-targets --locked -- -D warnings"),
     gate("clippy --package distributed --features nats --all-targets --locked -- -D warnings"),
+    // The libraries alone, and with each feature alone.
+    gate("clippy --package multiprocess --no-default-features --locked -- -D warnings"),
+    gate(
+        "clippy --package multiprocess --no-default-features --features rand --locked -- -D warnings",
+    ),
+    gate(
+        "clippy --package multiprocess --no-default-features --features testing --locked -- -D warnings",
+    ),
+    gate(
+        "clippy --package multiprocess --no-default-features --features kill-points --locked -- -D warnings",
+    ),
+    gate("clippy --package distributed --no-default-features --locked -- -D warnings"),
+    gate(
+        "clippy --package distributed --no-default-features --features nats --locked -- -D warnings",
+    ),
+    gate(
+        "clippy --package distributed --no-default-features --features programs --locked -- -D warnings",
+    ),
     with(DOCS, "-D warnings", "doc --workspace --no-deps --locked"),
     with(
         DOCS,

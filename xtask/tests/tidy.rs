@@ -510,3 +510,41 @@ fn no_library_prints_or_exits() {
         all.join("\n")
     );
 }
+
+/// The crates that a user of a library's own features compiles, beside the library.
+fn crates_of(library: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "--edges",
+            "normal",
+            "--no-default-features",
+        ])
+        .args(["--prefix", "none", "--format", "{p}", "--package", library])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let tree = String::from_utf8(output.stdout).expect("names are text");
+    let names = tree.lines().filter_map(|line| line.split(' ').next());
+    let mut crates: BTreeSet<String> = names.map(str::to_string).collect();
+    assert!(
+        crates.remove(library),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    crates
+}
+
+#[test]
+fn a_library_brings_few_crates_along() {
+    for (library, most) in [("multiprocess", 12), ("distributed", 30)] {
+        let crates = crates_of(library);
+        assert!(
+            crates.len() <= most,
+            "{library} needs {}: {crates:?}",
+            crates.len()
+        );
+    }
+}
