@@ -226,7 +226,11 @@ fn colour(speaker: usize) -> String {
 
 /// How wide a text is, about: these are the letters of `picture.css`.
 fn text_width(text: &str) -> f64 {
-    let width = |c: char| if c > '\u{2e7f}' { 13.0 } else { 7.0 };
+    let width = |c: char| match c {
+        '\u{2e80}'.. => 13.0,
+        '0'..='9' | '×' | 'µ' => 8.4,
+        _ => 7.0,
+    };
     text.chars().map(width).sum()
 }
 
