@@ -58,14 +58,14 @@ impl Item {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum QueueEnd {
+enum QueueSide {
     Writer,
     Reader,
 }
 
 /// A writer or a reader at work.
 struct Participant {
-    end_of_queue: QueueEnd,
+    side: QueueSide,
     process: Process<Result<(), String>>,
 }
 
@@ -96,24 +96,24 @@ pub(super) fn program(seed: u64) -> anyhow::Result<()> {
     let queue = Queue::new()?;
     let mut round = Round::default();
     let mut started = 0;
-    let mut start = |end_of_queue| {
+    let mut start = |side| {
         started += 1;
-        spawn(end_of_queue, started, u64::MAX, &queue, folder)
+        spawn(side, started, u64::MAX, &queue, folder)
     };
     let mut participants = Vec::new();
     for _ in 0..EACH {
-        participants.push(start(QueueEnd::Writer)?);
-        participants.push(start(QueueEnd::Reader)?);
+        participants.push(start(QueueSide::Writer)?);
+        participants.push(start(QueueSide::Reader)?);
     }
     for _ in 0..KILLS {
         thread::sleep(Duration::from_micros(dice.random_range(0..3_000)));
         let victim = dice.random_range(0..participants.len());
-        let next = start(participants[victim].end_of_queue)?;
-        let hand = std::mem::replace(&mut participants[victim], next);
-        end(hand, &mut round)?;
+        let next = start(participants[victim].side)?;
+        let participant = std::mem::replace(&mut participants[victim], next);
+        end(participant, &mut round)?;
     }
-    for hand in participants {
-        end(hand, &mut round)?;
+    for participant in participants {
+        end(participant, &mut round)?;
     }
     let last = started;
     finish(&queue, folder, last)?;
@@ -129,52 +129,49 @@ pub(super) fn program(seed: u64) -> anyhow::Result<()> {
 }
 
 fn spawn(
-    end_of_queue: QueueEnd,
+    side: QueueSide,
     id: u32,
     items: u64,
     queue: &Queue<Message>,
     folder: &Path,
 ) -> anyhow::Result<Participant> {
-    let process = match end_of_queue {
-        QueueEnd::Writer => Process::builder()
+    let process = match side {
+        QueueSide::Writer => Process::builder()
             .daemon(true)
             .spawn(|| write(queue, id, items, folder).map_err(|error| format!("{error:#}"))),
-        QueueEnd::Reader => Process::builder()
+        QueueSide::Reader => Process::builder()
             .daemon(true)
             .spawn(|| read(queue, id, folder).map_err(|error| format!("{error:#}"))),
     };
     let process = process.context("start a writer or a reader")?;
-    Ok(Participant {
-        end_of_queue,
-        process,
-    })
+    Ok(Participant { side, process })
 }
 
 /// Kills it, and makes sure that it was this that ended it.
-fn end(hand: Participant, round: &mut Round) -> anyhow::Result<()> {
-    hand.process.kill()?;
-    match hand.process.join() {
+fn end(participant: Participant, round: &mut Round) -> anyhow::Result<()> {
+    participant.process.kill()?;
+    match participant.process.join() {
         Err(Error::Killed { signal: 9, .. }) => {}
         other => round.broken.push(format!("it ended by itself: {other:?}")),
     }
     round.count("kills", 1);
     round.count(
         "readers killed",
-        u64::from(hand.end_of_queue == QueueEnd::Reader),
+        u64::from(participant.side == QueueSide::Reader),
     );
     Ok(())
 }
 
 /// New writers and readers, which end by themselves, drain what the others left.
 fn finish(queue: &Queue<Message>, folder: &Path, last: u32) -> anyhow::Result<()> {
-    let participants = |end_of_queue, from: u32| -> anyhow::Result<Vec<Participant>> {
+    let participants = |side, from: u32| -> anyhow::Result<Vec<Participant>> {
         let ids = from..from + EACH as u32;
-        ids.map(|id| spawn(end_of_queue, id, LAST_ITEMS, queue, folder))
+        ids.map(|id| spawn(side, id, LAST_ITEMS, queue, folder))
             .collect()
     };
-    let readers = participants(QueueEnd::Reader, last + 1)?;
-    let writers = participants(QueueEnd::Writer, last + 1 + EACH as u32)?;
-    let join = |hand: Participant| match hand.process.join()? {
+    let readers = participants(QueueSide::Reader, last + 1)?;
+    let writers = participants(QueueSide::Writer, last + 1 + EACH as u32)?;
+    let join = |participant: Participant| match participant.process.join()? {
         Ok(()) => Ok(()),
         Err(error) => bail!("one of the last failed: {error}"),
     };
