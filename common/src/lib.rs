@@ -6,6 +6,7 @@
 //!   [`printout`] keeps both.
 //! - [`check`] judges the lines, with what the system showed ([`observed`]); [`verdict`] sums up.
 //! - [`replay`] runs one cell, to a deadline, and notes what arrived when and what stayed behind.
+//! - [`program`] finds the processes that descend from a program.
 //! - [`pace`], [`draw`] and [`stand_in`] are what the cells themselves use, so that a replay can
 //!   speed up their pauses, repeat their draws and do without the network.
 //!
@@ -18,6 +19,7 @@ pub mod observed;
 pub mod pace;
 pub mod pattern;
 pub mod printout;
+pub mod program;
 pub mod replay;
 pub mod speakers;
 pub mod stand_in;

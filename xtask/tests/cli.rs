@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
+use common::program::marked;
 use serde_json::Value;
 
 fn xtask(arguments: &[&str]) -> (i32, String, String) {
@@ -183,28 +184,9 @@ fn a_seed_makes_the_same_draws_again() {
     assert_eq!(first, drawn("second.json"));
 }
 
-/// Processes whose environment marks them as part of a replay by this process.
+/// How many processes are part of a replay by this process.
 fn cells_of(pid: u32) -> usize {
-    let mark = format!("NOTEBOOK_RUN={pid}.");
-    let marked = |entry: fs::DirEntry| {
-        let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
-        environ
-            .split(|byte| *byte == 0)
-            .any(|variable| variable.starts_with(mark.as_bytes()))
-    };
-    fs::read_dir("/proc")
-        .expect("there is /proc")
-        .flatten()
-        .filter(|entry| entry.path().join("environ").exists())
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| name.parse::<u32>().is_ok())
-        })
-        .map(marked)
-        .filter(|marked| *marked)
-        .count()
+    marked(&format!("NOTEBOOK_RUN={pid}.")).len()
 }
 
 #[test]

@@ -10,6 +10,8 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::program::marked;
+
 /// The environment variable that marks every process of a run. All descendants inherit it, also
 /// those in process groups and sessions of their own.
 pub(super) const MARK: &str = "NOTEBOOK_RUN";
@@ -18,10 +20,10 @@ pub(super) const MARK: &str = "NOTEBOOK_RUN";
 /// that is already written may take to arrive.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// A mark that no other run has.
+/// A mark that no other run has. It ends with a period, so that none is the beginning of another.
 pub(super) fn next_mark() -> String {
     static RUN: AtomicU64 = AtomicU64::new(0);
-    format!("{}.{}", process::id(), RUN.fetch_add(1, Ordering::Relaxed))
+    format!("{}.{}.", process::id(), RUN.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Makes this process the parent of orphans among its descendants. So a child that a cell did not
@@ -34,12 +36,13 @@ pub(super) fn adopt_orphans() {
 /// Ends every process that bears the mark or belongs to one of the groups, and names it. A process
 /// that is about to end by itself has `grace` to do so.
 pub(super) fn clear(mark: &str, groups: &[i32], grace: Duration) -> Vec<String> {
+    let mark = format!("{MARK}={mark}");
     let deadline = Instant::now() + grace;
     let mut left = Vec::new();
     loop {
         // The marks are read before the orphans are reaped: a process that ends between the two
         // steps is reaped as an orphan, and not missed.
-        let running = marked(mark);
+        let running = marked(&mark);
         // A process that is just ending shows no mark, and is still alive.
         let alive: Vec<i32> = groups
             .iter()
@@ -52,8 +55,9 @@ pub(super) fn clear(mark: &str, groups: &[i32], grace: Duration) -> Vec<String> 
             return left;
         }
         if Instant::now() > deadline {
-            for (pid, name) in running {
-                left.push(format!("{name} ({pid}) was still running"));
+            for pid in running {
+                let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                left.push(format!("{} ({pid}) was still running", name.trim()));
                 let pid = Pid::from_raw(pid);
                 let _ = kill(pid, Signal::SIGKILL);
                 // An orphan in a group of its own belongs to no group of the run, so it is reaped here.
@@ -83,29 +87,4 @@ fn reap(group: i32, left: &mut Vec<String>) -> bool {
             Err(_) => return false,
         }
     }
-}
-
-/// The running processes that bear the mark.
-fn marked(mark: &str) -> Vec<(i32, String)> {
-    let mark = format!("{MARK}={mark}").into_bytes();
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        // A process that cannot be read is another user's or has just ended. It is not ours.
-        let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
-        if environ
-            .split(|byte| *byte == 0)
-            .any(|variable| variable == mark)
-        {
-            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            found.push((pid, name.trim().to_string()));
-        }
-    }
-    found
 }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use common::program::{is_marked, marked};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -27,7 +28,7 @@ impl Program {
     pub(super) fn start(case: &str, seed: u64) -> anyhow::Result<Program> {
         static ROUNDS: AtomicU32 = AtomicU32::new(0);
         let round = ROUNDS.fetch_add(1, Relaxed);
-        let value = format!("{}.{round}", std::process::id());
+        let value = format!("{}.{round}.", std::process::id());
         let program = std::env::current_exe().context("find this program")?;
         let mut child = Command::new(program)
             .args(["chaos-program", case, &seed.to_string()])
@@ -79,11 +80,7 @@ impl Program {
 
     /// All that descends from the program and runs, itself included.
     pub(super) fn running(&self) -> Vec<i32> {
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        entries
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter(|pid| is_marked(*pid, &self.mark))
-            .collect()
+        marked(&self.mark)
     }
 
     /// How long until nothing of it runs; `None` when that takes longer than `limit`.
@@ -133,14 +130,6 @@ impl Drop for Program {
             thread::sleep(TICK);
         }
     }
-}
-
-/// A process that has ended and was not waited for has no environment, and does not count.
-fn is_marked(pid: i32, mark: &str) -> bool {
-    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environ
-        .split(|byte| *byte == 0)
-        .any(|variable| variable == mark.as_bytes())
 }
 
 /// The process that started it, as far as that still runs.
