@@ -22,7 +22,7 @@ use nix::{
 #[macro_use]
 mod support;
 
-use support::{Child, NOBODY, SOON, become_nobody, is_root};
+use support::{Child, NOBODY, SOON, become_nobody, eventually, is_root};
 
 tests![
     children_draw_different_random_numbers,
@@ -49,16 +49,6 @@ fn square(n: u64) -> u64 {
 
 fn die(_: ()) {
     process::abort();
-}
-
-/// Waits until `holds` does.
-#[track_caller]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn children_draw_different_random_numbers() {

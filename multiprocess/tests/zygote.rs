@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicU32, Ordering::SeqCst},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use multiprocess::{Connection, Error, Pool, Process, Queue, init, pipe};
@@ -25,7 +25,7 @@ use nix::{
 #[macro_use]
 mod support;
 
-use support::{Child, SOON, all_end};
+use support::{Child, SOON, all_end, eventually};
 
 tests![
     a_program_with_threads_starts_processes_and_pools,
@@ -66,16 +66,6 @@ fn square(n: u64) -> u64 {
 
 fn sleep_long(_: ()) {
     thread::sleep(SOON);
-}
-
-/// Waits until `holds` does.
-#[track_caller]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn children() -> Vec<u32> {

@@ -255,3 +255,13 @@ pub(crate) fn leaves_nothing(times: usize, mut work: impl FnMut()) {
     (0..times).for_each(|_| work());
     assert_eq!(possessions(), before);
 }
+
+/// Waits until `holds` does.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
