@@ -47,6 +47,10 @@ before_main!(before_main);
 /// What happens before `main` in every program that has this crate. In the zygote `main` is not
 /// reached.
 fn before_main(call_other_constructors: impl FnOnce()) {
+    // A library may be loaded long after the program has begun, which then has no zygote.
+    if !image::holds_this_crate() {
+        return;
+    }
     // A program may be started with SIGCHLD ignored. Then the system takes away how its children
     // ended. The program itself has not ignored the signal, since it has not begun.
     signals::heed(Signal::SIGCHLD);
