@@ -1,38 +1,21 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::backend::manager;
+use crate::backend::Backend;
 #[cfg(feature = "nats")]
-use crate::backend::nats;
-use crate::either::either;
-use crate::queue::There;
+use crate::backend::nats::NatsClient;
 use crate::{Durability, Error, Queue, QueueOptions, Result, Status};
 
 /// A client of the place where queues are: of a manager, from
 /// [`Manager::connect`](crate::Manager::connect), or of an engine, from
 /// [`connect`](crate::connect()).
 #[derive(Clone, Debug)]
-pub struct Client(Place);
-
-#[derive(Clone, Debug)]
-enum Place {
-    Manager(manager::Client),
-    #[cfg(feature = "nats")]
-    Engine(nats::Client),
-}
+pub struct Client(pub(crate) Arc<dyn Backend>);
 
 impl Client {
-    pub(crate) fn of_manager(client: manager::Client) -> Client {
-        Client(Place::Manager(client))
-    }
-
-    #[cfg(feature = "nats")]
-    pub(crate) fn of_engine(client: nats::Client) -> Client {
-        Client(Place::Engine(client))
-    }
-
     /// How long a call tries to reach a server that has gone away, with longer and longer pauses.
     /// It holds for queues that are opened afterwards.
     ///
@@ -44,21 +27,7 @@ impl Client {
     /// On an engine, 30 s: nothing that was put is lost or put twice. A `put` gives up after two
     /// minutes at the latest, for the engine knows an item by its id no longer than that.
     pub fn reconnect_within(self, time: Duration) -> Client {
-        Client(match self.0 {
-            Place::Manager(client) => Place::Manager(client.reconnect_within(time)),
-            #[cfg(feature = "nats")]
-            Place::Engine(client) => Place::Engine(client.reconnect_within(time)),
-        })
-    }
-
-    /// How long a worker goes on trying to get a task.
-    pub(crate) fn patience(&self) -> Duration {
-        match &self.0 {
-            // Its calls do so themselves.
-            Place::Manager(_) => Duration::ZERO,
-            #[cfg(feature = "nats")]
-            Place::Engine(client) => client.patience(),
-        }
+        Client(self.0.reconnect_within(time))
     }
 
     /// Opens a queue: Python's `manager.get_task_queue()`. One that waits holds up no other.
@@ -69,11 +38,7 @@ impl Client {
     /// gone since; [`Error::Engine`] when the stream of this name is none of ours. Else those of
     /// [`connect`](crate::connect()).
     pub fn queue<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Queue<T>> {
-        Ok(Queue(match &self.0 {
-            Place::Manager(client) => There::Manager(client.queue(name)?),
-            #[cfg(feature = "nats")]
-            Place::Engine(client) => There::Engine(Box::new(client.queue(name)?)),
-        }))
+        Ok(Queue::new(self.0.queue(name)?))
     }
 
     /// Makes a queue on an engine, and its dead letters; of one that is there, it changes size,
@@ -84,12 +49,7 @@ impl Client {
     /// [`Error::NoQueue`] for a manager; [`Error::Engine`] when the stream of this name is none of
     /// ours, or the server refuses: more replicas than nodes, no room on its disk, no permission.
     pub fn create(&self, queue: impl Into<QueueOptions>) -> Result<()> {
-        let queue = queue.into();
-        match &self.0 {
-            Place::Manager(_) => Err(no_engine(queue.name())),
-            #[cfg(feature = "nats")]
-            Place::Engine(client) => client.create(&queue),
-        }
+        self.0.create(&queue.into())
     }
 
     /// Empties a queue of an engine: what waits and what is out.
@@ -98,11 +58,7 @@ impl Client {
     ///
     /// [`Error::NoQueue`] for a manager, else those of [`queue`](Client::queue).
     pub fn purge(&self, name: &str) -> Result<()> {
-        match &self.0 {
-            Place::Manager(_) => Err(no_engine(name)),
-            #[cfg(feature = "nats")]
-            Place::Engine(client) => client.purge(name),
-        }
+        self.0.purge(name)
     }
 
     /// What the server says of its connections and queues.
@@ -112,7 +68,7 @@ impl Client {
     /// [`Error::Remote`] from a server of CPython, which does not have it; [`Error::Engine`] from
     /// an engine that does not answer; else those of [`queue`](Client::queue).
     pub fn status(&self) -> Result<Status> {
-        either!(&self.0, Place, client => client.status())
+        self.0.status()
     }
 
     /// What of a queue survives a loss of power.
@@ -120,20 +76,8 @@ impl Client {
     /// # Errors
     ///
     /// Those of [`queue`](Client::queue).
-    #[cfg_attr(not(feature = "nats"), expect(unused_variables))]
     pub fn durability(&self, name: &str) -> Result<Durability> {
-        match &self.0 {
-            Place::Manager(_) => Ok(Durability::Memory),
-            #[cfg(feature = "nats")]
-            Place::Engine(client) => client.durability(name),
-        }
-    }
-}
-
-fn no_engine(queue: &str) -> Error {
-    Error::NoQueue {
-        name: queue.to_string(),
-        said: "a manager has the queues that it was started with".to_string(),
+        self.0.durability(name)
     }
 }
 
@@ -188,7 +132,10 @@ pub fn connect_within(time: Duration, url: &str) -> Result<Client> {
             crate::Manager::connect_within(until - Instant::now(), address, &key)
         }
         #[cfg(feature = "nats")]
-        Some(("nats" | "tls", _)) => nats::Client::connect_until(until, url).map(Client::of_engine),
+        Some(("nats" | "tls", _)) => {
+            let client = NatsClient::connect_until(until, url)?;
+            Ok(Client(Arc::new(client)))
+        }
         #[cfg(not(feature = "nats"))]
         Some(("nats" | "tls", _)) => Err(Error::Address(
             "nats:// and tls:// need the feature nats, which this program was built without: cargo \

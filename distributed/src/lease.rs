@@ -1,8 +1,5 @@
 use crate::Result;
-use crate::backend::manager;
-#[cfg(feature = "nats")]
-use crate::backend::nats;
-use crate::either::either;
+use crate::backend::LeaseBackend;
 #[cfg(doc)]
 use crate::{Error, Queue};
 
@@ -12,52 +9,29 @@ use crate::{Error, Queue};
 pub struct Lease<'q, T> {
     /// The item.
     pub item: T,
-    pub(crate) held: Held<'q, T>,
-}
-
-#[derive(Debug)]
-pub(crate) enum Held<'q, T> {
-    Manager(manager::Held<'q, T>),
-    #[cfg(feature = "nats")]
-    Engine(nats::Held<'q, T>),
+    pub(crate) backend: Box<dyn LeaseBackend + 'q>,
 }
 
 impl<T> Lease<'_, T> {
     /// What tells the item from all others, on an engine.
     pub fn id(&self) -> Option<&str> {
-        match &self.held {
-            Held::Manager(_) => None,
-            #[cfg(feature = "nats")]
-            Held::Engine(held) => Some(held.id()),
-        }
+        self.backend.id()
     }
 
     /// How often the item was handed out, with this time, on an engine.
     pub fn deliveries(&self) -> Option<u32> {
-        match &self.held {
-            Held::Manager(_) => None,
-            #[cfg(feature = "nats")]
-            Held::Engine(held) => Some(held.deliveries()),
-        }
+        self.backend.deliveries()
     }
 
     /// Of a dead letter on an engine: how often the work on it was begun, and why it is one.
     pub fn death(&self) -> Option<(u32, &str)> {
-        match &self.held {
-            Held::Manager(_) => None,
-            #[cfg(feature = "nats")]
-            Held::Engine(held) => held.death(),
-        }
+        self.backend.death()
     }
 
     /// Says that the work begins, which an engine counts. False when the lease is over, and another
     /// may have the item.
     pub(crate) fn begin(&self) -> Result<bool> {
-        match &self.held {
-            Held::Manager(_) => Ok(true),
-            #[cfg(feature = "nats")]
-            Held::Engine(held) => held.begin(),
-        }
+        self.backend.begin()
     }
 
     /// Whether the item was out before, on an engine: it may be what its holder died of.
@@ -72,7 +46,7 @@ impl<T> Lease<'_, T> {
     /// [`Error::Remote`] or [`Error::LeaseOver`] when the lease is over, and the item may have been
     /// given to another; [`Error::Closed`] when the manager is gone.
     pub fn done(self) -> Result<()> {
-        either!(self.held, Held, held => held.done())
+        self.backend.done()
     }
 
     /// Says that the work failed: the item goes back.
@@ -83,12 +57,7 @@ impl<T> Lease<'_, T> {
     /// # Errors
     ///
     /// [`Error::Engine`] when the dead letter cannot be stored.
-    #[cfg_attr(not(feature = "nats"), expect(unused_variables))]
     pub fn fail(self, reason: &str) -> Result<()> {
-        match self.held {
-            Held::Manager(_) => Ok(()),
-            #[cfg(feature = "nats")]
-            Held::Engine(held) => held.fail(reason),
-        }
+        self.backend.fail(reason)
     }
 }

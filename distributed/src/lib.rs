@@ -38,13 +38,13 @@
 //! `queue.shutdown` of Python 3.13, Unix sockets and the XML-RPC serializer are left out too.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 mod backend;
 mod client;
 mod durability;
-mod either;
 mod error;
 pub mod guide;
 mod lease;
@@ -56,6 +56,7 @@ mod status;
 mod wire;
 mod worker;
 
+use backend::manager::ManagerClient;
 pub use client::{Client, connect, connect_within};
 pub use durability::Durability;
 pub use error::{Error, Result};
@@ -105,18 +106,9 @@ impl Manager {
         if key.is_empty() {
             return Err(Error::EmptyKey);
         }
-        let mut client = backend::manager::Client::new(backend::manager::Target {
-            address: address.to_string(),
-            key: key.to_vec(),
-            bare: handshake::Digest::Md5,
-            time: CONNECT_TIME,
-        });
-        let mut connection = client.target.connect()?;
-        connection.call(
-            &mut backend::manager::request(None, "dummy", |_| {}),
-            backend::manager::nothing,
-        )?;
-        Ok(Client::of_manager(client))
+        let mut client = ManagerClient::new(address.to_string(), key.to_vec());
+        client.check()?;
+        Ok(Client(Arc::new(client)))
     }
 
     /// As [`connect`](Manager::connect), for a client that may start before its server: tries

@@ -1,3 +1,4 @@
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -5,11 +6,7 @@ use serde::de::DeserializeOwned;
 
 #[cfg(doc)]
 use crate::Error;
-use crate::backend::manager;
-#[cfg(feature = "nats")]
-use crate::backend::nats;
-use crate::either::either;
-use crate::lease::Held;
+use crate::backend::{LeaseBackend, QueueBackend, Read};
 use crate::{Lease, Result};
 
 /// A queue: on a manager, Python's proxy of a `queue.Queue`; on an engine, a stream.
@@ -38,16 +35,17 @@ use crate::{Lease, Result};
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Queue<T>(pub(crate) There<T>);
-
-#[derive(Debug)]
-pub(crate) enum There<T> {
-    Manager(manager::Queue<T>),
-    #[cfg(feature = "nats")]
-    Engine(Box<nats::Queue<T>>),
+pub struct Queue<T> {
+    backend: Box<dyn QueueBackend>,
+    items: PhantomData<fn(T) -> T>,
 }
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
+    pub(crate) fn new(backend: Box<dyn QueueBackend>) -> Queue<T> {
+        let items = PhantomData;
+        Queue { backend, items }
+    }
+
     /// Puts an item at the end, and waits for room as long as it takes. When it returns, the
     /// server has it; an engine, on as many nodes as the queue has replicas.
     ///
@@ -80,7 +78,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     }
 
     fn put_within(&self, item: &T, timeout: Option<Duration>) -> Result<()> {
-        either!(&self.0, There, queue => queue.put_within(item, timeout))
+        let code = self.backend.codec().encode(item)?;
+        self.backend.put(vec![code], timeout)
     }
 
     /// Puts all items at the end.
@@ -94,7 +93,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Those of [`put`](Queue::put), and an engine may have some of the items then;
     /// [`Error::Remote`] when a manager can never have room for so many.
     pub fn put_many(&self, items: &[T]) -> Result<()> {
-        either!(&self.0, There, queue => queue.put_many(items))
+        let codec = self.backend.codec();
+        let codes = items.iter().map(|item| codec.encode(item));
+        self.backend.put(codes.collect::<Result<_>>()?, None)
     }
 
     /// Takes the first item, and waits for one as long as it takes.
@@ -132,7 +133,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     }
 
     fn get_within(&self, timeout: Option<Duration>) -> Result<T> {
-        either!(&self.0, There, queue => queue.get_within(timeout))
+        let mut items = self.get_many(1, timeout)?;
+        Ok(items.pop().expect("there is one, or it is Empty"))
     }
 
     /// Takes up to `n` items, at once: those that there are, or, if there are none, the first ones
@@ -142,7 +144,12 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// Those of [`get_timeout`](Queue::get_timeout); [`Error::Remote`] when `n` is 0.
     pub fn get_many(&self, n: usize, timeout: Option<Duration>) -> Result<Vec<T>> {
-        either!(&self.0, There, queue => queue.get_many(n, timeout))
+        let mut items = Vec::new();
+        self.backend.get(n, timeout, &mut |encoded| {
+            items.push(encoded.decode()?);
+            Ok(())
+        })?;
+        Ok(items)
     }
 
     /// Takes the first item under a lease: it goes back to the queue unless
@@ -193,46 +200,19 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         timeout: Option<Duration>,
         expires: Option<Duration>,
     ) -> Result<Vec<Lease<'_, T>>> {
-        match &self.0 {
-            There::Manager(queue) => lease_each(queue, n, timeout, expires),
-            #[cfg(feature = "nats")]
-            There::Engine(_) => {
-                let leases = self.take_many(n, timeout, expires)?;
-                // When each is begun, only the caller knows: here all are.
-                for lease in &leases {
-                    lease.begin()?;
-                }
-                Ok(leases)
-            }
-        }
+        leases(|read| self.backend.lease(n, timeout, expires, read))
     }
 
     /// Up to `n` items for a worker, as their queue has it: on an engine by leases, of which it says
     /// when each is [begun](Lease::begin); on a manager one, which its connection holds if the queue
     /// redelivers.
-    #[cfg_attr(not(feature = "nats"), expect(unused_variables))]
     pub(crate) fn take_many(
         &self,
         n: usize,
         timeout: Option<Duration>,
         expires: Option<Duration>,
     ) -> Result<Vec<Lease<'_, T>>> {
-        match &self.0 {
-            There::Manager(queue) => {
-                let (item, held) = queue.take(timeout)?;
-                let held = Held::Manager(held);
-                Ok(vec![Lease { item, held }])
-            }
-            #[cfg(feature = "nats")]
-            There::Engine(queue) => {
-                let held = queue.lease_many(n, timeout, expires)?.into_iter();
-                let lease = |(item, held)| Lease {
-                    item,
-                    held: Held::Engine(held),
-                };
-                Ok(held.map(lease).collect())
-            }
-        }
+        leases(|read| self.backend.take(n, timeout, expires, read))
     }
 
     /// Puts the results of items in another queue, and then ends the leases. How many leases were
@@ -247,27 +227,23 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     pub fn finish<R: Serialize + DeserializeOwned>(
         &self,
         results: &Queue<R>,
-        mut finished: Vec<(Lease<'_, T>, R)>,
+        finished: Vec<(Lease<'_, T>, R)>,
     ) -> Result<usize> {
-        if let (There::Manager(tasks), There::Manager(results), [(lease, result)]) =
-            (&self.0, &results.0, finished.as_slice())
-            && matches!(&lease.held, Held::Manager(held) if held.is_got())
+        let codec = results.backend.codec();
+        let (mut leases, mut coded) = (Vec::new(), Vec::new());
+        for (lease, result) in finished {
+            let id = lease.id().unwrap_or_default().to_string();
+            coded.push((id, codec.encode(&result)?));
+            leases.push(lease.backend);
+        }
+        if leases.len() == 1
+            && let (Some(lease), Some((_, result))) = (leases.pop(), coded.pop())
         {
-            tasks.put_result(results, result)?;
-            let (lease, _) = finished.swap_remove(0);
-            return lease.done().map(|()| 0);
+            let is_ended = lease.finish(results.backend.as_ref(), result)?;
+            return Ok(usize::from(!is_ended));
         }
-        let (leases, values): (Vec<_>, Vec<_>) = finished.into_iter().unzip();
-        match &results.0 {
-            There::Manager(queue) if values.len() == 1 => queue.put_within(&values[0], None)?,
-            There::Manager(queue) => queue.put_many(&values)?,
-            #[cfg(feature = "nats")]
-            There::Engine(queue) => {
-                let ids = leases.iter().map(|lease| lease.id().unwrap_or_default());
-                queue.put_as(ids.zip(&values))?;
-            }
-        }
-        let ended = leases.into_iter().map(Lease::done);
+        results.backend.put_results(coded)?;
+        let ended = leases.into_iter().map(|lease| lease.done());
         Ok(ended.filter(Result::is_err).count())
     }
 
@@ -278,7 +254,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// [`Error::Remote`] when more are counted than were put, else those of [`len`](Queue::len).
     pub fn task_done(&self) -> Result<()> {
-        either!(&self.0, There, queue => queue.task_done())
+        self.backend.task_done()
     }
 
     /// Waits until every item that was put has been worked off: Python's `join`. On an engine it
@@ -288,7 +264,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// Those of [`len`](Queue::len).
     pub fn join(&self) -> Result<()> {
-        either!(&self.0, There, queue => queue.join())
+        self.backend.join()
     }
 
     /// How many items wait: Python's `qsize`. Others may change that at any moment. On an engine, items
@@ -299,7 +275,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for
     /// too long.
     pub fn len(&self) -> Result<usize> {
-        either!(&self.0, There, queue => queue.len())
+        self.backend.len()
     }
 
     /// Whether no item waits: Python's `empty`.
@@ -308,7 +284,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// Those of [`len`](Queue::len).
     pub fn is_empty(&self) -> Result<bool> {
-        either!(&self.0, There, queue => queue.is_empty())
+        self.backend.is_empty()
     }
 
     /// Whether there is no room for another item: Python's `full`. On an engine, items that are out
@@ -318,30 +294,21 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// Those of [`len`](Queue::len).
     pub fn is_full(&self) -> Result<bool> {
-        either!(&self.0, There, queue => queue.is_full())
+        self.backend.is_full()
     }
 }
 
-/// A manager leases one item at a time.
-fn lease_each<T: Serialize + DeserializeOwned>(
-    queue: &manager::Queue<T>,
-    n: usize,
-    timeout: Option<Duration>,
-    expires: Option<Duration>,
-) -> Result<Vec<Lease<'_, T>>> {
-    let mut leases = Vec::new();
-    let mut wait = timeout;
-    while leases.len() < n.max(1) {
-        match queue.lease(wait, expires) {
-            Ok((item, held)) => leases.push(Lease {
-                item,
-                held: Held::Manager(held),
-            }),
-            // What is held already is worked off, and the error met again after that.
-            Err(_) if !leases.is_empty() => break,
-            Err(error) => return Err(error),
-        }
-        wait = Some(Duration::ZERO);
-    }
-    Ok(leases)
+/// What a backend hands out, with the items decoded.
+fn leases<'q, T: DeserializeOwned>(
+    take: impl FnOnce(Read) -> Result<Vec<Box<dyn LeaseBackend + 'q>>>,
+) -> Result<Vec<Lease<'q, T>>> {
+    let mut items = Vec::new();
+    let held = take(&mut |encoded| {
+        items.push(encoded.decode()?);
+        Ok(())
+    })?;
+    let leases = items.into_iter().zip(held);
+    Ok(leases
+        .map(|(item, backend)| Lease { item, backend })
+        .collect())
 }

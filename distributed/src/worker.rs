@@ -123,7 +123,7 @@ impl Worker {
                     worker: self,
                     tasks: client.queue(tasks)?,
                     results: client.queue(results)?,
-                    patience: client.patience(),
+                    patience: client.0.patience(),
                     failed: &failed,
                 };
                 thread.run(&work)

@@ -1,5 +1,120 @@
 //! Where queues are: on a manager or, with the feature `nats`, on an engine.
+//!
+//! The two differ behind these traits, which know items as bytes. The handles of a user, above
+//! them, know their types.
 
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Durability, QueueOptions, Result, Status};
+
+mod codec;
 pub(crate) mod manager;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
+
+pub(crate) use codec::{Codec, Encoded};
+
+/// A place of queues, as a client has it.
+pub(crate) trait Backend: Debug + Send + Sync {
+    /// The same place, for queues whose calls try to reach it for so long.
+    fn reconnect_within(&self, time: Duration) -> Arc<dyn Backend>;
+
+    /// How long a worker goes on trying to get a task; zero where the calls do so themselves.
+    fn patience(&self) -> Duration;
+
+    fn queue(&self, name: &str) -> Result<Box<dyn QueueBackend>>;
+
+    fn create(&self, options: &QueueOptions) -> Result<()>;
+
+    fn purge(&self, name: &str) -> Result<()>;
+
+    fn status(&self) -> Result<Status>;
+
+    fn durability(&self, name: &str) -> Result<Durability>;
+}
+
+/// Decodes an item where it was received, so that no call copies it first.
+pub(crate) type Read<'r> = &'r mut dyn FnMut(Encoded) -> Result<()>;
+
+/// A queue of encoded items. It is `Any` so that a backend recognises another queue of its own.
+pub(crate) trait QueueBackend: Any + Debug + Send + Sync {
+    /// How this queue wants its items.
+    fn codec(&self) -> Codec;
+
+    fn put(&self, items: Vec<Vec<u8>>, timeout: Option<Duration>) -> Result<()>;
+
+    /// Puts results, each under the id of its item if the backend knows ids.
+    fn put_results(&self, results: Vec<(String, Vec<u8>)>) -> Result<()> {
+        self.put(results.into_iter().map(|(_, item)| item).collect(), None)
+    }
+
+    /// Takes up to `n` items: at least one, or an error.
+    fn get(&self, n: usize, timeout: Option<Duration>, read: Read) -> Result<()>;
+
+    /// Takes up to `n` items for a worker, which says of each when its work begins.
+    fn take(
+        &self,
+        n: usize,
+        timeout: Option<Duration>,
+        expires: Option<Duration>,
+        read: Read,
+    ) -> Result<Vec<Box<dyn LeaseBackend + '_>>>;
+
+    /// Takes up to `n` items under leases; the work on all of them has begun.
+    fn lease(
+        &self,
+        n: usize,
+        timeout: Option<Duration>,
+        expires: Option<Duration>,
+        read: Read,
+    ) -> Result<Vec<Box<dyn LeaseBackend + '_>>>;
+
+    fn task_done(&self) -> Result<()>;
+
+    fn join(&self) -> Result<()>;
+
+    fn len(&self) -> Result<usize>;
+
+    fn is_empty(&self) -> Result<bool>;
+
+    fn is_full(&self) -> Result<bool>;
+}
+
+/// What holds an item that is out. Dropped, the item goes back. What a backend does not know of an
+/// item is `None`.
+pub(crate) trait LeaseBackend: Debug + Send + Sync {
+    fn id(&self) -> Option<&str> {
+        None
+    }
+
+    fn deliveries(&self) -> Option<u32> {
+        None
+    }
+
+    /// Of a dead letter: how often the work on it was begun, and why it is one.
+    fn death(&self) -> Option<(u32, &str)> {
+        None
+    }
+
+    /// Says that the work begins. False when the lease is over, and another may have the item.
+    fn begin(&self) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn done(self: Box<Self>) -> Result<()>;
+
+    /// Says that the work failed. Where a backend keeps no reasons, the item only goes back.
+    fn fail(self: Box<Self>, _reason: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Puts the result and then ends the lease. False when the lease was over before.
+    fn finish(self: Box<Self>, results: &dyn QueueBackend, result: Vec<u8>) -> Result<bool> {
+        let id = self.id().unwrap_or_default().to_string();
+        results.put_results(vec![(id, result)])?;
+        Ok(self.done().is_ok())
+    }
+}

@@ -1,5 +1,4 @@
 //! The queues on an engine. Each test has a server of its own, on a free port of loopback.
-#![cfg(feature = "nats")]
 
 mod disk;
 mod errors;

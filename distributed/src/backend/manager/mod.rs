@@ -1,22 +1,21 @@
 //! The client of a manager: a server of queues in CPython's protocol.
 
-use std::any;
+use std::any::Any;
 use std::collections::BTreeSet;
-use std::marker::PhantomData;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 mod connection;
 
-use self::connection::Connection;
-pub(crate) use self::connection::{Target, request};
+use self::connection::{Connection, Target, request};
 
-use crate::wire::pickle::{self, Encoder, Pickle, Span};
-use crate::{Error, Result, Status, random};
+use super::{Backend, Codec, Encoded, LeaseBackend, QueueBackend, Read};
+use crate::wire::handshake::Digest;
+use crate::wire::pickle::{self, Encoder, Pickle, Span, ValueKind};
+use crate::{CONNECT_TIME, Durability, Error, QueueOptions, Result, Status, random};
 
 /// The longest pause between two attempts to reach a server that is away.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -25,45 +24,84 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A client of a manager.
 #[derive(Clone, Debug)]
-pub(crate) struct Client {
-    pub(crate) target: Target,
+pub(crate) struct ManagerClient {
+    target: Target,
     patience: Duration,
 }
 
-impl Client {
-    pub(crate) fn new(target: Target) -> Client {
-        Client {
-            target,
-            patience: Duration::ZERO,
-        }
+impl Backend for ManagerClient {
+    fn reconnect_within(&self, time: Duration) -> Arc<dyn Backend> {
+        let patience = time;
+        Arc::new(ManagerClient {
+            patience,
+            ..self.clone()
+        })
     }
 
-    pub(crate) fn reconnect_within(mut self, time: Duration) -> Client {
-        self.patience = time;
-        self
+    fn patience(&self) -> Duration {
+        Duration::ZERO
     }
 
-    pub(crate) fn queue<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Queue<T>> {
+    fn queue(&self, name: &str) -> Result<Box<dyn QueueBackend>> {
         let mut client = self.clone();
-        let (ident, methods) = client.create(name)?;
-        Ok(Queue {
+        let (ident, methods) = client.open(name)?;
+        Ok(Box::new(ManagerQueue {
             name: name.to_string(),
+            address: client.target.address.clone(),
             methods,
             state: Mutex::new(State {
                 client,
                 ident,
                 connection: None,
             }),
-            items: PhantomData,
-        })
+        }))
     }
 
-    pub(crate) fn status(&self) -> Result<Status> {
+    fn create(&self, options: &QueueOptions) -> Result<()> {
+        Err(fixed(options.name()))
+    }
+
+    fn purge(&self, name: &str) -> Result<()> {
+        Err(fixed(name))
+    }
+
+    fn status(&self) -> Result<Status> {
         self.clone().once("status", |_| {}, read::<Status>)
     }
 
+    fn durability(&self, _name: &str) -> Result<Durability> {
+        Ok(Durability::Memory)
+    }
+}
+
+/// What a client cannot do to the queues of a manager.
+fn fixed(queue: &str) -> Error {
+    Error::NoQueue {
+        name: queue.to_string(),
+        said: "a manager has the queues that it was started with".to_string(),
+    }
+}
+
+impl ManagerClient {
+    pub(crate) fn new(address: String, key: Vec<u8>) -> ManagerClient {
+        let target = Target {
+            address,
+            key,
+            bare: Digest::Md5,
+            time: CONNECT_TIME,
+        };
+        let patience = Duration::ZERO;
+        ManagerClient { target, patience }
+    }
+
+    /// Whether a manager is there, and knows the key. If nobody listens, the error says so.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        let mut connection = self.target.connect()?;
+        connection.call(&mut request(None, "dummy", |_| {}), nothing)
+    }
+
     /// Opens a queue and refers to it; its ident and its methods.
-    fn create(&mut self, name: &str) -> Result<(String, BTreeSet<String>)> {
+    fn open(&mut self, name: &str) -> Result<(String, BTreeSet<String>)> {
         let created = self.once("create", |args| _ = args.str(name), read);
         created.map_err(|error| match error {
             Error::Remote { class, text } => Error::NoQueue {
@@ -75,7 +113,7 @@ impl Client {
     }
 
     /// Calls the manager itself, which takes a connection for each call.
-    pub(crate) fn once<R>(
+    fn once<R>(
         &mut self,
         method: &str,
         args: impl FnOnce(&mut Encoder),
@@ -98,125 +136,152 @@ impl Client {
 
 /// A queue, with a connection of its own.
 #[derive(Debug)]
-pub(crate) struct Queue<T> {
+pub(crate) struct ManagerQueue {
     name: String,
+    address: String,
     /// What the server offers: more than Python's methods, if it is one of ours.
     methods: BTreeSet<String>,
     state: Mutex<State>,
-    items: PhantomData<fn(T) -> T>,
 }
 
 #[derive(Debug)]
 struct State {
-    client: Client,
+    client: ManagerClient,
     ident: String,
     connection: Option<Connection>,
 }
 
-impl<T: Serialize + DeserializeOwned> Queue<T> {
-    pub(crate) fn put_within(&self, item: &T, timeout: Option<Duration>) -> Result<()> {
-        let code = code(item)?;
-        let args = |args: &mut Encoder| waiting(args.item(&code), timeout);
-        self.call("put", args, nothing)
+impl QueueBackend for ManagerQueue {
+    fn codec(&self) -> Codec {
+        Codec::Pickle
     }
 
-    pub(crate) fn put_many(&self, items: &[T]) -> Result<()> {
-        if !self.methods.contains("put_many") {
-            return items
-                .iter()
-                .try_for_each(|item| self.put_within(item, None));
+    fn put(&self, items: Vec<Vec<u8>>, timeout: Option<Duration>) -> Result<()> {
+        if items.len() == 1 || !self.methods.contains("put_many") {
+            return items.iter().try_for_each(|code| {
+                let args = |args: &mut Encoder| waiting(args.item(code), timeout);
+                self.call("put", args, nothing)
+            });
         }
-        let codes = items.iter().map(code).collect::<Result<Vec<_>>>()?;
         let args = |args: &mut Encoder| {
             args.list();
-            codes.iter().for_each(|code| _ = args.item(code));
+            items.iter().for_each(|code| _ = args.item(code));
             args.appends();
         };
         self.call("put_many", args, nothing)
     }
 
-    pub(crate) fn get_within(&self, timeout: Option<Duration>) -> Result<T> {
-        self.call("get", |args| waiting(args, timeout), item)
-    }
-
-    pub(crate) fn get_many(&self, n: usize, timeout: Option<Duration>) -> Result<Vec<T>> {
-        let args = |args: &mut Encoder| seconds(args.int(n as i128), timeout);
-        if self.methods.contains("get_many") {
-            return self.call("get_many", args, item);
+    fn get(&self, n: usize, timeout: Option<Duration>, read: Read) -> Result<()> {
+        if n != 1 && self.methods.contains("get_many") {
+            let args = |args: &mut Encoder| seconds(args.int(n as i128), timeout);
+            return self.call("get_many", args, |reply, list| read_list(reply, list, read));
         }
-        let mut items = vec![self.get_within(timeout)?];
-        while items.len() < n {
-            match self.get_within(Some(Duration::ZERO)) {
+        self.get_one(timeout, read)?;
+        for _ in 1..n {
+            match self.get_one(Some(Duration::ZERO), read) {
                 Err(Error::Empty) => break,
-                item => items.push(item?),
+                got => got?,
             }
         }
-        Ok(items)
+        Ok(())
     }
 
-    /// The first item, and what holds it: nothing on a server of CPython, which has no leases.
-    pub(crate) fn lease(
+    /// One item, which this connection holds if its queue redelivers.
+    fn take(
         &self,
+        _n: usize,
+        timeout: Option<Duration>,
+        _expires: Option<Duration>,
+        read: Read,
+    ) -> Result<Vec<Box<dyn LeaseBackend + '_>>> {
+        self.get_one(timeout, read)?;
+        Ok(vec![self.held(Out::Got)])
+    }
+
+    /// A manager leases one item at a time.
+    fn lease(
+        &self,
+        n: usize,
         timeout: Option<Duration>,
         expires: Option<Duration>,
-    ) -> Result<(T, Held<'_, T>)> {
-        let (out, item) = if self.methods.contains("lease") {
-            let args = |args: &mut Encoder| {
-                args.bool(true);
-                seconds(args, timeout);
-                seconds(args, expires);
-            };
-            let (id, item) = self.call("lease", args, item)?;
-            (Out::Leased(id), item)
-        } else {
-            (Out::Got, self.get_within(timeout)?)
-        };
-        Ok((item, Held::new(out, self)))
+        read: Read,
+    ) -> Result<Vec<Box<dyn LeaseBackend + '_>>> {
+        let mut leases = vec![self.lease_one(timeout, expires, read)?];
+        while leases.len() < n {
+            match self.lease_one(Some(Duration::ZERO), expires, read) {
+                Ok(lease) => leases.push(lease),
+                // What is held already is worked off, and the error met again after that.
+                Err(_) => break,
+            }
+        }
+        Ok(leases)
     }
 
-    /// The first item, and what holds it, as its queue has it: this connection, if it redelivers.
-    pub(crate) fn take(&self, timeout: Option<Duration>) -> Result<(T, Held<'_, T>)> {
-        let item = self.get_within(timeout)?;
-        Ok((item, Held::new(Out::Got, self)))
-    }
-
-    /// Puts the result of what was taken in another queue. Over the same connection, so that for
-    /// the server the one ends with the other.
-    pub(crate) fn put_result<R: Serialize>(&self, results: &Queue<R>, result: &R) -> Result<()> {
-        let code = code(result)?;
-        let ident = results.state.lock().unwrap().ident.clone();
-        let args = |args: &mut Encoder| waiting(args.item(&code), None);
-        let mut state = self.state.lock().unwrap();
-        state.attempt(&ident, "put", args, nothing)
-    }
-
-    pub(crate) fn task_done(&self) -> Result<()> {
+    fn task_done(&self) -> Result<()> {
         self.call("task_done", |_| {}, nothing)
     }
 
-    pub(crate) fn join(&self) -> Result<()> {
+    fn join(&self) -> Result<()> {
         self.call("join", |_| {}, nothing)
     }
 
-    pub(crate) fn len(&self) -> Result<usize> {
+    fn len(&self) -> Result<usize> {
         self.call("qsize", |_| {}, read)
     }
 
-    pub(crate) fn is_empty(&self) -> Result<bool> {
+    fn is_empty(&self) -> Result<bool> {
         self.call("empty", |_| {}, read)
     }
 
-    pub(crate) fn is_full(&self) -> Result<bool> {
+    fn is_full(&self) -> Result<bool> {
         self.call("full", |_| {}, read)
     }
 }
 
-impl<T> Queue<T> {
+impl ManagerQueue {
+    fn get_one(&self, timeout: Option<Duration>, read: Read) -> Result<()> {
+        let item = |reply: &Pickle, item| read(Encoded::Pickle(reply, item));
+        self.call("get", |args| waiting(args, timeout), item)
+    }
+
+    /// What holds the next item: the connection alone on a server of CPython, which has no leases.
+    fn lease_one(
+        &self,
+        timeout: Option<Duration>,
+        expires: Option<Duration>,
+        read_item: Read,
+    ) -> Result<Box<dyn LeaseBackend + '_>> {
+        if !self.methods.contains("lease") {
+            self.get_one(timeout, read_item)?;
+            return Ok(self.held(Out::Got));
+        }
+        let args = |args: &mut Encoder| {
+            args.bool(true);
+            seconds(args, timeout);
+            seconds(args, expires);
+        };
+        let (id, item) = self.call("lease", args, |reply, pair| {
+            let mut parts = reply.inside(pair.value);
+            let (Some(id), Some(item)) = (parts.next(), parts.next()) else {
+                return Err(Error::Protocol("a lease is not (id, item)".into()));
+            };
+            Ok((read(reply, id)?, read_item(Encoded::Pickle(reply, item))))
+        })?;
+        // An item that cannot be decoded goes back with its lease.
+        let held = self.held(Out::Leased(id));
+        item.map(|()| held)
+    }
+
+    fn held(&self, out: Out) -> Box<dyn LeaseBackend + '_> {
+        let out = Some(out);
+        Box::new(ManagerLease { out, queue: self })
+    }
+
     fn call<R>(
         &self,
         method: &str,
         args: impl Fn(&mut Encoder),
-        read: impl Fn(&Pickle, Span) -> Result<R>,
+        mut read: impl FnMut(&Pickle, Span) -> Result<R>,
     ) -> Result<R> {
         let mut state = self.state.lock().unwrap();
         let start = Instant::now();
@@ -224,14 +289,14 @@ impl<T> Queue<T> {
         let mut is_new = false;
         loop {
             let ident = state.ident.clone();
-            match state.attempt(&ident, method, &args, &read) {
+            match state.attempt(&ident, method, &args, &mut read) {
                 Err(Error::Closed) if start.elapsed() + pause < state.client.patience => {
                     thread::sleep(random::jitter(pause));
                     pause = (2 * pause).min(PAUSE_MAX);
                 }
                 // The server was restarted, and Python's gives its queues new idents then.
                 Err(Error::Remote { class, .. }) if class == "KeyError" && !is_new => {
-                    state.ident = state.client.create(&self.name)?.0;
+                    state.ident = state.client.open(&self.name)?.0;
                     is_new = true;
                 }
                 outcome => return outcome,
@@ -246,7 +311,7 @@ impl State {
         ident: &str,
         method: &str,
         args: impl Fn(&mut Encoder),
-        read: impl Fn(&Pickle, Span) -> Result<R>,
+        read: impl FnOnce(&Pickle, Span) -> Result<R>,
     ) -> Result<R> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -269,7 +334,7 @@ impl State {
     }
 }
 
-impl<T> Drop for Queue<T> {
+impl Drop for ManagerQueue {
     /// Ends the reference, for the sake of servers that count them. A server that is gone does not
     /// mind.
     fn drop(&mut self) {
@@ -285,9 +350,9 @@ impl<T> Drop for Queue<T> {
 
 /// What holds an item that is out. Dropped, the item goes back, if its queue has that.
 #[derive(Debug)]
-pub(crate) struct Held<'q, T> {
+struct ManagerLease<'q> {
     out: Option<Out>,
-    queue: &'q Queue<T>,
+    queue: &'q ManagerQueue,
 }
 
 #[derive(Debug)]
@@ -298,18 +363,8 @@ enum Out {
     Got,
 }
 
-impl<'q, T> Held<'q, T> {
-    fn new(out: Out, queue: &'q Queue<T>) -> Held<'q, T> {
-        let out = Some(out);
-        Held { out, queue }
-    }
-
-    /// Whether the connection alone holds it, and a result over it ends that.
-    pub(crate) fn is_got(&self) -> bool {
-        matches!(self.out, Some(Out::Got))
-    }
-
-    pub(crate) fn done(mut self) -> Result<()> {
+impl LeaseBackend for ManagerLease<'_> {
+    fn done(mut self: Box<Self>) -> Result<()> {
         match self.out.take() {
             Some(Out::Leased(id)) => {
                 self.queue
@@ -318,9 +373,25 @@ impl<'q, T> Held<'q, T> {
             _ => Ok(()),
         }
     }
+
+    fn finish(self: Box<Self>, results: &dyn QueueBackend, result: Vec<u8>) -> Result<bool> {
+        match (results as &dyn Any).downcast_ref::<ManagerQueue>() {
+            // Over the same connection, so that for the server the one ends with the other.
+            Some(results)
+                if matches!(self.out, Some(Out::Got)) && results.address == self.queue.address =>
+            {
+                let ident = results.state.lock().unwrap().ident.clone();
+                let args = |args: &mut Encoder| waiting(args.item(&result), None);
+                let mut state = self.queue.state.lock().unwrap();
+                state.attempt(&ident, "put", args, nothing)?;
+            }
+            _ => results.put(vec![result], None)?,
+        }
+        Ok(self.done().is_ok())
+    }
 }
 
-impl<T> Drop for Held<'_, T> {
+impl Drop for ManagerLease<'_> {
     fn drop(&mut self) {
         match self.out {
             Some(Out::Leased(id)) => {
@@ -353,19 +424,23 @@ fn seconds(args: &mut Encoder, time: Option<Duration>) {
     };
 }
 
-fn code<T: Serialize>(item: &T) -> Result<Vec<u8>> {
-    pickle::to_item(item).map_err(|source| Error::Item {
-        item_type: any::type_name::<T>(),
-        source,
-        pickle: Vec::new(),
-    })
-}
-
-fn item<T: DeserializeOwned>(reply: &Pickle, value: Span) -> Result<T> {
-    pickle::from_value(reply, value.value).map_err(|source| Error::Item {
-        item_type: any::type_name::<T>(),
-        source,
-        pickle: reply.part(value).unwrap_or_default(),
+/// Reads the items of a list. If one is not of the wanted type, the error has the list: all of its
+/// items were taken.
+fn read_list(reply: &Pickle, list: Span, read: Read) -> Result<()> {
+    if reply.kind(list.value) != ValueKind::List {
+        return Err(Error::Protocol("many items are not a list".into()));
+    }
+    let mut items = reply.inside(list.value);
+    let outcome = items.try_for_each(|item| read(Encoded::Pickle(reply, item)));
+    outcome.map_err(|error| match error {
+        Error::Item {
+            item_type, source, ..
+        } => Error::Item {
+            item_type,
+            source,
+            pickle: reply.part(list).unwrap_or_default(),
+        },
+        error => error,
     })
 }
 
@@ -374,6 +449,6 @@ fn read<R: DeserializeOwned>(pickle: &Pickle, value: Span) -> Result<R> {
     read.map_err(|error| Error::Protocol(format!("an unexpected reply: {error}")))
 }
 
-pub(crate) fn nothing(_: &Pickle, _: Span) -> Result<()> {
+fn nothing(_: &Pickle, _: Span) -> Result<()> {
     Ok(())
 }

@@ -122,6 +122,11 @@ fn decode(text: &str) -> String {
 }
 
 impl Address {
+    /// Where each client of the namespace answers that it is connected.
+    pub(super) fn clients_subject(&self) -> String {
+        format!("{}.clients", self.namespace)
+    }
+
     /// The options of the client that say who we are.
     pub(super) async fn identify(&self, mut options: ConnectOptions) -> Result<ConnectOptions> {
         match &self.password {

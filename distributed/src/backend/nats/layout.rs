@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-use super::Engine;
+use super::engine::{self, Engine};
 use crate::{Error, QueueOptions, Result};
 
 /// The consumer that all workers of a queue share.
@@ -148,7 +148,7 @@ async fn make(
             }
             Err(error) => match error.kind() {
                 jetstream::stream::ConsumerErrorKind::JetStream(refusal)
-                    if !super::is_passing(refusal.error_code()) =>
+                    if !engine::is_passing(refusal.error_code()) =>
                 {
                     return Err(engine.error(&attempt, refusal));
                 }
@@ -310,7 +310,7 @@ pub(super) async fn ask<V: DeserializeOwned>(
     loop {
         let reason = match engine.context.request(path.clone(), request).await {
             Ok(Response::Ok(value)) => return Ok(Ok(value)),
-            Ok(Response::Err { error }) if !super::is_passing(error.error_code()) => {
+            Ok(Response::Err { error }) if !engine::is_passing(error.error_code()) => {
                 return Ok(Err(error));
             }
             Ok(Response::Err { error }) => error.to_string(),

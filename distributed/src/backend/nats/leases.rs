@@ -9,7 +9,7 @@ use async_nats::jetstream::{AckKind, Message};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use super::Engine;
+use super::engine::Engine;
 
 /// The leases of one queue.
 pub(super) struct Leases {

@@ -5,6 +5,7 @@
 //! worker in another language.
 //!
 //! - `address`: the URL of an engine.
+//! - `engine`: the connection, which all queues of a client share.
 //! - `refusal`: why there is no connection.
 //! - `forbidden`: what a user may not do.
 //! - `layout`: the streams of a queue.
@@ -18,20 +19,13 @@
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fmt, process, thread};
+use std::{fmt, thread};
 
-use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::{Context, ContextBuilder};
-use async_nats::{ConnectOptions, Event, ServerAddr, ServerError};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
-use tokio::time::timeout;
-
-use crate::{CONNECT_TIME, Durability, Error, QueueOptions, Result, Status, random};
+use super::{Backend, QueueBackend};
+use crate::{Durability, Error, QueueOptions, Result, Status};
 
 mod address;
+mod engine;
 mod forbidden;
 mod layout;
 mod leases;
@@ -44,78 +38,32 @@ mod starts;
 mod status;
 
 use address::Address;
-use forbidden::Forbidden;
-pub(crate) use queue::{Held, Queue};
-
-/// How long the answer to one request may take.
-const REQUEST_TIME: Duration = Duration::from_secs(3);
-/// How long a call goes on trying when the engine is away. The leader of a stream that dies has a
-/// successor after 4 to 9 s.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Streams like ours and consumers by name are not known to older ones.
-const OLDEST: (u64, u64) = (2, 9);
-
-/// The connection to an engine, which all queues of a client share.
-struct Engine {
-    address: Address,
-    client: async_nats::Client,
-    context: Context,
-    /// How often it was connected.
-    connections: watch::Receiver<u64>,
-    forbidden: Forbidden,
-    /// Dropped without a wait, since it may be dropped where waiting is forbidden.
-    runtime: Option<Runtime>,
-}
-
-impl Engine {
-    fn wait<R>(&self, future: impl Future<Output = R>) -> R {
-        self.runtime().block_on(future)
-    }
-
-    fn runtime(&self) -> &Runtime {
-        self.runtime.as_ref().expect("it is there until the drop")
-    }
-
-    /// An error of a call, with what the server has forbidden during it.
-    fn error(&self, attempt: &str, reason: impl ToString) -> Error {
-        let attempt = format!("{attempt} at {}", self.address);
-        let mut reason = reason.to_string();
-        if let Some(said) = self.forbidden.last(PATIENCE + 2 * REQUEST_TIME) {
-            reason = format!("{reason}; the server says: {said}");
-        }
-        Error::Engine { attempt, reason }
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
+use engine::{Engine, PATIENCE};
+use queue::NatsQueue;
 
 /// A client of an engine.
 #[derive(Clone)]
-pub(crate) struct Client {
+pub(crate) struct NatsClient {
     engine: Arc<Engine>,
     patience: Duration,
     /// Until when a queue that is not there is waited for.
     start_until: Instant,
 }
 
-impl Client {
+impl NatsClient {
     /// Connects, and tries again until that moment while nobody listens.
-    pub(crate) fn connect_until(start_until: Instant, url: &str) -> Result<Client> {
+    pub(crate) fn connect_until(start_until: Instant, url: &str) -> Result<NatsClient> {
         let address: Address = url.parse()?;
         loop {
-            match connect(&address) {
+            match engine::connect(&address) {
                 Err(error) if error.is_refused() && Instant::now() < start_until => {
                     thread::sleep(Duration::from_millis(50));
                 }
                 engine => {
-                    return Ok(Client {
-                        engine: Arc::new(engine?),
+                    let engine = engine?;
+                    presence::answer(&engine);
+                    return Ok(NatsClient {
+                        engine: Arc::new(engine),
                         patience: PATIENCE,
                         start_until,
                     });
@@ -123,181 +71,57 @@ impl Client {
             }
         }
     }
+}
 
-    pub(crate) fn reconnect_within(mut self, time: Duration) -> Client {
-        self.patience = time;
-        self
+impl Backend for NatsClient {
+    fn reconnect_within(&self, time: Duration) -> Arc<dyn Backend> {
+        let patience = time;
+        Arc::new(NatsClient {
+            patience,
+            ..self.clone()
+        })
     }
 
-    pub(crate) fn patience(&self) -> Duration {
+    fn patience(&self) -> Duration {
         self.patience
     }
 
-    pub(crate) fn create(&self, queue: &QueueOptions) -> Result<()> {
+    fn create(&self, queue: &QueueOptions) -> Result<()> {
         let made = layout::create(&self.engine, queue, self.patience);
         self.engine.wait(made)
     }
 
-    pub(crate) fn queue<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Queue<T>> {
+    fn queue(&self, name: &str) -> Result<Box<dyn QueueBackend>> {
         loop {
-            match Queue::open(&self.engine, name, self.patience) {
+            match NatsQueue::open(&self.engine, name, self.patience) {
                 Err(Error::NoQueue { .. }) if Instant::now() < self.start_until => {
                     thread::sleep(Duration::from_millis(100));
                 }
-                queue => return queue,
+                queue => return Ok(Box::new(queue?)),
             }
         }
     }
 
-    pub(crate) fn purge(&self, name: &str) -> Result<()> {
+    fn purge(&self, name: &str) -> Result<()> {
         let purged = layout::purge(&self.engine, name, self.patience);
         self.engine.wait(purged)
     }
 
-    pub(crate) fn status(&self) -> Result<Status> {
+    fn status(&self) -> Result<Status> {
         self.engine.wait(status::status(&self.engine))
     }
 
-    pub(crate) fn durability(&self, name: &str) -> Result<Durability> {
+    fn durability(&self, name: &str) -> Result<Durability> {
         let durability = status::durability(&self.engine, name, self.patience);
         self.engine.wait(durability)
     }
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for NatsClient {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let address = self.engine.address.to_string();
         f.debug_struct("Client")
             .field("address", &address)
             .finish_non_exhaustive()
     }
-}
-
-fn connect(address: &Address) -> Result<Engine> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("nats")
-        .enable_all()
-        .build()
-        .map_err(Error::io("start a thread for the connection"))?;
-    let (connected, connections) = watch::channel(0);
-    let forbidden = Forbidden::default();
-    let options = ConnectOptions::new()
-        .name(format!("rust-{}", process::id()))
-        .max_reconnects(None)
-        .reconnect_delay_callback({
-            let connections = connections.clone();
-            move |attempts| pause(*connections.borrow(), attempts)
-        })
-        .event_callback({
-            let (forbidden, presence) = (forbidden.clone(), presence::subject(address));
-            move |event| {
-                match event {
-                    Event::Connected => connected.send_modify(|count| *count += 1),
-                    Event::ServerError(ServerError::Other(said)) => {
-                        forbidden.note(&said, &presence)
-                    }
-                    _ => {}
-                }
-                async {}
-            }
-        });
-    let client = runtime.block_on(async {
-        let options = address.identify(options).await?;
-        let connecting = timeout(CONNECT_TIME, async {
-            let options = options.connection_timeout(attempt_time(&address.servers).await);
-            options.connect(address.servers.as_slice()).await
-        });
-        match connecting.await {
-            Ok(client) => client.map_err(|error| refusal::refused(address, &error)),
-            Err(_) => Err(Error::Engine {
-                attempt: format!("connect to {address}"),
-                reason: refusal::late(),
-            }),
-        }
-    })?;
-    // It starts a task of its own.
-    let entered = runtime.enter();
-    let context = ContextBuilder::new()
-        .timeout(REQUEST_TIME)
-        .build(client.clone());
-    drop(entered);
-    let engine = Engine {
-        address: address.clone(),
-        client,
-        context,
-        connections,
-        forbidden,
-        runtime: Some(runtime),
-    };
-    check(&engine)?;
-    presence::answer(&engine);
-    Ok(engine)
-}
-
-/// How long to wait before the next attempt: not at all for the first connection, which tries each
-/// server once.
-fn pause(connections: u64, attempts: usize) -> Duration {
-    if connections == 0 {
-        return Duration::ZERO;
-    }
-    let longest = Duration::from_millis(50) * (1 << attempts.min(5)) as u32;
-    random::jitter(longest.min(Duration::from_secs(1)))
-}
-
-/// How long one server may take, so that those after it have their turn when it has lost its power
-/// and says nothing; each by all its addresses. A far one needs a second for its greetings.
-async fn attempt_time(servers: &[ServerAddr]) -> Duration {
-    let mut addresses = 0;
-    for server in servers {
-        // One that is not known fails at once.
-        addresses += server.socket_addrs().await.map_or(0, Iterator::count);
-    }
-    let addresses = u32::try_from(addresses.max(1)).unwrap_or(u32::MAX);
-    (CONNECT_TIME / addresses).max(Duration::from_secs(1))
-}
-
-/// Whether the server can do what we need.
-fn check(engine: &Engine) -> Result<()> {
-    let info = engine.client.server_info();
-    let mut parts = info.version.split('.').map_while(|part| part.parse().ok());
-    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    if version < OLDEST {
-        let (major, minor) = OLDEST;
-        let reason = format!(
-            "the server is version {}, queues need {major}.{minor} or newer",
-            info.version
-        );
-        return Err(engine.error("use the server", reason));
-    }
-    if !info.jetstream {
-        let reason = "JetStream is off: start nats-server with -js and -sd FOLDER";
-        return Err(engine.error("use the server", reason));
-    }
-    Ok(())
-}
-
-/// Whether an error of the server is over once its cluster has found itself.
-fn is_passing(code: ErrorCode) -> bool {
-    [
-        ErrorCode::CLUSTER_NOT_AVAILABLE,
-        ErrorCode::CLUSTER_NOT_LEADER,
-        ErrorCode::CLUSTER_NO_PEERS,
-        ErrorCode::CLUSTER_INCOMPLETE,
-        ErrorCode::STREAM_OFFLINE,
-        ErrorCode::CONSUMER_OFFLINE,
-        ErrorCode::STREAM_TOO_MANY_REQUESTS,
-    ]
-    .contains(&code)
-}
-
-/// The id that a message was put under.
-fn id_of(message: &async_nats::jetstream::Message) -> Option<String> {
-    let headers = message.headers.as_ref()?;
-    let id = headers.get(async_nats::header::NATS_MESSAGE_ID)?;
-    Some(id.as_str().to_string())
-}
-
-fn new_id() -> String {
-    format!("{:032x}", u128::from_ne_bytes(random::bytes()))
 }

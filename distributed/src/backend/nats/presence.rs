@@ -5,19 +5,14 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::Engine;
-use super::address::Address;
+use super::engine::Engine;
 
 /// How long an answer may take that is to count.
 const WAIT: Duration = Duration::from_millis(300);
 
-pub(super) fn subject(address: &Address) -> String {
-    format!("{}.clients", address.namespace)
-}
-
 /// Answers for this client for as long as it is connected.
 pub(super) fn answer(engine: &Engine) {
-    let (client, subject) = (engine.client.clone(), subject(&engine.address));
+    let (client, subject) = (engine.client.clone(), engine.address.clients_subject());
     engine.runtime().spawn(async move {
         // One that may not subscribe is not counted.
         let Ok(mut asked) = client.subscribe(subject).await else {
@@ -37,9 +32,10 @@ pub(super) async fn count(engine: &Engine) -> u64 {
     let Ok(mut answers) = engine.client.subscribe(inbox.clone()).await else {
         return 0;
     };
-    let asked = engine
-        .client
-        .publish_with_reply(subject(&engine.address), inbox, "".into());
+    let asked =
+        engine
+            .client
+            .publish_with_reply(engine.address.clients_subject(), inbox, "".into());
     if asked.await.is_err() {
         return 0;
     }

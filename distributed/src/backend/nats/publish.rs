@@ -10,7 +10,7 @@ use async_nats::jetstream::{self, ErrorCode};
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use super::Engine;
+use super::engine::{self, Engine};
 use crate::{Error, Result, random};
 
 /// How many messages may be under way; a client of NATS stands still far above.
@@ -133,7 +133,7 @@ fn refusal(engine: &Engine, error: &PublishError) -> Refusal {
                 .map(|error| error.error_code());
             match code {
                 _ if text.contains("maximum messages exceeded") => Refusal::Full,
-                Some(code) if super::is_passing(code) => Refusal::Away(text),
+                Some(code) if engine::is_passing(code) => Refusal::Away(text),
                 Some(ErrorCode::INSUFFICIENT_RESOURCES) => {
                     let reason = format!("its disk, or its share of it, is full: {text}");
                     Refusal::Final(engine.error("store an item", reason))

@@ -8,7 +8,7 @@ use async_nats::{StatusCode, Subscriber};
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout_at};
 
-use super::Engine;
+use super::engine::Engine;
 use super::layout::CONSUMER;
 use crate::{Error, Result};
 

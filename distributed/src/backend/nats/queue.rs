@@ -1,21 +1,20 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use std::{any, fmt, mem, thread};
+use std::{fmt, mem, thread};
 
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{AckKind, Message};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use super::engine::{Engine, id_of, new_id};
 use super::layout::{self, DEAD, DELIVERIES, DUPLICATE_WINDOW, REASON};
 use super::leases::Leases;
 use super::publish::{Publication, publish_all};
 use super::pull::Pull;
-use super::{Engine, id_of, new_id, starts};
+use super::starts;
+use crate::backend::{Codec, Encoded, LeaseBackend, QueueBackend, Read};
 use crate::{Error, QueueOptions, Result, random};
 
 /// How many items a queue remembers that it has handed out, to hand none out twice.
@@ -24,14 +23,13 @@ const SEEN_MAX: usize = 1 << 20;
 const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
 
 /// A queue: a stream, of which each handle takes by requests of its own.
-pub(crate) struct Queue<T> {
+pub(super) struct NatsQueue {
     engine: Arc<Engine>,
     subject: String,
     options: QueueOptions,
     patience: Duration,
     leases: Leases,
     state: Mutex<State>,
-    items: PhantomData<fn(T) -> T>,
 }
 
 struct State {
@@ -41,11 +39,104 @@ struct State {
     seen: Seen,
 }
 
-impl<T: Serialize + DeserializeOwned> Queue<T> {
-    pub(super) fn open(engine: &Arc<Engine>, name: &str, patience: Duration) -> Result<Queue<T>> {
+impl QueueBackend for NatsQueue {
+    fn codec(&self) -> Codec {
+        Codec::Json
+    }
+
+    fn put(&self, items: Vec<Vec<u8>>, timeout: Option<Duration>) -> Result<()> {
+        let room = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let items = items.into_iter();
+        let publications = items.map(|item| self.publication(&new_id(), item));
+        // Nobody but the engine knows these by their ids, and it does so no longer than that.
+        let patience = self.patience.min(DUPLICATE_WINDOW);
+        let stored = publish_all(&self.engine, publications.collect(), patience, room);
+        self.engine.wait(stored)
+    }
+
+    /// The reader of a result knows it by the id of its item too.
+    fn put_results(&self, results: Vec<(String, Vec<u8>)>) -> Result<()> {
+        let results = results.into_iter();
+        let publications = results.map(|(id, result)| self.publication(&id, result));
+        self.publish(publications.collect())
+    }
+
+    fn get(&self, n: usize, timeout: Option<Duration>, read: Read) -> Result<()> {
+        let open = mem::take(&mut self.state.lock().unwrap().open);
+        for number in open {
+            self.acknowledge(number);
+        }
+        for mut held in self.take_all(n, timeout, None, read)? {
+            held.begin()?;
+            let number = held.number.take().expect("it was begun just now");
+            match self.options.redeliver {
+                true => self.state.lock().unwrap().open.push_back(number),
+                false => _ = self.acknowledge(number),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(
+        &self,
+        n: usize,
+        timeout: Option<Duration>,
+        expires: Option<Duration>,
+        read: Read,
+    ) -> Result<Vec<Box<dyn LeaseBackend + '_>>> {
+        let held = self.take_all(n, timeout, expires, read)?.into_iter();
+        Ok(held.map(|held| Box::new(held) as _).collect())
+    }
+
+    /// When each is begun, only the caller knows: here all are.
+    fn lease(
+        &self,
+        n: usize,
+        timeout: Option<Duration>,
+        expires: Option<Duration>,
+        read: Read,
+    ) -> Result<Vec<Box<dyn LeaseBackend + '_>>> {
+        let leases = self.take(n, timeout, expires, read)?;
+        for lease in &leases {
+            lease.begin()?;
+        }
+        Ok(leases)
+    }
+
+    fn task_done(&self) -> Result<()> {
+        let open = self.state.lock().unwrap().open.pop_front();
+        if let Some(number) = open {
+            self.acknowledge(number);
+        }
+        Ok(())
+    }
+
+    fn join(&self) -> Result<()> {
+        while self.counts()?.1 > 0 {
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> Result<usize> {
+        Ok(self.counts()?.0)
+    }
+
+    fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    fn is_full(&self) -> Result<bool> {
+        let maxsize = self.options.maxsize;
+        Ok(maxsize > 0 && self.counts()?.1 >= maxsize)
+    }
+}
+
+impl NatsQueue {
+    pub(super) fn open(engine: &Arc<Engine>, name: &str, patience: Duration) -> Result<NatsQueue> {
         let (_, subject) = layout::names(engine, name)?;
         let found = engine.wait(layout::find(engine, name, patience))?;
-        Ok(Queue {
+        Ok(NatsQueue {
             engine: engine.clone(),
             subject,
             patience,
@@ -56,69 +147,25 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
                 open: VecDeque::new(),
                 seen: Seen::default(),
             }),
-            items: PhantomData,
         })
     }
 
-    pub(crate) fn put_within(&self, item: &T, timeout: Option<Duration>) -> Result<()> {
-        let room = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.publish_once(vec![self.publication(item, &new_id())?], room)
-    }
-
-    pub(crate) fn put_many(&self, items: &[T]) -> Result<()> {
-        let publications = items.iter().map(|item| self.publication(item, &new_id()));
-        self.publish_once(publications.collect::<Result<_>>()?, None)
-    }
-
-    /// Puts results, each under the id of its item, by which their reader knows them too.
-    pub(crate) fn put_as<'i>(&self, items: impl Iterator<Item = (&'i str, &'i T)>) -> Result<()>
-    where
-        T: 'i,
-    {
-        let publications = items.map(|(id, item)| self.publication(item, id));
-        self.publish(publications.collect::<Result<_>>()?)
-    }
-
-    fn publication(&self, item: &T, id: &str) -> Result<Publication> {
-        let payload = serde_json::to_vec(item).map_err(wrong_item::<T>)?;
-        Ok(Publication {
+    fn publication(&self, id: &str, item: Vec<u8>) -> Publication {
+        let message = PublishMessage::build().payload(item.into());
+        Publication {
             subject: self.subject.clone(),
-            message: PublishMessage::build()
-                .payload(payload.into())
-                .message_id(id),
-        })
-    }
-
-    pub(crate) fn get_within(&self, timeout: Option<Duration>) -> Result<T> {
-        let mut items = self.get_many(1, timeout)?;
-        Ok(items.pop().expect("there is one, or it is Empty"))
-    }
-
-    pub(crate) fn get_many(&self, n: usize, timeout: Option<Duration>) -> Result<Vec<T>> {
-        let open = mem::take(&mut self.state.lock().unwrap().open);
-        for number in open {
-            self.acknowledge(number);
+            message: message.message_id(id),
         }
-        let mut items = Vec::new();
-        for (item, mut held) in self.lease_many(n, timeout, None)? {
-            held.begin()?;
-            let number = held.number.take().expect("it was begun just now");
-            match self.options.redeliver {
-                true => self.state.lock().unwrap().open.push_back(number),
-                false => _ = self.acknowledge(number),
-            }
-            items.push(item);
-        }
-        Ok(items)
     }
 
-    /// Up to `n` items, and what holds them: at least one, or an error.
-    pub(crate) fn lease_many(
+    /// Reads up to `n` items, and returns what holds each: at least one, or an error.
+    fn take_all(
         &self,
         n: usize,
         timeout: Option<Duration>,
         expires: Option<Duration>,
-    ) -> Result<Vec<(T, Held<'_, T>)>> {
+        read: Read,
+    ) -> Result<Vec<NatsLease<'_>>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Where the first try is the last, none may be taken down by another.
         let n = if self.options.max_deliveries == 1 {
@@ -133,19 +180,19 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
                 let taken = pull.take(&self.engine, n, deadline, self.patience);
                 self.engine.wait(taken)?
             };
-            let mut items = Vec::with_capacity(messages.len());
+            let mut leases = Vec::with_capacity(messages.len());
             let mut wrong = None;
             for message in messages {
-                match self.receive(message, expires) {
-                    Ok(item) => items.extend(item),
+                match self.receive(message, expires, read) {
+                    Ok(lease) => leases.extend(lease),
                     Err(error) => wrong = Some(error),
                 }
             }
             match wrong {
-                Some(error) if items.is_empty() => return Err(error),
-                _ if items.is_empty() => {}
+                Some(error) if leases.is_empty() => return Err(error),
+                _ if leases.is_empty() => {}
                 // What was wrong comes again, and is told then.
-                _ => return Ok(items),
+                _ => return Ok(leases),
             }
         }
     }
@@ -155,7 +202,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         &self,
         message: async_nats::Message,
         expires: Option<Duration>,
-    ) -> Result<Option<(T, Held<'_, T>)>> {
+        read: Read,
+    ) -> Result<Option<NatsLease<'_>>> {
         let context = self.engine.context.clone();
         let message = Arc::new(Message { message, context });
         let info = message.info();
@@ -167,7 +215,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             self.acknowledge(number);
             return Ok(None);
         }
-        let held = Held {
+        let held = NatsLease {
             id,
             deliveries: u32::try_from(info.delivered).unwrap_or(u32::MAX),
             death: death(&message),
@@ -182,42 +230,14 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
                 return Ok(None);
             }
         }
-        match serde_json::from_slice(&message.payload) {
-            Ok(item) => Ok(Some((item, held))),
+        match read(Encoded::Json(&message.payload)) {
+            Ok(()) => Ok(Some(held)),
             Err(error) => {
                 held.begin()?;
-                held.fail(&format!("it is not a {}: {error}", any::type_name::<T>()))?;
-                Err(wrong_item::<T>(error))
+                Box::new(held).fail(&wrong(&error))?;
+                Err(error)
             }
         }
-    }
-
-    pub(crate) fn task_done(&self) -> Result<()> {
-        let open = self.state.lock().unwrap().open.pop_front();
-        if let Some(number) = open {
-            self.acknowledge(number);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn join(&self) -> Result<()> {
-        while self.counts()?.1 > 0 {
-            thread::sleep(Duration::from_millis(100));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn len(&self) -> Result<usize> {
-        Ok(self.counts()?.0)
-    }
-
-    pub(crate) fn is_empty(&self) -> Result<bool> {
-        Ok(self.len()? == 0)
-    }
-
-    pub(crate) fn is_full(&self) -> Result<bool> {
-        let maxsize = self.options.maxsize;
-        Ok(maxsize > 0 && self.counts()?.1 >= maxsize)
     }
 
     /// Items that wait, and these together with those that are out.
@@ -228,15 +248,6 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let pending = found.consumer.cached_info().num_pending;
         Ok((count(pending), count(found.info.state.messages)))
-    }
-}
-
-impl<T> Queue<T> {
-    /// Publishes what nobody but the engine knows by its id, and so not for longer than it does.
-    fn publish_once(&self, publications: Vec<Publication>, room: Option<Instant>) -> Result<()> {
-        let patience = self.patience.min(DUPLICATE_WINDOW);
-        let stored = publish_all(&self.engine, publications, patience, room);
-        self.engine.wait(stored)
     }
 
     fn publish(&self, publications: Vec<Publication>) -> Result<()> {
@@ -274,7 +285,7 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T> Drop for Queue<T> {
+impl Drop for NatsQueue {
     fn drop(&mut self) {
         let open = self.state.get_mut().map(|state| mem::take(&mut state.open));
         for number in open.unwrap_or_default() {
@@ -284,10 +295,10 @@ impl<T> Drop for Queue<T> {
     }
 }
 
-impl<T> fmt::Debug for Queue<T> {
+impl fmt::Debug for NatsQueue {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let name = &self.options.name;
-        f.debug_struct("Queue")
+        f.debug_struct("NatsQueue")
             .field("name", name)
             .finish_non_exhaustive()
     }
@@ -295,29 +306,29 @@ impl<T> fmt::Debug for Queue<T> {
 
 /// What the engine knows of an item that is out. Dropped, the item goes back.
 #[derive(Debug)]
-pub(crate) struct Held<'q, T> {
+struct NatsLease<'q> {
     id: String,
     deliveries: u32,
     death: Option<(u32, String)>,
     number: Option<u64>,
-    queue: &'q Queue<T>,
+    queue: &'q NatsQueue,
 }
 
-impl<T> Held<'_, T> {
-    pub(crate) fn id(&self) -> &str {
-        &self.id
+impl LeaseBackend for NatsLease<'_> {
+    fn id(&self) -> Option<&str> {
+        Some(&self.id)
     }
 
-    pub(crate) fn deliveries(&self) -> u32 {
-        self.deliveries
+    fn deliveries(&self) -> Option<u32> {
+        Some(self.deliveries)
     }
 
-    pub(crate) fn death(&self) -> Option<(u32, &str)> {
+    fn death(&self) -> Option<(u32, &str)> {
         let (deliveries, reason) = self.death.as_ref()?;
         Some((*deliveries, reason))
     }
 
-    pub(crate) fn done(mut self) -> Result<()> {
+    fn done(mut self: Box<Self>) -> Result<()> {
         let number = self.number.take().expect("it ends once");
         match self.queue.acknowledge(number) {
             true => Ok(()),
@@ -326,7 +337,7 @@ impl<T> Held<'_, T> {
     }
 
     /// Says that the work on it begins; false when the lease is over, and another may have it.
-    pub(crate) fn begin(&self) -> Result<bool> {
+    fn begin(&self) -> Result<bool> {
         let queue = self.queue;
         if self
             .number
@@ -343,22 +354,7 @@ impl<T> Held<'_, T> {
         Ok(true)
     }
 
-    /// How often the work on it was begun.
-    fn tries(&self) -> Result<u32> {
-        if self.deliveries == 1 {
-            return Ok(1);
-        }
-        let queue = self.queue;
-        let (engine, name) = (&queue.engine, &queue.options.name);
-        engine.wait(starts::count(
-            engine,
-            name,
-            number(&self.id),
-            queue.patience,
-        ))
-    }
-
-    pub(crate) fn fail(mut self, reason: &str) -> Result<()> {
+    fn fail(mut self: Box<Self>, reason: &str) -> Result<()> {
         let max = self.queue.options.max_deliveries;
         let tries = if max > 0 {
             self.tries()?
@@ -374,6 +370,23 @@ impl<T> Held<'_, T> {
             self.queue.give_back(number, Some(pause));
         }
         Ok(())
+    }
+}
+
+impl NatsLease<'_> {
+    /// How often the work on it was begun.
+    fn tries(&self) -> Result<u32> {
+        if self.deliveries == 1 {
+            return Ok(1);
+        }
+        let queue = self.queue;
+        let (engine, name) = (&queue.engine, &queue.options.name);
+        engine.wait(starts::count(
+            engine,
+            name,
+            number(&self.id),
+            queue.patience,
+        ))
     }
 
     /// Moves the item to the dead letters. If that fails, it goes back.
@@ -405,7 +418,7 @@ impl<T> Held<'_, T> {
     }
 }
 
-impl<T> Drop for Held<'_, T> {
+impl Drop for NatsLease<'_> {
     fn drop(&mut self) {
         if let Some(number) = self.number.take() {
             self.queue.give_back(number, None);
@@ -459,9 +472,10 @@ fn number(id: &str) -> u128 {
     half(0) << 64 | half(1)
 }
 
-fn wrong_item<T>(source: serde_json::Error) -> Error {
-    Error::Json {
-        item_type: any::type_name::<T>(),
-        source: source.into(),
+/// Why an item that could not be read is a dead letter.
+fn wrong(error: &Error) -> String {
+    match error {
+        Error::Json { item_type, source } => format!("it is not a {item_type}: {source}"),
+        error => error.to_string(),
     }
 }

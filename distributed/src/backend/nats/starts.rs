@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_nats::jetstream::message::PublishMessage;
 use serde::Deserialize;
 
-use super::Engine;
+use super::engine::{self, Engine};
 use super::layout;
 use super::publish::{Publication, publish_all};
 use crate::Result;
@@ -31,7 +31,7 @@ pub(super) async fn note(engine: &Engine, queue: &str, id: u128, patience: Durat
     let (_, subject) = layout::names_of_starts(engine, queue)?;
     let note = Publication {
         subject: format!("{subject}.{id:032x}"),
-        message: PublishMessage::build().message_id(super::new_id()),
+        message: PublishMessage::build().message_id(engine::new_id()),
     };
     publish_all(engine, vec![note], patience, None).await
 }

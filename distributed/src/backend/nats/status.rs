@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::engine::{Engine, REQUEST_TIME};
 use super::layout::{self, DEAD};
-use super::{Engine, REQUEST_TIME, presence};
+use super::presence;
 use crate::{Durability, QueueStatus, Result, Status};
 
 #[derive(Deserialize)]

@@ -1,0 +1,61 @@
+//! Items as bytes: pickles on a manager, JSON on an engine.
+
+use std::any;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::wire::pickle::{self, Pickle, Span};
+use crate::{Error, Result};
+
+/// How the items of a queue are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Codec {
+    Pickle,
+    #[cfg(feature = "nats")]
+    Json,
+}
+
+/// An item where it was received.
+pub(crate) enum Encoded<'a> {
+    /// A part of a reply.
+    Pickle(&'a Pickle<'a>, Span),
+    #[cfg(feature = "nats")]
+    Json(&'a [u8]),
+}
+
+impl Codec {
+    pub(crate) fn encode<T: Serialize>(self, item: &T) -> Result<Vec<u8>> {
+        match self {
+            Codec::Pickle => pickle::to_item(item).map_err(|source| Error::Item {
+                item_type: any::type_name::<T>(),
+                source,
+                pickle: Vec::new(),
+            }),
+            #[cfg(feature = "nats")]
+            Codec::Json => serde_json::to_vec(item).map_err(|source| Error::Json {
+                item_type: any::type_name::<T>(),
+                source: source.into(),
+            }),
+        }
+    }
+}
+
+impl Encoded<'_> {
+    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T> {
+        match self {
+            Encoded::Pickle(reply, value) => {
+                pickle::from_value(reply, value.value).map_err(|source| Error::Item {
+                    item_type: any::type_name::<T>(),
+                    source,
+                    pickle: reply.part(*value).unwrap_or_default(),
+                })
+            }
+            #[cfg(feature = "nats")]
+            Encoded::Json(bytes) => serde_json::from_slice(bytes).map_err(|source| Error::Json {
+                item_type: any::type_name::<T>(),
+                source: source.into(),
+            }),
+        }
+    }
+}

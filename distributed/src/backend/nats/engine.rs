@@ -1,0 +1,192 @@
+//! The connection to an engine, which all queues of a client share.
+
+use std::process;
+use std::time::Duration;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{Context, ContextBuilder};
+use async_nats::{ConnectOptions, Event, ServerAddr, ServerError};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::address::Address;
+use super::forbidden::Forbidden;
+use super::refusal;
+use crate::{CONNECT_TIME, Error, Result, random};
+
+/// How long the answer to one request may take.
+pub(super) const REQUEST_TIME: Duration = Duration::from_secs(3);
+/// How long a call goes on trying when the engine is away. The leader of a stream that dies has a
+/// successor after 4 to 9 s.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Streams like ours and consumers by name are not known to older ones.
+const OLDEST: (u64, u64) = (2, 9);
+
+/// The connection to an engine, which all queues of a client share.
+pub(super) struct Engine {
+    pub(super) address: Address,
+    pub(super) client: async_nats::Client,
+    pub(super) context: Context,
+    /// How often it was connected.
+    pub(super) connections: watch::Receiver<u64>,
+    pub(super) forbidden: Forbidden,
+    /// Dropped without a wait, since it may be dropped where waiting is forbidden.
+    runtime: Option<Runtime>,
+}
+
+impl Engine {
+    pub(super) fn wait<R>(&self, future: impl Future<Output = R>) -> R {
+        self.runtime().block_on(future)
+    }
+
+    pub(super) fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("it is there until the drop")
+    }
+
+    /// An error of a call, with what the server has forbidden during it.
+    pub(super) fn error(&self, attempt: &str, reason: impl ToString) -> Error {
+        let attempt = format!("{attempt} at {}", self.address);
+        let mut reason = reason.to_string();
+        if let Some(said) = self.forbidden.last(PATIENCE + 2 * REQUEST_TIME) {
+            reason = format!("{reason}; the server says: {said}");
+        }
+        Error::Engine { attempt, reason }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+pub(super) fn connect(address: &Address) -> Result<Engine> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("nats")
+        .enable_all()
+        .build()
+        .map_err(Error::io("start a thread for the connection"))?;
+    let (connected, connections) = watch::channel(0);
+    let forbidden = Forbidden::default();
+    let options = ConnectOptions::new()
+        .name(format!("rust-{}", process::id()))
+        .max_reconnects(None)
+        .reconnect_delay_callback({
+            let connections = connections.clone();
+            move |attempts| pause(*connections.borrow(), attempts)
+        })
+        .event_callback({
+            let (forbidden, presence) = (forbidden.clone(), address.clients_subject());
+            move |event| {
+                match event {
+                    Event::Connected => connected.send_modify(|count| *count += 1),
+                    Event::ServerError(ServerError::Other(said)) => {
+                        forbidden.note(&said, &presence)
+                    }
+                    _ => {}
+                }
+                async {}
+            }
+        });
+    let client = runtime.block_on(async {
+        let options = address.identify(options).await?;
+        let connecting = timeout(CONNECT_TIME, async {
+            let options = options.connection_timeout(attempt_time(&address.servers).await);
+            options.connect(address.servers.as_slice()).await
+        });
+        match connecting.await {
+            Ok(client) => client.map_err(|error| refusal::refused(address, &error)),
+            Err(_) => Err(Error::Engine {
+                attempt: format!("connect to {address}"),
+                reason: refusal::late(),
+            }),
+        }
+    })?;
+    // It starts a task of its own.
+    let entered = runtime.enter();
+    let context = ContextBuilder::new()
+        .timeout(REQUEST_TIME)
+        .build(client.clone());
+    drop(entered);
+    let engine = Engine {
+        address: address.clone(),
+        client,
+        context,
+        connections,
+        forbidden,
+        runtime: Some(runtime),
+    };
+    check(&engine)?;
+    Ok(engine)
+}
+
+/// How long to wait before the next attempt: not at all for the first connection, which tries each
+/// server once.
+fn pause(connections: u64, attempts: usize) -> Duration {
+    if connections == 0 {
+        return Duration::ZERO;
+    }
+    let longest = Duration::from_millis(50) * (1 << attempts.min(5)) as u32;
+    random::jitter(longest.min(Duration::from_secs(1)))
+}
+
+/// How long one server may take, so that those after it have their turn when it has lost its power
+/// and says nothing; each by all its addresses. A far one needs a second for its greetings.
+async fn attempt_time(servers: &[ServerAddr]) -> Duration {
+    let mut addresses = 0;
+    for server in servers {
+        // One that is not known fails at once.
+        addresses += server.socket_addrs().await.map_or(0, Iterator::count);
+    }
+    let addresses = u32::try_from(addresses.max(1)).unwrap_or(u32::MAX);
+    (CONNECT_TIME / addresses).max(Duration::from_secs(1))
+}
+
+/// Whether the server can do what we need.
+fn check(engine: &Engine) -> Result<()> {
+    let info = engine.client.server_info();
+    let mut parts = info.version.split('.').map_while(|part| part.parse().ok());
+    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if version < OLDEST {
+        let (major, minor) = OLDEST;
+        let reason = format!(
+            "the server is version {}, queues need {major}.{minor} or newer",
+            info.version
+        );
+        return Err(engine.error("use the server", reason));
+    }
+    if !info.jetstream {
+        let reason = "JetStream is off: start nats-server with -js and -sd FOLDER";
+        return Err(engine.error("use the server", reason));
+    }
+    Ok(())
+}
+
+/// Whether an error of the server is over once its cluster has found itself.
+pub(super) fn is_passing(code: ErrorCode) -> bool {
+    [
+        ErrorCode::CLUSTER_NOT_AVAILABLE,
+        ErrorCode::CLUSTER_NOT_LEADER,
+        ErrorCode::CLUSTER_NO_PEERS,
+        ErrorCode::CLUSTER_INCOMPLETE,
+        ErrorCode::STREAM_OFFLINE,
+        ErrorCode::CONSUMER_OFFLINE,
+        ErrorCode::STREAM_TOO_MANY_REQUESTS,
+    ]
+    .contains(&code)
+}
+
+/// The id that a message was put under.
+pub(super) fn id_of(message: &async_nats::jetstream::Message) -> Option<String> {
+    let headers = message.headers.as_ref()?;
+    let id = headers.get(async_nats::header::NATS_MESSAGE_ID)?;
+    Some(id.as_str().to_string())
+}
+
+pub(super) fn new_id() -> String {
+    format!("{:032x}", u128::from_ne_bytes(random::bytes()))
+}
