@@ -6,7 +6,7 @@
 //!   [`printout`] keeps both.
 //! - [`check`] judges the lines, with what the system showed ([`observed`]); [`verdict`] sums up.
 //! - [`replay`] runs one cell, to a deadline, and notes what arrived when and what stayed behind.
-//! - [`program`] finds the processes that descend from a program.
+//! - [`program`] is for tests and tools: a program that is killed with its descendants when dropped.
 //! - [`pace`], [`draw`] and [`stand_in`] are what the cells themselves use, so that a replay can
 //!   speed up their pauses, repeat their draws and do without the network.
 //!

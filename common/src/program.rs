@@ -1,7 +1,208 @@
-//! Finds the processes of a program by a mark in their environment, which all descendants inherit,
-//! also those in process groups and sessions of their own.
+//! A program under way, for tests and tools: its lines and its end, each waited for until a
+//! deadline. When it is dropped, it is killed with all that descends from it.
+//!
+//! Its processes are found by a mark in their environment. All descendants inherit it, also those
+//! in process groups and sessions of their own.
 
-use std::fs;
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+use std::{fs, process, thread};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const TICK: Duration = Duration::from_millis(1);
+/// How long the processes that a drop has killed may take to be gone.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A program under way. Its standard output is read here, line by line.
+pub struct Program {
+    /// Its own process.
+    pub child: Child,
+    name: String,
+    mark: String,
+    lines: Receiver<String>,
+    errors: Option<Receiver<String>>,
+}
+
+/// What a program left, once it has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// The lines on standard output that had not been read before.
+    pub out: String,
+    /// All of standard error; empty if the command did not pipe it.
+    pub err: String,
+    /// How it ended.
+    pub status: ExitStatus,
+}
+
+impl Program {
+    /// Starts a program.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Command::spawn`] does. The error names the program.
+    pub fn start(command: &mut Command) -> io::Result<Program> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        // The number is in the name of the variable, so that a program that starts others by this
+        // function does not replace its own mark in their environment.
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let variable = format!("STARTED_BY_{}_{number}", process::id());
+        let name = command.get_program().to_string_lossy().into_owned();
+        let mut child = command
+            .env(&variable, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| io::Error::new(error.kind(), format!("start {name}: {error}")))?;
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (sender, lines) = mpsc::channel();
+        // The threads end with the last process that holds the pipe, and are never joined.
+        thread::spawn(move || {
+            let mut texts = BufReader::new(stdout).lines().map_while(Result::ok);
+            texts.all(|text| sender.send(text).is_ok());
+        });
+        let errors = child.stderr.take().map(|mut stderr| {
+            let (sender, errors) = mpsc::channel();
+            thread::spawn(move || {
+                let mut bytes = Vec::new();
+                let _ = stderr.read_to_end(&mut bytes);
+                let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+            });
+            errors
+        });
+        Ok(Program {
+            child,
+            name,
+            mark: format!("{variable}="),
+            lines,
+            errors,
+        })
+    }
+
+    /// The number of its own process.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// The next line that it or a process of its prints.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout` if there is none until the deadline; `Disconnected` if no process is left that
+    /// could print one.
+    pub fn line(&self, deadline: Instant) -> Result<String, RecvTimeoutError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.lines.recv_timeout(left)
+    }
+
+    /// Waits for a line that starts so. Returns what was printed up to that line and with it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such line until the deadline, or until the program ends.
+    pub fn until(&self, start: &str, deadline: Instant) -> io::Result<String> {
+        let mut printed = String::new();
+        loop {
+            let line = self.line(deadline).map_err(|error| {
+                let text = format!("{} prints no {start:?}: {error}\n{printed}", self.name);
+                io::Error::new(io::ErrorKind::TimedOut, text)
+            })?;
+            printed.push_str(&line);
+            printed.push('\n');
+            if line.starts_with(start) {
+                return Ok(printed);
+            }
+        }
+    }
+
+    /// Waits for the end of its own process; `None` if it still runs at the deadline.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Child::try_wait`] does.
+    pub fn wait(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        loop {
+            let status = self.child.try_wait()?;
+            if status.is_some() || Instant::now() > deadline {
+                return Ok(status);
+            }
+            thread::sleep(TICK);
+        }
+    }
+
+    /// Waits until it has ended and all that it printed is read.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it still runs at the deadline, or if another process holds its output open.
+    pub fn finish(mut self, deadline: Instant) -> io::Result<Finished> {
+        let mut out = String::new();
+        let hangs = |out: &str| {
+            let text = format!("{} does not end; it printed:\n{out}", self.name);
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        };
+        loop {
+            match self.line(deadline) {
+                Ok(line) => out.extend([&line, "\n"]),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => return Err(hangs(&out)),
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let err = match &self.errors {
+            Some(errors) => errors.recv_timeout(left).map_err(|_| hangs(&out))?,
+            None => String::new(),
+        };
+        let error = hangs(&out);
+        let status = self.wait(deadline)?.ok_or(error)?;
+        Ok(Finished { out, err, status })
+    }
+
+    /// Kills its own process, and waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Child::kill`] and [`Child::wait`] do.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
+    /// The processes that descend from it and run, itself included.
+    #[must_use]
+    pub fn running(&self) -> Vec<i32> {
+        marked(&self.mark)
+    }
+
+    /// Kills one of its processes; false if that is gone, or is none of its.
+    #[must_use]
+    pub fn kill_process(&self, pid: i32) -> bool {
+        is_marked(pid, &self.mark) && kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Its own process goes first, so that it replaces none of the others.
+        let _ = self.kill();
+        let deadline = Instant::now() + GRACE;
+        // Again and again, since one may fork while the others are killed.
+        while Instant::now() < deadline {
+            let running = self.running();
+            if running.is_empty() {
+                return;
+            }
+            for pid in running {
+                let _ = self.kill_process(pid);
+            }
+            thread::sleep(TICK);
+        }
+    }
+}
 
 /// The running processes that have an environment variable, written `NAME=value`, that starts so.
 ///
@@ -16,10 +217,66 @@ pub fn marked(mark: &str) -> Vec<i32> {
         .collect()
 }
 
-/// Whether [`marked`] would find this process.
-#[must_use]
-pub fn is_marked(pid: i32, mark: &str) -> bool {
+fn is_marked(pid: i32, mark: &str) -> bool {
     let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     let mut variables = environ.split(|byte| *byte == 0);
     variables.any(|variable| variable.starts_with(mark.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Program {
+        let mut command = Command::new("sh");
+        let command = command.args(["-c", script]).stderr(Stdio::piped());
+        Program::start(command).expect("there is a shell")
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    #[test]
+    fn a_drop_kills_what_descends_from_the_program_in_any_session() {
+        let program = shell("setsid sh -c 'echo up; sleep 1000; :' & setsid sleep 1000");
+        assert_eq!(program.line(soon()).as_deref(), Ok("up"));
+        let mark = program.mark.clone();
+        assert!(marked(&mark).len() >= 2);
+        drop(program);
+        assert_eq!(marked(&mark), Vec::<i32>::new());
+    }
+
+    #[test]
+    fn a_finished_program_leaves_what_was_not_read_and_its_end() {
+        let program = shell("echo one; echo two; echo three; echo four >&2; exit 5");
+        let read = program.until("two", soon()).expect("it prints it");
+        assert_eq!(read, "one\ntwo\n");
+        let finished = program.finish(soon()).expect("it ends");
+        assert_eq!((&*finished.out, &*finished.err), ("three\n", "four\n"));
+        assert_eq!(finished.status.code(), Some(5));
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_deadline() {
+        let now = Instant::now;
+        let mut program = shell("exec sleep 1000");
+        assert_eq!(program.line(now()), Err(RecvTimeoutError::Timeout));
+        assert!(program.until("a", now()).is_err());
+        assert_eq!(program.wait(now()).expect("it is ours"), None);
+        assert!(program.finish(now()).is_err());
+        let ended = shell("echo one").until("two", soon());
+        let text = ended.expect_err("it ends before").to_string();
+        assert!(
+            text.contains("\"two\"") && text.ends_with("one\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_named() {
+        let error = Program::start(&mut Command::new("/nowhere/program")).err();
+        let text = error.expect("there is none").to_string();
+        assert!(text.starts_with("start /nowhere/program: "), "{text}");
+    }
 }

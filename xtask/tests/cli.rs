@@ -1,13 +1,12 @@
 //! What a user meets on the command line.
 
 use std::fs;
-use std::io::Read;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
-use common::program::marked;
+use common::program::{Program, marked};
 use serde_json::Value;
 
 fn xtask(arguments: &[&str]) -> (i32, String, String) {
@@ -204,31 +203,22 @@ fn interrupt(signal: &str) {
     command
         .args(["run", "fork", "pool", "thread", "--seed", "1", "--json"])
         .arg(&file);
-    let mut replay = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("xtask starts");
+    let replay = Program::start(command.stdin(Stdio::null())).expect("xtask starts");
+    let pid = replay.child.id();
     let deadline = Instant::now() + Duration::from_secs(300);
     // The pool has one process of its own, one for each worker, and no other cell has as many.
-    while cells_of(replay.id()) < 5 {
+    while cells_of(pid) < 5 {
         assert!(Instant::now() < deadline, "the pool never came up");
         thread::sleep(Duration::from_millis(5));
     }
     let interrupted = Command::new("kill")
-        .args(["-s", signal, &replay.id().to_string()])
+        .args(["-s", signal, &pid.to_string()])
         .status();
     assert!(interrupted.expect("kill runs").success());
-    let mut out = String::new();
-    replay
-        .stdout
-        .take()
-        .expect("stdout is piped")
-        .read_to_string(&mut out)
-        .expect("it prints text");
-    let status = replay.wait().expect("it ends");
-    assert_eq!(status.code(), Some(130), "{signal}: {out}");
-    assert_eq!(cells_of(replay.id()), 0, "{out}");
+    let finished = replay.finish(deadline).expect("it ends");
+    let out = finished.out;
+    assert_eq!(finished.status.code(), Some(130), "{signal}: {out}");
+    assert_eq!(cells_of(pid), 0, "{out}");
     let record: Value =
         serde_json::from_slice(&fs::read(&file).expect("it was written")).expect("it is JSON");
     assert_eq!(record["interrupted"], true);

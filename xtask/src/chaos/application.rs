@@ -12,7 +12,7 @@ use multiprocess::Pool;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::Round;
-use super::watch::Program;
+use super::watch;
 
 const WORKERS: usize = 4;
 const PROMISED: Duration = Duration::from_millis(200);
@@ -42,10 +42,10 @@ pub(super) fn judge(seed: u64) -> anyhow::Result<Round> {
     let mut dice = StdRng::seed_from_u64(seed);
     let mut round = Round::default();
     let before = shared_memory()?;
-    let mut program = Program::start("application", seed)?;
+    let mut program = watch::start("application", seed)?;
     let deadline = Instant::now() + DEADLINE;
     for started in 0..WORKERS {
-        if program.line(deadline).is_none() {
+        if program.line(deadline).is_err() {
             round.claim(false, || {
                 format!("only {started} of {WORKERS} tasks started")
             });
@@ -54,8 +54,8 @@ pub(super) fn judge(seed: u64) -> anyhow::Result<Round> {
     }
     thread::sleep(Duration::from_micros(dice.random_range(0..20_000)));
     round.count("processes", program.running().len() as u64);
-    program.kill_itself()?;
-    let gone = program.gone_after(PROMISED);
+    program.kill().context("kill the program")?;
+    let gone = watch::gone_after(&program, PROMISED);
     match gone {
         Some(took) => round.count("ms until all were gone", took.as_millis() as u64),
         None => {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use common::program::Program;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -52,20 +52,18 @@ pub(super) fn judge_lease(_seed: u64) -> anyhow::Result<Round> {
         let url = engine::url(&stage.nodes);
         let lease = LEASE_SECONDS.to_string();
         let master = ["--queues", &url, "--count", "1", "--lease", &lease];
-        let mut master = stage.program("task_master", &master, PACE, Stdio::piped())?;
-        let results = lines(&mut master)?;
+        let master = stage.program("task_master", &master, PACE)?;
         let worker = ["--queues", &url, "--idle", "100"];
-        let mut victim = stage.program("task_worker", &worker, SLOW, Stdio::piped())?;
-        until(&lines(&mut victim)?, "run task ")?;
-        let mut other = stage.program("task_worker", &worker, PACE, Stdio::piped())?;
-        let heard = lines(&mut other)?;
-        until(&heard, "Connect to server ")?;
-        kill(Pid::from_raw(victim.0.id().cast_signed()), signal).context("stop a worker")?;
+        let victim = stage.program("task_worker", &worker, SLOW)?;
+        until(&victim, "run task ")?;
+        let other = stage.program("task_worker", &worker, PACE)?;
+        until(&other, "Connect to server ")?;
+        kill(Pid::from_raw(victim.pid()), signal).context("stop a worker")?;
         let start = Instant::now();
-        until(&heard, "run task ")?;
+        until(&other, "run task ")?;
         let took = start.elapsed();
-        until(&results, "Result: ")?;
-        until(&results, "master exit.")?;
+        until(&master, "Result: ")?;
+        until(&master, "master exit.")?;
         round.count(
             &format!("ms longest until the task of one {what} is another's"),
             took.as_millis() as u64,
@@ -103,16 +101,6 @@ struct Stage {
     nodes: Vec<Node>,
 }
 
-/// Killed when it is dropped.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 impl Drop for Stage {
     fn drop(&mut self) {
         for node in &self.nodes {
@@ -136,22 +124,10 @@ impl Stage {
         Ok(stage)
     }
 
-    fn program(
-        &self,
-        name: &str,
-        arguments: &[&str],
-        pace: &str,
-        stdout: Stdio,
-    ) -> anyhow::Result<Program> {
-        let child = Command::new(self.programs.path().join(name))
-            .args(arguments)
-            .env("PACE", pace)
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("start {name}"))?;
-        Ok(Program(child))
+    fn program(&self, name: &str, arguments: &[&str], pace: &str) -> io::Result<Program> {
+        let mut command = Command::new(self.programs.path().join(name));
+        command.args(arguments).env("PACE", pace);
+        Program::start(command.stdin(Stdio::null()).stderr(Stdio::null()))
     }
 
     fn run(&self, seed: u64, what: &Kill) -> anyhow::Result<Round> {
@@ -174,35 +150,34 @@ impl Stage {
             master.extend(["--queues", &url, "--lease", &lease, "--replicas", replicas]);
             worker.extend(["--queues", &url]);
         }
-        let mut master = self.program("task_master", &master, pace, Stdio::piped())?;
-        let lines = lines(&mut master)?;
+        let master = self.program("task_master", &master, pace)?;
         let mut workers = (0..WORKERS)
-            .map(|_| self.program("task_worker", &worker, pace, Stdio::null()))
-            .collect::<anyhow::Result<Vec<_>>>()?;
+            .map(|_| self.program("task_worker", &worker, pace))
+            .collect::<io::Result<Vec<_>>>()?;
         let mut heard = MasterOutput::default();
         let deadline = Instant::now() + DEADLINE;
         let mut kills = 0;
         while !heard.all && Instant::now() < deadline {
-            heard.listen(&lines, PAUSE.mul_f64(dice.random_range(0.5..1.5)));
+            heard.listen(&master, PAUSE.mul_f64(dice.random_range(0.5..1.5)));
             if heard.all || heard.results == 0 {
                 continue;
             }
             match what {
                 Kill::Workers => {
                     let victim = dice.random_range(0..WORKERS);
-                    workers[victim] = self.program("task_worker", &worker, pace, Stdio::null())?;
+                    workers[victim] = self.program("task_worker", &worker, pace)?;
                     kills += 1;
                 }
                 Kill::Nodes if kills < 3 => {
                     let node = &self.nodes[kills as usize % self.nodes.len()];
                     node.end(Signal::SIGKILL)?;
-                    heard.listen(&lines, AWAY);
+                    heard.listen(&master, AWAY);
                     node.start()?;
                     kills += 1;
                     // The next may go when this one is of use again.
                     let before = heard.results;
                     while heard.results < before + 100 && !heard.all && Instant::now() < deadline {
-                        heard.listen(&lines, PAUSE);
+                        heard.listen(&master, PAUSE);
                     }
                 }
                 Kill::Nodes => {}
@@ -230,11 +205,10 @@ struct MasterOutput {
 }
 
 impl MasterOutput {
-    fn listen(&mut self, lines: &Receiver<String>, time: Duration) {
+    fn listen(&mut self, master: &Program, time: Duration) {
         let until = Instant::now() + time;
         while !self.all {
-            let left = until.saturating_duration_since(Instant::now());
-            match lines.recv_timeout(left) {
+            match master.line(until) {
                 Ok(line) => self.hear(&line),
                 Err(RecvTimeoutError::Timeout) => return,
                 Err(RecvTimeoutError::Disconnected) => self.all = true,
@@ -290,29 +264,10 @@ impl MasterOutput {
     }
 }
 
-fn lines(program: &mut Program) -> anyhow::Result<Receiver<String>> {
-    let stdout = program.0.stdout.take().context("its output is piped")?;
-    let (line, lines) = mpsc::channel();
-    thread::spawn(move || {
-        let mut texts = BufReader::new(stdout).lines().map_while(Result::ok);
-        texts.all(|text| line.send(text).is_ok())
-    });
-    Ok(lines)
-}
-
 /// Waits for a line that begins so.
-fn until(lines: &Receiver<String>, start: &str) -> anyhow::Result<()> {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let line = lines.recv_timeout(left);
-        if line
-            .with_context(|| format!("wait for {start:?}"))?
-            .starts_with(start)
-        {
-            return Ok(());
-        }
-    }
+fn until(program: &Program, start: &str) -> anyhow::Result<()> {
+    program.until(start, Instant::now() + DEADLINE)?;
+    Ok(())
 }
 
 /// Builds the programs with the engine, and keeps them where no other build replaces them.

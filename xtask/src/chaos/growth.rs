@@ -6,10 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use common::program::Program;
 use multiprocess::{Error, Pool};
 
 use super::Round;
-use super::watch::Program;
+use super::watch;
 
 const WORKERS: usize = 4;
 const HOURS: usize = 24;
@@ -126,19 +127,19 @@ fn own_memory(pid: i32) -> u64 {
 
 pub(super) fn judge(seed: u64) -> anyhow::Result<Round> {
     let mut round = Round::default();
-    let mut program = Program::start("growth", seed)?;
+    let mut program = watch::start("growth", seed)?;
     let deadline = Instant::now() + DEADLINE;
     let mut measured = Vec::new();
     let mut tasks = None;
-    while let Some(line) = program.line(deadline) {
+    while let Ok(line) = program.line(deadline) {
         if line == "measure" {
             measured.push(taken(&program));
-            program.go_on()?;
+            watch::go_on(&mut program)?;
         } else if let Some(count) = line.strip_prefix("tasks ") {
             tasks = count.parse().ok();
         }
     }
-    let ended = program.ends_well(deadline)?;
+    let ended = watch::ends_well(&mut program, deadline)?;
     round.claim(ended, || "the program did not end well".to_string());
     let ([before, after], Some(tasks)) = (measured.as_slice(), tasks) else {
         round.claim(false, || "the day did not come to its end".to_string());

@@ -6,12 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use common::program::Program;
 use multiprocess::Pool;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::Round;
-use super::watch::{Program, parent};
+use super::watch::{self, parent};
 
 const TASKS: usize = 200;
 const WORKERS: usize = 4;
@@ -86,7 +87,7 @@ struct PoolOutput {
 impl PoolOutput {
     /// Listens until that moment, or until the program has asked to go on or has nothing to say.
     fn listen(&mut self, program: &Program, until: Instant) {
-        while let Some(line) = program.line(until) {
+        while let Ok(line) = program.line(until) {
             let mut words = line.split(' ');
             let word = words.next().unwrap_or_default();
             let number = words.next().unwrap_or_default();
@@ -158,7 +159,7 @@ pub(super) fn judge_workers_killed_and_tasks_retried(seed: u64) -> anyhow::Resul
 fn kill_workers(case: &str, seed: u64) -> anyhow::Result<(Round, PoolOutput)> {
     let mut dice = StdRng::seed_from_u64(seed);
     let mut round = Round::default();
-    let mut program = Program::start(case, seed)?;
+    let mut program = watch::start(case, seed)?;
     let deadline = Instant::now() + DEADLINE;
     let mut heard = PoolOutput::default();
     let mut kills = 0;
@@ -176,7 +177,7 @@ fn kill_workers(case: &str, seed: u64) -> anyhow::Result<(Round, PoolOutput)> {
             })
             .collect();
         if let Some(worker) = workers.choose(&mut dice) {
-            kills += u64::from(program.kill(*worker));
+            kills += u64::from(program.kill_process(*worker));
         }
     }
     round.count("kills", kills);
@@ -184,7 +185,7 @@ fn kill_workers(case: &str, seed: u64) -> anyhow::Result<(Round, PoolOutput)> {
         format!("it hangs: no end after {} s", DEADLINE.as_secs())
     });
     if heard.all {
-        program.go_on().context("end the killing")?;
+        watch::go_on(&mut program).context("end the killing")?;
         while heard.afterwards.is_none() && Instant::now() < deadline {
             heard.listen(&program, deadline);
         }
@@ -209,7 +210,7 @@ fn kill_workers(case: &str, seed: u64) -> anyhow::Result<(Round, PoolOutput)> {
 pub(super) fn judge_supervisor_killed(seed: u64) -> anyhow::Result<Round> {
     let mut dice = StdRng::seed_from_u64(seed);
     let mut round = Round::default();
-    let mut program = Program::start("supervisor", seed)?;
+    let mut program = watch::start("supervisor", seed)?;
     let deadline = Instant::now() + DEADLINE;
     let mut heard = PoolOutput::default();
     while heard.workers.is_empty() && Instant::now() < deadline {
@@ -221,7 +222,7 @@ pub(super) fn judge_supervisor_killed(seed: u64) -> anyhow::Result<Round> {
         round.claim(false, || "the pool has no supervisor".to_string());
         return Ok(round);
     };
-    round.count("kills", u64::from(program.kill(supervisor)));
+    round.count("kills", u64::from(program.kill_process(supervisor)));
     while !heard.all && Instant::now() < deadline {
         heard.listen(&program, deadline);
     }
@@ -241,11 +242,11 @@ pub(super) fn judge_supervisor_killed(seed: u64) -> anyhow::Result<Round> {
     });
     round.claim(broken > 0, || "no handle said PoolBroken".to_string());
     if heard.all {
-        program.go_on()?;
-        let ended = program.ends_well(deadline)?;
+        watch::go_on(&mut program)?;
+        let ended = watch::ends_well(&mut program, deadline)?;
         round.claim(ended, || "the application did not end well".to_string());
     }
-    let gone = program.gone_after(Duration::from_secs(2));
+    let gone = watch::gone_after(&program, Duration::from_secs(2));
     round.claim(gone.is_some(), || {
         format!("{} processes are left", program.running().len())
     });

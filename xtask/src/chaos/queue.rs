@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
 use super::Round;
-use super::watch::Program;
+use super::watch;
 
 const EACH: usize = 4;
 const KILLS: u64 = 100;
@@ -70,11 +70,11 @@ struct Participant {
 }
 
 pub(super) fn judge(seed: u64) -> anyhow::Result<Round> {
-    let mut program = Program::start("queue", seed)?;
+    let mut program = watch::start("queue", seed)?;
     let deadline = Instant::now() + DEADLINE;
     let mut round = match program.line(deadline) {
-        Some(line) => serde_json::from_str(&line).context("read what the round counted")?,
-        None => Round {
+        Ok(line) => serde_json::from_str(&line).context("read what the round counted")?,
+        Err(_) => Round {
             broken: vec![format!(
                 "it hangs or failed: no result after {} s at most",
                 DEADLINE.as_secs()
@@ -82,7 +82,7 @@ pub(super) fn judge(seed: u64) -> anyhow::Result<Round> {
             ..Round::default()
         },
     };
-    let ended = program.ends_well(deadline)?;
+    let ended = watch::ends_well(&mut program, deadline)?;
     round.claim(ended, || "the application did not end well".to_string());
     let left = program.running().len();
     round.claim(left == 0, || format!("{left} processes are left"));

@@ -1,18 +1,17 @@
 //! A headless Chromium, driven over WebDriver: chromedriver takes JSON over HTTP.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use common::program::Program;
 use serde_json::{Value, json};
 
 /// A browser with a profile of its own, gone when it is dropped.
 pub(crate) struct Browser {
-    driver: Child,
     session: String,
+    /// It is dropped before the folder that its processes write to.
+    _driver: Program,
     profile: tempfile::TempDir,
 }
 
@@ -21,34 +20,21 @@ impl Browser {
     ///
     /// A driver that is there and does not work is no reason to go on without it: that panics.
     pub(crate) fn start() -> Result<Browser, String> {
-        let mut driver = Command::new("chromedriver")
-            .args(["--port=0"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("chromedriver cannot be started: {error}"))?;
-        let said = BufReader::new(driver.stdout.take().expect("it is piped"));
-        let (port, ports) = mpsc::channel();
-        // To its end, so that the driver never waits for a reader.
-        thread::spawn(move || {
-            for line in said.lines().map_while(Result::ok) {
-                let number = line
-                    .rsplit_once("on port ")
-                    .and_then(|(_, port)| port.trim_end_matches('.').parse::<u16>().ok());
-                // Before it has one, it says that it starts on port 0.
-                if let Some(number) = number.filter(|port| *port > 0) {
-                    let _ = port.send(number);
-                }
-            }
-        });
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").stdin(Stdio::null());
+        let driver =
+            Program::start(command.stderr(Stdio::null())).map_err(|error| error.to_string())?;
         let profile = tempfile::tempdir().expect("a folder for the browser");
-        let port = ports.recv_timeout(Duration::from_secs(30));
-        let root = port.map(|port| format!("http://127.0.0.1:{port}/session"));
+        // Before it has a port, it says that it starts on port 0.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let said = driver.until("ChromeDriver was started successfully", deadline);
+        let said = said.unwrap_or_else(|why| panic!("{why}"));
+        let (_, port) = said.rsplit_once("on port ").expect("it names its port");
+        let port = port.trim_end().trim_end_matches('.');
         let mut browser = Browser {
-            driver,
-            session: root.expect("chromedriver names its port"),
+            session: format!("http://127.0.0.1:{port}/session"),
             profile,
+            _driver: driver,
         };
         let opened = post(&browser.session, &capabilities(browser.profile.path()));
         let opened = opened.unwrap_or_else(|why| panic!("chromedriver opens no browser: {why}"));
@@ -144,8 +130,6 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         let _ = ureq::delete(&self.session).call();
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
     }
 }
 
