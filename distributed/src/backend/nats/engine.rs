@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::address::Address;
-use super::forbidden::Forbidden;
-use super::refusal;
+use super::connect_errors;
+use super::permission_errors::PermissionErrors;
 use crate::{CONNECT_TIME, Error, Result, random};
 
 /// How long the answer to one request may take.
@@ -30,7 +30,7 @@ pub(super) struct Engine {
     pub(super) context: Context,
     /// How often it was connected.
     pub(super) connections: watch::Receiver<u64>,
-    pub(super) forbidden: Forbidden,
+    pub(super) permission_errors: PermissionErrors,
     /// Dropped without a wait, since it may be dropped where waiting is forbidden.
     runtime: Option<Runtime>,
 }
@@ -48,7 +48,7 @@ impl Engine {
     pub(super) fn error(&self, attempt: &str, reason: impl ToString) -> Error {
         let attempt = format!("{attempt} at {}", self.address);
         let mut reason = reason.to_string();
-        if let Some(said) = self.forbidden.last(PATIENCE + 2 * REQUEST_TIME) {
+        if let Some(said) = self.permission_errors.last(PATIENCE + 2 * REQUEST_TIME) {
             reason = format!("{reason}; the server says: {said}");
         }
         Error::Engine { attempt, reason }
@@ -71,7 +71,7 @@ pub(super) fn connect(address: &Address) -> Result<Engine> {
         .build()
         .map_err(Error::io("start a thread for the connection"))?;
     let (connected, connections) = watch::channel(0);
-    let forbidden = Forbidden::default();
+    let permission_errors = PermissionErrors::default();
     let options = ConnectOptions::new()
         .name(format!("rust-{}", process::id()))
         .max_reconnects(None)
@@ -80,12 +80,13 @@ pub(super) fn connect(address: &Address) -> Result<Engine> {
             move |attempts| pause(*connections.borrow(), attempts)
         })
         .event_callback({
-            let (forbidden, presence) = (forbidden.clone(), address.clients_subject());
+            let (permission_errors, presence) =
+                (permission_errors.clone(), address.clients_subject());
             move |event| {
                 match event {
                     Event::Connected => connected.send_modify(|count| *count += 1),
                     Event::ServerError(ServerError::Other(said)) => {
-                        forbidden.note(&said, &presence)
+                        permission_errors.note(&said, &presence)
                     }
                     _ => {}
                 }
@@ -99,10 +100,10 @@ pub(super) fn connect(address: &Address) -> Result<Engine> {
             options.connect(address.servers.as_slice()).await
         });
         match connecting.await {
-            Ok(client) => client.map_err(|error| refusal::refused(address, &error)),
+            Ok(client) => client.map_err(|error| connect_errors::refused(address, &error)),
             Err(_) => Err(Error::Engine {
                 attempt: format!("connect to {address}"),
-                reason: refusal::late(),
+                reason: connect_errors::late(),
             }),
         }
     })?;
@@ -117,7 +118,7 @@ pub(super) fn connect(address: &Address) -> Result<Engine> {
         client,
         context,
         connections,
-        forbidden,
+        permission_errors,
         runtime: Some(runtime),
     };
     check(&engine)?;

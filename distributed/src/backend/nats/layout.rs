@@ -27,7 +27,7 @@ pub(super) const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// How long a dead letter is kept.
 const DEAD_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long it is known that the work on an item was begun.
-const STARTS_AGE: Duration = DEAD_AGE;
+const ATTEMPTS_AGE: Duration = DEAD_AGE;
 /// More than the workers that one server serves have out and waiting.
 const IN_FLIGHT_MAX: i64 = 1 << 17;
 const WAITING_MAX: i64 = 1 << 14;
@@ -60,7 +60,7 @@ pub(super) fn names(engine: &Engine, queue: &str) -> Result<(String, String)> {
 
 /// The stream that has a message for each time that the work on an item was begun, and the subject
 /// above those of the items.
-pub(super) fn names_of_starts(engine: &Engine, queue: &str) -> Result<(String, String)> {
+pub(super) fn names_of_attempts(engine: &Engine, queue: &str) -> Result<(String, String)> {
     names_of(engine, "starts", queue, queue)
 }
 
@@ -83,15 +83,15 @@ pub(super) async fn create(
     options: &QueueOptions,
     patience: Duration,
 ) -> Result<()> {
-    let (stream, subject) = names_of_starts(engine, &options.name)?;
-    let starts = Config {
+    let (stream, subject) = names_of_attempts(engine, &options.name)?;
+    let attempts = Config {
         name: stream,
         subjects: vec![format!("{subject}.*")],
         retention: RetentionPolicy::Limits,
-        max_age: STARTS_AGE,
+        max_age: ATTEMPTS_AGE,
         ..config(options)
     };
-    put_stream(engine, &options.name, &starts, patience).await?;
+    put_stream(engine, &options.name, &attempts, patience).await?;
     let dead = QueueOptions {
         name: format!("{}{DEAD}", options.name),
         maxsize: 0,
@@ -238,7 +238,7 @@ pub(super) async fn find(engine: &Engine, queue: &str, patience: Duration) -> Re
                 {
                     return Err(missing());
                 }
-                _ if engine.forbidden.has(&asked, start) || start.elapsed() > patience => {
+                _ if engine.permission_errors.has(&asked, start) || start.elapsed() > patience => {
                     return Err(engine.error(&attempt, error));
                 }
                 _ => sleep(Duration::from_millis(100)).await,
@@ -316,7 +316,9 @@ pub(super) async fn ask<V: DeserializeOwned>(
             Ok(Response::Err { error }) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        let is_forbidden = engine.forbidden.has(&format!("$JS.API.{path}"), start);
+        let is_forbidden = engine
+            .permission_errors
+            .has(&format!("$JS.API.{path}"), start);
         if is_forbidden || start.elapsed() > patience {
             return Err(engine.error(attempt, reason));
         }

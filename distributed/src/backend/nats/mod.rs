@@ -6,15 +6,15 @@
 //!
 //! - `address`: the URL of an engine.
 //! - `engine`: the connection, which all queues of a client share.
-//! - `refusal`: why there is no connection.
-//! - `forbidden`: what a user may not do.
+//! - `connect_errors`: why there is no connection.
+//! - `permission_errors`: what a user may not do.
 //! - `layout`: the streams of a queue.
 //! - `publish`: storing items, acknowledged and once.
 //! - `pull`: fetching items.
 //! - `leases`: items that are out, and kept so.
 //! - `queue`: a queue as its users see it.
 //! - `presence`: who is connected.
-//! - `starts`: how often the work on an item was begun.
+//! - `attempts`: how often the work on an item was begun.
 //! - `status`: what the engine says of its queues, and of what it survives.
 
 use std::sync::Arc;
@@ -25,16 +25,16 @@ use super::{Backend, QueueBackend};
 use crate::{Durability, Error, QueueOptions, Result, Status};
 
 mod address;
+mod attempts;
+mod connect_errors;
 mod engine;
-mod forbidden;
 mod layout;
 mod leases;
+mod permission_errors;
 mod presence;
 mod publish;
 mod pull;
 mod queue;
-mod refusal;
-mod starts;
 mod status;
 
 use address::Address;

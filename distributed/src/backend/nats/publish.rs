@@ -89,7 +89,9 @@ async fn again(
             Refusal::Full if room.is_some_and(|room| Instant::now() + pause > room) => {
                 return Err(Error::Full);
             }
-            Refusal::Away(reason) if engine.forbidden.has(&publication.subject, sent_at) => {
+            Refusal::Away(reason)
+                if engine.permission_errors.has(&publication.subject, sent_at) =>
+            {
                 return Err(engine.error("put an item", reason));
             }
             Refusal::Away(reason) if start.elapsed() > patience => {

@@ -89,7 +89,7 @@ impl Pull {
                 End::Lost => {
                     self.answers = None;
                     let next = self.subject("$JS.API.CONSUMER.MSG.NEXT");
-                    let is_over = engine.forbidden.has(&next, now)
+                    let is_over = engine.permission_errors.has(&next, now)
                         || deadline.is_some_and(|deadline| deadline <= Instant::now());
                     if is_over || lost_since.get_or_insert(now).elapsed() > patience {
                         let reason = "no answer to a request for an item";
@@ -103,7 +103,10 @@ impl Pull {
 
     /// Who may not acknowledge would be given the same items for ever.
     fn check_acknowledgements(&self, engine: &Engine) -> Result<()> {
-        match engine.forbidden.has(&self.subject("$JS.ACK"), self.since) {
+        match engine
+            .permission_errors
+            .has(&self.subject("$JS.ACK"), self.since)
+        {
             true => Err(engine.error("get an item", "those before may not be acknowledged")),
             false => Ok(()),
         }

@@ -8,12 +8,12 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{AckKind, Message};
 use tokio::time::timeout;
 
+use super::attempts;
 use super::engine::{Engine, id_of, new_id};
 use super::layout::{self, DEAD, DELIVERIES, DUPLICATE_WINDOW, REASON};
 use super::leases::Leases;
 use super::publish::{Publication, publish_all};
 use super::pull::Pull;
-use super::starts;
 use crate::backend::{Codec, Encoded, LeaseBackend, QueueBackend, Read};
 use crate::{Error, QueueOptions, Result, random};
 
@@ -348,7 +348,7 @@ impl LeaseBackend for NatsLease<'_> {
         }
         if self.deliveries > 1 && queue.options.max_deliveries > 0 {
             let (engine, name) = (&queue.engine, &queue.options.name);
-            let noted = starts::note(engine, name, number(&self.id), queue.patience);
+            let noted = attempts::note(engine, name, number(&self.id), queue.patience);
             engine.wait(noted)?;
         }
         Ok(true)
@@ -381,7 +381,7 @@ impl NatsLease<'_> {
         }
         let queue = self.queue;
         let (engine, name) = (&queue.engine, &queue.options.name);
-        engine.wait(starts::count(
+        engine.wait(attempts::count(
             engine,
             name,
             number(&self.id),

@@ -28,7 +28,7 @@ struct State {
 
 /// Notes that the work on an item begins once more. The first time needs no note.
 pub(super) async fn note(engine: &Engine, queue: &str, id: u128, patience: Duration) -> Result<()> {
-    let (_, subject) = layout::names_of_starts(engine, queue)?;
+    let (_, subject) = layout::names_of_attempts(engine, queue)?;
     let note = Publication {
         subject: format!("{subject}.{id:032x}"),
         message: PublishMessage::build().message_id(engine::new_id()),
@@ -43,7 +43,7 @@ pub(super) async fn count(
     id: u128,
     patience: Duration,
 ) -> Result<u32> {
-    let (stream, subject) = layout::names_of_starts(engine, queue)?;
+    let (stream, subject) = layout::names_of_attempts(engine, queue)?;
     let subject = format!("{subject}.{id:032x}");
     let attempt = format!("ask how often an item of the queue `{queue}` was begun");
     let path = format!("STREAM.INFO.{stream}");

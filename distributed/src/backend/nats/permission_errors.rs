@@ -10,9 +10,9 @@ const KEPT: usize = 64;
 
 /// What was forbidden to one client, in the server's words.
 #[derive(Clone, Default)]
-pub(super) struct Forbidden(Arc<Mutex<VecDeque<(Instant, String)>>>);
+pub(super) struct PermissionErrors(Arc<Mutex<VecDeque<(Instant, String)>>>);
 
-impl Forbidden {
+impl PermissionErrors {
     /// Keeps what the server says, if it is of this kind and of what a call needs: whoever may not
     /// say that he is there is not counted, and that is all.
     pub(super) fn note(&self, said: &str, presence: &str) {
