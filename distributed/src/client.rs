@@ -1,21 +1,73 @@
+use std::fmt::Display;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::Backend;
+use crate::backend::manager::ManagerClient;
 #[cfg(feature = "nats")]
 use crate::backend::nats::NatsClient;
 use crate::{Durability, Error, Queue, QueueOptions, Result, Status};
 
 /// A client of the place where queues are: of a manager, from
-/// [`Manager::connect`](crate::Manager::connect), or of an engine, from
+/// [`Client::connect`](crate::Client::connect), or of an engine, from
 /// [`connect`](crate::connect()).
 #[derive(Clone, Debug)]
 pub struct Client(pub(crate) Arc<dyn Backend>);
 
 impl Client {
+    /// Connects to the server at `address` (`host:port`) and checks that both know the key:
+    /// Python's `manager.connect()`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Auth`] when the keys differ, [`Error::EmptyKey`] for an empty one, [`Error::Io`]
+    /// when nobody listens there or the handshake takes over 5 s, [`Error::Protocol`] when it is
+    /// another kind of server.
+    pub fn connect(address: impl Display, key: &[u8]) -> Result<Client> {
+        if key.is_empty() {
+            return Err(Error::EmptyKey);
+        }
+        let mut client = ManagerClient::new(address.to_string(), key.to_vec());
+        client.check()?;
+        Ok(Client(Arc::new(client)))
+    }
+
+    /// As [`connect`](Client::connect), for a client that may start before its server: tries
+    /// again for `time` while nobody listens there.
+    ///
+    /// # Errors
+    ///
+    /// From the last try: [`Error::Address`] when `url` names no place of queues, [`Error::Io`] when
+    /// nobody listens there, [`Error::Auth`] for another key, [`Error::Engine`] when the engine refuses
+    /// us.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use distributed::{Client, Server};
+    ///
+    /// let server = Server::builder().serve("127.0.0.1:0", b"abc")?;
+    /// let manager = Client::connect_within(Duration::from_secs(10), server.address(), b"abc")?;
+    /// # Ok::<(), distributed::Error>(())
+    /// ```
+    pub fn connect_within(time: Duration, address: impl Display, key: &[u8]) -> Result<Client> {
+        let start = Instant::now();
+        loop {
+            match Client::connect(&address, key) {
+                Err(error) if error.is_refused() && start.elapsed() < time => {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// How long a call tries to reach a server that has gone away, with longer and longer pauses.
     /// It holds for queues that are opened afterwards.
     ///
@@ -83,8 +135,7 @@ impl Client {
 
 /// Connects to the place of queues that `url` names.
 ///
-/// - `tcp://host:5000` is a manager, whose key is the environment variable `MANAGER_AUTHKEY`, and
-///   without it the notebook's, `abc`.
+/// - `tcp://host:5000` is a manager, whose key is the environment variable `MANAGER_AUTHKEY`.
 /// - `nats://host:4222`, or `tls://host:4222` for encryption, is an engine, with the feature `nats`:
 ///   `nats://user:password@host:4222,host2:4222/namespace?monitor=http://host:8222`. A name alone
 ///   before the `@` is a token. The path keeps the queues of several programs apart. The options
@@ -96,7 +147,8 @@ impl Client {
 ///
 /// # Errors
 ///
-/// [`Error::Address`] when that is no such URL, or the feature is off; [`Error::Io`] when nobody
+/// [`Error::Address`] when that is no such URL, the feature is off, or a manager's key is not in the
+/// environment; [`Error::Io`] when nobody
 /// listens there or a file cannot be read; [`Error::Auth`] for another key; [`Error::Engine`] when
 /// the engine refuses us, is too old, has JetStream off, or does not answer within 5 s. None
 /// repeats a secret of the URL.
@@ -104,12 +156,15 @@ impl Client {
 /// # Examples
 ///
 /// ```
-/// use distributed::{Error, Manager};
+/// use distributed::{Error, Server};
 ///
-/// let server = Manager::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
-/// # if std::env::var_os("MANAGER_AUTHKEY").is_some() { return Ok::<(), Error>(()) }
-/// let client = distributed::connect(&format!("tcp://{}", server.address()))?;
-/// client.queue::<u32>("tasks")?.put(&34)?;
+/// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// match distributed::connect(&format!("tcp://{}", server.address())) {
+///     Ok(client) => client.queue::<u32>("tasks")?.put(&34)?,
+///     Err(Error::Auth) => println!("MANAGER_AUTHKEY is another key"),
+///     Err(Error::Address(reason)) => println!("{reason}"),
+///     Err(error) => return Err(error),
+/// }
 /// assert!(matches!(distributed::connect("http://localhost"), Err(Error::Address(_))));
 /// # Ok::<(), Error>(())
 /// ```
@@ -122,18 +177,21 @@ pub fn connect(url: &str) -> Result<Client> {
 ///
 /// # Errors
 ///
-/// Those of `connect`, from the last try.
+/// From the last try: [`Error::Address`] when `url` names no place of queues, [`Error::Io`] when
+/// nobody listens there, [`Error::Auth`] for another key, [`Error::Engine`] when the engine refuses
+/// us.
 pub fn connect_within(time: Duration, url: &str) -> Result<Client> {
-    let until = Instant::now() + time;
     match url.split_once("://") {
         Some(("tcp", address)) => {
-            let key = std::env::var_os("MANAGER_AUTHKEY");
-            let key = key.map_or(b"abc".to_vec(), |key| key.into_encoded_bytes());
-            crate::Manager::connect_within(until - Instant::now(), address, &key)
+            let key = std::env::var_os("MANAGER_AUTHKEY").ok_or_else(|| {
+                let reason = "tcp:// needs the manager's key: set MANAGER_AUTHKEY";
+                Error::Address(reason.to_string())
+            })?;
+            Client::connect_within(time, address, key.as_encoded_bytes())
         }
         #[cfg(feature = "nats")]
         Some(("nats" | "tls", _)) => {
-            let client = NatsClient::connect_until(until, url)?;
+            let client = NatsClient::connect_within(time, url)?;
             Ok(Client(Arc::new(client)))
         }
         #[cfg(not(feature = "nats"))]

@@ -23,10 +23,10 @@ use crate::{Lease, Result};
 /// ```
 /// use std::time::Duration;
 ///
-/// use distributed::{Error, Manager};
+/// use distributed::{Client, Error, Server};
 ///
-/// let server = Manager::builder().queue("names").serve("127.0.0.1:0", b"abc")?;
-/// let names = Manager::connect(server.address(), b"abc")?.queue::<String>("names")?;
+/// let server = Server::builder().queue("names").serve("127.0.0.1:0", b"abc")?;
+/// let names = Client::connect(server.address(), b"abc")?.queue::<String>("names")?;
 /// names.put(&"Bob".to_string())?;
 /// assert_eq!(names.len()?, 1);
 /// assert_eq!(names.get_timeout(Duration::from_secs(10))?, "Bob");
@@ -152,34 +152,85 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         Ok(items)
     }
 
-    /// Takes the first item under a lease: it goes back to the queue unless
-    /// [`done`](Lease::done) is called, whatever happens to this client.
+    /// Takes the first item under a lease, and waits for one as long as it takes. The item goes back
+    /// to the queue unless [`done`](Lease::done) is called, whatever happens to this client.
     ///
-    /// Waits for one no longer than `timeout`, and without limit if `None`. With `expires`, the
-    /// lease also ends after so long, for a client that hangs. A server of CPython has no leases:
-    /// from there an item is taken for good.
+    /// A server of CPython has no leases: from there an item is taken for good.
     ///
     /// # Errors
     ///
-    /// Those of [`get_timeout`](Queue::get_timeout).
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
+    /// long, [`Error::Item`] or [`Error::Json`] when the item is not a `T`: it goes back.
     ///
     /// # Examples
     ///
     /// ```
-    /// use distributed::Manager;
+    /// use distributed::{Client, Server};
     ///
-    /// let server = Manager::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
-    /// let tasks = Manager::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
     /// tasks.put(&34)?;
-    /// let lease = tasks.lease(None, None)?;
+    /// let lease = tasks.lease()?;
     /// assert_eq!((lease.item, tasks.len()?), (34, 0));
     /// drop(lease);
     /// assert_eq!(tasks.len()?, 1);
-    /// tasks.lease(None, None)?.done()?;
+    /// tasks.lease()?.done()?;
     /// assert!(tasks.is_empty()?);
     /// # Ok::<(), distributed::Error>(())
     /// ```
-    pub fn lease(
+    pub fn lease(&self) -> Result<Lease<'_, T>> {
+        self.lease_one(None, None)
+    }
+
+    /// As [`lease`](Queue::lease), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Empty`] when there was no item in time; [`Error::Closed`], [`Error::Engine`],
+    /// [`Error::Item`] and [`Error::Json`] as from `lease`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, Server};
+    /// # use std::time::Duration;
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    /// let none = tasks.lease_timeout(Duration::from_millis(10));
+    /// assert!(matches!(none, Err(Error::Empty)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn lease_timeout(&self, timeout: Duration) -> Result<Lease<'_, T>> {
+        self.lease_one(Some(timeout), None)
+    }
+
+    /// As [`lease`](Queue::lease), but the lease also ends by itself after the time `expires`, for a
+    /// client that hangs. Waits for an item no longer than `timeout`, and without limit if `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Empty`] when there was no item in time; [`Error::Closed`], [`Error::Engine`],
+    /// [`Error::Item`] and [`Error::Json`] as from `lease`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, Server};
+    /// # use std::time::Duration;
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// let late = tasks.lease_for(Duration::from_millis(10), None)?;
+    /// // The lease of `late` ends, so that the item comes again.
+    /// assert_eq!(tasks.lease()?.item, 34);
+    /// assert!(late.done().is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn lease_for(&self, expires: Duration, timeout: Option<Duration>) -> Result<Lease<'_, T>> {
+        self.lease_one(timeout, Some(expires))
+    }
+
+    fn lease_one(
         &self,
         timeout: Option<Duration>,
         expires: Option<Duration>,

@@ -5,9 +5,9 @@ use std::time::Duration;
 /// # Examples
 ///
 /// ```
-/// use distributed::{Manager, QueueOptions};
+/// use distributed::{QueueOptions, Server};
 ///
-/// let server = Manager::builder()
+/// let server = Server::builder()
 ///     .queue(QueueOptions::new("get_task_queue").redeliver(true))
 ///     .queue(QueueOptions::new("get_result_queue").maxsize(100))
 ///     .serve("127.0.0.1:0", b"abc")?;

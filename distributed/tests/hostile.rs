@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use distributed::{Manager, Server, pickle};
+use distributed::{Client, Server, pickle};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::de::IgnoredAny;
@@ -15,7 +15,7 @@ use support::{LONG, python, run, some_pythons};
 mod support;
 
 fn server() -> (Server, String) {
-    let builder = Manager::builder().queue("q").factory("Queue");
+    let builder = Server::builder().queue("q").factory("Queue");
     let server = builder
         .serve("127.0.0.1:0", b"abc")
         .expect("a port is free");
@@ -25,7 +25,7 @@ fn server() -> (Server, String) {
 
 #[test]
 fn a_silent_peer_is_dropped_at_the_deadline_of_the_handshake() {
-    let builder = Manager::builder().handshake_timeout(Duration::from_millis(100));
+    let builder = Server::builder().handshake_timeout(Duration::from_millis(100));
     let server = builder
         .serve("127.0.0.1:0", b"abc")
         .expect("a port is free");
@@ -80,7 +80,7 @@ fn an_empty_frame_is_a_farewell_and_the_long_form_of_a_length_is_understood() {
 
 #[test]
 fn more_connections_than_there_may_be_are_closed() {
-    let builder = Manager::builder().queue("q").max_connections(2);
+    let builder = Server::builder().queue("q").max_connections(2);
     let server = builder
         .serve("127.0.0.1:0", b"abc")
         .expect("a port is free");
@@ -89,7 +89,7 @@ fn more_connections_than_there_may_be_are_closed() {
     let mut third = Raw(TcpStream::connect(&address).expect("it listens"));
     assert_eq!(third.receive(), None);
     drop(both);
-    let there_is_room = || Manager::connect(&address, b"abc").is_ok();
+    let there_is_room = || Client::connect(&address, b"abc").is_ok();
     assert!(support::eventually(there_is_room));
 }
 
@@ -232,7 +232,7 @@ fn a_pickle_that_would_run_code_runs_none() {
         reply.ends_with(b"Nt."),
         "it is an item like any other: {reply:?}"
     );
-    let queue = Manager::connect(&address, b"abc").and_then(|manager| manager.queue::<String>("q"));
+    let queue = Client::connect(&address, b"abc").and_then(|manager| manager.queue::<String>("q"));
     let error = queue
         .and_then(|queue| queue.get())
         .expect_err("it is no text");

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use distributed::{Error, Manager, QueueOptions, Result, Server};
+use distributed::{Client, Error, QueueOptions, Result, Server};
 
 use support::{LONG, Running, eventually, python, pythons, run, some_pythons};
 
 mod support;
 
 fn server(redeliver: bool) -> Server {
-    Manager::builder()
+    Server::builder()
         .queue(QueueOptions::new("get_task_queue").redeliver(redeliver))
         .queue("get_result_queue")
         .serve("127.0.0.1:0", b"abc")
@@ -29,7 +29,7 @@ fn worker(path: &Path, server: &Server, seconds: &str) -> Running {
 fn a_task_whose_worker_is_killed_goes_to_another_worker() -> Result<()> {
     for (version, path) in pythons() {
         let server = server(true);
-        let tasks = Manager::connect(server.address(), b"abc")?.queue::<u32>("get_task_queue")?;
+        let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("get_task_queue")?;
         let mut dying = worker(&path, &server, "600");
         tasks.put(&7)?;
         tasks.put(&8)?;
@@ -52,7 +52,7 @@ fn a_task_whose_worker_is_killed_goes_to_another_worker() -> Result<()> {
 fn without_redelivery_a_task_is_gone_with_its_worker_as_in_python() -> Result<()> {
     for (_, path) in some_pythons() {
         let server = server(false);
-        let tasks = Manager::connect(server.address(), b"abc")?.queue::<u32>("get_task_queue")?;
+        let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("get_task_queue")?;
         let mut dying = worker(&path, &server, "600");
         tasks.put(&7)?;
         assert_eq!(dying.line(), "run task 7 * 7...");
@@ -67,7 +67,7 @@ fn without_redelivery_a_task_is_gone_with_its_worker_as_in_python() -> Result<()
 fn a_worker_killed_while_it_waits_takes_nothing_with_it() -> Result<()> {
     for (_, path) in some_pythons() {
         let server = server(false);
-        let tasks = Manager::connect(server.address(), b"abc")?.queue::<u32>("get_task_queue")?;
+        let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("get_task_queue")?;
         for n in 0..10 {
             let mut dying = worker(&path, &server, "0");
             assert!(eventually(|| server.status().queues[1].waiting == 1));
@@ -86,7 +86,7 @@ fn every_task_has_one_result_while_workers_are_killed_at_random() -> Result<()> 
     let Some((_, path)) = some_pythons().pop() else {
         return Ok(());
     };
-    let server = Manager::builder()
+    let server = Server::builder()
         .queue(
             QueueOptions::new("get_task_queue")
                 .redeliver(true)
@@ -94,7 +94,7 @@ fn every_task_has_one_result_while_workers_are_killed_at_random() -> Result<()> 
         )
         .queue("get_result_queue")
         .serve("127.0.0.1:0", b"abc")?;
-    let manager = Manager::connect(server.address(), b"abc")?;
+    let manager = Client::connect(server.address(), b"abc")?;
     let tasks = manager.queue::<u32>("get_task_queue")?;
     let results = manager.queue::<String>("get_result_queue")?;
     tasks.put_many(&(0..TASKS).collect::<Vec<_>>())?;
@@ -133,10 +133,10 @@ fn every_task_has_one_result_while_workers_are_killed_at_random() -> Result<()> 
 
 #[test]
 fn what_kills_every_worker_ends_in_the_dead_queue() -> Result<()> {
-    let server = Manager::builder()
+    let server = Server::builder()
         .queue(QueueOptions::new("tasks").redeliver(true).max_deliveries(2))
         .serve("127.0.0.1:0", b"abc")?;
-    let manager = Manager::connect(server.address(), b"abc")?;
+    let manager = Client::connect(server.address(), b"abc")?;
     manager.queue::<u32>("tasks")?.put_many(&[1, 2])?;
     for _ in 0..2 {
         let dying = manager.queue::<u32>("tasks")?;
@@ -151,27 +151,27 @@ fn what_kills_every_worker_ends_in_the_dead_queue() -> Result<()> {
 
 #[test]
 fn a_lease_ends_with_its_time_its_client_or_its_word() -> Result<()> {
-    let server = Manager::builder()
+    let server = Server::builder()
         .queue("tasks")
         .serve("127.0.0.1:0", b"abc")?;
-    let manager = Manager::connect(server.address(), b"abc")?;
+    let manager = Client::connect(server.address(), b"abc")?;
     let (mine, other) = (
         manager.queue::<u32>("tasks")?,
         manager.queue::<u32>("tasks")?,
     );
     mine.put(&7)?;
-    let late = mine.lease(None, Some(Duration::from_millis(20)))?;
+    let late = mine.lease_for(Duration::from_millis(20), None)?;
     assert_eq!(other.get_timeout(LONG)?, 7, "its time was over");
     assert!(late.done().is_err());
 
     mine.put(&8)?;
-    let held = mine.lease(None, None)?;
+    let held = mine.lease()?;
     assert!(matches!(other.try_get(), Err(Error::Empty)));
     drop(held);
     assert_eq!(other.get_timeout(LONG)?, 8, "it was given back");
 
     mine.put(&9)?;
-    let held = mine.lease(None, None)?;
+    let held = mine.lease()?;
     std::mem::forget(held);
     drop(mine);
     assert_eq!(other.get_timeout(LONG)?, 9, "its client is gone");
@@ -182,7 +182,7 @@ fn a_lease_ends_with_its_time_its_client_or_its_word() -> Result<()> {
 fn clients_go_on_when_the_server_was_killed_and_started_again() -> Result<()> {
     let queues = ["--queue", "get_task_queue", "--queue", "get_result_queue"];
     let (mut first, address) = support::manager(&queues);
-    let manager = Manager::connect(&address, b"abc")?.reconnect_within(LONG);
+    let manager = Client::connect(&address, b"abc")?.reconnect_within(LONG);
     let tasks = manager.queue::<u32>("get_task_queue")?;
     let results = manager.queue::<String>("get_result_queue")?;
     tasks.put(&1)?;
@@ -228,7 +228,7 @@ fn the_program_manager_tells_how_it_stands_and_ends_at_a_signal() {
         "--redeliver",
         "get_task_queue",
     ]);
-    let tasks = Manager::connect(&address, b"abc")
+    let tasks = Client::connect(&address, b"abc")
         .and_then(|manager| manager.queue::<u32>("get_task_queue"));
     tasks.and_then(|tasks| tasks.put(&7)).expect("it serves");
     let mut status = std::process::Command::new(assert_cmd::cargo::cargo_bin("manager"));

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use distributed::{Manager, pickle};
+use distributed::{Client, pickle};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use support::raw::{Raw, request};
@@ -31,7 +31,7 @@ fn a_thousand_clients_that_connect_at_one_moment_are_all_served() {
                 let client = thread::Builder::new().stack_size(128 << 10);
                 let client = client.spawn_scoped(s, move || {
                     start.wait();
-                    let manager = Manager::connect_within(support::LONG, address, b"abc")?;
+                    let manager = Client::connect_within(support::LONG, address, b"abc")?;
                     manager.queue::<u32>("q")?.put(&n)
                 });
                 client.expect("a thread starts")
@@ -41,7 +41,7 @@ fn a_thousand_clients_that_connect_at_one_moment_are_all_served() {
             client.join().expect("no panic").expect("it is served");
         }
     });
-    let queue = Manager::connect(&address, b"abc").and_then(|manager| manager.queue::<u32>("q"));
+    let queue = Client::connect(&address, b"abc").and_then(|manager| manager.queue::<u32>("q"));
     let queue = queue.expect("it serves");
     let mut found = queue.get_many(2000, None).expect("they are all there");
     found.sort_unstable();
@@ -75,7 +75,7 @@ fn strangers_that_say_nothing_keep_nobody_out() {
     let silent: Vec<TcpStream> = (0..500)
         .map(|_| TcpStream::connect(&address).expect("it listens"))
         .collect();
-    assert!(Manager::connect(&address, b"abc").is_ok());
+    assert!(Client::connect(&address, b"abc").is_ok());
     drop(silent);
 }
 

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin;
-use distributed::{Client, Error, Manager, Result, Server, pickle};
+use distributed::{Client, Error, Result, Server, pickle};
 
 const LONG: Duration = Duration::from_secs(20);
 
 fn server() -> (Server, Client) {
-    let queues = Manager::builder()
+    let queues = Server::builder()
         .queue("get_task_queue")
         .queue("get_result_queue");
     let server = queues.serve("127.0.0.1:0", b"abc").expect("a port is free");
-    let client = Manager::connect(server.address(), b"abc").expect("it listens");
+    let client = Client::connect(server.address(), b"abc").expect("it listens");
     (server, client)
 }
 
@@ -132,11 +132,11 @@ fn nothing_in_time_is_empty() -> Result<()> {
 #[test]
 fn a_wrong_key_an_empty_key_and_an_unknown_queue_are_refused() {
     let (server, client) = server();
-    let wrong = Manager::connect(server.address(), b"abd").err();
+    let wrong = Client::connect(server.address(), b"abd").err();
     assert!(matches!(wrong, Some(Error::Auth)), "{wrong:?}");
-    let empty = Manager::connect(server.address(), b"").err();
+    let empty = Client::connect(server.address(), b"").err();
     assert!(matches!(empty, Some(Error::EmptyKey)), "{empty:?}");
-    let empty = Manager::builder().serve("127.0.0.1:0", b"").err();
+    let empty = Server::builder().serve("127.0.0.1:0", b"").err();
     assert!(matches!(empty, Some(Error::EmptyKey)), "{empty:?}");
     let unknown = client
         .queue::<u32>("tasks")
@@ -150,9 +150,9 @@ fn a_wrong_key_an_empty_key_and_an_unknown_queue_are_refused() {
 
 #[test]
 fn a_server_of_any_number_of_connections_serves() -> Result<()> {
-    let builder = Manager::builder().queue("q").max_connections(usize::MAX);
+    let builder = Server::builder().queue("q").max_connections(usize::MAX);
     let server = builder.serve("127.0.0.1:0", b"abc")?;
-    let queue = Manager::connect(server.address(), b"abc")?.queue("q")?;
+    let queue = Client::connect(server.address(), b"abc")?.queue("q")?;
     queue.put(&7)?;
     assert_eq!(queue.get()?, 7);
     Ok(())
@@ -162,14 +162,14 @@ fn a_server_of_any_number_of_connections_serves() -> Result<()> {
 fn a_taken_port_is_an_error_within_an_async_program_too() {
     let (server, _client) = server();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
-    let again = runtime.block_on(async { Manager::builder().serve(server.address(), b"abc") });
+    let again = runtime.block_on(async { Server::builder().serve(server.address(), b"abc") });
     assert!(matches!(again, Err(Error::Io { .. })), "{again:?}");
 }
 
 #[test]
 fn the_status_of_a_queue_with_a_long_name_can_be_printed() -> Result<()> {
     let name = "q".repeat(70_000);
-    let server = Manager::builder()
+    let server = Server::builder()
         .queue(name.as_str())
         .serve("127.0.0.1:0", b"abc")?;
     assert!(server.status().to_string().contains(&name));
@@ -332,4 +332,14 @@ fn usage_errors_exit_with_2() {
         .args(["--idle", "NaN"])
         .assert()
         .code(2);
+}
+
+#[test]
+fn a_wait_beyond_the_end_of_the_clock_is_an_error_or_a_client_and_no_panic() {
+    let wrong = distributed::connect_within(Duration::MAX, "http://localhost");
+    assert!(matches!(wrong, Err(Error::Address(_))), "{wrong:?}");
+    let server = Server::builder().serve("127.0.0.1:0", b"abc");
+    let server = server.expect("it serves");
+    let client = Client::connect_within(Duration::MAX, server.address(), b"abc");
+    assert!(client.is_ok(), "{client:?}");
 }

@@ -5,14 +5,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use assert_cmd::cargo::cargo_bin;
-use distributed::{Error, Manager, Result, Server};
+use distributed::{Client, Error, Result, Server};
 
 use support::{LONG, Running, python, pythons, run, some_pythons};
 
 mod support;
 
 fn server() -> Server {
-    Manager::builder()
+    Server::builder()
         .queue("get_task_queue")
         .queue("get_result_queue")
         .factory("Queue")
@@ -50,7 +50,7 @@ fn every_kind_of_value_comes_out_as_it_went_in_through_every_form() {
 #[test]
 fn what_one_python_puts_every_other_gets_if_it_can_read_it() {
     let pythons = pythons();
-    let mut builder = Manager::builder();
+    let mut builder = Server::builder();
     let names: Vec<String> = (0..pythons.len()).map(|n| format!("queue_{n}")).collect();
     for name in &names {
         builder = builder.queue(name);
@@ -86,9 +86,9 @@ fn the_rust_client_is_at_home_on_every_server_of_python_3() -> Result<()> {
             continue;
         }
         let (server, address) = python_server(&path);
-        let wrong = Manager::connect(&address, b"abd").err();
+        let wrong = Client::connect(&address, b"abd").err();
         assert!(matches!(wrong, Some(Error::Auth)), "{version}: {wrong:?}");
-        let manager = Manager::connect(&address, b"abc")?;
+        let manager = Client::connect(&address, b"abc")?;
         let unknown = manager.queue::<u32>("nothing").err();
         assert!(
             matches!(unknown, Some(Error::NoQueue { .. })),

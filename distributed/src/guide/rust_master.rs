@@ -12,9 +12,9 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use distributed::{Manager, QueueOptions};
+//! use distributed::{Client, QueueOptions, Server};
 //!
-//! let server = Manager::builder()
+//! let server = Server::builder()
 //!     .queue(QueueOptions::new("get_task_queue").redeliver(true))
 //!     .queue("get_result_queue")
 //!     .serve("127.0.0.1:0", b"abc")?;
@@ -24,7 +24,7 @@
 //! #     assert!(std::env::var_os("CI").is_none(), "no python3 to run the worker");
 //! #     return Ok(());
 //! # };
-//! let manager = Manager::connect(server.address(), b"abc")?;
+//! let manager = Client::connect(server.address(), b"abc")?;
 //! let tasks = manager.queue::<Option<u32>>("get_task_queue")?;
 //! let results = manager.queue::<String>("get_result_queue")?;
 //! for n in 0..10 {

@@ -10,10 +10,10 @@
 //! what their items are in Rust:
 //!
 //! ```
-//! use distributed::{Error, Manager};
+//! use distributed::{Client, Error};
 //!
 //! fn work(address: &str) -> distributed::Result<()> {
-//!     let manager = Manager::connect(address, b"abc")?;
+//!     let manager = Client::connect(address, b"abc")?;
 //!     let tasks = manager.queue::<u64>("get_task_queue")?;
 //!     let results = manager.queue::<String>("get_result_queue")?;
 //!     loop {
@@ -39,6 +39,6 @@
 //! ```
 //!
 //! CPython's servers of 3.6 to 3.13 are met in their own words. What only ours offers is missing
-//! there: [`Queue::lease`](crate::Queue::lease) and [`Client::status`](crate::Client::status) fail,
-//! `put_many` and `get_many` work item by item. A task that a worker takes and does not finish is
-//! lost there, since CPython's server hands out and forgets.
+//! there: [`Client::status`](crate::Client::status) fails, `put_many` and `get_many` work item by
+//! item, and [`Queue::lease`](crate::Queue::lease) takes an item for good. A task that a worker
+//! takes and does not finish is lost there, since CPython's server hands out and forgets.

@@ -33,7 +33,7 @@ const BACKLOG: u32 = 4096;
 /// How long, at the end, replies that are under way may take.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A server that does not serve yet; from [`Manager::builder`](crate::Manager::builder).
+/// A server that does not serve yet; from [`Server::builder`](crate::Server::builder).
 #[derive(Debug)]
 pub struct Builder {
     queues: Vec<QueueOptions>,
@@ -185,10 +185,10 @@ fn listen(address: &str) -> io::Result<TcpListener> {
 /// # Examples
 ///
 /// ```
-/// use distributed::Manager;
+/// use distributed::{Client, Server};
 ///
-/// let server = Manager::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
-/// let tasks = Manager::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+/// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
 /// tasks.put(&34)?;
 /// assert_eq!(tasks.get()?, 34);
 /// server.shutdown();
@@ -203,6 +203,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Begins a server, with no queue yet.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
     /// Where it listens, with the port that it really has.
     pub fn address(&self) -> SocketAddr {
         self.address

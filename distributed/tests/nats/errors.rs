@@ -217,3 +217,12 @@ fn a_queue_that_nobody_made_is_told_of() {
         .to_string();
     assert!(text.contains("A-Z a-z 0-9"), "{text}");
 }
+
+#[test]
+fn a_wait_beyond_the_end_of_the_clock_is_a_client_and_no_panic() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let client = distributed::connect_within(std::time::Duration::MAX, &server.url());
+    assert!(client.is_ok(), "{client:?}");
+}

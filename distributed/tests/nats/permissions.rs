@@ -38,7 +38,7 @@ fn worker(server: &Server) -> Client {
 fn work(worker: &Client) -> Result<()> {
     let tasks = worker.queue::<u32>("get_task_queue")?;
     let results = worker.queue::<u32>("get_result_queue")?;
-    let lease = tasks.lease(None, None)?;
+    let lease = tasks.lease()?;
     let result = lease.item * 34;
     tasks.finish(&results, vec![(lease, result)])?;
     Ok(())
@@ -69,7 +69,7 @@ fn a_worker_of_the_least_rights_does_its_job_and_no_other() {
     tasks.join().expect("the task is done");
     tasks.put(&1).expect("another");
     let given: Queue<u32> = worker.queue("get_task_queue").expect("it is there");
-    let lease = given.lease(None, None).expect("it may take it");
+    let lease = given.lease().expect("it may take it");
     lease.fail("too hard").expect("it may give up");
     let letters: Queue<u32> = master.queue("get_task_queue.dead").expect("it is there");
     assert_eq!(letters.get_timeout(DEADLINE).expect("there is one"), 1);
@@ -142,7 +142,7 @@ fn a_worker_that_may_not_bury_a_task_is_told_and_the_task_stays() {
     let master = master(&server);
     let worker = worker(&server);
     let tasks: Queue<u32> = worker.queue("get_task_queue").expect("it is there");
-    let lease = tasks.lease(None, None).expect("it may take it");
+    let lease = tasks.lease().expect("it may take it");
     is_forbidden(&lease.fail("too hard").expect_err("it may not"));
     let status = master.status().expect("a master may ask");
     let tasks = status
@@ -168,8 +168,8 @@ fn a_worker_that_may_not_count_what_it_begins_is_told() {
             .expect("a master changes queues");
         let worker = worker(&server);
         let tasks: Queue<u32> = worker.queue("get_task_queue").expect("it is there");
-        drop(tasks.lease(None, None).expect("it may take it once"));
-        let again = tasks.lease(None, None).and_then(|lease| lease.fail("no"));
+        drop(tasks.lease().expect("it may take it once"));
+        let again = tasks.lease().and_then(|lease| lease.fail("no"));
         let error = again.expect_err("and not twice");
         is_forbidden(&error);
         let text = error.to_string();
@@ -207,7 +207,7 @@ fn a_worker_that_may_not_acknowledge_is_told_and_takes_no_more() {
     let master = master(&server);
     let worker = worker(&server);
     let tasks: Queue<u32> = worker.queue("get_task_queue").expect("it may look");
-    let lease = tasks.lease(Some(DEADLINE), None).expect("it may take it");
+    let lease = tasks.lease_timeout(DEADLINE).expect("it may take it");
     lease.done().expect("it does not wait for an answer");
     is_forbidden(&tasks.get_timeout(DEADLINE).expect_err("it is told"));
     drop(master);

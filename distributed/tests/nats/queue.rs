@@ -74,7 +74,7 @@ fn a_bounded_queue_is_full_until_an_item_is_done() {
         tasks.put_timeout(&4, Duration::from_millis(100)),
         Err(Error::Full)
     ));
-    let lease = tasks.lease(Some(DEADLINE), None).expect("there are three");
+    let lease = tasks.lease_timeout(DEADLINE).expect("there are three");
     assert!(
         matches!(tasks.try_put(&4), Err(Error::Full)),
         "what is out counts"
@@ -105,7 +105,7 @@ fn an_item_that_is_not_done_goes_back_and_one_that_is_does_not() {
     assert_eq!(tasks.get_timeout(DEADLINE).expect("it came back"), 2);
     tasks.task_done().expect("it was got");
     tasks.join().expect("all are done");
-    drop(tasks.lease(Some(Duration::ZERO), None).err());
+    drop(tasks.lease_timeout(Duration::ZERO).err());
     assert!(matches!(tasks.try_get(), Err(Error::Empty)));
 }
 
@@ -119,15 +119,15 @@ fn a_lease_lasts_as_long_as_its_holder_works_and_ends_with_expires() {
     let tasks = client.queue::<u32>("tasks").expect("it is there");
     let other = client.queue::<u32>("tasks").expect("it is there");
     tasks.put(&1).expect("it is stored");
-    let long = tasks.lease(Some(DEADLINE), None).expect("there is one");
+    let long = tasks.lease_timeout(DEADLINE).expect("there is one");
     // Three times as long as the lease: nobody else gets it.
     assert!(matches!(other.get_timeout(3 * lease), Err(Error::Empty)));
     long.done().expect("it is ours still");
     tasks.put(&2).expect("it is stored");
     let hung = tasks
-        .lease(Some(DEADLINE), Some(lease))
+        .lease_for(lease, Some(DEADLINE))
         .expect("there is one");
-    let again = other.lease(Some(DEADLINE), None).expect("it comes back");
+    let again = other.lease_timeout(DEADLINE).expect("it comes back");
     assert_eq!((again.item, again.deliveries()), (2, Some(2)));
     assert!(matches!(hung.done(), Err(Error::LeaseOver)));
     again.done().expect("it is the other's");
@@ -144,14 +144,12 @@ fn after_its_last_delivery_an_item_is_a_dead_letter_with_its_reason() {
     let ids: Vec<String> = (1..=2)
         .map(|delivery| {
             // Goes back, as from one that dies.
-            let lease = tasks.lease(Some(DEADLINE), None).expect("it is there");
+            let lease = tasks.lease_timeout(DEADLINE).expect("it is there");
             let lease = match lease.item {
                 1 => lease,
                 _ => {
                     lease.done().expect("it is ours");
-                    tasks
-                        .lease(Some(DEADLINE), None)
-                        .expect("the first is left")
+                    tasks.lease_timeout(DEADLINE).expect("the first is left")
                 }
             };
             assert_eq!((lease.item, lease.deliveries()), (1, Some(delivery)));
@@ -168,7 +166,7 @@ fn after_its_last_delivery_an_item_is_a_dead_letter_with_its_reason() {
     ));
     tasks.join().expect("dead letters count as done");
     let dead = client.queue::<u32>("tasks.dead").expect("it is there");
-    let letter = dead.lease(Some(DEADLINE), None).expect("there is one");
+    let letter = dead.lease_timeout(DEADLINE).expect("there is one");
     assert_eq!((letter.item, letter.id()), (1, Some(ids[0].as_str())));
     let (deliveries, reason) = letter.death().expect("it is a dead letter");
     assert_eq!(deliveries, 2);
@@ -186,10 +184,10 @@ fn the_reader_gets_the_result_of_a_task_once_however_often_it_was_done() {
     let results = client.queue::<u32>("results").expect("it is there");
     tasks.put(&7).expect("it is stored");
     let first = tasks
-        .lease(Some(DEADLINE), Some(Duration::ZERO))
+        .lease_for(Duration::ZERO, Some(DEADLINE))
         .expect("it is there");
     let other = client.queue::<u32>("tasks").expect("it is there");
-    let second = other.lease(Some(DEADLINE), None).expect("it comes again");
+    let second = other.lease_timeout(DEADLINE).expect("it comes again");
     assert_eq!(first.id(), second.id());
     let late = tasks
         .finish(&results, vec![(first, 49)])
@@ -216,10 +214,10 @@ fn a_result_that_comes_again_after_the_server_forgot_its_id_is_still_read_once()
     let results = client.queue::<u32>("results").expect("it is there");
     tasks.put(&7).expect("it is stored");
     let first = tasks
-        .lease(Some(DEADLINE), Some(Duration::ZERO))
+        .lease_for(Duration::ZERO, Some(DEADLINE))
         .expect("it is there");
     let other = client.queue::<u32>("tasks").expect("it is there");
-    let second = other.lease(Some(DEADLINE), None).expect("it comes again");
+    let second = other.lease_timeout(DEADLINE).expect("it comes again");
     tasks
         .finish(&results, vec![(first, 49)])
         .expect("it is stored");

@@ -130,7 +130,7 @@ fn work_that_fails_or_panics_is_tried_again_and_then_a_dead_letter() {
     let dead = client.queue::<u64>("tasks.dead").expect("it is there");
     let letters = Mutex::new(BTreeSet::new());
     for _ in 0..2 {
-        let letter = dead.lease(Some(DEADLINE), None).expect("there are two");
+        let letter = dead.lease_timeout(DEADLINE).expect("there are two");
         let (deliveries, reason) = letter.death().expect("it is a dead letter");
         letters
             .lock()
@@ -170,7 +170,7 @@ fn an_item_of_another_type_harms_no_worker() {
         .expect("it works");
     assert_eq!((worked.done, worked.failed), (1, 1));
     let dead = client.queue::<String>("tasks.dead").expect("it is there");
-    let letter = dead.lease(Some(DEADLINE), None).expect("there is one");
+    let letter = dead.lease_timeout(DEADLINE).expect("there is one");
     let (_, reason) = letter.death().expect("it is a dead letter");
     assert!(reason.contains("not a u64"), "{reason}");
 }
@@ -318,7 +318,7 @@ fn a_task_that_kills_every_worker_is_a_dead_letter_and_all_others_are_done() {
         got,
         (0..ALL).filter(|n| *n != POISON).map(|n| n * n).collect()
     );
-    let letter = dead.lease(Some(DEADLINE), None).expect("there is one");
+    let letter = dead.lease_timeout(DEADLINE).expect("there is one");
     let (tries, reason) = letter.death().expect("it is a dead letter");
     assert_eq!((letter.item, tries, deaths), (POISON, 3, 3), "{reason}");
     assert_eq!(dead.len().expect("it answers"), 0, "and no other");

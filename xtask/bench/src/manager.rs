@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use distributed::{Manager, Server};
+use distributed::{Client, Server};
 use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::{Measured, per_second};
@@ -15,7 +15,7 @@ use crate::{Measured, per_second};
 const BATCH: u64 = 256;
 
 pub(crate) fn measure(row: &str) -> Measured {
-    let server = Manager::builder().queue("get_queue").serve("127.0.0.1:0", b"abc")?;
+    let server = Server::builder().queue("get_queue").serve("127.0.0.1:0", b"abc")?;
     match row {
         "manager/items" => per_second(|count| items(&server, count)),
         "manager/server-cpu" => {
@@ -46,7 +46,7 @@ fn processor_micros() -> Measured {
 
 /// A writer and a reader, each with a connection of its own.
 fn items(server: &Server, count: u64) -> Result<(), Box<dyn Error>> {
-    let manager = Manager::connect(server.address(), b"abc")?;
+    let manager = Client::connect(server.address(), b"abc")?;
     let (writer, reader) = (manager.queue::<u64>("get_queue")?, manager.queue::<u64>("get_queue")?);
     thread::scope(|s| {
         let writer = s.spawn(move || {

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use distributed::{Client, Manager, QueueOptions, Worker};
+use distributed::{Client, QueueOptions, Server, Worker};
 
 use crate::Measured;
 
@@ -45,7 +45,7 @@ pub(crate) fn measure(row: &str) -> Measured {
     };
     if place == "manager" {
         let [tasks, results] = options();
-        let builder = Manager::builder().queue(tasks).queue(results);
+        let builder = Server::builder().queue(tasks).queue(results);
         let server = builder.serve("127.0.0.1:0", b"abc")?;
         let url = format!("tcp://{}", server.address());
         return run(&url, workers, prefetch);
@@ -61,8 +61,16 @@ pub(crate) fn measure(row: &str) -> Measured {
     measured
 }
 
+/// A client of the manager or engine that the URL names.
+fn client(url: &str) -> distributed::Result<Client> {
+    match url.strip_prefix("tcp://") {
+        Some(address) => Client::connect(address, b"abc"),
+        None => distributed::connect(url),
+    }
+}
+
 fn run(url: &str, workers: usize, prefetch: &str) -> Measured {
-    let client = distributed::connect(url)?;
+    let client = client(url)?;
     // Each says by a result that it is there, so that its start is not measured.
     let workers = (0..workers).map(|_| {
         let program = std::env::current_exe()?;
@@ -103,7 +111,7 @@ fn run(url: &str, workers: usize, prefetch: &str) -> Measured {
 
 /// The process of a worker.
 pub(crate) fn work(url: &str, prefetch: &str) -> Result<(), Box<dyn Error>> {
-    let client: Client = distributed::connect(url)?;
+    let client = client(url)?;
     client.queue("results")?.put(&0u64)?;
     let square = |n: &u64| Ok::<u64, String>(n * n);
     Worker::new()

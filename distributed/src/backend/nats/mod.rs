@@ -46,17 +46,19 @@ use queue::NatsQueue;
 pub(crate) struct NatsClient {
     engine: Arc<Engine>,
     patience: Duration,
-    /// Until when a queue that is not there is waited for.
-    start_until: Instant,
+    /// Until when a queue that is not there is waited for; `None` is for ever.
+    start_until: Option<Instant>,
 }
 
 impl NatsClient {
-    /// Connects, and tries again until that moment while nobody listens.
-    pub(crate) fn connect_until(start_until: Instant, url: &str) -> Result<NatsClient> {
+    /// Connects, and tries again for that long while nobody listens.
+    pub(crate) fn connect_within(time: Duration, url: &str) -> Result<NatsClient> {
         let address: Address = url.parse()?;
+        // A moment beyond the end of the clock never comes.
+        let start_until = Instant::now().checked_add(time);
         loop {
             match engine::connect(&address) {
-                Err(error) if error.is_refused() && Instant::now() < start_until => {
+                Err(error) if error.is_refused() && is_before(start_until) => {
                     thread::sleep(Duration::from_millis(50));
                 }
                 engine => {
@@ -94,7 +96,7 @@ impl Backend for NatsClient {
     fn queue(&self, name: &str) -> Result<Box<dyn QueueBackend>> {
         loop {
             match NatsQueue::open(&self.engine, name, self.patience) {
-                Err(Error::NoQueue { .. }) if Instant::now() < self.start_until => {
+                Err(Error::NoQueue { .. }) if is_before(self.start_until) => {
                     thread::sleep(Duration::from_millis(100));
                 }
                 queue => return Ok(Box::new(queue?)),
@@ -124,4 +126,8 @@ impl fmt::Debug for NatsClient {
             .field("address", &address)
             .finish_non_exhaustive()
     }
+}
+
+fn is_before(moment: Option<Instant>) -> bool {
+    moment.is_none_or(|moment| Instant::now() < moment)
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use distributed::{Builder, Client, Manager, QueueOptions};
+use distributed::{Builder, Client, QueueOptions, Server};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use shared::{engine, key, seconds, usage};
 use tracing_subscriber::EnvFilter;
@@ -87,7 +87,7 @@ impl Serve {
     pub(crate) fn client(&self, address: &str) -> anyhow::Result<Client> {
         match address.contains("://") {
             true => engine::<Serve>(address, Duration::ZERO),
-            false => Ok(Manager::connect(address, &self.key()?)?),
+            false => Ok(Client::connect(address, &self.key()?)?),
         }
     }
 
@@ -102,7 +102,7 @@ impl Serve {
         if let Some(unknown) = self.redeliver.iter().find(|name| !names.contains(name)) {
             usage::<Serve>(&format!("--redeliver {unknown} needs --queue {unknown}"));
         }
-        let mut builder = Manager::builder()
+        let mut builder = Server::builder()
             .max_message(self.max_message)
             .max_connections(self.max_connections)
             .handshake_timeout(self.handshake_timeout);

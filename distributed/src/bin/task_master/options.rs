@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use distributed::{Builder, Client, Error, Manager, QueueOptions, Server};
+use distributed::{Builder, Client, Error, QueueOptions, Server};
 use shared::{engine, key, seconds};
 
 #[path = "../shared/mod.rs"]
@@ -55,10 +55,10 @@ impl Master {
         let queues = queues.map(|queue| queue.max_deliveries(self.max_deliveries));
         let Some(url) = &self.queues else {
             let key = key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec());
-            let builder = queues.into_iter().fold(Manager::builder(), Builder::queue);
+            let builder = queues.into_iter().fold(Server::builder(), Builder::queue);
             let served = builder.serve(&self.bind, &key);
             let server = served.context("cannot serve (--bind takes another address)")?;
-            let client = Manager::connect(server.address(), &key)?;
+            let client = Client::connect(server.address(), &key)?;
             return Ok((Some(server), client));
         };
         let client = engine::<Master>(url, Duration::ZERO)?;
