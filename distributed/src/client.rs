@@ -78,6 +78,7 @@ impl Client {
     ///
     /// On an engine, 30 s: nothing that was put is lost or put twice. A `put` gives up after two
     /// minutes at the latest, for the engine knows an item by its id no longer than that.
+    #[must_use = "it holds for the client that is returned"]
     pub fn reconnect_within(self, time: Duration) -> Client {
         Client(self.0.reconnect_within(time))
     }
@@ -108,7 +109,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NoQueue`] for a manager, else those of [`queue`](Client::queue).
+    /// [`Error::NoQueue`] for a manager and when there is none of this name; [`Error::Engine`] when the
+    /// engine refuses or is away for too long.
     pub fn purge(&self, name: &str) -> Result<()> {
         self.0.purge(name)
     }
@@ -118,7 +120,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Remote`] from a server of CPython, which does not have it; [`Error::Engine`] from
-    /// an engine that does not answer; else those of [`queue`](Client::queue).
+    /// an engine that does not answer; [`Error::Closed`] when the manager is gone.
     pub fn status(&self) -> Result<Status> {
         self.0.status()
     }
@@ -127,7 +129,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Those of [`queue`](Client::queue).
+    /// [`Error::NoQueue`] when an engine has none of this name; [`Error::Engine`] when it refuses or is
+    /// away for too long.
     pub fn durability(&self, name: &str) -> Result<Durability> {
         self.0.durability(name)
     }

@@ -6,6 +6,7 @@ use crate::{Error, Queue};
 /// An item that is out of its queue until it is known whether it was worked off; from
 /// [`Queue::lease`]. Dropped, it goes back.
 #[derive(Debug)]
+#[must_use = "an item whose lease is dropped goes back to its queue"]
 pub struct Lease<'q, T> {
     /// The item.
     pub item: T,

@@ -63,7 +63,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Full`] when there was no room in time; else those of `put`.
+    /// [`Error::Full`] when there was no room in time;
+    /// [`Error::Item`] or [`Error::Json`] when the item cannot be written, [`Error::Remote`] or
+    /// [`Error::TooLong`] when it is over the server's limit, [`Error::Closed`] when the manager is
+    /// gone, [`Error::Engine`] when the engine cannot store it or is away for too long.
     pub fn put_timeout(&self, item: &T, timeout: Duration) -> Result<()> {
         self.put_within(item, Some(timeout))
     }
@@ -72,7 +75,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// Those of `put_timeout`.
+    /// [`Error::Full`] when there is no room;
+    /// [`Error::Item`] or [`Error::Json`] when the item cannot be written, [`Error::Remote`] or
+    /// [`Error::TooLong`] when it is over the server's limit, [`Error::Closed`] when the manager is
+    /// gone, [`Error::Engine`] when the engine cannot store it or is away for too long.
     pub fn try_put(&self, item: &T) -> Result<()> {
         self.put_within(item, Some(Duration::ZERO))
     }
@@ -90,7 +96,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`put`](Queue::put), and an engine may have some of the items then;
+    /// [`Error::Item`] or [`Error::Json`] when an item cannot be written, [`Error::TooLong`] when one is
+    /// over the engine's limit, [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the
+    /// engine cannot store one or is away for too long: it may have
+    /// some of the items then;
     /// [`Error::Remote`] when a manager can never have room for so many.
     pub fn put_many(&self, items: &[T]) -> Result<()> {
         let codec = self.backend.codec();
@@ -118,7 +127,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Empty`] when there was none in time; else those of `get`.
+    /// [`Error::Empty`] when there was none in time;
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
+    /// long, [`Error::Item`] or [`Error::Json`] when an item is not a `T`.
     pub fn get_timeout(&self, timeout: Duration) -> Result<T> {
         self.get_within(Some(timeout))
     }
@@ -127,7 +138,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// Those of `get_timeout`.
+    /// [`Error::Empty`] when there is none;
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
+    /// long, [`Error::Item`] or [`Error::Json`] when an item is not a `T`.
     pub fn try_get(&self) -> Result<T> {
         self.get_within(Some(Duration::ZERO))
     }
@@ -142,7 +155,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`get_timeout`](Queue::get_timeout); [`Error::Remote`] when `n` is 0.
+    /// [`Error::Empty`] when there was none in time; [`Error::Remote`] when `n` is 0;
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
+    /// long, [`Error::Item`] or [`Error::Json`] when an item is not a `T`.
     pub fn get_many(&self, n: usize, timeout: Option<Duration>) -> Result<Vec<T>> {
         let mut items = Vec::new();
         self.backend.get(n, timeout, &mut |encoded| {
@@ -244,7 +259,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// Those of `lease`.
+    /// [`Error::Empty`] when there was none in time;
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
+    /// long, [`Error::Item`] or [`Error::Json`] when an item is not a `T`.
     pub fn lease_many(
         &self,
         n: usize,
@@ -274,7 +291,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`put`](Queue::put), when all items go back.
+    /// [`Error::Item`] or [`Error::Json`] when an item cannot be written, [`Error::TooLong`] when one is
+    /// over the engine's limit, [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the
+    /// engine cannot store one or is away for too long. All items
+    /// go back then. [`Error::Remote`] when a manager refuses the results.
     pub fn finish<R: Serialize + DeserializeOwned>(
         &self,
         results: &Queue<R>,
@@ -303,7 +323,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Remote`] when more are counted than were put, else those of [`len`](Queue::len).
+    /// [`Error::Remote`] when more are counted than were put;
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
+    /// long.
     pub fn task_done(&self) -> Result<()> {
         self.backend.task_done()
     }
@@ -313,7 +335,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`len`](Queue::len).
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
+    /// long.
     pub fn join(&self) -> Result<()> {
         self.backend.join()
     }
@@ -333,7 +356,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`len`](Queue::len).
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
+    /// long.
     pub fn is_empty(&self) -> Result<bool> {
         self.backend.is_empty()
     }
@@ -343,7 +367,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`len`](Queue::len).
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
+    /// long.
     pub fn is_full(&self) -> Result<bool> {
         self.backend.is_full()
     }

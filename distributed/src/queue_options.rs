@@ -14,6 +14,7 @@ use std::time::Duration;
 /// # Ok::<(), distributed::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "options alone make no queue"]
 pub struct QueueOptions {
     pub(crate) name: String,
     pub(crate) maxsize: usize,

@@ -28,6 +28,7 @@ const AHEAD: Duration = Duration::from_millis(100);
 /// takes longer than that, those that wait behind it are given back to other workers, and the
 /// results before it are stored.
 #[derive(Clone, Debug)]
+#[must_use = "a worker does nothing until it runs"]
 pub struct Worker {
     concurrency: usize,
     prefetch: usize,

@@ -35,6 +35,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// A server that does not serve yet; from [`Server::builder`](crate::Server::builder).
 #[derive(Debug)]
+#[must_use = "nothing is served before `serve`"]
 pub struct Builder {
     queues: Vec<QueueOptions>,
     factories: BTreeSet<String>,
@@ -196,6 +197,7 @@ fn listen(address: &str) -> io::Result<TcpListener> {
 /// # Ok::<(), distributed::Error>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "a server that is dropped shuts down"]
 pub struct Server {
     address: SocketAddr,
     state: Arc<ServerState>,
