@@ -44,6 +44,7 @@ pub(super) async fn publish_all(
         let sent_at = Instant::now();
         let mut under_way = Vec::new();
         for publication in publications.by_ref().take(WINDOW) {
+            // Sent in order; only the answers are waited for together.
             let sent = send(engine, &publication).await;
             under_way.push(async move { (publication, confirm(engine, sent).await) });
         }
@@ -100,6 +101,7 @@ async fn again(
             Refusal::Final(error) => return Err(error),
             Refusal::Full | Refusal::Away(_) => {}
         }
+        // Clients that were refused together come back at different moments.
         sleep(random::jitter(pause)).await;
         pause = (2 * pause).min(PAUSES[1]);
         match confirm(engine, send(engine, publication).await).await {

@@ -263,6 +263,8 @@ impl NatsQueue {
         let Some(message) = self.leases.end(number) else {
             return false;
         };
+        // The id is kept before the engine hears of the end: if that word is lost, the item comes
+        // again and is known.
         if let Some(id) = id_of(&message) {
             self.state.lock().unwrap().seen.insert(&id);
         }
@@ -405,7 +407,10 @@ impl NatsLease<'_> {
             subject,
             message: letter,
         };
+        // The letter is stored before the item ends: a crash between the two leaves both, and the
+        // item's id keeps a second letter out.
         queue.publish(vec![publication])?;
+        // `Term` tells the engine to deliver the item to nobody else.
         if let Some(message) = self
             .number
             .take()
