@@ -7,6 +7,7 @@
 //! - [`check`] judges the lines, with what the system showed ([`observed`]); [`verdict`] sums up.
 //! - [`replay`] runs one cell, to a deadline, and notes what arrived when and what stayed behind.
 //! - [`program`] is for tests and tools: a program that is killed with its descendants when dropped.
+//!   [`nats_server`] starts the engine.
 //! - [`pace`], [`draw`] and [`stand_in`] are what the cells themselves use, so that a replay can
 //!   speed up their pauses, repeat their draws and do without the network.
 //!
@@ -14,6 +15,7 @@
 
 pub mod check;
 pub mod draw;
+pub mod nats_server;
 pub mod notebook;
 pub mod observed;
 pub mod pace;

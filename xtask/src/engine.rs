@@ -1,14 +1,15 @@
 //! Nodes of NATS on loopback: a cluster to work with, and servers for chaos to kill.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use common::nats_server::NatsServer;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -76,36 +77,15 @@ impl Node {
 
     /// Starts it in the background, and waits until it takes clients.
     pub(crate) fn start(&self) -> anyhow::Result<()> {
-        let log = File::create(self.folder.join("log")).context("write the log of a node")?;
-        let mut child = Command::new("nats-server")
-            .arg("-c")
-            .arg(self.folder.join("nats.conf"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .process_group(0)
-            .spawn()
-            .context("run nats-server (apt-get install nats-server)")?;
-        fs::write(self.folder.join("pid"), child.id().to_string()).context("note a node's pid")?;
-        let deadline = Instant::now() + DEADLINE;
-        while !self.log().contains("Server is ready") {
-            let log = self.log();
-            let last = log.lines().last().unwrap_or("it says nothing");
-            let ended = child.try_wait().context("look after a node")?;
-            ensure!(
-                ended.is_none(),
-                "nats-server on port {} ends: {last}",
-                self.port
-            );
-            ensure!(
-                Instant::now() < deadline,
-                "nats-server on port {}: {last}",
-                self.port
-            );
-            thread::sleep(TICK);
-        }
+        let mut command = Command::new("nats-server");
+        command.arg("-c").arg(self.folder.join("nats.conf"));
+        let server = NatsServer::start(command.process_group(0), &self.folder.join("log"))
+            .with_context(|| format!("start the node on port {}", self.port))?;
+        let mut program = server.program;
+        fs::write(self.folder.join("pid"), program.pid().to_string())
+            .context("note a node's pid")?;
         // Its end is taken for as long as we run; afterwards that is the system's.
-        thread::spawn(move || child.wait());
+        thread::spawn(move || program.child.wait());
         Ok(())
     }
 

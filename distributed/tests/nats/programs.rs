@@ -2,30 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use assert_cmd::cargo::cargo_bin;
+use common::program::{Finished, Program};
 use nix::sys::signal::Signal;
 
 use crate::server::{DEADLINE, Server, signal};
-
-/// A program under way; killed at the end, if it has not ended before.
-struct Program {
-    child: Child,
-    /// What was read of its output.
-    read: Vec<u8>,
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn start(name: &str, arguments: &[&str]) -> Program {
     let mut command = Command::new(cargo_bin(name));
@@ -33,58 +18,24 @@ fn start(name: &str, arguments: &[&str]) -> Program {
         .args(arguments)
         .env("PACE", "0.02")
         .env("SEED", "16");
-    Program::of(&mut command)
+    run(&mut command)
 }
 
-impl Program {
-    fn of(command: &mut Command) -> Program {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Program {
-            child: command.spawn().expect("it starts"),
-            read: Vec::new(),
-        }
-    }
+fn run(command: &mut Command) -> Program {
+    Program::start(command.stderr(Stdio::piped())).expect("it starts")
+}
 
-    /// Its output, once it has ended, and its exit code.
-    fn end(mut self) -> (String, String, Option<i32>) {
-        let mut stdout = self.child.stdout.take().expect("it is piped");
-        let mut stderr = self.child.stderr.take().expect("it is piped");
-        let stderr = thread::spawn(move || {
-            let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
-            text
-        });
-        let mut bytes = std::mem::take(&mut self.read);
-        stdout.read_to_end(&mut bytes).expect("it is piped");
-        let text = String::from_utf8(bytes).expect("it prints text");
-        let deadline = Instant::now() + DEADLINE;
-        let status = loop {
-            match self.child.try_wait().expect("it is ours") {
-                Some(status) => break status,
-                None => assert!(Instant::now() < deadline, "it hangs"),
-            }
-            thread::yield_now();
-        };
-        (text, stderr.join().expect("no panic"), status.code())
-    }
+/// What it printed and was not read before, once it has ended, and its exit code.
+fn end(program: Program) -> (String, String, Option<i32>) {
+    let finished = program.finish(Instant::now() + DEADLINE);
+    let Finished { out, err, status } = finished.unwrap_or_else(|why| panic!("{why}"));
+    (out, err, status.code())
+}
 
-    /// Waits for a line that it prints.
-    fn until(&mut self, wanted: &str) {
-        let stdout = self.child.stdout.as_mut().expect("it is piped");
-        let mut start = self.read.len();
-        // Byte by byte, so that what follows is left for others.
-        let mut byte = [0];
-        while stdout.read(&mut byte).expect("it prints") > 0 {
-            self.read.push(byte[0]);
-            if byte[0] == b'\n' {
-                if self.read[start..].starts_with(wanted.as_bytes()) {
-                    return;
-                }
-                start = self.read.len();
-            }
-        }
-        panic!("it ended without {wanted}");
-    }
+/// Waits for a line that it prints. Returns what it printed until then.
+fn until(program: &Program, start: &str) -> String {
+    let printed = program.until(start, Instant::now() + DEADLINE);
+    printed.unwrap_or_else(|why| panic!("{why}"))
 }
 
 /// How often each line of a kind was printed.
@@ -122,19 +73,19 @@ fn the_pair_prints_on_the_engine_what_it_prints_on_a_manager() {
     let url = server.url();
     let worker = start("task_worker", &["--queues", &url]);
     let master = start("task_master", &["--queues", &url]);
-    let (out, err, code) = master.end();
+    let (out, err, code) = end(master);
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(err.contains("queues: warning: a power cut loses"), "{err}");
     assert_complete(&out, 10);
     assert!(out.ends_with("master exit.\n"), "{out}");
-    let (out, err, code) = worker.end();
+    let (out, err, code) = end(worker);
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(
         out.starts_with("Connect to server 127.0.0.1...\nrun task "),
         "{out}"
     );
     assert!(out.ends_with("worker exit.\n"), "{out}");
-    let asked = start("manager", &["status", &url]).end().0;
+    let asked = end(start("manager", &["status", &url])).0;
     assert!(asked.contains("get_task_queue.dead"), "{asked}");
     let row = asked
         .lines()
@@ -160,14 +111,14 @@ fn a_worker_that_is_killed_or_frozen_loses_no_task() {
         "50",
     ];
     let master = start("task_master", &master);
-    let mut killed = start("task_worker", &["--queues", &url]);
-    killed.until("run task");
-    signal(&killed.child, Signal::SIGKILL);
-    let mut frozen = start("task_worker", &["--queues", &url]);
-    frozen.until("run task");
-    signal(&frozen.child, Signal::SIGSTOP);
+    let killed = start("task_worker", &["--queues", &url]);
+    until(&killed, "run task");
+    signal(&killed, Signal::SIGKILL);
+    let frozen = start("task_worker", &["--queues", &url]);
+    until(&frozen, "run task");
+    signal(&frozen, Signal::SIGSTOP);
     let _worker = start("task_worker", &["--queues", &url, "--idle", "50"]);
-    let (out, err, code) = master.end();
+    let (out, err, code) = end(master);
     assert_eq!(code, Some(0), "{out}{err}");
     assert_complete(&out, 60);
 }
@@ -190,15 +141,15 @@ fn a_worker_that_is_terminated_gives_back_what_it_has_and_exits_with_0() {
         "50",
     ];
     let master = start("task_master", &master);
-    let mut first = start("task_worker", &["--queues", &url, "--concurrency", "2"]);
-    first.until("run task");
-    first.until("run task");
-    signal(&first.child, Signal::SIGTERM);
-    let (out, err, code) = first.end();
+    let first = start("task_worker", &["--queues", &url, "--concurrency", "2"]);
+    until(&first, "run task");
+    until(&first, "run task");
+    signal(&first, Signal::SIGTERM);
+    let (out, err, code) = end(first);
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.ends_with("worker exit.\n"), "{out}");
     let _second = start("task_worker", &["--queues", &url, "--idle", "50"]);
-    let (out, err, code) = master.end();
+    let (out, err, code) = end(master);
     assert_eq!(code, Some(0), "{out}{err}");
     assert_complete(&out, 100);
 }
@@ -209,28 +160,30 @@ fn what_an_earlier_run_left_is_purged_on_request() {
         return;
     };
     let url = server.url();
-    let left = start("task_master", &["--queues", &url, "--timeout", "0.05"]).end();
+    let left = end(start(
+        "task_master",
+        &["--queues", &url, "--timeout", "0.05"],
+    ));
     assert_eq!(left.2, Some(1), "{left:?}");
     assert!(
         left.1.contains("Empty: no result within 0.05 s"),
         "{left:?}"
     );
-    let mut master = start("task_master", &["--queues", &url, "--purge"]);
+    let master = start("task_master", &["--queues", &url, "--purge"]);
     // One that is there before the purge may take what is left.
-    master.until("Put task ");
+    let before = until(&master, "Put task ");
     let _worker = start("task_worker", &["--queues", &url, "--idle", "50"]);
-    let (out, err, code) = master.end();
+    let (out, err, code) = end(master);
     assert_eq!(code, Some(0), "{out}{err}");
-    assert_complete(&out, 10);
+    assert_complete(&(before + &out), 10);
 }
 
 #[test]
 fn an_engine_that_is_missing_is_told_of_without_the_password() {
-    let (out, err, code) = start(
+    let (out, err, code) = end(start(
         "task_master",
         &["--queues", "nats://bob:secret@127.0.0.1:1"],
-    )
-    .end();
+    ));
     assert_eq!(code, Some(1), "{out}{err}");
     assert!(
         err.contains("nats://127.0.0.1:1") && err.contains("start it with nats-server"),
@@ -242,7 +195,7 @@ fn an_engine_that_is_missing_is_told_of_without_the_password() {
 #[test]
 fn a_url_that_is_none_is_a_usage_error() {
     for program in ["task_master", "task_worker"] {
-        let (out, err, code) = start(program, &["--queues", "nats://secret@a/b.c"]).end();
+        let (out, err, code) = end(start(program, &["--queues", "nats://secret@a/b.c"]));
         assert_eq!(code, Some(2), "{out}{err}");
         assert!(
             err.contains("a namespace") && !err.contains("secret"),
@@ -289,17 +242,17 @@ fn a_worker_in_python_is_as_good_as_one_in_rust_and_has_under_30_lines() {
     );
     let Some(python) = python() else { return };
     let url = server.url();
-    let mut master = start(
+    let master = start(
         "task_master",
         &["--queues", &url, "--count", "20", "--timeout", "50"],
     );
-    master.until("Try get results");
+    until(&master, "Try get results");
     let mut worker = Command::new(python);
-    let worker = Program::of(worker.arg(file).args([&url, "3"]));
-    let (out, err, code) = master.end();
+    let worker = run(worker.arg(file).args([&url, "3"]));
+    let (out, err, code) = end(master);
     assert_eq!(code, Some(0), "{out}{err}");
     assert_eq!(lines(&out, "Result: ").values().sum::<u32>(), 20, "{out}");
-    let (out, err, code) = worker.end();
+    let (out, err, code) = end(worker);
     assert_eq!(
         (code, lines(&out, "run task ").values().sum::<u32>()),
         (Some(0), 20),

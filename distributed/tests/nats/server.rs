@@ -1,13 +1,13 @@
 //! An engine for a test: started, ready, and killed at the end.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use common::nats_server::NatsServer;
+use common::program::Program;
 use distributed::{Client, QueueOptions};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,10 +17,9 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Server {
-    child: Child,
+    engine: NatsServer,
+    /// Where it listens, also when it is started again.
     port: u16,
-    /// Where it tells about itself, if it does.
-    monitor: Option<u16>,
     /// All words but where it listens.
     command: Vec<OsString>,
     disk: Option<Disk>,
@@ -28,7 +27,7 @@ pub(crate) struct Server {
 }
 
 /// A file system of its own, which no other process sees, for as long as this one lives.
-struct Disk(Child);
+struct Disk(Program);
 
 /// The program; `None` on a machine that has none, where that is allowed.
 fn program() -> Option<OsString> {
@@ -148,11 +147,10 @@ impl Server {
     }
 
     fn begin(command: Vec<OsString>, folder: TempDir, disk: Option<Disk>) -> Server {
-        let (child, log) = spawn(-1, &command);
+        let engine = spawn(-1, &command, &folder);
         Server {
-            child,
-            port: port_in(&log, "client connections on ").expect("it says where it listens"),
-            monitor: port_in(&log, "http monitor on "),
+            port: engine.port().expect("it says where it listens"),
+            engine,
             command,
             disk,
             folder,
@@ -175,7 +173,7 @@ impl Server {
 
     /// Its URL, with that of its monitor.
     pub(crate) fn monitored_url(&self) -> String {
-        let monitor = self.monitor.expect("it was started with one");
+        let monitor = self.engine.monitor().expect("it was started with one");
         format!("{}?monitor=http://127.0.0.1:{monitor}", self.url())
     }
 
@@ -191,18 +189,17 @@ impl Server {
     }
 
     pub(crate) fn kill(&mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it was killed");
+        self.engine.program.kill().expect("it runs");
     }
 
     /// Starts it again where it was, with what it had.
     pub(crate) fn start_again(&mut self) {
-        (self.child, _) = spawn(i32::from(self.port), &self.command);
+        self.engine = spawn(i32::from(self.port), &self.command, &self.folder);
     }
 }
 
 /// The test of this thread as a program of its own; killed at the end.
-pub(crate) struct Again(Child);
+pub(crate) struct Again(Program);
 
 impl Server {
     /// Runs the test that calls this once more, with the URL under `variable`.
@@ -212,33 +209,16 @@ impl Server {
             .expect("a test has a name")
             .to_string();
         let program = std::env::current_exe().expect("it was started from a file");
-        let child = Command::new(program)
-            .args(["--exact", &name])
-            .env(variable, self.url())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn();
-        Again(child.expect("it starts as it did before"))
+        let mut command = Command::new(program);
+        command.args(["--exact", &name]).env(variable, self.url());
+        let program = Program::start(command.stdin(Stdio::null()));
+        Again(program.expect("it starts as it did before"))
     }
 }
 
 impl Again {
     pub(crate) fn is_over(&mut self) -> bool {
-        self.0.try_wait().expect("it is ours").is_some()
-    }
-}
-
-impl Drop for Again {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.child.try_wait().expect("it is ours").is_some()
     }
 }
 
@@ -247,27 +227,19 @@ impl Disk {
         // It says when it is done, and ends with its input.
         let script =
             format!("mount -t tmpfs -o size={bytes} tmpfs \"$0\" && echo done && read end");
-        let mut holder = Command::new("unshare")
-            .args(["-m", "sh", "-c", &script])
-            .arg(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| error.to_string())?;
-        let mut said = [0; 5];
-        let output = holder.stdout.as_mut().expect("it is piped");
-        match output.read_exact(&mut said) {
-            Ok(()) => Ok(Disk(holder)),
-            Err(_) => {
-                let output = holder.wait_with_output().expect("it has ended");
-                Err(String::from_utf8_lossy(&output.stderr).into_owned())
-            }
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", &script]).arg(folder);
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let holder = Program::start(&mut command).map_err(|error| error.to_string())?;
+        let deadline = Instant::now() + DEADLINE;
+        match holder.line(deadline) {
+            Ok(_) => Ok(Disk(holder)),
+            Err(_) => Err(holder.finish(deadline).expect("it has ended").err),
         }
     }
 
     fn process(&self) -> OsString {
-        self.0.id().to_string().into()
+        self.0.pid().to_string().into()
     }
 
     fn resize(&self, folder: &Path, bytes: usize) {
@@ -280,50 +252,15 @@ impl Disk {
     }
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts it, and waits until it says that it is ready; what it has said by then.
-fn spawn(port: i32, command: &[OsString]) -> (Child, String) {
-    let mut child = Command::new(&command[0])
-        .args(&command[1..])
-        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("nats-server starts");
-    let log = child.stderr.take().expect("it is piped");
-    let (say, said) = mpsc::channel();
-    // Reads on after it is ready, lest the server stand still at a full pipe.
-    thread::spawn(move || {
-        let mut all = String::new();
-        for line in BufReader::new(log).lines().map_while(Result::ok) {
-            all.push_str(&line);
-            all.push('\n');
-            if line.contains("Server is ready") {
-                let _ = say.send(Ok(all.clone()));
-            }
-        }
-        let _ = say.send(Err(all));
-    });
-    match said.recv_timeout(DEADLINE) {
-        Ok(Ok(log)) => (child, log),
-        Ok(Err(log)) => panic!("nats-server ends:\n{log}"),
-        Err(_) => panic!("nats-server is not ready"),
-    }
-}
-
-/// The port of the address that a log has after these words.
-fn port_in(log: &str, words: &str) -> Option<u16> {
-    let (_, rest) = log.split_once(words)?;
-    rest.lines().next()?.rsplit(':').next()?.trim().parse().ok()
+/// Starts it, and waits until it is ready.
+fn spawn(port: i32, command: &[OsString], folder: &TempDir) -> NatsServer {
+    let mut start = Command::new(&command[0]);
+    start.args(&command[1..]);
+    start.args(["-a", "127.0.0.1", "-p", &port.to_string()]);
+    NatsServer::start(&mut start, &folder.path().join("log")).unwrap_or_else(|why| panic!("{why}"))
 }
 
 /// Sends a signal to a process of the test.
-pub(crate) fn signal(child: &Child, signal: Signal) {
-    kill(Pid::from_raw(child.id().cast_signed()), signal).expect("it runs");
+pub(crate) fn signal(program: &Program, signal: Signal) {
+    kill(Pid::from_raw(program.pid()), signal).expect("it runs");
 }

@@ -2,10 +2,12 @@
 //! collected. On a manager, and on an engine that is started for it.
 
 use std::error::Error;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::nats_server::NatsServer;
+use common::program::Program;
 use distributed::{Client, QueueOptions, Server, Worker};
 
 use crate::Measured;
@@ -15,16 +17,6 @@ const TASKS: usize = 10_000;
 /// How many results the master takes at a time.
 const BATCH: usize = 256;
 const WAIT: Duration = Duration::from_secs(20);
-
-/// Killed at the end.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// `distributed/PLACE-NUMBERw`, with `-single` for workers that fetch one task at a time.
 pub(crate) fn measure(row: &str) -> Measured {
@@ -75,12 +67,8 @@ fn run(url: &str, workers: usize, prefetch: &str) -> Measured {
     let workers = (0..workers).map(|_| {
         let program = std::env::current_exe()?;
         let mut command = Command::new(program);
-        Ok(Program(
-            command
-                .args(["worker", url, prefetch])
-                .stdin(Stdio::null())
-                .spawn()?,
-        ))
+        command.args(["worker", url, prefetch]);
+        Program::start(command.stdin(Stdio::null()))
     });
     let workers = workers.collect::<std::io::Result<Vec<_>>>()?;
     let results = client.queue::<u64>("results")?;
@@ -121,26 +109,11 @@ pub(crate) fn work(url: &str, prefetch: &str) -> Result<(), Box<dyn Error>> {
 }
 
 /// Starts nats-server on a free port.
-fn engine(folder: &std::path::Path) -> Result<(Program, String), Box<dyn Error>> {
-    let mut server = Command::new("nats-server")
-        .args(["-a", "127.0.0.1", "-p", "-1", "-js", "-sd"])
-        .arg(folder)
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("run nats-server (apt-get install nats-server): {error}"))?;
-    let log = server.stderr.take().ok_or("its log is piped")?;
-    let server = Program(server);
-    let mut url = String::new();
-    let mut lines = BufReader::new(log).lines();
-    for line in lines.by_ref().map_while(Result::ok) {
-        if let Some((_, address)) = line.split_once("client connections on ") {
-            url = format!("nats://{}", address.trim());
-        }
-        if line.contains("Server is ready") {
-            // Read on, lest it stand still at a full pipe.
-            std::thread::spawn(move || lines.for_each(drop));
-            return Ok((server, url));
-        }
-    }
-    Err("nats-server ends before it is ready".into())
+fn engine(folder: &Path) -> Result<(NatsServer, String), Box<dyn Error>> {
+    std::fs::create_dir_all(folder)?;
+    let mut command = Command::new("nats-server");
+    command.args(["-a", "127.0.0.1", "-p", "-1", "-js", "-sd"]);
+    let server = NatsServer::start(command.arg(folder), &folder.join("log"))?;
+    let port = server.port().ok_or("nats-server does not say its port")?;
+    Ok((server, format!("nats://127.0.0.1:{port}")))
 }

@@ -1,0 +1,76 @@
+//! The engine NATS on loopback, for tests and tools.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::program::Program;
+
+/// How long it may take until it is ready: far longer than it does on any machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_millis(5);
+
+/// A server that takes clients. It is killed when it is dropped.
+pub struct NatsServer {
+    /// Its process.
+    pub program: Program,
+    log: String,
+}
+
+impl NatsServer {
+    /// Starts nats-server by this command, and waits until it is ready. With port -1 it takes a
+    /// free one. What it says goes to the file `log`, so that it can outlive who started it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be started, if it ends, and if it is not ready in 60 s. The error has the
+    /// last line of its log.
+    pub fn start(command: &mut Command, log: &Path) -> io::Result<NatsServer> {
+        let create = File::create(log).map_err(|error| {
+            io::Error::new(error.kind(), format!("write {}: {error}", log.display()))
+        });
+        let mut program =
+            Program::start(command.stdin(Stdio::null()).stderr(create?)).map_err(|error| {
+                let text = format!("{error} (apt-get install nats-server)");
+                io::Error::new(error.kind(), text)
+            })?;
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            // Looked at before the log is read: what it said before its end is in there.
+            let ended = program.child.try_wait()?;
+            let log = String::from_utf8_lossy(&fs::read(log)?).into_owned();
+            if log.contains("Server is ready") {
+                return Ok(NatsServer { program, log });
+            }
+            let last = log.lines().last().unwrap_or("it says nothing");
+            if ended.is_some() {
+                return Err(io::Error::other(format!("nats-server ends: {last}")));
+            }
+            if Instant::now() > deadline {
+                let text = format!("nats-server is not ready: {last}");
+                return Err(io::Error::new(ErrorKind::TimedOut, text));
+            }
+            thread::sleep(TICK);
+        }
+    }
+
+    /// The port on which it takes clients.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port_after("client connections on ")
+    }
+
+    /// The port on which it tells about itself, if it does.
+    #[must_use]
+    pub fn monitor(&self) -> Option<u16> {
+        self.port_after("http monitor on ")
+    }
+
+    fn port_after(&self, words: &str) -> Option<u16> {
+        let (_, rest) = self.log.split_once(words)?;
+        rest.lines().next()?.rsplit(':').next()?.trim().parse().ok()
+    }
+}
