@@ -5,9 +5,10 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use common::program::Program;
 use distributed::{Client, Error, QueueOptions, Result, Server};
 
-use support::{LONG, Running, eventually, python, pythons, run, some_pythons};
+use support::{LONG, eventually, python, pythons, run, some_pythons};
 
 mod support;
 
@@ -20,9 +21,9 @@ fn server(redeliver: bool) -> Server {
 }
 
 /// A Python worker that sleeps for so long between its `get` and its `put`.
-fn worker(path: &Path, server: &Server, seconds: &str) -> Running {
+fn worker(path: &Path, server: &Server, seconds: &str) -> Program {
     let address = server.address().to_string();
-    Running::start(python(path, "task_worker.py").args([&address, seconds]))
+    support::start(python(path, "task_worker.py").args([&address, seconds]))
 }
 
 #[test]
@@ -33,10 +34,10 @@ fn a_task_whose_worker_is_killed_goes_to_another_worker() -> Result<()> {
         let mut dying = worker(&path, &server, "600");
         tasks.put(&7)?;
         tasks.put(&8)?;
-        assert_eq!(dying.line(), "run task 7 * 7...");
+        assert_eq!(support::line(&dying), "run task 7 * 7...");
         assert_eq!(tasks.get_timeout(LONG)?, 8, "{version}");
         let other = thread::spawn(move || (tasks.get_timeout(LONG), tasks));
-        dying.kill();
+        dying.kill().expect("it is ours");
         let (task, tasks) = other.join().expect("no panic");
         assert_eq!(task?, 7, "{version}");
         // Its new worker asks for the next: so it is done, and does not come back.
@@ -55,8 +56,8 @@ fn without_redelivery_a_task_is_gone_with_its_worker_as_in_python() -> Result<()
         let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("get_task_queue")?;
         let mut dying = worker(&path, &server, "600");
         tasks.put(&7)?;
-        assert_eq!(dying.line(), "run task 7 * 7...");
-        dying.kill();
+        assert_eq!(support::line(&dying), "run task 7 * 7...");
+        dying.kill().expect("it is ours");
         assert!(eventually(|| server.status().connections <= 1));
         assert!(matches!(tasks.try_get(), Err(Error::Empty)));
     }
@@ -71,7 +72,7 @@ fn a_worker_killed_while_it_waits_takes_nothing_with_it() -> Result<()> {
         for n in 0..10 {
             let mut dying = worker(&path, &server, "0");
             assert!(eventually(|| server.status().queues[1].waiting == 1));
-            dying.kill();
+            dying.kill().expect("it is ours");
             // At once, before the server has had the time to notice.
             tasks.put(&n)?;
             assert_eq!(tasks.get_timeout(LONG)?, n);
@@ -98,7 +99,7 @@ fn every_task_has_one_result_while_workers_are_killed_at_random() -> Result<()> 
     let tasks = manager.queue::<u32>("get_task_queue")?;
     let results = manager.queue::<String>("get_result_queue")?;
     tasks.put_many(&(0..TASKS).collect::<Vec<_>>())?;
-    let mut workers: Vec<Running> = (0..10).map(|_| worker(&path, &server, "0.01")).collect();
+    let mut workers: Vec<Program> = (0..10).map(|_| worker(&path, &server, "0.01")).collect();
     let mut seed = 16_u64;
     let mut found = Vec::new();
     while found.len() < TASKS as usize {
@@ -111,7 +112,7 @@ fn every_task_has_one_result_while_workers_are_killed_at_random() -> Result<()> 
         thread::sleep(Duration::from_millis(150));
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let unlucky = (seed >> 33) as usize % workers.len();
-        workers[unlucky].kill();
+        workers[unlucky].kill().expect("it is ours");
         workers[unlucky] = worker(&path, &server, "0.01");
     }
     let different: BTreeSet<&String> = found.iter().collect();
@@ -120,7 +121,7 @@ fn every_task_has_one_result_while_workers_are_killed_at_random() -> Result<()> 
         (TASKS as usize, TASKS as usize)
     );
     for mut worker in workers {
-        worker.kill();
+        worker.kill().expect("it is ours");
     }
     assert!(eventually(|| server
         .status()
@@ -186,10 +187,10 @@ fn clients_go_on_when_the_server_was_killed_and_started_again() -> Result<()> {
     let tasks = manager.queue::<u32>("get_task_queue")?;
     let results = manager.queue::<String>("get_result_queue")?;
     tasks.put(&1)?;
-    let mut clients: Vec<Running> = pythons()
+    let mut clients: Vec<Program> = pythons()
         .into_values()
         .map(|path| {
-            Running::start(
+            support::start(
                 python(&path, "restart.py")
                     .arg(&address)
                     .stdin(std::process::Stdio::piped()),
@@ -197,11 +198,11 @@ fn clients_go_on_when_the_server_was_killed_and_started_again() -> Result<()> {
         })
         .collect();
     for client in &mut clients {
-        assert_eq!(client.line(), "connected");
+        assert_eq!(support::line(client), "connected");
     }
     assert_eq!(tasks.get()?, 1);
     let waiting = thread::spawn(move || tasks.get_timeout(LONG));
-    first.kill();
+    first.kill().expect("it is ours");
     let (_second, again) = support::manager(&[&["--bind", &address], &queues[..]].concat());
     assert_eq!(again, address);
     results.put(&"from Rust".to_string())?;
@@ -210,7 +211,7 @@ fn clients_go_on_when_the_server_was_killed_and_started_again() -> Result<()> {
     assert_eq!(waiting.join().expect("no panic")?, 2);
     for mut client in clients {
         drop(client.child.stdin.take());
-        assert_eq!(client.finish().last().map(String::as_str), Some("goes on"));
+        assert_eq!(support::finish(client).lines().last(), Some("goes on"));
     }
     Ok(())
 }
@@ -243,7 +244,7 @@ fn the_program_manager_tells_how_it_stands_and_ends_at_a_signal() {
     );
     let pid = Pid::from_raw(manager.child.id().cast_signed());
     kill(pid, Signal::SIGTERM).expect("it runs");
-    assert!(manager.finish().is_empty());
+    assert!(support::finish(manager).is_empty());
     assert!(
         std::net::TcpListener::bind(&address).is_ok(),
         "the port is free"

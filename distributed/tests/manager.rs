@@ -1,13 +1,13 @@
 //! Servers and clients, through the public surface and through the programs.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command as Program, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{process, thread};
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin;
+use common::program::Program;
 use distributed::{Client, Error, Result, Server, pickle};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -25,6 +25,12 @@ fn program(name: &str) -> Command {
     let mut program = Command::new(cargo_bin(name));
     program.env("PACE", "0").timeout(3 * LONG);
     program
+}
+
+/// A worker that is killed with the test.
+fn worker(arguments: &[&str]) -> Program {
+    let mut command = process::Command::new(cargo_bin("task_worker"));
+    Program::start(command.args(arguments).env("PACE", "0")).expect("the worker starts")
 }
 
 /// What a failing program says, which must be one line.
@@ -226,15 +232,9 @@ fn a_client_killed_in_get_takes_nothing_with_it() -> Result<()> {
     let tasks = client.queue::<i32>("get_task_queue")?;
     let results = client.queue::<String>("get_result_queue")?;
     for _ in 0..10 {
-        let mut worker = Program::new(cargo_bin("task_worker"))
-            .args([&server.address().to_string(), "--idle", "60"])
-            .env("PACE", "0")
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the worker starts");
+        let mut worker = worker(&[&server.address().to_string(), "--idle", "60"]);
         let result = tasks.put(&34).and_then(|()| results.get_timeout(LONG));
-        worker.kill().expect("it runs");
-        worker.wait().expect("it is ours");
+        worker.kill().expect("it is ours");
         assert_eq!(result?, "34 * 34 = 1156");
         tasks.put(&1)?;
         tasks.put(&2)?;
@@ -248,14 +248,9 @@ fn a_worker_may_be_started_before_its_master() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = free.local_addr().expect("it is bound").to_string();
     drop(free);
-    let mut worker = Program::new(cargo_bin("task_worker"))
-        .arg(&address)
-        .env("PACE", "0")
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the worker starts");
-    let mut said = BufReader::new(worker.stdout.take().expect("stdout is piped")).lines();
-    let first = said.next().expect("a line").expect("it is text");
+    let worker = worker(&[&address]);
+    let deadline = Instant::now() + 3 * LONG;
+    let first = worker.line(deadline).expect("a line");
     assert_eq!(first, "Connect to server 127.0.0.1...");
     let master = program("task_master")
         .args(["--bind", &address])
@@ -263,11 +258,9 @@ fn a_worker_may_be_started_before_its_master() {
         .success();
     let printed = String::from_utf8_lossy(&master.get_output().stdout).into_owned();
     assert_eq!(printed.matches("Result: ").count(), 10, "{printed}");
-    assert_eq!(
-        said.last().expect("a line").expect("it is text"),
-        "worker exit."
-    );
-    assert!(worker.wait().expect("it is ours").success());
+    let finished = worker.finish(deadline).expect("it ends");
+    assert_eq!(finished.out.lines().last(), Some("worker exit."));
+    assert!(finished.status.success());
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use assert_cmd::cargo::cargo_bin;
+use common::program::Program;
 use distributed::{Client, Error, Result, Server};
 
-use support::{LONG, Running, python, pythons, run, some_pythons};
+use support::{LONG, python, pythons, run, some_pythons};
 
 mod support;
 
@@ -72,10 +73,10 @@ fn what_one_python_puts_every_other_gets_if_it_can_read_it() {
 }
 
 /// CPython's own server, which ends with its standard input.
-fn python_server(path: &Path) -> (Running, String) {
+fn python_server(path: &Path) -> (Program, String) {
     let mut command = python(path, "server.py");
-    let mut server = Running::start(command.stdin(Stdio::piped()));
-    let address = server.line();
+    let server = support::start(command.stdin(Stdio::piped()));
+    let address = support::line(&server);
     (server, address)
 }
 
@@ -148,7 +149,7 @@ fn master_and_worker_of_the_notebook_meet_in_every_mix() {
                 true => Command::new(cargo_bin("task_worker")),
                 false => python(&path, "task_worker.py"),
             };
-            let mut worker = Running::start(worker.arg(&address).env("PACE", "0"));
+            let mut worker = support::start(worker.arg(&address).env("PACE", "0"));
             let master = run(python(&path, "task_master.py").args([&address, "10"]));
             assert_eq!(master.matches("Result: ").count(), 10, "{master}");
             assert!(master.ends_with("master exit.\n"), "{master}");
@@ -162,14 +163,14 @@ fn master_and_worker_of_the_notebook_meet_in_every_mix() {
                     .collect();
                 assert_eq!(numbers[0] * numbers[1], numbers[2], "{line}");
             }
-            assert!(
-                worker
-                    .line()
-                    .starts_with(if is_rust { "Connect" } else { "run task" })
-            );
-            worker.kill();
+            assert!(support::line(&worker).starts_with(if is_rust {
+                "Connect"
+            } else {
+                "run task"
+            }));
+            worker.kill().expect("it is ours");
         }
-        manager.kill();
+        manager.kill().expect("it is ours");
     }
 }
 
@@ -180,19 +181,19 @@ fn a_python_worker_joins_the_master_of_the_notebook_in_rust() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = free.local_addr().expect("it is bound").to_string();
         drop(free);
-        let mut master = Running::start(master.args(["--bind", &address, "--timeout", "60"]));
-        while master.line() != "Try get results..." {}
-        let mut worker = Running::start(python(&path, "task_worker.py").arg(&address));
-        let said = master.finish();
-        assert_eq!(said.len(), 11, "{said:?}");
-        assert_eq!(said[10], "master exit.");
+        let master = support::start(master.args(["--bind", &address, "--timeout", "60"]));
+        while support::line(&master) != "Try get results..." {}
+        let mut worker = support::start(python(&path, "task_worker.py").arg(&address));
+        let said = support::finish(master);
+        assert_eq!(said.lines().count(), 11, "{said}");
+        assert!(said.ends_with("master exit.\n"), "{said}");
         if version.starts_with('2') {
             // At its end it tries for 20 s for each proxy to tell a server that is gone.
-            worker.kill();
+            worker.kill().expect("it is ours");
             continue;
         }
-        let said = worker.finish();
-        assert_eq!(said.last().map(String::as_str), Some("worker exit."));
+        let said = support::finish(worker);
+        assert_eq!(said.lines().last(), Some("worker exit."));
     }
 }
 
@@ -201,12 +202,12 @@ fn a_rust_worker_joins_a_python_master_that_serves_itself() {
     for (_, path) in some_pythons() {
         let mut master = Command::new(path);
         let master = master.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/master.py"));
-        let mut master = Running::start(master);
-        let address = master.line();
+        let master = support::start(master);
+        let address = support::line(&master);
         let worker = run(Command::new(cargo_bin("task_worker"))
             .arg(&address)
             .env("PACE", "0"));
         assert_eq!(worker.lines().count(), 12, "{worker}");
-        assert_eq!(master.finish().len(), 10);
+        assert_eq!(support::finish(master).lines().count(), 10);
     }
 }

@@ -264,7 +264,7 @@ fn sources() -> Vec<PathBuf> {
 }
 
 /// Names that two types have, each with the reason.
-const SHARED_NAMES: [(&str, &str); 21] = [
+const SHARED_NAMES: [(&str, &str); 20] = [
     (
         "Builder",
         "as in std, each type that is built has one in its own module",
@@ -306,10 +306,6 @@ const SHARED_NAMES: [(&str, &str); 21] = [
     (
         "Place",
         "where a queue's server is, and where in a ring an item is",
-    ),
-    (
-        "Program",
-        "killed when it is dropped: in chaos and in the bench",
     ),
     (
         "Queue",

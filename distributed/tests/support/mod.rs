@@ -7,13 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::io::{BufRead, BufReader, Lines, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
+use common::program::{Finished, Program};
 
 pub(crate) mod raw;
 
@@ -70,104 +70,38 @@ pub(crate) fn python(python: &Path, name: &str) -> Command {
     command
 }
 
-/// A program that is killed with the test.
-pub(crate) struct Running {
-    pub(crate) child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+/// Starts a program that is killed with the test.
+pub(crate) fn start(command: &mut Command) -> Program {
+    Program::start(command).unwrap_or_else(|error| panic!("{error}"))
 }
 
-impl Running {
-    pub(crate) fn start(command: &mut Command) -> Running {
-        command.stdout(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-        Running { child, lines }
-    }
-
-    /// The next line that it prints.
-    pub(crate) fn line(&mut self) -> String {
-        self.lines.next().expect("a line").expect("it is text")
-    }
-
-    pub(crate) fn try_line(&mut self) -> Option<String> {
-        self.lines.next()?.ok()
-    }
-
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().expect("it is ours");
-        self.child.wait().expect("it is ours");
-    }
-
-    /// Waits for its end: all the lines that it printed until then.
-    pub(crate) fn finish(mut self) -> Vec<String> {
-        let lines = self
-            .lines
-            .by_ref()
-            .map(|line| line.expect("it is text"))
-            .collect();
-        let status = wait(&mut self.child);
-        assert!(status, "it failed after {lines:?}");
-        lines
-    }
+/// The next line that it prints.
+pub(crate) fn line(program: &Program) -> String {
+    program.line(Instant::now() + LONG).expect("a line")
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Whether a program ends well, in time.
-pub(crate) fn wait(child: &mut Child) -> bool {
-    let deadline = Instant::now() + LONG;
-    while Instant::now() < deadline {
-        if let Some(status) = child.try_wait().expect("it is ours") {
-            return status.success();
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-    child.kill().expect("it is ours");
-    false
+/// Waits until it ends, and ends well. Returns the lines that were not read before.
+pub(crate) fn finish(program: Program) -> String {
+    let finished = program.finish(Instant::now() + LONG);
+    let Finished { out, err, status } = finished.unwrap_or_else(|why| panic!("{why}"));
+    assert!(status.success(), "{out}\n{err}");
+    out
 }
 
 /// Runs a program to its end; what it printed.
 pub(crate) fn run(command: &mut Command) -> String {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut stderr = child.stderr.take().expect("it is piped");
-    let mut stdout = child.stdout.take().expect("it is piped");
-    let errors = thread::spawn(move || {
-        let mut text = String::new();
-        let _ = stderr.read_to_string(&mut text);
-        text
-    });
-    let output = thread::spawn(move || {
-        let mut text = String::new();
-        let _ = stdout.read_to_string(&mut text);
-        text
-    });
-    let ended_well = wait(&mut child);
-    let text = output.join().expect("no panic");
-    let errors = errors.join().expect("no panic");
-    assert!(ended_well, "{command:?}\n{text}\n{errors}");
-    text
+    finish(start(command.stderr(Stdio::piped())))
 }
 
 /// The program `manager`, with its key in the environment and these arguments, and its address.
-pub(crate) fn manager(arguments: &[&str]) -> (Running, String) {
+pub(crate) fn manager(arguments: &[&str]) -> (Program, String) {
     let mut command = Command::new(cargo_bin("manager"));
     command.env("MANAGER_AUTHKEY", "abc").env("RUST_LOG", "off");
     if !arguments.contains(&"--bind") {
         command.args(["--bind", "127.0.0.1:0"]);
     }
-    let mut manager = Running::start(command.args(arguments));
-    let address = manager.line();
+    let manager = start(command.args(arguments));
+    let address = line(&manager);
     (manager, address)
 }
 
