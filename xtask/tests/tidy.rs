@@ -264,14 +264,10 @@ fn sources() -> Vec<PathBuf> {
 }
 
 /// Names that two types have, each with the reason.
-const SHARED_NAMES: [(&str, &str); 20] = [
+const SHARED_NAMES: [(&str, &str); 17] = [
     (
         "Builder",
         "as in std, each type that is built has one in its own module",
-    ),
-    (
-        "Client",
-        "the handle, and what it is made of on a manager and on an engine",
     ),
     (
         "Connection",
@@ -294,18 +290,10 @@ const SHARED_NAMES: [(&str, &str); 20] = [
         "Head",
         "of a message to a manager, and of Linux's list of robust locks",
     ),
-    (
-        "Held",
-        "an item that is out: the handle, and what it is on each backend",
-    ),
     ("Out", "an item that is out, on each backend"),
     (
         "Parts",
         "the parts of a value: the codec writes them and reads them",
-    ),
-    (
-        "Place",
-        "where a queue's server is, and where in a ring an item is",
     ),
     (
         "Queue",
