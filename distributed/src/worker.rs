@@ -161,7 +161,7 @@ struct Thread<'w, T, R> {
 }
 
 /// What a thread has before it, which another thread minds.
-struct Desk<'q, T, R> {
+struct Batch<'q, T, R> {
     ahead: VecDeque<Lease<'q, T>>,
     finished: Vec<(Lease<'q, T>, R)>,
     /// Since when the thread is at the task that it is at.
@@ -176,7 +176,7 @@ where
     R: Serialize + DeserializeOwned + Send,
 {
     fn run<E: Display>(&self, work: impl Fn(&T) -> std::result::Result<R, E>) -> Result<Worked> {
-        let desk = Mutex::new(Desk {
+        let batch = Mutex::new(Batch {
             ahead: VecDeque::new(),
             finished: Vec::new(),
             begun: None,
@@ -186,21 +186,21 @@ where
         let left = Condvar::new();
         thread::scope(|scope| {
             let minder = scope.spawn(|| {
-                let minded = self.mind(&desk, &left);
-                minded.inspect_err(|_| self.failed.store(true, SeqCst))
+                let watched = self.watch_time(&batch, &left);
+                watched.inspect_err(|_| self.failed.store(true, SeqCst))
             });
-            let outcome = self.work(&desk, work);
-            desk.lock().unwrap().is_left = true;
+            let outcome = self.work(&batch, work);
+            batch.lock().unwrap().is_left = true;
             left.notify_one();
             outcome.and(minder.join().expect("it has nothing to panic about"))
         })?;
-        Ok(desk.into_inner().unwrap().worked)
+        Ok(batch.into_inner().unwrap().worked)
     }
 
     /// Fetches tasks and works them off, until it is time to leave.
     fn work<'q, E: Display>(
         &'q self,
-        desk: &Mutex<Desk<'q, T, R>>,
+        batch: &Mutex<Batch<'q, T, R>>,
         work: impl Fn(&T) -> std::result::Result<R, E>,
     ) -> Result<()> {
         let mut at_once = 1;
@@ -218,8 +218,8 @@ where
             match self.tasks.take_many(at_once, wait, self.worker.time_limit) {
                 Ok(leases) => {
                     let (all, start) = (leases.len() == at_once, Instant::now());
-                    desk.lock().unwrap().ahead = leases.into();
-                    self.work_off(desk, &work)?;
+                    batch.lock().unwrap().ahead = leases.into();
+                    self.work_off(batch, &work)?;
                     at_once = next_batch(at_once, all, start.elapsed()).min(self.worker.prefetch);
                     (idle_since, away_since) = (Instant::now(), None);
                 }
@@ -232,7 +232,7 @@ where
                 }
                 // It comes again, for a worker that knows its type.
                 Err(Error::Json { .. } | Error::Item { .. }) => {
-                    desk.lock().unwrap().worked.failed += 1;
+                    batch.lock().unwrap().worked.failed += 1;
                 }
                 Err(error) => return Err(error),
             }
@@ -244,24 +244,24 @@ where
         self.worker.stop.load(SeqCst) || self.failed.load(SeqCst)
     }
 
-    /// Works off what is on the desk.
+    /// Works off the batch.
     fn work_off<'q, E: Display>(
         &'q self,
-        desk: &Mutex<Desk<'q, T, R>>,
+        batch: &Mutex<Batch<'q, T, R>>,
         work: impl Fn(&T) -> std::result::Result<R, E>,
     ) -> Result<()> {
         let mut stored = Instant::now();
         loop {
             if self.is_over() {
-                let ahead = desk.lock().unwrap().take_ahead();
+                let ahead = batch.lock().unwrap().take_ahead();
                 drop(ahead);
             }
-            let Some(lease) = desk.lock().unwrap().begin() else {
+            let Some(lease) = batch.lock().unwrap().begin() else {
                 break;
             };
             // What is done is safe before one is begun that may be what a worker died of.
             if stored.elapsed() > AHEAD || lease.is_suspect() {
-                let finished = desk.lock().unwrap().take_finished();
+                let finished = batch.lock().unwrap().take_finished();
                 self.store(finished)?;
                 stored = Instant::now();
             }
@@ -270,30 +270,30 @@ where
                 continue;
             }
             let outcome = catch_unwind(AssertUnwindSafe(|| work(&lease.item)));
-            let mut desk = desk.lock().unwrap();
-            desk.begun = None;
+            let mut batch = batch.lock().unwrap();
+            batch.begun = None;
             let reason = match outcome {
                 Ok(Ok(result)) => {
-                    desk.finished.push((lease, result));
+                    batch.finished.push((lease, result));
                     continue;
                 }
                 Ok(Err(error)) => error.to_string(),
                 Err(panic) => format!("the worker panicked: {}", text(panic.as_ref())),
             };
-            desk.worked.failed += 1;
-            drop(desk);
+            batch.worked.failed += 1;
+            drop(batch);
             lease.fail(&reason)?;
         }
-        let finished = desk.lock().unwrap().take_finished();
+        let finished = batch.lock().unwrap().take_finished();
         self.store(finished)
     }
 
     /// Sees to it that nothing waits for a task that takes long: neither the tasks behind it, which
     /// others may do, nor the results before it.
-    fn mind<'q>(&'q self, desk: &Mutex<Desk<'q, T, R>>, left: &Condvar) -> Result<()> {
+    fn watch_time<'q>(&'q self, batch: &Mutex<Batch<'q, T, R>>, left: &Condvar) -> Result<()> {
         loop {
-            let guard = desk.lock().unwrap();
-            let waited = left.wait_timeout_while(guard, AHEAD, |desk| !desk.is_left);
+            let guard = batch.lock().unwrap();
+            let waited = left.wait_timeout_while(guard, AHEAD, |batch| !batch.is_left);
             let (mut guard, _) = waited.unwrap();
             if guard.is_left {
                 return Ok(());
@@ -316,7 +316,7 @@ where
     }
 }
 
-impl<'q, T, R> Desk<'q, T, R> {
+impl<'q, T, R> Batch<'q, T, R> {
     /// The next task, which is begun.
     fn begin(&mut self) -> Option<Lease<'q, T>> {
         let next = self.ahead.pop_front();
