@@ -15,6 +15,19 @@ use crate::{Durability, Error, Queue, QueueOptions, Result, Status};
 /// A client of the place where queues are: of a manager, from
 /// [`Client::connect`](crate::Client::connect), or of an engine, from
 /// [`connect`](crate::connect()).
+///
+/// # Examples
+///
+/// ```
+/// use distributed::{Client, Error, Server};
+///
+/// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// let client = Client::connect(server.address(), b"abc")?;
+/// let tasks = client.queue::<u32>("tasks")?;
+/// tasks.put(&34)?;
+/// assert_eq!(tasks.get()?, 34);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client(pub(crate) Arc<dyn Backend>);
 
@@ -27,6 +40,20 @@ impl Client {
     /// [`Error::Auth`] when the keys differ, [`Error::EmptyKey`] for an empty one, [`Error::Io`]
     /// when nobody listens there or the handshake takes over 5 s, [`Error::Protocol`] when it is
     /// another kind of server.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Error, Server};
+    ///
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// let client = Client::connect(server.address(), b"abc")?;
+    /// assert!(client.queue::<u32>("tasks")?.is_empty()?);
+    /// // The key is another.
+    /// let refused = Client::connect(server.address(), b"abd");
+    /// assert!(matches!(refused, Err(Error::Auth)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn connect(address: impl Display, key: &[u8]) -> Result<Client> {
         if key.is_empty() {
             return Err(Error::EmptyKey);
@@ -78,6 +105,19 @@ impl Client {
     ///
     /// On an engine, 30 s: nothing that was put is lost or put twice. A `put` gives up after two
     /// minutes at the latest, for the engine knows an item by its id no longer than that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// let client = client.reconnect_within(Duration::from_secs(10));
+    /// client.queue::<u32>("tasks")?.put(&34)?;
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use = "it holds for the client that is returned"]
     pub fn reconnect_within(self, time: Duration) -> Client {
         Client(self.0.reconnect_within(time))
@@ -90,6 +130,18 @@ impl Client {
     /// [`Error::NoQueue`] when there is none of this name, [`Error::Closed`] when the manager is
     /// gone since; [`Error::Engine`] when the stream of this name is none of ours. Else those of
     /// [`connect`](crate::connect()).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// let tasks = client.queue::<(u32, String)>("tasks")?;
+    /// tasks.put(&(34, "Bob".to_string()))?;
+    /// assert_eq!(tasks.get()?.1, "Bob");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn queue<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Queue<T>> {
         Ok(Queue::new(self.0.queue(name)?))
     }
@@ -101,6 +153,17 @@ impl Client {
     ///
     /// [`Error::NoQueue`] for a manager; [`Error::Engine`] when the stream of this name is none of
     /// ours, or the server refuses: more replicas than nodes, no room on its disk, no permission.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// // A manager's queues are those of its builder.
+    /// assert!(client.create(QueueOptions::new("more")).is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn create(&self, queue: impl Into<QueueOptions>) -> Result<()> {
         self.0.create(&queue.into())
     }
@@ -111,6 +174,17 @@ impl Client {
     ///
     /// [`Error::NoQueue`] for a manager and when there is none of this name; [`Error::Engine`] when the
     /// engine refuses or is away for too long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// // A manager's queues are those of its builder.
+    /// assert!(client.purge("tasks").is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn purge(&self, name: &str) -> Result<()> {
         self.0.purge(name)
     }
@@ -121,6 +195,17 @@ impl Client {
     ///
     /// [`Error::Remote`] from a server of CPython, which does not have it; [`Error::Engine`] from
     /// an engine that does not answer; [`Error::Closed`] when the manager is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// let status = client.status()?;
+    /// assert_eq!(status.queues[0].name, "tasks");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn status(&self) -> Result<Status> {
         self.0.status()
     }
@@ -131,6 +216,17 @@ impl Client {
     ///
     /// [`Error::NoQueue`] when an engine has none of this name; [`Error::Engine`] when it refuses or is
     /// away for too long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// // A manager keeps its items in memory.
+    /// println!("{:?}", client.durability("tasks")?);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn durability(&self, name: &str) -> Result<Durability> {
         self.0.durability(name)
     }

@@ -15,16 +15,53 @@ pub struct Lease<'q, T> {
 
 impl<T> Lease<'_, T> {
     /// What tells the item from all others, on an engine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// // A manager tells its items apart by their connection.
+    /// assert_eq!(tasks.lease()?.id(), None);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn id(&self) -> Option<&str> {
         self.backend.id()
     }
 
     /// How often the item was handed out, with this time, on an engine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// assert_eq!(tasks.lease()?.deliveries(), None);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn deliveries(&self) -> Option<u32> {
         self.backend.deliveries()
     }
 
     /// Of a dead letter on an engine: how often the work on it was begun, and why it is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// assert_eq!(tasks.lease()?.death(), None);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn death(&self) -> Option<(u32, &str)> {
         self.backend.death()
     }
@@ -46,6 +83,19 @@ impl<T> Lease<'_, T> {
     ///
     /// [`Error::Remote`] or [`Error::LeaseOver`] when the lease is over, and the item may have been
     /// given to another; [`Error::Closed`] when the manager is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// tasks.lease()?.done()?;
+    /// assert!(tasks.is_empty()?);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn done(self) -> Result<()> {
         self.backend.done()
     }
@@ -58,6 +108,19 @@ impl<T> Lease<'_, T> {
     /// # Errors
     ///
     /// [`Error::Engine`] when the dead letter cannot be stored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// tasks.lease()?.fail("no database")?;
+    /// assert_eq!(tasks.len()?, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn fail(self, reason: &str) -> Result<()> {
         self.backend.fail(reason)
     }

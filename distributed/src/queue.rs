@@ -55,6 +55,18 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// in JSON, [`Error::Remote`] or [`Error::TooLong`] when it is over the server's limit,
     /// [`Error::Closed`] when the manager is gone: it may have got the item or not.
     /// [`Error::Engine`] when the engine cannot store it or is away for too long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// assert_eq!(tasks.get()?, 34);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn put(&self, item: &T) -> Result<()> {
         self.put_within(item, None)
     }
@@ -67,6 +79,21 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// [`Error::Item`] or [`Error::Json`] when the item cannot be written, [`Error::Remote`] or
     /// [`Error::TooLong`] when it is over the server's limit, [`Error::Closed`] when the manager is
     /// gone, [`Error::Engine`] when the engine cannot store it or is away for too long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let tasks = QueueOptions::new("tasks").maxsize(1);
+    /// # let server = Server::builder().queue(tasks).serve("127.0.0.1:0", b"abc")?;
+    /// # let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    /// tasks.put(&1)?;
+    /// let full = tasks.put_timeout(&2, Duration::from_millis(10));
+    /// assert!(matches!(full, Err(Error::Full)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn put_timeout(&self, item: &T, timeout: Duration) -> Result<()> {
         self.put_within(item, Some(timeout))
     }
@@ -79,6 +106,18 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// [`Error::Item`] or [`Error::Json`] when the item cannot be written, [`Error::Remote`] or
     /// [`Error::TooLong`] when it is over the server's limit, [`Error::Closed`] when the manager is
     /// gone, [`Error::Engine`] when the engine cannot store it or is away for too long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let tasks = QueueOptions::new("tasks").maxsize(1);
+    /// # let server = Server::builder().queue(tasks).serve("127.0.0.1:0", b"abc")?;
+    /// # let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    /// tasks.try_put(&1)?;
+    /// assert!(matches!(tasks.try_put(&2), Err(Error::Full)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn try_put(&self, item: &T) -> Result<()> {
         self.put_within(item, Some(Duration::ZERO))
     }
@@ -101,6 +140,18 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// engine cannot store one or is away for too long: it may have
     /// some of the items then;
     /// [`Error::Remote`] when a manager can never have room for so many.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put_many(&[1, 2, 3])?;
+    /// assert_eq!(tasks.len()?, 3);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn put_many(&self, items: &[T]) -> Result<()> {
         let codec = self.backend.codec();
         let codes = items.iter().map(|item| codec.encode(item));
@@ -119,6 +170,18 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// long. [`Error::Item`] when the item is not a `T`: as in Python, it is taken and lost, unless
     /// the queue redelivers. [`Error::Json`] is its like on an engine, where the item comes back
     /// later, and is a dead letter in the end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// assert_eq!(tasks.get()?, 34);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn get(&self) -> Result<T> {
         self.get_within(None)
     }
@@ -130,6 +193,20 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// [`Error::Empty`] when there was none in time;
     /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
     /// long, [`Error::Item`] or [`Error::Json`] when an item is not a `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// let late = tasks.get_timeout(Duration::from_millis(10));
+    /// assert!(matches!(late, Err(Error::Empty)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn get_timeout(&self, timeout: Duration) -> Result<T> {
         self.get_within(Some(timeout))
     }
@@ -141,6 +218,19 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// [`Error::Empty`] when there is none;
     /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
     /// long, [`Error::Item`] or [`Error::Json`] when an item is not a `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// assert!(matches!(tasks.try_get(), Err(Error::Empty)));
+    /// tasks.put(&34)?;
+    /// assert_eq!(tasks.try_get()?, 34);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn try_get(&self) -> Result<T> {
         self.get_within(Some(Duration::ZERO))
     }
@@ -158,6 +248,18 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// [`Error::Empty`] when there was none in time; [`Error::Remote`] when `n` is 0;
     /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
     /// long, [`Error::Item`] or [`Error::Json`] when an item is not a `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put_many(&[1, 2, 3])?;
+    /// assert_eq!(tasks.get_many(2, None)?, [1, 2]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn get_many(&self, n: usize, timeout: Option<Duration>) -> Result<Vec<T>> {
         let mut items = Vec::new();
         self.backend.get(n, timeout, &mut |encoded| {
@@ -262,6 +364,21 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// [`Error::Empty`] when there was none in time;
     /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
     /// long, [`Error::Item`] or [`Error::Json`] when an item is not a `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put_many(&[1, 2, 3])?;
+    /// for lease in tasks.lease_many(2, None, None)? {
+    ///     lease.done()?;
+    /// }
+    /// assert_eq!(tasks.len()?, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn lease_many(
         &self,
         n: usize,
@@ -295,6 +412,24 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// over the engine's limit, [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the
     /// engine cannot store one or is away for too long. All items
     /// go back then. [`Error::Remote`] when a manager refuses the results.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, Server};
+    /// # let builder = Server::builder().queue("tasks").queue("results");
+    /// # let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// # let results = client.queue::<u32>("results")?;
+    /// tasks.put(&3)?;
+    /// let lease = tasks.lease()?;
+    /// let square = lease.item * lease.item;
+    /// // None of the leases was over.
+    /// assert_eq!(tasks.finish(&results, vec![(lease, square)])?, 0);
+    /// assert_eq!(results.get()?, 9);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn finish<R: Serialize + DeserializeOwned>(
         &self,
         results: &Queue<R>,
@@ -326,6 +461,20 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// [`Error::Remote`] when more are counted than were put;
     /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
     /// long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// tasks.get()?;
+    /// tasks.task_done()?;
+    /// tasks.join()?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn task_done(&self) -> Result<()> {
         self.backend.task_done()
     }
@@ -337,6 +486,21 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
     /// long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// tasks.get()?;
+    /// tasks.task_done()?;
+    /// // Each item that was put is worked off.
+    /// tasks.join()?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn join(&self) -> Result<()> {
         self.backend.join()
     }
@@ -348,6 +512,18 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for
     /// too long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// assert_eq!(tasks.len()?, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn len(&self) -> Result<usize> {
         self.backend.len()
     }
@@ -358,6 +534,19 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
     /// long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// assert!(tasks.is_empty()?);
+    /// tasks.put(&34)?;
+    /// assert!(!tasks.is_empty()?);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn is_empty(&self) -> Result<bool> {
         self.backend.is_empty()
     }
@@ -369,6 +558,18 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
     /// long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// // It has no limit.
+    /// assert!(!tasks.is_full()?);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn is_full(&self) -> Result<bool> {
         self.backend.is_full()
     }

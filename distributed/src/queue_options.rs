@@ -34,6 +34,14 @@ impl QueueOptions {
     /// A queue of any number of items, each handed out once: Python's `queue.Queue()`.
     ///
     /// Clients open it by its name, which Python's name as a method: `get_task_queue`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::QueueOptions;
+    ///
+    /// assert_eq!(QueueOptions::new("tasks").name(), "tasks");
+    /// ```
     pub fn new(name: impl Into<String>) -> QueueOptions {
         QueueOptions {
             name: name.into(),
@@ -46,11 +54,32 @@ impl QueueOptions {
     }
 
     /// Its name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::QueueOptions;
+    ///
+    /// assert_eq!(QueueOptions::new("tasks").name(), "tasks");
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The most items that may wait; `put` waits for room. 0 is any number, as in Python.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Error, QueueOptions, Server};
+    ///
+    /// let tasks = QueueOptions::new("tasks").maxsize(1);
+    /// let server = Server::builder().queue(tasks).serve("127.0.0.1:0", b"abc")?;
+    /// let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    /// tasks.put(&1)?;
+    /// assert!(tasks.is_full()?);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn maxsize(mut self, items: usize) -> QueueOptions {
         self.maxsize = items;
         self
@@ -61,12 +90,38 @@ impl QueueOptions {
     ///
     /// So a worker that is killed loses nothing, but one that is killed after its work and before
     /// its `put` has it done twice. Without it an item is gone with its worker, as in Python.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Error, QueueOptions, Server};
+    ///
+    /// let tasks = QueueOptions::new("tasks").redeliver(true);
+    /// let server = Server::builder().queue(tasks).serve("127.0.0.1:0", b"abc")?;
+    /// let master = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    /// master.put(&34)?;
+    /// let worker = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    /// assert_eq!(worker.get()?, 34);
+    /// // It is gone before it has put a result.
+    /// drop(worker);
+    /// assert_eq!(master.get()?, 34);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn redeliver(mut self, redeliver: bool) -> QueueOptions {
         self.redeliver = redeliver;
         self
     }
 
     /// How often an item is handed out before it goes to the queue `<name>.dead`; 3 if not said.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::QueueOptions;
+    ///
+    /// let tasks = QueueOptions::new("tasks").redeliver(true).max_deliveries(5);
+    /// # let _ = tasks;
+    /// ```
     pub fn max_deliveries(mut self, times: u32) -> QueueOptions {
         self.max_deliveries = times.max(1);
         self
@@ -74,12 +129,32 @@ impl QueueOptions {
 
     /// On an engine, after how long without a sign of life from its holder an item comes back; 30 s
     /// if not said, and at least 100 ms. A manager sees by its connection that a worker is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use distributed::QueueOptions;
+    ///
+    /// let tasks = QueueOptions::new("tasks").lease(Duration::from_secs(5));
+    /// # let _ = tasks;
+    /// ```
     pub fn lease(mut self, time: Duration) -> QueueOptions {
         self.lease = time.max(Duration::from_millis(100));
         self
     }
 
     /// On an engine, how many nodes store each item: 1 if not said, or 3 or 5 in a cluster.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::QueueOptions;
+    ///
+    /// let tasks = QueueOptions::new("tasks").redeliver(true).replicas(3);
+    /// # let _ = tasks;
+    /// ```
     pub fn replicas(mut self, nodes: usize) -> QueueOptions {
         self.replicas = nodes;
         self

@@ -57,6 +57,15 @@ impl Default for Worker {
 
 impl Worker {
     /// A worker of one thread that fetches up to 32 tasks at a time and never leaves.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::Worker;
+    ///
+    /// let worker = Worker::new();
+    /// # let _ = worker;
+    /// ```
     pub fn new() -> Worker {
         Worker {
             concurrency: 1,
@@ -68,24 +77,64 @@ impl Worker {
     }
 
     /// How many tasks are worked on at the same time, at least 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::Worker;
+    ///
+    /// let worker = Worker::new().concurrency(4);
+    /// # let _ = worker;
+    /// ```
     pub fn concurrency(mut self, threads: usize) -> Worker {
         self.concurrency = threads.max(1);
         self
     }
 
     /// The most tasks that one thread fetches at a time, at least 1; from a manager always 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::Worker;
+    ///
+    /// let worker = Worker::new().prefetch(16);
+    /// # let _ = worker;
+    /// ```
     pub fn prefetch(mut self, tasks: usize) -> Worker {
         self.prefetch = tasks.max(1);
         self
     }
 
     /// How long there may be no task before the worker leaves.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use distributed::Worker;
+    ///
+    /// let worker = Worker::new().idle(Duration::from_secs(60));
+    /// # let _ = worker;
+    /// ```
     pub fn idle(mut self, time: Duration) -> Worker {
         self.idle = Some(time);
         self
     }
 
     /// On an engine, how long a task may take before it is given to another worker too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use distributed::Worker;
+    ///
+    /// let worker = Worker::new().time_limit(Duration::from_secs(60));
+    /// # let _ = worker;
+    /// ```
     pub fn time_limit(mut self, time: Duration) -> Worker {
         self.time_limit = Some(time);
         self
@@ -93,6 +142,19 @@ impl Worker {
 
     /// What makes the worker stop when it is set, as a signal handler may do: it finishes what it
     /// is at, gives back the rest, and leaves.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::Worker;
+    /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    ///
+    /// let stop = Arc::new(AtomicBool::new(false));
+    /// let worker = Worker::new().stop(Arc::clone(&stop));
+    /// // As a signal handler does.
+    /// stop.store(true, Ordering::SeqCst);
+    /// # let _ = worker;
+    /// ```
     pub fn stop(mut self, stop: Arc<AtomicBool>) -> Worker {
         self.stop = stop;
         self
@@ -103,8 +165,25 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// The first of a thread: those of opening queues, and [`Error::Engine`] when the engine is
-    /// away for too long, [`Error::Closed`] when the manager is gone.
+    /// The first of a thread: [`Error::Remote`] when the server has no such queue,
+    /// [`Error::Engine`] when the engine is away for too long, [`Error::Closed`] when the manager is
+    /// gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Error, Server, Worker};
+    /// use std::time::Duration;
+    ///
+    /// let builder = Server::builder().queue("tasks").queue("results");
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// let client = Client::connect(server.address(), b"abc")?;
+    /// client.queue::<u32>("tasks")?.put_many(&[3, 4])?;
+    /// let worker = Worker::new().idle(Duration::from_millis(50));
+    /// worker.run(&client, "tasks", "results", |n: &u32| Ok::<u32, Error>(n * n))?;
+    /// assert_eq!(client.queue::<u32>("results")?.get_many(2, None)?, [9, 16]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn run<T, R, E>(
         &self,
         client: &Client,

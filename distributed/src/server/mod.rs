@@ -57,6 +57,18 @@ impl Builder {
 
     /// Adds a queue, by its name or with [`QueueOptions`]: Python's `register` with a callable that
     /// returns a `queue.Queue`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, QueueOptions, Server};
+    ///
+    /// let results = QueueOptions::new("results").maxsize(100);
+    /// let builder = Server::builder().queue("tasks").queue(results);
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// assert_eq!(server.status().queues.len(), 2);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn queue(mut self, queue: impl Into<QueueOptions>) -> Builder {
         self.queues.push(queue.into());
         self
@@ -64,6 +76,17 @@ impl Builder {
 
     /// Adds a name that makes a queue whenever a client calls it, with a `maxsize` if it likes:
     /// `Queue` and `JoinableQueue` of Python's `SyncManager`. The queue is gone with its last proxy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, Server};
+    ///
+    /// // A program of Python may now call `manager.Queue()`.
+    /// let server = Server::builder().factory("Queue").serve("127.0.0.1:0", b"abc")?;
+    /// assert_eq!(server.status().queues.len(), 0);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn factory(mut self, name: impl Into<String>) -> Builder {
         self.factories.insert(name.into());
         self
@@ -71,6 +94,18 @@ impl Builder {
 
     /// The longest message, in bytes, at most 4 GiB; 64 MiB if not said. A client that sends a
     /// longer one is cut off.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Error, Server};
+    ///
+    /// let builder = Server::builder().queue("tasks").max_message(1 << 10);
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// let tasks = Client::connect(server.address(), b"abc")?.queue::<String>("tasks")?;
+    /// assert!(tasks.put(&"x".repeat(1 << 12)).is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn max_message(mut self, bytes: u32) -> Builder {
         self.limits.message = bytes as usize;
         self
@@ -78,6 +113,17 @@ impl Builder {
 
     /// The most connections at one time; 10,000 if not said. More are closed at once. A Python
     /// client has one for each thread that uses a queue, and one more for a moment now and then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, Server};
+    ///
+    /// let builder = Server::builder().queue("tasks").max_connections(100);
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// assert_eq!(server.status().connections, 0);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn max_connections(mut self, connections: usize) -> Builder {
         self.limits.connections = connections.min(Semaphore::MAX_PERMITS);
         self
@@ -85,6 +131,19 @@ impl Builder {
 
     /// How long a client may take to prove that it has the key and to say what it wants; 10 s if
     /// not said.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use distributed::{Error, Server};
+    ///
+    /// let builder = Server::builder().handshake_timeout(Duration::from_secs(2));
+    /// let server = builder.queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # drop(server);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn handshake_timeout(mut self, time: Duration) -> Builder {
         self.limits.handshake = time;
         self
@@ -99,6 +158,18 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::EmptyKey`] for an empty key; [`Error::Io`] when it cannot listen there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, Server};
+    ///
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// assert_ne!(server.address().port(), 0);
+    /// let refused = Server::builder().serve("127.0.0.1:0", b"");
+    /// assert!(matches!(refused, Err(Error::EmptyKey)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn serve(self, address: impl Display, key: &[u8]) -> Result<Server> {
         if key.is_empty() {
             return Err(Error::EmptyKey);
@@ -206,26 +277,80 @@ pub struct Server {
 
 impl Server {
     /// Begins a server, with no queue yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, Server};
+    ///
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// server.shutdown();
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn builder() -> Builder {
         Builder::new()
     }
 
     /// Where it listens, with the port that it really has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, Server};
+    ///
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// assert!(server.address().ip().is_loopback());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// What is in the queues, and who is there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, Server};
+    ///
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// assert_eq!(server.status().queues[0].len, 0);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn status(&self) -> Status {
         self.state.queues().status()
     }
 
     /// Another handle that can stop the server, for a thread that waits for a signal.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, Server};
+    /// use std::thread;
+    ///
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// let stopper = server.stopper();
+    /// thread::spawn(move || stopper.stop());
+    /// server.wait();
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn stopper(&self) -> Stopper {
         Stopper(Arc::clone(&self.state))
     }
 
     /// Waits until the server has ended: because a client called `shutdown`, or by a [`Stopper`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, Server};
+    ///
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// server.stopper().stop();
+    /// server.wait();
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn wait(mut self) {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -234,6 +359,18 @@ impl Server {
 
     /// Stops: calls under way get their answer, blocked ones [`Error::Closed`]. When it returns,
     /// the port is free and the thread has ended. Items that nobody took are dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Error, Server};
+    ///
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    /// server.shutdown();
+    /// assert!(tasks.put(&34).is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn shutdown(self) {}
 }
 
@@ -252,6 +389,17 @@ pub struct Stopper(Arc<ServerState>);
 
 impl Stopper {
     /// Asks the server to end, and does not wait until it has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, Server};
+    ///
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// server.stopper().stop();
+    /// server.wait();
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn stop(&self) {
         self.0.stop.send_replace(true);
     }
