@@ -46,14 +46,14 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::MapFailed`](crate::Error::MapFailed) with the index of the item that failed, and how.
+    /// [`Error::MapFailed`] with the index of the item that failed, and how.
     /// Items that have not begun by then are not begun, and those that run are waited for: when
     /// the call returns, nothing of the map runs. The error tells which items ran. Their results are
     /// lost; for a result or an error of each item, there is [`imap`](Self::imap).
     ///
     /// If the pool is the reason, its error: those of [`apply_async`](Self::apply_async), and
-    /// [`Error::PoolBroken`](crate::Error::PoolBroken) or
-    /// [`Error::InitializerFailed`](crate::Error::InitializerFailed).
+    /// [`Error::PoolBroken`] or
+    /// [`Error::InitializerFailed`].
     ///
     /// # Examples
     ///
