@@ -10,7 +10,7 @@ use std::{
 use crate::sys::fork;
 
 /// How long to wait for another thread's lock.
-const WITHIN: Duration = Duration::from_millis(100);
+const FLUSH_WITHIN: Duration = Duration::from_millis(100);
 
 /// Writes out what was printed and is still held back. If another thread keeps the output locked, it
 /// stays there: what that thread prints has no order with what this one does.
@@ -26,6 +26,6 @@ pub(crate) fn flush() {
         let _ = done.send(());
     });
     if flusher.is_ok() {
-        let _ = flushed.recv_timeout(WITHIN);
+        let _ = flushed.recv_timeout(FLUSH_WITHIN);
     }
 }

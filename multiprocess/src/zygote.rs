@@ -114,8 +114,7 @@ const ANSWER: usize = size_of::<i32>();
 ///     })
 ///     .join()
 ///     .unwrap()
-/// })
-/// # ?;
+/// })?;
 /// # Ok::<(), multiprocess::Error>(())
 /// ```
 pub fn init() -> Result<()> {

@@ -8,7 +8,7 @@ use std::{
     error::Error as StdError,
     ffi::OsStr,
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::parent_id},
     path::PathBuf,
     process::{self, Command, Output},
     sync::OnceLock,
@@ -39,9 +39,13 @@ tests![
     on_a_kernel_without_pidfd_open,
     on_a_kernel_without_memfd_create,
     with_its_file_removed,
+    with_the_set_user_id_bit,
 ];
 
 const PROGRAM: &str = "--program";
+
+/// As [`PROGRAM`], to tell whether a process comes from a zygote.
+const PARENT: &str = "--parent";
 
 const WORKS: &str = "everything works\n";
 
@@ -49,6 +53,11 @@ fn main() {
     let program = env::args().nth(1);
     if program.as_deref() == Some("--removed") {
         fs::remove_file(env::args().next().expect("a program has a name")).expect("it is there");
+    }
+    if program.as_deref() == Some(PARENT) {
+        let parent = Process::spawn_with(|()| parent_id(), ()).and_then(Process::join);
+        let is_ours = parent.expect("a process starts") == process::id();
+        return print!("{}", if is_ours { "no zygote" } else { "a zygote" });
     }
     if program.is_some_and(|argument| [PROGRAM, "--removed"].contains(&&*argument)) {
         return match everything() {
@@ -222,6 +231,20 @@ fn in_a_session_without_a_terminal() {
 fn with_its_file_removed() {
     let line = "cp \"$0\" \"$0-2\"; exec \"$0-2\" --removed";
     works(&run_after(line));
+}
+
+/// Who executes such a program has its owner's rights, and shall not choose its functions: there is no
+/// zygote, and the word that asks for one is not heard.
+fn with_the_set_user_id_bit() {
+    let parent = || Command::new(program()).arg(PARENT).output().unwrap().stdout;
+    assert_eq!(parent(), b"a zygote");
+    let mode = fs::Permissions::from_mode(0o4755);
+    fs::set_permissions(program(), mode).unwrap();
+    assert_eq!(parent(), b"no zygote");
+    become_nobody();
+    assert_eq!(parent(), b"no zygote");
+    works(&run(&[]));
+    works(&run(&["env", "MULTIPROCESS_ZYGOTE="]));
 }
 
 /// Runs the program on a kernel that seems not to have this call.

@@ -48,7 +48,7 @@ pub(crate) fn require_exit_codes(attempt: &str) -> Result<()> {
 }
 
 /// Gives a signal that is ignored its default action.
-pub(crate) fn heed(signal: Signal) {
+pub(crate) fn stop_ignoring(signal: Signal) {
     if action(signal as i32) == Some(libc::SIG_IGN) {
         set_default(signal as i32);
     }

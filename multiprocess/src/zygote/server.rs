@@ -53,7 +53,7 @@ fn before_main(call_other_constructors: impl FnOnce()) {
     }
     // A program may be started with SIGCHLD ignored. Then the system takes away how its children
     // ended. The program itself has not ignored the signal, since it has not begun.
-    signals::heed(Signal::SIGCHLD);
+    signals::stop_ignoring(Signal::SIGCHLD);
     let Some(inherited) = env::var(VARIABLE).ok().filter(|_| is_asked_for()) else {
         return;
     };
