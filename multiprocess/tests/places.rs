@@ -297,7 +297,7 @@ fn a_pool_stops_and_goes_on_with_its_program() {
     thread::sleep(timeout + Duration::from_millis(500));
     assert_eq!(state(worker), 'T');
     terminal.fg();
-    eventually("its worker goes on", || state(worker) != 'T');
+    // The worker may be gone by now: only the outcome of its task says that it went on.
     assert_eq!(told.get_timeout(SOON).unwrap(), 1);
 }
 
