@@ -218,9 +218,68 @@ pub fn marked(mark: &str) -> Vec<i32> {
 }
 
 fn is_marked(pid: i32, mark: &str) -> bool {
-    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let mut variables = environ.split(|byte| *byte == 0);
-    variables.any(|variable| variable.starts_with(mark.as_bytes()))
+    let own = Stat::read(process::id().cast_signed());
+    let begin = Instant::now();
+    loop {
+        let before = Stat::read(pid);
+        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let mut variables = environ.split(|byte| *byte == 0);
+        if variables.any(|variable| variable.starts_with(mark.as_bytes())) {
+            return true;
+        }
+        let time = match (before, Stat::read(pid), &own) {
+            // One that is older than this process has no mark of ours. It may show no environment
+            // for ever, as the first process of some containers.
+            (Some(before), Some(after), Some(own)) if before.started >= own.started => {
+                time_to_show_environment(&before, &after, environ.is_empty())
+            }
+            _ => Duration::ZERO,
+        };
+        if begin.elapsed() >= time {
+            return false;
+        }
+        thread::sleep(Duration::from_micros(100));
+    }
+}
+
+/// How long a process in whose environment no mark was seen may take to show it. One that becomes
+/// another program, in the midst of `execve`, shows none or a part of it.
+fn time_to_show_environment(before: &Stat, after: &Stat, is_empty: bool) -> Duration {
+    if after.memory == 0 {
+        // A thread of the kernel, or a process that has ended.
+        Duration::ZERO
+    } else if after.environment == 0 || before.environment != after.environment {
+        // It is being loaded, which may need the disk, or it was another program a moment ago.
+        GRACE
+    } else if is_empty {
+        // It is just being told its environment, or that is really empty.
+        Duration::from_millis(20)
+    } else {
+        Duration::ZERO
+    }
+}
+
+/// What the system tells of a process in `/proc/PID/stat`.
+struct Stat {
+    started: u64,
+    /// The size of its memory, in bytes.
+    memory: u64,
+    /// The address of its environment.
+    environment: u64,
+}
+
+impl Stat {
+    fn read(pid: i32) -> Option<Stat> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name, in parentheses, may contain anything. Behind it is the third field of proc(5).
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        Some(Stat {
+            started: field(22)?,
+            memory: field(23)?,
+            environment: field(50)?,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -245,6 +304,16 @@ mod tests {
         assert!(marked(&mark).len() >= 2);
         drop(program);
         assert_eq!(marked(&mark), Vec::<i32>::new());
+    }
+
+    #[test]
+    fn a_process_that_becomes_another_program_is_seen_at_every_look() {
+        let program = shell(r#"s='exec sh -c "$0" "$0"'; echo up; exec sh -c "$s" "$s""#);
+        assert_eq!(program.line(soon()).as_deref(), Ok("up"));
+        for look in 0..300 {
+            let running = program.running();
+            assert_eq!(running.len(), 1, "look {look}: {running:?}");
+        }
     }
 
     #[test]
