@@ -207,31 +207,49 @@ impl Drop for Program {
 /// The running processes that have an environment variable, written `NAME=value`, that starts so.
 ///
 /// A process that has ended and was not waited for has no environment, and is not among them. Nor is
-/// another user's.
+/// another user's. One that becomes another program just now may be missed, but not if it is the only
+/// one: none is none.
 #[must_use]
 pub fn marked(mark: &str) -> Vec<i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
+    let pids: Vec<i32> = entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| is_marked(*pid, mark))
-        .collect()
+        .collect();
+    let of = |is_marked: fn(i32, &str) -> bool| {
+        let pids = pids.iter().copied();
+        pids.filter(|pid| is_marked(*pid, mark)).collect::<Vec<_>>()
+    };
+    match of(shows_mark) {
+        none if none.is_empty() => of(is_marked),
+        some => some,
+    }
 }
 
+fn shows_mark(pid: i32, mark: &str) -> bool {
+    let environ = environ(pid);
+    let mut variables = environ.split(|byte| *byte == 0);
+    variables.any(|variable| variable.starts_with(mark.as_bytes()))
+}
+
+fn environ(pid: i32) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
+}
+
+/// The same, of a process that may be between two programs.
 fn is_marked(pid: i32, mark: &str) -> bool {
     let own = Stat::read(process::id().cast_signed());
     let begin = Instant::now();
     loop {
         let before = Stat::read(pid);
-        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let mut variables = environ.split(|byte| *byte == 0);
-        if variables.any(|variable| variable.starts_with(mark.as_bytes())) {
+        let is_empty = environ(pid).is_empty();
+        if shows_mark(pid, mark) {
             return true;
         }
         let time = match (before, Stat::read(pid), &own) {
             // One that is older than this process has no mark of ours. It may show no environment
             // for ever, as the first process of some containers.
             (Some(before), Some(after), Some(own)) if before.started >= own.started => {
-                time_to_show_environment(&before, &after, environ.is_empty())
+                time_to_show_environment(&before, &after, is_empty)
             }
             _ => Duration::ZERO,
         };

@@ -1,12 +1,14 @@
 //! One variant of one cell as it ran, with what the table says of it: what every view shows.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
-use common::notebook::{self, Cell, Variant};
+use common::notebook::{self, CELLS, Cell, Statistic, Trials, Variant};
 use common::printout::Printout;
 use common::verdict::Verdict;
+use serde::Serialize;
 
 use crate::record::{CellRecord, ReplayRecord, RunRecord};
 
@@ -15,10 +17,12 @@ pub(crate) struct CellRun<'a> {
     pub(crate) cell: &'static Cell,
     pub(crate) variant: &'static Variant,
     pub(crate) record: &'a CellRecord,
-    /// The factor on all pauses of the run.
-    pub(crate) pace: f64,
-    /// What was printed, in the run that a view shows: the first, or the one that failed.
+    /// The replay that ran it.
+    pub(crate) replay: &'a ReplayRecord,
+    /// What was printed, in the run that a view shows.
     pub(crate) now: Printout,
+    /// Which of the runs that is, from 1.
+    pub(crate) shown: usize,
     /// What its trials came to: each with the program that ran.
     outcomes: Vec<(&'a str, i64)>,
     /// What the notebook printed, where it did.
@@ -26,44 +30,71 @@ pub(crate) struct CellRun<'a> {
 }
 
 impl<'a> CellRun<'a> {
-    /// The cell runs of a replay, in its order.
-    pub(crate) fn all(record: &'a ReplayRecord) -> anyhow::Result<Vec<CellRun<'a>>> {
-        let cell_run = |known: &'a CellRecord| {
-            let cell = notebook::cell(&known.bin);
-            let variant = cell.and_then(|cell| {
-                let named = |variant: &&Variant| variant.name == known.variant;
-                cell.variants.iter().find(named)
-            });
-            let (cell, variant) = cell.zip(variant).with_context(|| {
-                format!(
-                    "the run has a cell `{} {}` that the notebook's table does not have: replay \
-                     again with cargo xtask all",
-                    known.bin, known.variant
-                )
-            })?;
-            let failed = known.verdicts.iter().find(|verdict| !verdict.held);
-            let shown = failed.map_or(0, |verdict| verdict.run.saturating_sub(1));
-            let mut printouts: Vec<Printout> = known
-                .runs
-                .iter()
-                .map(|run| Printout::read(variant, run.printed()))
-                .collect();
-            let outcomes = outcomes(variant, known, &printouts);
-            let now = match printouts.len() {
-                0 => Printout::read(variant, Vec::new()),
-                runs => printouts.swap_remove(if shown < runs { shown } else { 0 }),
-            };
-            Ok(CellRun {
-                cell,
-                variant,
-                record: known,
-                pace: record.pace,
-                now,
-                outcomes,
-                recorded: Printout::recorded(variant),
-            })
+    /// The last run of each cell, in the notebook's order. The latest replay comes first.
+    pub(crate) fn all(replays: &'a [ReplayRecord]) -> anyhow::Result<Vec<CellRun<'a>>> {
+        let mut keys = BTreeSet::new();
+        let mut cell_runs = Vec::new();
+        for replay in replays {
+            for record in &replay.cells {
+                if keys.insert(record.key()) {
+                    cell_runs.push(CellRun::new(replay, record)?);
+                }
+            }
+        }
+        let variants = || CELLS.iter().flat_map(|cell| cell.variants);
+        cell_runs.sort_by_key(|cell_run| {
+            variants().position(|variant| std::ptr::eq(variant, cell_run.variant))
+        });
+        Ok(cell_runs)
+    }
+
+    fn new(replay: &'a ReplayRecord, known: &'a CellRecord) -> anyhow::Result<CellRun<'a>> {
+        let cell = notebook::cell(&known.bin);
+        let variant = cell.and_then(|cell| {
+            let named = |variant: &&Variant| variant.name == known.variant;
+            cell.variants.iter().find(named)
+        });
+        let (cell, variant) = cell.zip(variant).with_context(|| {
+            format!(
+                "the run has a cell `{} {}` that the notebook's table does not have: replay \
+                 again with cargo xtask all",
+                known.bin, known.variant
+            )
+        })?;
+        let mut printouts: Vec<Printout> = known
+            .runs
+            .iter()
+            .map(|run| Printout::read(variant, run.printed()))
+            .collect();
+        let outcomes = outcomes(variant, known, &printouts);
+        let shown = shown(variant, known, &printouts);
+        let now = match printouts.len() {
+            0 => Printout::read(variant, Vec::new()),
+            _ => printouts.swap_remove(shown),
         };
-        record.cells.iter().map(cell_run).collect()
+        Ok(CellRun {
+            cell,
+            variant,
+            record: known,
+            replay,
+            now,
+            shown: shown + 1,
+            outcomes,
+            recorded: Printout::recorded(variant),
+        })
+    }
+
+    /// What makes this run again.
+    pub(crate) fn again(&self) -> String {
+        let fast = if self.replay.pace == 1.0 {
+            ""
+        } else {
+            " --fast"
+        };
+        format!(
+            "cargo xtask run {} --seed {}{fast}",
+            self.cell.bin, self.replay.seed
+        )
     }
 
     /// `In [16] repaired`, as a heading.
@@ -103,6 +134,59 @@ impl<'a> CellRun<'a> {
             name.map(|event| event.name),
         )
     }
+}
+
+/// What came out of all cells that a view shows.
+#[derive(Debug, Serialize)]
+pub(crate) struct Total {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
+    pub(crate) checks: usize,
+    pub(crate) seconds: f64,
+    /// How many replays the cells are from.
+    pub(crate) replays: usize,
+}
+
+impl Total {
+    pub(crate) fn new(replays: &[ReplayRecord], cell_runs: &[CellRun]) -> Total {
+        let passed = cell_runs.iter().filter(|cell_run| cell_run.record.held);
+        let passed = passed.count();
+        let seconds = cell_runs.iter().map(|cell_run| cell_run.record.seconds);
+        let (skipped, seconds) = match replays {
+            [only] => (only.skipped, only.seconds),
+            // What one replay left out, another may have.
+            _ => (0, seconds.sum()),
+        };
+        Total {
+            passed,
+            failed: cell_runs.len() - passed,
+            skipped,
+            checks: cell_runs
+                .iter()
+                .map(|cell_run| cell_run.record.verdicts.len())
+                .sum(),
+            seconds,
+            replays: replays.len(),
+        }
+    }
+}
+
+/// Which run a view shows, from 0: one that failed, or of a race one that lost something, or the first.
+fn shown(variant: &Variant, record: &CellRecord, printouts: &[Printout]) -> usize {
+    let failed = record.verdicts.iter().find(|verdict| !verdict.held);
+    let failed = failed.map(|verdict| verdict.run.saturating_sub(1));
+    let races = |trials: &&Trials| trials.statistic == Statistic::AnyNonZero;
+    let lost = || {
+        let trials = variant.trials.as_ref().filter(races)?;
+        let is_lost = |printout: &Printout| {
+            let mut values = printout.lines.values(trials.outcome);
+            values.next().is_some_and(|value| value != "0")
+        };
+        printouts.iter().position(is_lost)
+    };
+    let shown = failed.or_else(lost).unwrap_or(0);
+    if shown < printouts.len() { shown } else { 0 }
 }
 
 /// What the trials came to, each with the program that ran.
@@ -152,7 +236,7 @@ pub(crate) fn source(cell: &Cell, bin: &str) -> anyhow::Result<String> {
     fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     root.expect("xtask is in the workspace")
 }

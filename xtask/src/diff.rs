@@ -45,10 +45,10 @@ pub(crate) fn diff(options: &ViewOptions) -> anyhow::Result<Exit> {
             return Ok(Exit::NoCell);
         }
     };
-    let record = ReplayRecord::read(options.run.as_deref())?;
+    let replays = ReplayRecord::read(options.run.as_deref())?;
     let mut same = true;
     let mut shown = false;
-    for cell_run in CellRun::all(&record)? {
+    for cell_run in CellRun::all(&replays)? {
         if cells.iter().any(|cell| cell.bin == cell_run.cell.bin) {
             shown = true;
             same &= show(&cell_run);

@@ -5,7 +5,7 @@ use common::notebook::{CELLS, Cell};
 use crate::Exit;
 use crate::cell_run::CellRun;
 use crate::cli::{Lang, Options};
-use crate::picture::{bins, bounds, rows};
+use crate::picture::{places, rows};
 use crate::replay;
 
 /// How often, if nobody says.
@@ -14,6 +14,9 @@ const TRIALS: usize = 200;
 /// The longest bar, in characters.
 const BAR: usize = 50;
 
+/// The most lines of a program.
+const PLACES: usize = 40;
+
 pub(crate) fn race(mut options: Options) -> anyhow::Result<Exit> {
     options.trials.get_or_insert(TRIALS);
     let has_trials = |cell: &&&Cell| cell.variants.iter().any(|variant| variant.trials.is_some());
@@ -21,49 +24,41 @@ pub(crate) fn race(mut options: Options) -> anyhow::Result<Exit> {
     let names: Vec<String> = cells.map(|cell| cell.bin.to_string()).collect();
     let (exit, record) = replay::recorded(&names, &options)?;
     if let Some(record) = record {
-        print!("{}", histogram(&CellRun::all(&record)?, options.lang));
+        print!(
+            "{}",
+            histogram(&CellRun::all(std::slice::from_ref(&record))?, options.lang)
+        );
     }
     Ok(exit)
 }
 
-/// The histogram for a terminal: a line for each place that a balance fell on.
+/// The histogram for a terminal: a line for each value that came out.
 pub(crate) fn histogram(cell_runs: &[CellRun], lang: Lang) -> String {
-    let (rows, reach) = rows(cell_runs, lang);
+    let rows = rows(cell_runs, lang);
+    let places = places(&rows, PLACES);
     let mut text = String::new();
     for row in &rows {
-        let counts = bins(&row.outcomes, reach);
-        let most = counts.iter().copied().max().unwrap_or(0).max(1);
         let all = row.outcomes.len();
         let lost = row.outcomes.iter().filter(|value| **value != 0).count();
         text += &match lang {
             Lang::En => format!("\n{}: {lost} of {all} not 0\n", row.name),
             Lang::Zh => format!("\n{}：{all} 次中 {lost} 次不是 0\n", row.name),
         };
-        for (place, count) in (-reach..=reach).zip(counts) {
-            let recorded = row.recorded.filter(|value| holds(place, *value));
-            if count == 0 && place != 0 && recorded.is_none() {
+        for place in &places {
+            let count = place.count(&row.outcomes);
+            let recorded = row.recorded.filter(|value| place.holds(*value));
+            if count == 0 && !place.holds(0) && recorded.is_none() {
                 continue;
             }
-            let bar = "█".repeat((count * BAR).div_ceil(most));
+            // One scale for all programs: a full bar is all of the runs.
+            let bar = "█".repeat((count * BAR).div_ceil(all));
             let note = recorded.map_or(String::new(), |value| match lang {
                 Lang::En => format!("  the notebook printed {value}"),
                 Lang::Zh => format!("  笔记打印了 {value}"),
             });
-            text += format!("{:>18} │{bar} {count}{note}", range(place)).trim_end();
+            text += format!("{:>18} │{bar} {count}{note}", place.label()).trim_end();
             text.push('\n');
         }
     }
     text
-}
-
-fn holds(place: i64, value: i64) -> bool {
-    let (low, high) = bounds(place);
-    (low.min(high)..=low.max(high)).contains(&value)
-}
-
-fn range(place: i64) -> String {
-    match bounds(place) {
-        (0, 0) => "0".to_string(),
-        (low, high) => format!("{} … {}", low.min(high), low.max(high)),
-    }
 }

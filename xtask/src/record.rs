@@ -1,6 +1,6 @@
 //! `run.json`: what a replay found, for every other view of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs};
@@ -13,12 +13,14 @@ use common::verdict::{CellOutcome, Reordering, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// The version of the form. It grows when a field changes its meaning or goes.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// One replay.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ReplayRecord {
     pub(crate) version: u32,
+    /// When it began, in UTC, as RFC 3339 has it.
+    pub(crate) started: String,
     pub(crate) seed: u64,
     pub(crate) pace: f64,
     pub(crate) online: bool,
@@ -43,6 +45,10 @@ pub(crate) struct Machine {
     pub(crate) processors: usize,
     pub(crate) os: String,
     pub(crate) arch: String,
+    /// What `rustc --version` says; none where it cannot be asked.
+    pub(crate) rustc: Option<String>,
+    /// The commit of the sources; none outside a checkout.
+    pub(crate) commit: Option<String>,
 }
 
 /// One variant of one cell.
@@ -157,12 +163,33 @@ pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     Ok(target.join("replay"))
 }
 
+/// What the file name of a replay begins with that is no longer the last one.
+const EARLIER: &str = "earlier-";
+
 impl ReplayRecord {
-    /// Keeps it as the last run, which the views show.
+    /// Keeps it as the last replay. Earlier ones stay as long as they have a cell that no later one
+    /// has, so that the views show the last run of every cell.
     pub(crate) fn keep(&self) -> anyhow::Result<()> {
         let folder = folder()?;
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-        self.write(&folder.join("run.json"))
+        let last = folder.join("run.json");
+        if let Ok(before) = read(&last) {
+            let name = format!("{EARLIER}{}.json", before.started.replace(':', ""));
+            // Another replay that ends now may have moved it.
+            let _ = fs::rename(&last, folder.join(name));
+        }
+        self.write(&last)?;
+        let mut known = BTreeSet::new();
+        for file in files(&folder) {
+            let shows_more = read(&file).is_ok_and(|replay| {
+                let cells = replay.cells.iter().map(CellRecord::key);
+                cells.fold(false, |more, key| known.insert(key) | more)
+            });
+            if !shows_more {
+                let _ = fs::remove_file(file);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn write(&self, file: &Path) -> anyhow::Result<()> {
@@ -170,30 +197,61 @@ impl ReplayRecord {
         write_whole(file, &(text + "\n"))
     }
 
-    /// Reads a run: that of the file, or the last one.
-    pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<ReplayRecord> {
-        let last = folder()?.join("run.json");
-        let file = file.unwrap_or(&last);
-        let text = fs::read_to_string(file).with_context(|| {
-            let name = file.display();
-            format!("read {name} (cargo xtask all replays the notebook and leaves its run there)")
-        })?;
-        #[derive(Deserialize)]
-        struct VersionOnly {
-            version: u32,
+    /// Reads a replay: that of the file, or the last one and behind it the earlier ones that are kept,
+    /// the latest first.
+    pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Vec<ReplayRecord>> {
+        if let Some(file) = file {
+            return Ok(vec![read(file)?]);
         }
-        let name = file.display();
-        let head: VersionOnly = serde_json::from_str(&text)
-            .with_context(|| format!("{name} is not the run of a replay"))?;
-        if head.version != VERSION {
-            bail!(
-                "{name} has version {} of run.json, and this xtask reads version {VERSION}: \
-                 replay again with cargo xtask all",
-                head.version
-            );
-        }
-        serde_json::from_str(&text).with_context(|| format!("read the run in {name}"))
+        let folder = folder()?;
+        let mut replays = vec![read(&folder.join("run.json"))?];
+        let earlier = files(&folder).into_iter().skip(1);
+        replays.extend(earlier.filter_map(|file| read(&file).ok()));
+        Ok(replays)
     }
+}
+
+impl CellRecord {
+    /// What tells it from all others of a replay.
+    pub(crate) fn key(&self) -> (String, String) {
+        (self.bin.clone(), self.variant.clone())
+    }
+}
+
+/// The replays of the folder, the latest first.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut earlier: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(EARLIER))
+        .map(|entry| entry.path())
+        .collect();
+    // The names have their times.
+    earlier.sort();
+    earlier.push(folder.join("run.json"));
+    earlier.reverse();
+    earlier
+}
+
+fn read(file: &Path) -> anyhow::Result<ReplayRecord> {
+    let text = fs::read_to_string(file).with_context(|| {
+        let name = file.display();
+        format!("read {name} (cargo xtask all replays the notebook and leaves its run there)")
+    })?;
+    #[derive(Deserialize)]
+    struct VersionOnly {
+        version: u32,
+    }
+    let name = file.display();
+    let head: VersionOnly = serde_json::from_str(&text)
+        .with_context(|| format!("{name} is not the run of a replay"))?;
+    if head.version != VERSION {
+        bail!(
+            "{name} has version {} of run.json, and this xtask reads version {VERSION}: \
+             replay again with cargo xtask all",
+            head.version
+        );
+    }
+    serde_json::from_str(&text).with_context(|| format!("read the run in {name}"))
 }
 
 /// Writes the file whole or not at all: a reader never finds half of it, whoever else writes.

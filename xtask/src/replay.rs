@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,7 @@ use common::verdict::CellOutcome;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::Exit;
+use crate::cell_run::root;
 use crate::cli::Options;
 use crate::doctor::{has, processors};
 use crate::record::{Machine, ReplayRecord, VERSION};
@@ -39,11 +41,13 @@ pub(crate) fn recorded(
     };
     let mut terminal = Terminal::new(options.quiet);
     let begun = Instant::now();
+    let started = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let outcomes = run(&plan, options, &stop, &mut terminal)?;
     let passed = outcomes.iter().filter(|outcome| outcome.held()).count();
     let variants: usize = plan.cells.iter().map(|cell| cell.variants.len()).sum();
     let record = ReplayRecord {
         version: VERSION,
+        started,
         seed: plan.seed,
         pace: plan.pace,
         online: plan.real,
@@ -54,6 +58,8 @@ pub(crate) fn recorded(
             processors: processors(),
             os: env::consts::OS.to_string(),
             arch: env::consts::ARCH.to_string(),
+            rustc: answer("rustc", &["--version"]),
+            commit: answer("git", &["describe", "--always", "--dirty"]),
         },
         needs: plan.needs,
         passed,
@@ -195,7 +201,7 @@ fn summarise(record: &ReplayRecord, options: &Options, terminal: &Terminal) -> a
         terminal.say(&format!("again: {}", again(&bins, options, record.seed)));
     }
     if options.report {
-        let file = report::write(record, options.lang, None)?;
+        let file = report::write(&ReplayRecord::read(None)?, options.lang, None)?;
         terminal.say(&format!("report: {}", file.display()));
     }
     Ok(())
@@ -262,12 +268,12 @@ fn build(cells: &[&Cell]) -> anyhow::Result<Option<PathBuf>> {
         .context("find this program's own folder")?
         .to_path_buf();
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--quiet"]).stdin(Stdio::null());
-    command.current_dir(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .expect("xtask is in the workspace"),
-    );
+    command.args(["build", "--package", "xtask"]);
+    command.stdin(Stdio::null());
+    if !io::stderr().is_terminal() {
+        command.arg("--quiet");
+    }
+    command.current_dir(root());
     if let Some(profile) = bins.file_name().filter(|profile| *profile != "debug") {
         command.arg("--profile").arg(profile);
     }
@@ -276,11 +282,22 @@ fn build(cells: &[&Cell]) -> anyhow::Result<Option<PathBuf>> {
     for package in packages {
         command.args(["--package", package]);
     }
-    for bin in cells.iter().flat_map(|cell| cell.bins()) {
+    // With this program, so that what both need is compiled once, with the same features.
+    let bins_of_cells = cells.iter().flat_map(|cell| cell.bins());
+    for bin in bins_of_cells.chain(["xtask"]) {
         command.args(["--bin", bin]);
     }
     let status = command.status().context("run cargo build")?;
     Ok(status.success().then_some(bins))
+}
+
+/// The first line that a program prints in the folder of the sources, if it runs there.
+fn answer(program: &str, args: &[&str]) -> Option<String> {
+    let mut command = Command::new(program);
+    let output = command.args(args).current_dir(root()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let line = text.lines().next()?.to_string();
+    output.status.success().then_some(line)
 }
 
 /// A seed that is short enough to be typed again.

@@ -20,11 +20,11 @@ pub(crate) fn show(options: &ViewOptions) -> anyhow::Result<Exit> {
         }
     };
     // A cell can be shown before anything was replayed; a run that was asked for must be there.
-    let record = match (&options.run, ReplayRecord::read(options.run.as_deref())) {
-        (Some(_), run) => Some(run?),
-        (None, run) => run.ok(),
+    let replays = match (&options.run, ReplayRecord::read(options.run.as_deref())) {
+        (Some(_), replays) => replays?,
+        (None, replays) => replays.unwrap_or_default(),
     };
-    let cell_runs = record.as_ref().map_or(Ok(Vec::new()), CellRun::all)?;
+    let cell_runs = CellRun::all(&replays)?;
     for cell in cells {
         print!("{}", text(cell, &cell_runs, options.lang)?);
     }
@@ -120,8 +120,8 @@ fn last_run(cell_run: &CellRun, cell_runs: &[CellRun], lang: Lang) -> String {
 
 /// A Gantt chart in characters: a row for each worker, the notebook's above.
 fn gantt(cell_run: &CellRun, span: &TimeSpan, lang: Lang) -> String {
-    let stretch = if cell_run.pace > 0.0 {
-        1.0 / cell_run.pace
+    let stretch = if cell_run.replay.pace > 0.0 {
+        1.0 / cell_run.replay.pace
     } else {
         1.0
     };

@@ -69,7 +69,7 @@ impl Lang {
     }
 }
 
-const TRANSLATIONS: [(&str, &str, &str); 40] = [
+const TRANSLATIONS: [(&str, &str, &str); 44] = [
     (
         "title",
         "A notebook on concurrency, replayed in Rust",
@@ -86,7 +86,7 @@ const TRANSLATIONS: [(&str, &str, &str); 40] = [
     ("machine", "Machine", "机器"),
     ("processors", "processors", "个处理器"),
     ("seed", "Seed", "种子"),
-    ("pace", "Pace", "速度"),
+    ("pace", "Factor on pauses", "停顿倍数"),
     ("again", "Run it again", "再运行一次"),
     ("draws", "Draws", "随机数"),
     ("as_recorded", "as the notebook drew", "与笔记相同"),
@@ -124,10 +124,14 @@ const TRANSLATIONS: [(&str, &str, &str); 40] = [
         "nslookup 的回答来自替身；--online 会询问真实的程序。",
     ),
     (
-        "first_of",
-        "the first of so many runs:",
-        "只显示第一次，共运行：",
+        "several_replays",
+        "The cells are from several replays, each from the last one that ran it. What follows is of the last replay.",
+        "各单元格来自不同的重放，取各自最近的一次。下面说的是最近一次重放。",
     ),
+    ("of_replay", "of the replay of", "出自这次重放："),
+    ("started", "Began", "开始于"),
+    ("compiler", "Compiler", "编译器"),
+    ("commit", "Commit", "提交"),
     (
         "foot",
         "Made by cargo xtask report from run.json. Times are those at which the lines arrived.",

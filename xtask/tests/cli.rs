@@ -1,5 +1,6 @@
 //! What a user meets on the command line.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -134,7 +135,7 @@ fn run_json_holds_the_lines_the_verdicts_and_the_stand_in() {
         serde_json::from_slice(&fs::read(&file).expect("it was written")).expect("it is JSON");
     assert_eq!(
         (&record["version"], &record["seed"]),
-        (&Value::from(2), &Value::from(5))
+        (&Value::from(3), &Value::from(5))
     );
     let cell = &record["cells"][0];
     assert_eq!(
@@ -226,4 +227,26 @@ fn interrupt(signal: &str) {
         record["cells"][0]["held"], true,
         "the cell before the interrupt is in it"
     );
+}
+
+/// The packages that a build of these compiles, each with its features.
+fn compiled(packages: &[&str]) -> BTreeSet<String> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["tree", "--edges", "normal,build", "--prefix", "none"]);
+    command.args(["--format", "{p} {f}", "--no-dedupe", "--locked"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    let output = command.output().expect("cargo runs");
+    let text = String::from_utf8(output.stdout).expect("cargo prints text");
+    text.lines().map(str::to_string).collect()
+}
+
+#[test]
+fn a_fresh_clone_compiles_every_package_once_for_the_replay() {
+    let xtask = compiled(&["xtask"]);
+    let chapters = ["multiprocess", "multithread", "threadlocal", "distributed"];
+    let replay = compiled(&[&["xtask"], &chapters[..]].concat());
+    let twice: Vec<&String> = xtask.difference(&replay).collect();
+    assert!(!xtask.is_empty() && twice.is_empty(), "{twice:?}");
 }

@@ -8,16 +8,17 @@ use common::notebook::CHAPTERS;
 use common::transcript::{Printed, Source};
 use serde_json::{Value, json};
 
-use crate::cell_run::{CellRun, source};
+use crate::cell_run::{CellRun, Total, source};
 use crate::cli::Lang;
 use crate::picture::{Picture, WIDE, pictures};
 use crate::record::ReplayRecord;
 
 pub(super) fn notebook(
-    run: &ReplayRecord,
+    replays: &[ReplayRecord],
     cell_runs: &[CellRun],
     lang: Lang,
 ) -> anyhow::Result<String> {
+    let (run, total) = (&replays[0], Total::new(replays, cell_runs));
     let mut cells = Vec::new();
     let words = lang.translations();
     let top = format!(
@@ -25,9 +26,9 @@ pub(super) fn notebook(
         words["title"],
         words["seed"],
         run.seed,
-        run.passed,
+        total.passed,
         words["passed_count"],
-        run.failed,
+        total.failed,
         words["failed_count"],
         run.again
     );
@@ -54,7 +55,7 @@ pub(super) fn notebook(
             lang.teaches(cell_run.cell)
         );
         cells.push(markdown(&format!("{id}-text"), &text));
-        cells.push(code(run, cell_run)?);
+        cells.push(code(cell_run)?);
         let pictures = pictures(cell_run, cell_runs, WIDE, lang);
         cells.extend(pictures.iter().map(drawn));
     }
@@ -68,8 +69,8 @@ pub(super) fn notebook(
                 "seed": run.seed,
                 "pace": run.pace,
                 "as_recorded": run.as_recorded,
-                "passed": run.passed,
-                "failed": run.failed,
+                "passed": total.passed,
+                "failed": total.failed,
                 "again": run.again,
             },
         },
@@ -93,7 +94,7 @@ fn drawn(picture: &Picture) -> Value {
     markdown(&picture.name, &text)
 }
 
-fn code(run: &ReplayRecord, cell_run: &CellRun) -> anyhow::Result<Value> {
+fn code(cell_run: &CellRun) -> anyhow::Result<Value> {
     let checks = cell_run.record.verdicts.iter().map(|verdict| {
         json!({
             "sentence": verdict.sentence,
@@ -109,7 +110,7 @@ fn code(run: &ReplayRecord, cell_run: &CellRun) -> anyhow::Result<Value> {
             "replay": {
                 "held": cell_run.record.held,
                 "seconds": cell_run.record.seconds,
-                "seed": run.seed,
+                "seed": cell_run.replay.seed,
                 "checks": checks.collect::<Vec<_>>(),
             },
         },

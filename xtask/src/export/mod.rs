@@ -17,14 +17,17 @@ mod page;
 mod trace;
 
 pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<Exit> {
-    let run = ReplayRecord::read(options.run.as_deref())?;
-    let cell_runs = CellRun::all(&run)?;
+    let replays = ReplayRecord::read(options.run.as_deref())?;
+    let cell_runs = CellRun::all(&replays)?;
     let folder = record::folder()?;
     let lang = options.lang;
     let (name, text) = match options.form {
-        Form::Ipynb => ("notebook.ipynb", ipynb::notebook(&run, &cell_runs, lang)?),
-        Form::Junit => ("junit.xml", page::junit(&run, &cell_runs, lang)?),
-        Form::Md => ("report.md", page::markdown(&run, &cell_runs, lang)?),
+        Form::Ipynb => (
+            "notebook.ipynb",
+            ipynb::notebook(&replays, &cell_runs, lang)?,
+        ),
+        Form::Junit => ("junit.xml", page::junit(&replays, &cell_runs, lang)?),
+        Form::Md => ("report.md", page::markdown(&replays, &cell_runs, lang)?),
         Form::Trace => ("trace.json", trace::trace(&cell_runs)?),
         Form::Svg => {
             let own = folder.join("pictures");

@@ -4,7 +4,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
-use crate::cell_run::{CellRun, source};
+use crate::cell_run::{CellRun, Total, source};
 use crate::cli::Lang;
 use crate::record::ReplayRecord;
 
@@ -90,7 +90,7 @@ fn printable(text: &str) -> String {
 fn render(
     name: &'static str,
     text: &'static str,
-    run: &ReplayRecord,
+    replays: &[ReplayRecord],
     cell_runs: &[CellRun],
     lang: Lang,
 ) -> anyhow::Result<String> {
@@ -102,26 +102,32 @@ fn render(
     environment.add_template(name, text)?;
     let template = environment.get_template(name)?;
     let cases = Serde(cases(cell_runs, lang)?);
-    let text = template.render(context! { run => Serde(run), cases, w => lang.translations() })?;
+    let text = template.render(context! { run => Serde(&replays[0]), total => Serde(Total::new(replays, cell_runs)), cases, w => lang.translations() })?;
     Ok(text + "\n")
 }
 
 /// One suite, with a case for each cell run.
 pub(super) fn junit(
-    run: &ReplayRecord,
+    replays: &[ReplayRecord],
     cell_runs: &[CellRun],
     lang: Lang,
 ) -> anyhow::Result<String> {
-    render("junit.xml", include_str!("junit.xml"), run, cell_runs, lang)
+    render(
+        "junit.xml",
+        include_str!("junit.xml"),
+        replays,
+        cell_runs,
+        lang,
+    )
 }
 
 /// A page for wherever Markdown is shown.
 pub(super) fn markdown(
-    run: &ReplayRecord,
+    replays: &[ReplayRecord],
     cell_runs: &[CellRun],
     lang: Lang,
 ) -> anyhow::Result<String> {
-    render("page.md", include_str!("page.md"), run, cell_runs, lang)
+    render("page.md", include_str!("page.md"), replays, cell_runs, lang)
 }
 
 #[cfg(test)]

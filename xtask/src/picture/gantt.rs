@@ -28,8 +28,8 @@ pub(super) fn gantt(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         printouts.push((name, recorded, tasks(recorded, span, 1.0)));
     }
     // A quicker run is stretched to the notebook's pace: the same draws then look the same.
-    let stretch = if cell_run.pace > 0.0 {
-        1.0 / cell_run.pace
+    let stretch = if cell_run.replay.pace > 0.0 {
+        1.0 / cell_run.replay.pace
     } else {
         1.0
     };

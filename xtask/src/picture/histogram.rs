@@ -1,5 +1,7 @@
 //! How often which outcome came, over the trials of all programs that have some.
 
+use std::collections::BTreeSet;
+
 use common::notebook::Statistic;
 
 use super::{Anchor, Picture};
@@ -14,44 +16,59 @@ pub(crate) struct HistogramRow {
     pub(crate) recorded: Option<i64>,
 }
 
-/// The place of a balance on a symmetric logarithmic scale, two steps for each power of ten: 0 is
-/// in the middle, 1 to 3 beside it, 4 to 9 next.
-fn bin(value: i64) -> i64 {
-    let steps = match value.unsigned_abs() {
-        0 => return 0,
-        size => 1 + (2.0 * (size as f64).log10()).floor() as i64,
-    };
-    steps * value.signum()
+/// A place on the axis: one value, or at an end all values from one to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    low: i64,
+    high: i64,
 }
 
-/// The numbers from which on, away from 0, a place holds a balance.
-pub(crate) fn bounds(bin: i64) -> (i64, i64) {
-    let edge = |steps: i64| 10_f64.powf((steps - 1) as f64 / 2.0).ceil() as i64;
-    match bin.abs() {
-        0 => (0, 0),
-        steps => {
-            let (low, high) = (edge(steps), edge(steps + 1) - 1);
-            (low * bin.signum(), high * bin.signum())
+impl Place {
+    pub(crate) fn holds(self, value: i64) -> bool {
+        (self.low..=self.high).contains(&value)
+    }
+
+    /// How many of the outcomes it holds.
+    pub(crate) fn count(self, outcomes: &[i64]) -> usize {
+        let here = outcomes.iter().filter(|value| self.holds(**value));
+        here.count()
+    }
+
+    pub(crate) fn label(self) -> String {
+        match self {
+            Place { low, high } if low == high => low.to_string(),
+            Place { low, high } => format!("{low}…{high}"),
         }
     }
 }
 
-/// How many outcomes fall at each place, from `-reach` to `reach`.
-pub(crate) fn bins(outcomes: &[i64], reach: i64) -> Vec<usize> {
-    let count = |place: i64| {
-        outcomes
-            .iter()
-            .filter(|value| bin(**value) == place)
-            .count()
+/// A place for every value that came out anywhere, and for those that the notebook printed. Where
+/// there are more than `most`, the values farthest from 0 share one place at their end.
+pub(crate) fn places(rows: &[HistogramRow], most: usize) -> Vec<Place> {
+    let values = rows.iter().flat_map(|row| row.outcomes.iter().copied());
+    let recorded = rows.iter().filter_map(|row| row.recorded);
+    let values: BTreeSet<i64> = values.chain(recorded).chain([0]).collect();
+    let one = |value| Place {
+        low: value,
+        high: value,
     };
-    (-reach..=reach).map(count).collect()
+    let mut places: Vec<Place> = values.into_iter().map(one).collect();
+    while places.len() > most.max(3) {
+        let last = places.len() - 1;
+        // The end whose inner neighbour is farther from 0 gives up a place.
+        let at = match places[1].low.unsigned_abs() > places[last - 1].high.unsigned_abs() {
+            true => 0,
+            false => last - 1,
+        };
+        places[at].high = places[at + 1].high;
+        places.remove(at + 1);
+    }
+    places
 }
 
-/// The programs with trials that were run, each with what came out, and how far from 0 the places
-/// must reach to hold them all.
-pub(crate) fn rows(cell_runs: &[CellRun], lang: Lang) -> (Vec<HistogramRow>, i64) {
+/// The programs with trials that were run, each with what came out.
+pub(crate) fn rows(cell_runs: &[CellRun], lang: Lang) -> Vec<HistogramRow> {
     let mut rows = Vec::new();
-    let mut reach = 0;
     for cell_run in cell_runs {
         let Some(trials) = &cell_run.variant.trials else {
             continue;
@@ -60,7 +77,6 @@ pub(crate) fn rows(cell_runs: &[CellRun], lang: Lang) -> (Vec<HistogramRow>, i64
         let recorded = printed
             .filter(|_| trials.statistic == Statistic::AnyNonZero)
             .and_then(|printout| printout.lines.values(trials.outcome).next()?.parse().ok());
-        reach = recorded.map_or(reach, |value| reach.max(bin(value).abs() + 2));
         let own = cell_run.cell.program(cell_run.variant);
         let programs = [(own, trials.label)].into_iter();
         for (program, (english, chinese)) in programs.chain(
@@ -69,9 +85,6 @@ pub(crate) fn rows(cell_runs: &[CellRun], lang: Lang) -> (Vec<HistogramRow>, i64
                 .map(|widened| (widened, trials.widened_label)),
         ) {
             let outcomes = cell_run.outcomes(program);
-            reach = outcomes
-                .iter()
-                .fold(reach, |reach, value| reach.max(bin(*value).abs()));
             if !outcomes.is_empty() {
                 rows.push(HistogramRow {
                     name: lang.pick(english, chinese),
@@ -81,7 +94,7 @@ pub(crate) fn rows(cell_runs: &[CellRun], lang: Lang) -> (Vec<HistogramRow>, i64
             }
         }
     }
-    (rows, reach)
+    rows
 }
 
 /// A histogram for each of them, on one scale.
@@ -91,7 +104,7 @@ pub(super) fn histogram(
     width: f64,
     lang: Lang,
 ) -> Option<Picture> {
-    let (rows, reach) = rows(cell_runs, lang);
+    let rows = rows(cell_runs, lang);
     let desc = rows.iter().map(|row| {
         let zero = row.outcomes.iter().filter(|value| **value == 0).count();
         let (name, all) = (&row.name, row.outcomes.len());
@@ -113,106 +126,149 @@ pub(super) fn histogram(
         title.to_string(),
         desc,
     );
-    let (left, right) = (14.0, width - 14.0);
-    let step = (right - left) / (2 * reach + 1) as f64;
-    let x = |place: i64| left + (place + reach) as f64 * step;
+    let (left, right) = (44.0, width - 14.0);
+    let axis = Axis::new(&rows, left, right);
     let mut y = 18.0;
     for row in &rows {
-        y = draw(&mut picture, row, reach, y, step, &x, lang) + 30.0;
+        y = draw(&mut picture, row, &axis, y, lang) + 30.0;
     }
     let bottom = y - 30.0;
-    for place in -reach..=reach {
-        if place % 2 == 1 || place == 0 || place % 2 == -1 {
-            let low = bounds(place).0;
-            let crowded = step < 22.0 && place.abs() % 4 == 3;
-            if !crowded {
-                let text = short(low);
-                picture.text(
-                    x(place) + step / 2.0,
-                    bottom + 16.0,
-                    Anchor::Middle,
-                    "small",
-                    &text,
-                );
-            }
-        }
+    for (at, place) in axis.places.iter().enumerate() {
+        let middle = axis.x(at) + axis.step / 2.0;
+        picture.text(
+            middle,
+            bottom + 16.0,
+            Anchor::Middle,
+            "small",
+            &place.label(),
+        );
     }
     let notes = lang.pick(
-        "Each lost update shifts the balance by 5 or 8. Scale: symmetric, logarithmic.",
-        "每丢一次更新，余额就偏 5 或 8。刻度：对称、对数。",
+        "Across: the balance at the end, every value that came out. Up: the share of the runs. Each \
+         lost update shifts the balance by 5 or by 8.",
+        "横轴：最后的余额，凡出现过的值都列出。纵轴：占总次数的比例。每丢一次更新，余额就偏 5 或 8。",
     );
     picture.paragraph(left, bottom + 36.0, right - left, "small", notes);
     (!rows.is_empty()).then_some(picture)
 }
 
-fn draw(
-    picture: &mut Picture,
-    row: &HistogramRow,
-    reach: i64,
-    top: f64,
+/// The axis that all rows share.
+struct Axis {
+    places: Vec<Place>,
+    left: f64,
+    right: f64,
     step: f64,
-    x: &dyn Fn(i64) -> f64,
-    lang: Lang,
-) -> f64 {
-    let height = 64.0;
-    let bottom = top + 24.0 + height;
-    let counts = bins(&row.outcomes, reach);
-    let most = counts.iter().copied().max().unwrap_or(1).max(1);
-    picture.text(x(-reach), top, Anchor::Start, "strong", row.name);
-    let lost = row.outcomes.len() - counts[reach as usize];
-    let said = match lang {
-        Lang::En => format!("{lost} of {} not 0", row.outcomes.len()),
-        Lang::Zh => format!("{} 次中 {lost} 次不是 0", row.outcomes.len()),
-    };
-    picture.text(x(reach) + step, top, Anchor::End, "small", &said);
-    if let Some(recorded) = row.recorded {
-        let there = x(bin(recorded)) + step / 2.0;
-        picture.line((there, top + 8.0), (there, bottom), "dash");
-        let text = match lang {
-            Lang::En => format!("the notebook: {recorded}"),
-            Lang::Zh => format!("笔记：{recorded}"),
-        };
-        picture.text(there + 4.0, top + 18.0, Anchor::Start, "small", &text);
-    }
-    for (place, count) in (-reach..=reach).zip(counts).filter(|(_, count)| *count > 0) {
-        let tall = (height * count as f64 / most as f64).max(2.0);
-        let class = if place == 0 { "box zero" } else { "box lost" };
-        picture.rect(x(place) + 1.0, bottom - tall, step - 2.0, tall, class);
-        let text = count.to_string();
-        let inside = tall > 18.0 && step > super::text_width(&text);
-        if inside {
-            picture.text(
-                x(place) + step / 2.0,
-                bottom - tall + 14.0,
-                Anchor::Middle,
-                "on",
-                &text,
-            );
-        }
-    }
-    picture.line((x(-reach), bottom), (x(reach) + step, bottom), "axis");
-    bottom
 }
 
-/// A number in few letters: `-1k`.
-pub(crate) fn short(value: i64) -> String {
-    match value.abs() {
-        0..1_000 => value.to_string(),
-        _ => format!("{}k", value / 1_000),
+impl Axis {
+    fn new(rows: &[HistogramRow], left: f64, right: f64) -> Axis {
+        let mut most = usize::MAX;
+        loop {
+            let places = places(rows, most);
+            let step = (right - left) / places.len() as f64;
+            let label = |place: &Place| super::text_width(&place.label()) + 6.0;
+            let widest = places.iter().map(label).fold(0.0, f64::max);
+            if widest <= step || places.len() <= 3 {
+                return Axis {
+                    places,
+                    left,
+                    right,
+                    step,
+                };
+            }
+            most = places.len() - 1;
+        }
     }
+
+    fn x(&self, at: usize) -> f64 {
+        self.left + at as f64 * self.step
+    }
+}
+
+fn draw(picture: &mut Picture, row: &HistogramRow, axis: &Axis, top: f64, lang: Lang) -> f64 {
+    let height = 64.0;
+    let bottom = top + 24.0 + height;
+    let all = row.outcomes.len();
+    picture.text(axis.left, top, Anchor::Start, "strong", row.name);
+    let lost = row.outcomes.iter().filter(|value| **value != 0).count();
+    let said = match lang {
+        Lang::En => format!("{lost} of {all} not 0"),
+        Lang::Zh => format!("{all} 次中 {lost} 次不是 0"),
+    };
+    picture.text(axis.right, top, Anchor::End, "small", &said);
+    for share in [0.5, 1.0] {
+        let y = bottom - height * share;
+        picture.line((axis.left, y), (axis.right, y), "grid");
+        let text = format!("{:.0}%", 100.0 * share);
+        picture.text(axis.left - 4.0, y + 4.0, Anchor::End, "small", &text);
+    }
+    for (at, place) in axis.places.iter().enumerate() {
+        let middle = axis.x(at) + axis.step / 2.0;
+        if let Some(recorded) = row.recorded.filter(|value| place.holds(*value)) {
+            picture.line((middle, top + 8.0), (middle, bottom), "dash");
+            let text = match lang {
+                Lang::En => format!("the notebook: {recorded}"),
+                Lang::Zh => format!("笔记：{recorded}"),
+            };
+            picture.text(middle + 4.0, top + 18.0, Anchor::Start, "small", &text);
+        }
+        let count = place.count(&row.outcomes);
+        if count == 0 {
+            continue;
+        }
+        let tall = (height * count as f64 / all as f64).max(1.0);
+        let class = if place.holds(0) {
+            "box zero"
+        } else {
+            "box lost"
+        };
+        picture.rect(
+            axis.x(at) + 1.0,
+            bottom - tall,
+            axis.step - 2.0,
+            tall,
+            class,
+        );
+        let (y, class) = match tall > 18.0 {
+            true => (bottom - tall + 14.0, "on"),
+            false => (bottom - tall - 3.0, "small"),
+        };
+        picture.text(middle, y, Anchor::Middle, class, &count.to_string());
+    }
+    picture.line((axis.left, bottom), (axis.right, bottom), "axis");
+    bottom
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_balance_has_one_place_and_the_places_bounds_hold_it() {
-        for value in (-2_000..=2_000).chain([26_437, -26_437, 1_000_000]) {
-            let (low, high) = bounds(bin(value));
-            let (low, high) = (low.min(high), low.max(high));
-            assert!((low..=high).contains(&value), "{value} in {low}..={high}");
+    fn row(outcomes: &[i64], recorded: Option<i64>) -> HistogramRow {
+        HistogramRow {
+            name: "a program",
+            outcomes: outcomes.to_vec(),
+            recorded,
         }
-        assert_eq!((bin(5), bin(-8), bin(0)), (2, -2, 0));
+    }
+
+    fn labels(places: &[Place]) -> Vec<String> {
+        places.iter().map(|place| place.label()).collect()
+    }
+
+    #[test]
+    fn every_value_that_came_out_has_a_place_of_its_own() {
+        let rows = [row(&[5, 0, -8, 5], Some(13)), row(&[0], None)];
+        let places = places(&rows, usize::MAX);
+        assert_eq!(labels(&places), ["-8", "0", "5", "13"]);
+        assert_eq!(places[2].count(&rows[0].outcomes), 2);
+    }
+
+    #[test]
+    fn values_far_from_0_share_a_place_where_there_is_no_room() {
+        let values = [-900, -40, -5, 0, 5, 30, 2000];
+        let places = places(&[row(&values, None)], 5);
+        assert_eq!(labels(&places), ["-900…-40", "-5", "0", "5", "30…2000"]);
+        let held: usize = places.iter().map(|place| place.count(&values)).sum();
+        assert_eq!(held, values.len());
     }
 }

@@ -25,7 +25,10 @@ pub(super) struct Article {
     python: &'static str,
     stand_in: bool,
     seconds: f64,
-    runs: usize,
+    /// Which of several runs is shown.
+    shown: Option<String>,
+    /// When its replay began, if that is not the last one.
+    from: Option<String>,
     programs: Vec<ShownProgram>,
     recorded: Option<Vec<ShownLine>>,
     now: Vec<ShownLine>,
@@ -128,7 +131,8 @@ fn article(
         python: cell.python,
         stand_in: cell_run.record.stand_in,
         seconds: cell_run.record.seconds,
-        runs: cell_run.record.runs.len(),
+        shown: shown_run(cell_run, lang),
+        from: earlier(cell_run, all).then(|| cell_run.replay.started.clone()),
         programs: programs(cell_run, shown)?,
         recorded: cell_run
             .recorded
@@ -146,8 +150,23 @@ fn article(
         failed: verdicts.iter().filter(|verdict| !verdict.held).count(),
         verdicts,
         free: free(cell_run, lang),
-        again: format!("cargo xtask run {}", cell.bin),
+        again: cell_run.again(),
     })
+}
+
+/// Which of the runs is shown, if there are several.
+fn shown_run(cell_run: &CellRun, lang: Lang) -> Option<String> {
+    let (shown, runs) = (cell_run.shown, cell_run.record.runs.len());
+    (runs > 1).then(|| match lang {
+        Lang::En => format!("run {shown} of {runs}"),
+        Lang::Zh => format!("第 {shown} 次，共 {runs} 次"),
+    })
+}
+
+/// Whether another cell run is of a later replay.
+fn earlier(cell_run: &CellRun, all: &[CellRun]) -> bool {
+    let mut replays = all.iter().map(|other| &other.replay.started);
+    replays.any(|started| *started > cell_run.replay.started)
 }
 
 fn programs(cell_run: &CellRun, shown: &mut Vec<String>) -> anyhow::Result<Vec<ShownProgram>> {

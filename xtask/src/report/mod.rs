@@ -10,7 +10,7 @@ use minijinja::{Environment, HtmlEscape, context};
 use serde::Serialize;
 
 use crate::Exit;
-use crate::cell_run::CellRun;
+use crate::cell_run::{CellRun, Total};
 use crate::cli::{Lang, ReportOptions};
 use crate::picture::STYLE as PICTURE_STYLE;
 use crate::record::{self, ReplayRecord};
@@ -31,8 +31,8 @@ struct Chapter {
 }
 
 pub(crate) fn report(options: &ReportOptions) -> anyhow::Result<Exit> {
-    let record = ReplayRecord::read(options.run.as_deref())?;
-    let file = write(&record, options.lang, options.output.as_deref())?;
+    let replays = ReplayRecord::read(options.run.as_deref())?;
+    let file = write(&replays, options.lang, options.output.as_deref())?;
     println!("{}", file.display());
     if options.open {
         let opener = if cfg!(target_os = "macos") {
@@ -52,7 +52,7 @@ pub(crate) fn report(options: &ReportOptions) -> anyhow::Result<Exit> {
 
 /// Writes the page, to `target/replay` if no file is given, and says where it is.
 pub(crate) fn write(
-    record: &ReplayRecord,
+    replays: &[ReplayRecord],
     lang: Lang,
     output: Option<&Path>,
 ) -> anyhow::Result<PathBuf> {
@@ -64,7 +64,7 @@ pub(crate) fn write(
             folder.join(lang.pick("report.html", "report.zh-CN.html"))
         }
     };
-    record::write_whole(&file, &page(record, lang)?)?;
+    record::write_whole(&file, &page(replays, lang)?)?;
     Ok(file)
 }
 
@@ -81,8 +81,8 @@ fn quoted(text: &str) -> minijinja::Value {
     minijinja::Value::from_safe_string(html)
 }
 
-fn page(record: &ReplayRecord, lang: Lang) -> anyhow::Result<String> {
-    let cell_runs = CellRun::all(record)?;
+fn page(replays: &[ReplayRecord], lang: Lang) -> anyhow::Result<String> {
+    let cell_runs = CellRun::all(replays)?;
     let mut chapters: Vec<Chapter> = Vec::new();
     for article in articles(&cell_runs, lang)? {
         if chapters.last().map(|chapter| chapter.number) != Some(article.chapter) {
@@ -98,7 +98,6 @@ fn page(record: &ReplayRecord, lang: Lang) -> anyhow::Result<String> {
             .articles
             .push(article);
     }
-    let checks: usize = record.cells.iter().map(|cell| cell.verdicts.len()).sum();
     let mut environment = Environment::new();
     environment
         .add_template("page.html", PAGE)
@@ -111,8 +110,8 @@ fn page(record: &ReplayRecord, lang: Lang) -> anyhow::Result<String> {
             w => lang.translations(),
             style => STYLE,
             picture_style => PICTURE_STYLE,
-            run => Serde(record),
-            checks,
+            run => Serde(&replays[0]),
+            total => Serde(Total::new(replays, &cell_runs)),
             chapters => Serde(chapters),
         })
         .context("write the page")
