@@ -250,3 +250,45 @@ fn a_fresh_clone_compiles_every_package_once_for_the_replay() {
     let twice: Vec<&String> = xtask.difference(&replay).collect();
     assert!(!xtask.is_empty() && twice.is_empty(), "{twice:?}");
 }
+
+#[test]
+fn a_replay_of_one_cell_leaves_the_last_run_of_the_others_to_the_views() {
+    let (code, out, err) = xtask(&["run", "fork", "local", "--fast"]);
+    assert_eq!(code, 0, "{out}{err}");
+    // In a target folder of its own, where no other test replays.
+    let target = tempfile::tempdir().expect("a folder for the test");
+    let bins = target.path().join("debug");
+    fs::create_dir(&bins).expect("a folder for the programs");
+    let built = cargo_bin("xtask");
+    let built = built.parent().expect("it is in a folder");
+    for bin in ["xtask", "fork", "local"] {
+        fs::copy(built.join(bin), bins.join(bin)).expect("it was built");
+    }
+    let own = |arguments: &[&str]| {
+        let mut command = Command::new(bins.join("xtask"));
+        // The programs are there: nothing is to be built.
+        let output = command.args(arguments).env("CARGO", "true").output();
+        let output = output.expect("xtask starts");
+        let out = String::from_utf8(output.stdout).expect("it prints text");
+        assert!(output.status.success(), "{arguments:?}: {out}");
+        out
+    };
+    own(&["run", "fork", "--seed", "1", "-q"]);
+    own(&["run", "local", "--seed", "2", "-q"]);
+    own(&["run", "local", "--seed", "3", "-q"]);
+    let page = own(&["export", "md", "-o", "-"]);
+    assert!(
+        page.contains("2 passed") && page.contains("`fork`"),
+        "{page}"
+    );
+    assert!(own(&["diff", "fork"]).contains("fork"));
+    assert!(own(&["show", "fork"]).contains("the last run printed"));
+    let report = own(&["report"]);
+    let report = fs::read_to_string(report.trim()).expect("it was written");
+    assert!(report.contains("from several replays"), "{report}");
+    // A replay of which nothing is shown any more is gone.
+    let folder = fs::read_dir(target.path().join("replay")).expect("it was made");
+    let names = folder.map(|entry| entry.expect("it can be read").file_name());
+    let runs = names.filter(|name| name.to_string_lossy().ends_with(".json"));
+    assert_eq!(runs.count(), 2);
+}

@@ -8,6 +8,9 @@ use super::{Anchor, Picture};
 use crate::cell_run::CellRun;
 use crate::cli::Lang;
 
+/// The widest bar.
+const BAR: f64 = 56.0;
+
 /// The outcomes of one program over its trials.
 pub(crate) struct HistogramRow {
     pub(crate) name: &'static str,
@@ -205,7 +208,7 @@ fn draw(picture: &mut Picture, row: &HistogramRow, axis: &Axis, top: f64, lang: 
     for (at, place) in axis.places.iter().enumerate() {
         let middle = axis.x(at) + axis.step / 2.0;
         if let Some(recorded) = row.recorded.filter(|value| place.holds(*value)) {
-            picture.line((middle, top + 8.0), (middle, bottom), "dash");
+            picture.line((middle, top + 8.0), (middle, bottom - 16.0), "dash");
             let text = match lang {
                 Lang::En => format!("the notebook: {recorded}"),
                 Lang::Zh => format!("笔记：{recorded}"),
@@ -222,13 +225,8 @@ fn draw(picture: &mut Picture, row: &HistogramRow, axis: &Axis, top: f64, lang: 
         } else {
             "box lost"
         };
-        picture.rect(
-            axis.x(at) + 1.0,
-            bottom - tall,
-            axis.step - 2.0,
-            tall,
-            class,
-        );
+        let wide = (axis.step - 2.0).min(BAR);
+        picture.rect(middle - wide / 2.0, bottom - tall, wide, tall, class);
         let (y, class) = match tall > 18.0 {
             true => (bottom - tall + 14.0, "on"),
             false => (bottom - tall - 3.0, "small"),
