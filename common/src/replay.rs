@@ -69,7 +69,9 @@ impl Replay<'_> {
         let natural = in_table.map_or(1, |runs| self.trials.unwrap_or(runs));
         for _ in 0..natural {
             runs.push(self.run(cell, cell.program(variant), variant)?);
-            if self.stop.load(Ordering::Relaxed) {
+            // A run that hangs fails the cell. Others would hang too, each until its deadline.
+            let hung = runs.last().is_some_and(has_hung);
+            if hung || self.stop.load(Ordering::Relaxed) {
                 break;
             }
         }
@@ -80,7 +82,8 @@ impl Replay<'_> {
             // The natural race shows nothing on one processor; the widened one shows it there too.
             // Sixty tries that each fail less than half of the time do not all fail.
             let mut tries = 0;
-            while runs.iter().all(|run| is_zero(variant, run))
+            while !runs.iter().any(|run| is_zero(trials, run) == Some(false))
+                && !runs.iter().any(has_hung)
                 && tries < 60
                 && !self.stop.load(Ordering::Relaxed)
             {
@@ -214,6 +217,10 @@ impl Replay<'_> {
             return Ok(());
         }
     }
+}
+
+fn has_hung(run: &Run) -> bool {
+    run.observed.ended == Ended::Hung
 }
 
 /// The notebook's port where it is free, else one that the system chooses.

@@ -269,13 +269,10 @@ fn endings(variant: &Variant, observed: &Observed) -> Vec<Verdict> {
     verdicts
 }
 
-/// Whether a run of a trial came to 0.
-pub(crate) fn is_zero(variant: &Variant, run: &Run) -> bool {
-    let outcome = variant.trials.as_ref().map(|trials| trials.outcome);
-    let mut values = outcome
-        .into_iter()
-        .flat_map(|field| run.printout.lines.values(field));
-    values.next().is_none_or(|value| value == "0")
+/// Whether a run of a trial came to 0; none of a run that printed no outcome.
+pub(crate) fn is_zero(trials: &Trials, run: &Run) -> Option<bool> {
+    let mut values = run.printout.lines.values(trials.outcome);
+    values.next().map(|value| value == "0")
 }
 
 fn statistic(
@@ -285,19 +282,26 @@ fn statistic(
     wanted: usize,
     runs: &[Run],
 ) -> Verdict {
-    let not_zero = |bin: &str| {
+    // How many runs of a program there were, and how many came to this.
+    let count = |bin: &str, outcome: Option<bool>| {
         let runs: Vec<&Run> = runs.iter().filter(|run| run.bin == bin).collect();
-        let count = runs.iter().filter(|run| !is_zero(variant, run)).count();
-        (count, runs.len())
+        let so = runs.iter().filter(|run| is_zero(trials, run) == outcome);
+        (so.count(), runs.len())
     };
-    let (natural, runs_of_it) = not_zero(cell.program(variant));
+    let own = cell.program(variant);
+    let ((natural, runs_of_it), (without, _)) = (count(own, Some(false)), count(own, None));
     let mut evidence = match trials.statistic {
         Statistic::AnyNonZero => format!("{natural} of {runs_of_it} are not 0"),
-        Statistic::AllZero => format!("{} of {runs_of_it} are 0", runs_of_it - natural),
+        Statistic::AllZero => {
+            format!("{} of {runs_of_it} are 0", runs_of_it - natural - without)
+        }
     };
+    if without > 0 {
+        evidence += &format!(", {without} came to no result");
+    }
     let mut any = natural > 0;
     if let Some(bin) = trials.widened {
-        let (widened, tries) = not_zero(bin);
+        let (widened, tries) = count(bin, Some(false));
         any |= widened > 0;
         evidence += &match tries {
             0 => ", widened race not needed".to_string(),
@@ -317,7 +321,7 @@ fn statistic(
                 format!("of {wanted} runs, all are 0"),
                 format!("{wanted} 次运行全都是 0"),
             ],
-            !any && runs.len() == wanted,
+            !any && without == 0 && runs.len() == wanted,
         ),
     };
     Verdict::new(
