@@ -44,6 +44,8 @@ pub(crate) fn recorded(
     let started = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let outcomes = run(&plan, options, &stop, &mut terminal)?;
     let passed = outcomes.iter().filter(|outcome| outcome.held()).count();
+    let cut = outcomes.iter().filter(|outcome| outcome.interrupted());
+    let cut = cut.count();
     let variants: usize = plan.cells.iter().map(|cell| cell.variants.len()).sum();
     let record = ReplayRecord {
         version: VERSION,
@@ -63,10 +65,14 @@ pub(crate) fn recorded(
         },
         needs: plan.needs,
         passed,
-        failed: outcomes.len() - passed,
-        skipped: variants - outcomes.len(),
+        failed: outcomes.len() - passed - cut,
+        skipped: variants - outcomes.len() + cut,
         seconds: begun.elapsed().as_secs_f64(),
-        cells: outcomes.iter().map(Into::into).collect(),
+        cells: outcomes
+            .iter()
+            .filter(|outcome| !outcome.interrupted())
+            .map(Into::into)
+            .collect(),
     };
     record.keep()?;
     if let Some(file) = &options.json {

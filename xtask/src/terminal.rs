@@ -88,6 +88,12 @@ impl Terminal {
         if self.quiet && held {
             return;
         }
+        if outcome.interrupted() {
+            let (cell, variant) = (outcome.cell.label(), outcome.variant.name);
+            let line = format!(" – {cell:8} {} {variant}", outcome.cell.bin);
+            self.say(&format!("{}: interrupted", line.trim_end()));
+            return;
+        }
         let mark = if held {
             self.paint("32", "✓")
         } else {

@@ -220,6 +220,8 @@ fn interrupt(signal: &str) {
     let out = finished.out;
     assert_eq!(finished.status.code(), Some(130), "{signal}: {out}");
     assert_eq!(cells_of(pid), 0, "{out}");
+    assert!(out.contains("In [3]   pool: interrupted"), "{out}");
+    assert!(out.contains("1 passed, 0 failed, 2 skipped"), "{out}");
     let record: Value =
         serde_json::from_slice(&fs::read(&file).expect("it was written")).expect("it is JSON");
     assert_eq!(record["interrupted"], true);
