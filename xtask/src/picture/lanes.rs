@@ -69,24 +69,23 @@ pub(super) fn items(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
     let axis = Axis::new(86.0, width - 30.0, end(cell_run));
     let names = [0, 1].map(|role| lane_name(cell_run, &cell_run.variant.roles[role], lang));
     let lanes = draw_lanes(&mut picture, &axis, &names, 18.0);
+    let (mut sides, mut labels) = ([Vec::new(), Vec::new()], Vec::new());
     for put in printout.lines.named(put) {
         let (x, value) = (axis.x(put.seconds()), put.value(sent));
-        match gets(value) {
-            Some(get) => {
-                picture.arrow((x, lanes[0]), (axis.x(get.seconds()), lanes[1] - 9.0), "");
-                picture.dot(axis.x(get.seconds()), lanes[1], 8.0, "box m1");
-                picture.text(
-                    axis.x(get.seconds()),
-                    lanes[1] + 4.0,
-                    Anchor::Middle,
-                    "on",
-                    value,
-                );
+        let y = lanes[0] + beside(&mut sides[0], x);
+        match gets(value).map(|get| axis.x(get.seconds())) {
+            Some(got) => {
+                let below = lanes[1] + beside(&mut sides[1], got);
+                picture.arrow((x, y), (got, below - 9.0), "");
+                labels.push((got, below, "box m1", value));
             }
             None => picture.text(x, lanes[1], Anchor::Middle, "bad", "✗"),
         }
-        picture.dot(x, lanes[0], 8.0, "box m0");
-        picture.text(x, lanes[0] + 4.0, Anchor::Middle, "on", value);
+        labels.push((x, y, "box m0", value));
+    }
+    for (x, y, class, value) in labels {
+        picture.dot(x, y, 8.0, class);
+        picture.text(x, y + 4.0, Anchor::Middle, "on", value);
     }
     let x = axis.right;
     for (dx, dy) in [(6.0, 6.0), (6.0, -6.0)] {
@@ -94,6 +93,18 @@ pub(super) fn items(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
     }
     picture.text(x + 26.0, lanes[1] + 26.0, Anchor::End, "bad", "terminate()");
     (printout.speakers.all.len() == 2).then_some(picture)
+}
+
+/// How far from its lane a dot goes so that it covers none of those that are there.
+fn beside(there: &mut Vec<(f64, f64)>, x: f64) -> f64 {
+    const SIZE: f64 = 18.0;
+    let free = |away: &f64| {
+        let mut others = there.iter();
+        others.all(|(other, level)| (other - x).abs() >= SIZE || level != away)
+    };
+    let away = [0.0, -SIZE, SIZE].into_iter().find(free).unwrap_or(0.0);
+    there.push((x, away));
+    away
 }
 
 /// The name of a role's lane, with the number of its process, and the speaker whose colour it has.
@@ -316,4 +327,16 @@ fn nobody(picture: &mut Picture, cell_run: &CellRun, axis: &Axis, lanes: &[f64],
         false => lang.pick("nobody came", "没有人来"),
     };
     picture.text(middle, lanes[2] - 8.0, Anchor::Middle, "small", nobody);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dots_at_one_moment_stand_beside_each_other() {
+        let mut there = Vec::new();
+        let places = [10.0, 12.0, 15.0, 40.0].map(|x| beside(&mut there, x));
+        assert_eq!(places, [0.0, -18.0, 18.0, 0.0]);
+    }
 }
