@@ -70,14 +70,14 @@ pub fn on_step(hook: impl FnMut(&'static str) + 'static) {
 #[cfg(feature = "kill-points")]
 #[doc(hidden)]
 pub fn put_off_timed_looks() {
-    queue::event::looks::put_off();
+    sys::futex::looks::put_off();
 }
 
 /// How many waits at a queue in this process found something that nobody had woken them for.
 #[cfg(feature = "kill-points")]
 #[doc(hidden)]
 pub fn timed_looks_that_found_something() -> u64 {
-    queue::event::looks::count()
+    sys::futex::looks::count()
 }
 
 #[doc = include_str!("coming_from_python.md")]

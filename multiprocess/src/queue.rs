@@ -16,6 +16,8 @@ pub(crate) mod layout;
 mod memory;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod orderings;
 pub(crate) mod raw;
 mod readers;
 mod ring;

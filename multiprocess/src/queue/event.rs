@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use std::{hint, thread};
 
 use super::step::step;
-use crate::sys::futex;
+use crate::sys::futex::{self, looks};
 use crate::sys::shm::shareable;
+use crate::sys::word;
 
 /// How long a waiter sleeps before it looks by itself. Only a death makes that look find something:
 /// of one who had made the change and did not come to wake anybody, or of a waiter that was woken
@@ -32,7 +33,7 @@ shareable! {
     /// A place to sleep: a counter that changes with every wait and every wake, with the lowest bit
     /// set while someone may be asleep.
     pub(crate) struct Event {
-        word: AtomicU32,
+        word: word::AtomicU32,
     }
 }
 
@@ -51,7 +52,7 @@ impl Event {
         if spin.sees(&ready) {
             return true;
         }
-        let mut look = looks::first();
+        let mut look = looks::first(LOOK_FIRST);
         loop {
             step("wait: nothing was there");
             let mark = self.announce();
@@ -104,6 +105,12 @@ impl Event {
         }
     }
 
+    /// Whether someone may sleep, whom nobody has woken.
+    #[cfg(test)]
+    pub(super) fn has_sleeper(&self) -> bool {
+        self.word.load(SeqCst) & SLEEPER != 0
+    }
+
     /// Sets the sleeper's bit and a new count; returns the word to sleep on.
     fn announce(&self) -> u32 {
         // SeqCst: it comes before the look that follows, in the one order of all threads.
@@ -112,53 +119,6 @@ impl Event {
             .word
             .fetch_update(SeqCst, SeqCst, |word| Some(next(word)));
         next(before.unwrap_or_else(|word| word))
-    }
-}
-
-/// The looks by which a waiter finds what nobody woke it for.
-#[cfg(not(any(test, feature = "kill-points")))]
-mod looks {
-    use std::time::Duration;
-
-    #[inline(always)]
-    pub(super) fn first() -> Duration {
-        super::LOOK_FIRST
-    }
-
-    #[inline(always)]
-    pub(super) fn found(_woken: bool) {}
-}
-
-/// The same with a count, and put off if a test wants to see that nobody needs them.
-#[cfg(any(test, feature = "kill-points"))]
-pub(crate) mod looks {
-    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-    use std::time::Duration;
-
-    static FOUND: AtomicU64 = AtomicU64::new(0);
-    static PUT_OFF: AtomicBool = AtomicBool::new(false);
-
-    pub(super) fn first() -> Duration {
-        match PUT_OFF.load(Relaxed) {
-            true => Duration::from_secs(3600),
-            false => super::LOOK_FIRST,
-        }
-    }
-
-    pub(super) fn found(woken: bool) {
-        FOUND.fetch_add(u64::from(!woken), Relaxed);
-    }
-
-    /// From now on, no waiter of this process looks by itself before its deadline.
-    #[cfg(feature = "kill-points")]
-    pub(crate) fn put_off() {
-        PUT_OFF.store(true, Relaxed);
-    }
-
-    /// How many waiters of this process found something that nobody had woken them for.
-    #[cfg(feature = "kill-points")]
-    pub(crate) fn count() -> u64 {
-        FOUND.load(Relaxed)
     }
 }
 

@@ -4,11 +4,11 @@
 //! queue. Fields that different parties write lie on different cache lines.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::event::Event;
 use crate::sys::mutex::RobustMutex;
 use crate::sys::shm::shareable;
+use crate::sys::word::{AtomicU32, AtomicU64};
 
 /// How many rings a queue has: hot, warm, and two cold ones.
 pub(crate) const RINGS: usize = 4;

@@ -4,12 +4,12 @@
 
 use std::io;
 use std::ops::{Range, RangeInclusive};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::layout::{Header, RINGS};
 use crate::sys::mutex;
 use crate::sys::shm::Shared;
+use crate::sys::word::AtomicU64;
 
 /// The first ring whose memory is given back.
 pub(super) const COLD: usize = 2;

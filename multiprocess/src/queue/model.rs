@@ -15,16 +15,16 @@ use super::ring::Rings;
 use super::step::{no_step, on_step};
 
 /// Rings so small that a few items walk through all of them.
-const SMALL: [u8; RINGS] = [12, 13, 15, 15];
+pub(super) const SMALL: [u8; RINGS] = [12, 13, 15, 15];
 
 /// What a crash throws.
 struct Crash;
 
 /// A small generator of numbers, so that a failure can be repeated by its seed.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -32,17 +32,17 @@ impl Random {
     }
 }
 
-fn rings() -> Rings {
+pub(super) fn rings() -> Rings {
     Rings::new(Memory::create(SMALL, 0).expect("a few pages of memory"))
 }
 
 /// Takes an item from rings that nobody has damaged.
-fn take(rings: &Rings, buffer: &mut Vec<u8>) -> Option<(u64, usize)> {
+pub(super) fn take(rings: &Rings, buffer: &mut Vec<u8>) -> Option<(u64, usize)> {
     rings.take(buffer, |_, _| ()).expect("whole rings")
 }
 
 /// An item of this length, different for each number.
-fn item(number: u64, len: usize) -> Vec<u8> {
+pub(super) fn item(number: u64, len: usize) -> Vec<u8> {
     (0..len as u64)
         .map(|at| (number.wrapping_mul(31) ^ at ^ (at >> 8)) as u8)
         .collect()
@@ -277,7 +277,7 @@ fn stepwise(baton: &Arc<Baton>, me: usize, work: impl FnOnce()) {
 }
 
 /// Runs a producer and a consumer so that their steps fall in this order.
-fn in_order(order: u64, producer: impl FnOnce() + Send, consumer: impl FnOnce() + Send) {
+pub(super) fn in_order(order: u64, producer: impl FnOnce() + Send, consumer: impl FnOnce() + Send) {
     let baton = Arc::new(Baton {
         state: Mutex::new(((order & 1) as usize, [false; 2], order >> 1)),
         changed: Condvar::new(),

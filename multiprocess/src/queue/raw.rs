@@ -14,6 +14,7 @@ use super::memory::{Memory, Unread};
 use super::readers::{self, JoinState, ReaderSlot};
 use super::ring::Rings;
 use super::sizing;
+use super::step::step;
 use crate::sys::shm::Shared;
 use crate::{Error, Result};
 
@@ -77,7 +78,7 @@ impl RawQueue {
         Ok(Self::over(memory))
     }
 
-    fn over(memory: Memory) -> Self {
+    pub(super) fn over(memory: Memory) -> Self {
         Self {
             rings: Rings::new(memory),
             slot: ReaderSlot::default(),
@@ -86,7 +87,7 @@ impl RawQueue {
         }
     }
 
-    fn header(&self) -> &Header {
+    pub(super) fn header(&self) -> &Header {
         self.rings.header()
     }
 
@@ -174,6 +175,7 @@ impl RawQueue {
                 header.room.notify_one();
                 return Ok(taken);
             }
+            step("get: nothing was there");
             if closed {
                 return Err(Error::Closed);
             }

@@ -26,3 +26,4 @@ pub(crate) mod poll;
 pub(crate) mod scm_rights;
 pub(crate) mod shm;
 pub(crate) mod signals;
+pub(crate) mod word;

@@ -14,12 +14,13 @@ use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, compiler_fence};
+use std::sync::atomic::{AtomicPtr, compiler_fence};
 use std::time::{Duration, Instant};
 
-use super::futex;
+use super::futex::{self, looks};
 use super::identity::Identity;
 use super::shm::shareable;
+use super::word::{AtomicU32, AtomicU64};
 
 shareable! {
     /// A robust mutex, to be placed in memory that several processes map. Zeroes are a free one.
@@ -185,7 +186,7 @@ impl RobustMutex {
     /// Returns whether the last owner died in possession.
     #[cold]
     fn lock_contended(&self, me: u32, deadline: Option<Instant>) -> Option<bool> {
-        let (mut attempt, mut slept) = (0, 0);
+        let (mut attempt, mut slept, mut woken) = (0, 0, true);
         loop {
             let seen = self.word.load(Relaxed);
             if seen & OWNER == 0 {
@@ -193,7 +194,10 @@ impl RobustMutex {
                 let mine = me | seen & WAITERS | slept;
                 let taken = self.word.compare_exchange(seen, mine, Acquire, Relaxed);
                 match taken {
-                    Ok(_) => return Some(seen & OWNER_DIED != 0),
+                    Ok(_) => {
+                        looks::found(woken);
+                        return Some(seen & OWNER_DIED != 0);
+                    }
                     Err(_) => continue,
                 }
             }
@@ -209,7 +213,9 @@ impl RobustMutex {
                     let asleep = seen | WAITERS;
                     let marked = self.word.compare_exchange(seen, asleep, Relaxed, Relaxed);
                     if marked.is_ok() {
-                        futex::wait(&self.word, asleep, left.map_or(LOOK, |left| left.min(LOOK)));
+                        let look = looks::first(LOOK);
+                        let timeout = left.map_or(look, |left| left.min(look));
+                        woken = futex::wait(&self.word, asleep, timeout);
                         slept = WAITERS;
                     }
                 }
@@ -245,6 +251,7 @@ mod tests {
 
     use super::*;
     use crate::sys::shm::Shared;
+    use crate::sys::word::{WeakMemory, modelled};
 
     fn mutex() -> Shared<RobustMutex> {
         Shared::create("test", 512).expect("a page")
@@ -268,6 +275,34 @@ mod tests {
         };
         thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(add))));
         assert_eq!(mutex.words()[0].load(Relaxed), 80_000);
+    }
+
+    #[test]
+    fn what_an_owner_wrote_is_what_the_next_one_reads_by_any_way_to_the_lock() {
+        for seed in 1..=64 {
+            let mutex = mutex();
+            let model = WeakMemory::new(seed);
+            let write = || {
+                drop(mutex.lock(forever, || ()));
+                let held = mutex.lock(forever, || ());
+                mutex.words()[0].store(seed, Relaxed);
+                drop(held);
+                if seed % 2 == 0 {
+                    // As one who slept leaves the word: the next owner cannot take it at once.
+                    let marked = mutex.word.compare_exchange(0, WAITERS, Relaxed, Relaxed);
+                    assert_eq!(marked, Ok(0));
+                }
+            };
+            let read = || {
+                let _held = mutex.lock(forever, || ());
+                assert_eq!(mutex.words()[0].load(Relaxed), seed, "an old value");
+            };
+            thread::scope(|scope| {
+                let writer = scope.spawn(|| modelled(&model, 0, write));
+                writer.join().expect("it writes");
+                scope.spawn(|| modelled(&model, 1, read));
+            });
+        }
     }
 
     #[test]

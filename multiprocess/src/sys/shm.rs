@@ -17,7 +17,7 @@ use nix::sys::stat::fstat;
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
 
-use super::memfd;
+use super::{memfd, word};
 use crate::limits;
 
 /// A type that may lie in shared memory, where other processes write it at any time.
@@ -74,7 +74,7 @@ pub(crate) struct Shared<H: Shareable> {
     header: PhantomData<H>,
 }
 
-// SAFETY: the memory is handed out as `&H` and `&[AtomicU64]`, and both are `Sync`.
+// SAFETY: the memory is handed out as `&H` and as atomic words, and both are `Sync`.
 unsafe impl<H: Shareable> Send for Shared<H> {}
 // SAFETY: as above.
 unsafe impl<H: Shareable> Sync for Shared<H> {}
@@ -129,7 +129,7 @@ impl<H: Shareable> Shared<H> {
 
     /// The words behind the header.
     #[inline]
-    pub(crate) fn words(&self) -> &[AtomicU64] {
+    pub(crate) fn words(&self) -> &[word::AtomicU64] {
         let count = (self.len.get() - Self::WORDS) / size_of::<u64>();
         // SAFETY: the offset is inside the mapping, as `map` has checked.
         let start = unsafe { self.base.as_ptr().byte_add(Self::WORDS) };

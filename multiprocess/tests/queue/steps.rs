@@ -3,15 +3,17 @@
 //! `queue::model` tries every such moment in one process, with small rings. Here it is SIGKILL, in a
 //! process that holds a lock, with the rings of every queue.
 
+use std::cell::OnceCell;
 use std::io::{PipeWriter, Read, Write, pipe};
 use std::ops::Range;
+use std::rc::Rc;
 
 use multiprocess::{Error, Queue, on_step};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
-use crate::support::{Child, SOON};
+use crate::support::{Child, SOON, eventually, is_gone};
 
 tests![
     a_writer_killed_at_any_step_has_put_its_item_or_not,
@@ -19,6 +21,8 @@ tests![
     a_reader_killed_while_it_repairs_leaves_that_to_the_next,
     readers_killed_between_two_rings_leave_both_to_the_writers,
     who_sleeps_is_woken_though_the_waker_died_after_its_commit,
+    a_close_comes_after_the_put_that_is_under_way,
+    what_is_put_after_the_last_look_and_before_the_close_is_read,
 ];
 
 type Item = (u64, String);
@@ -250,4 +254,38 @@ fn who_sleeps_is_woken_though_the_waker_died_after_its_commit() {
         writer.succeed();
         take(&full, 1);
     }
+}
+
+/// Else a reader could find the queue closed and empty, and then the item comes.
+fn a_close_comes_after_the_put_that_is_under_way() {
+    let queue = Queue::new().unwrap();
+    let other = queue.clone();
+    let closer = Rc::new(OnceCell::new());
+    let closing = Rc::clone(&closer);
+    on_step(move |step| {
+        if step == "put: the record is written" {
+            let closer = Child::fork(|| other.close());
+            let pid = closer.pid.as_raw().cast_unsigned();
+            eventually("it waits", || is_gone(pid) || closer.is_asleep());
+            assert!(!other.is_closed(), "closed in the middle of a put");
+            assert!(closing.set(closer).is_ok());
+        }
+    });
+    queue.put(&1).unwrap();
+    closer.get().expect("it was forked").succeed();
+    assert_eq!(queue.get_timeout(SOON).unwrap(), 1);
+    assert!(matches!(queue.get_timeout(SOON), Err(Error::Closed)));
+}
+
+fn what_is_put_after_the_last_look_and_before_the_close_is_read() {
+    let queue = Queue::new().unwrap();
+    let other = queue.clone();
+    on_step(move |step| {
+        if step == "get: nothing was there" && !other.is_closed() {
+            other.put(&1).unwrap();
+            other.close();
+        }
+    });
+    assert_eq!(queue.get_timeout(SOON).unwrap(), 1);
+    assert!(matches!(queue.get_timeout(SOON), Err(Error::Closed)));
 }

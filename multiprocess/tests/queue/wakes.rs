@@ -19,6 +19,8 @@ tests![
     the_last_task_done_wakes_those_in_join,
     a_change_before_a_waiter_announces_itself_is_seen,
     a_change_before_a_waiter_sleeps_is_seen,
+    a_change_wakes_who_sleeps_and_who_is_about_to,
+    an_unlock_wakes_one_who_sleeps_and_that_one_the_next,
     a_crowd_at_a_small_queue_is_always_woken,
 ];
 
@@ -128,6 +130,57 @@ fn a_change_before_a_waiter_announces_itself_is_seen() {
 
 fn a_change_before_a_waiter_sleeps_is_seen() {
     changed_at("wait: nothing is there yet");
+}
+
+/// Where one sleeps, the wake is that one's: another that has announced itself and does not sleep yet
+/// must find the announcement overtaken.
+fn a_change_wakes_who_sleeps_and_who_is_about_to() {
+    const ABOUT_TO: &str = "wait: nothing is there yet";
+    let came_to = |came: Arc<AtomicBool>| assert!(came.load(SeqCst));
+    put_off_timed_looks();
+    let is_closed = |answer| assert!(matches!(answer, Err(Error::Closed)));
+    let (full, empty) = (Queue::bounded(1).unwrap(), Queue::<u8>::new().unwrap());
+    full.put(&1).unwrap();
+    let reader = asleep(|| is_closed(empty.get_timeout(SOON).map(drop)));
+    let other = empty.clone();
+    let came = once_at(ABOUT_TO, move || other.close());
+    is_closed(empty.get_timeout(SOON).map(drop));
+    came_to(came);
+    reader.succeed();
+    let writer = asleep(|| is_closed(full.put_timeout(&2, SOON)));
+    let other = full.clone();
+    let came = once_at(ABOUT_TO, move || other.close());
+    is_closed(full.put_timeout(&2, SOON));
+    came_to(came);
+    writer.succeed();
+    full.get().unwrap();
+    let joining = asleep(|| full.join_timeout(SOON).unwrap());
+    let other = full.clone();
+    let came = once_at(ABOUT_TO, move || other.task_done().unwrap());
+    full.join_timeout(SOON).unwrap();
+    came_to(came);
+    joining.succeed();
+    assert_eq!(timed_looks_that_found_something(), 0);
+}
+
+/// Of those who sleep at a lock, each is woken by the owner before it.
+fn an_unlock_wakes_one_who_sleeps_and_that_one_the_next() {
+    let queue = Queue::new().unwrap();
+    let (holds, go) = (Queue::new().unwrap(), Queue::new().unwrap());
+    let owner = child(|| {
+        let (holds, go) = (holds.clone(), go.clone());
+        once_at("put: the record is written", move || {
+            holds.put(&()).unwrap();
+            let () = go.get_timeout(SOON).unwrap();
+        });
+        queue.put(&0).unwrap();
+    });
+    holds.get_timeout(SOON).unwrap();
+    let others = [(); 3].map(|()| asleep(|| queue.put_timeout(&1, SOON).unwrap()));
+    go.put(&()).unwrap();
+    owner.succeed();
+    others.iter().for_each(Child::succeed);
+    assert_eq!(queue.len(), 4);
 }
 
 fn a_crowd_at_a_small_queue_is_always_woken() {

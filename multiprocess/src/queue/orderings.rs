@@ -1,0 +1,163 @@
+//! The orderings of the queue's loads and stores, over a model of memory in which a thread may see
+//! old values for as long as they allow it. On the machine at hand a weaker one may never fail.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::event::Event;
+use super::memory::Memory;
+use super::model::{Random, SMALL, in_order, item, rings, take};
+use super::raw::{RawQueue, Wait};
+use crate::Error;
+use crate::sys::word::{WeakMemory, modelled};
+
+/// Runs two threads over the model; the seed draws the order of their steps and what they see.
+fn weakly(seed: u64, one: impl FnOnce() + Send, other: impl FnOnce() + Send) {
+    let model = WeakMemory::new(seed);
+    let order = Random(seed << 20).below(1 << 30);
+    in_order(
+        order,
+        || modelled(&model, 0, one),
+        || modelled(&model, 1, other),
+    );
+}
+
+#[test]
+fn an_item_is_read_as_it_was_written_and_its_room_is_not_taken_before() {
+    // Items that wait, how many of these are taken before, and what is put meanwhile.
+    let states: [(&[usize], usize, &[usize]); 5] = [
+        (&[], 0, &[8, 20]),
+        (&[3000, 8], 1, &[3000]),
+        (&[3000, 3000, 3000], 1, &[100, 4000]),
+        (&[3000, 6000, 8000, 9000], 3, &[1000, 1000]),
+        (&[3000, 6000, 14_000, 14_000], 2, &[3500]),
+    ];
+    for (waiting, taken_before, put_lens) in states {
+        for seed in 1..=400 {
+            let rings = rings();
+            let mut buffer = Vec::new();
+            let mut expected = VecDeque::new();
+            for (number, &len) in waiting.iter().enumerate() {
+                expected.push_back(item(number as u64, len));
+                rings
+                    .put(&expected[number])
+                    .expect("the state can be reached");
+            }
+            for _ in 0..taken_before {
+                take(&rings, &mut buffer).expect("the state can be reached");
+                expected.pop_front();
+            }
+            let (mut put, mut got) = (Vec::new(), Vec::new());
+            weakly(
+                seed,
+                || {
+                    // One that sees old values of the room may find none.
+                    let items = put_lens.iter().map(|&len| item(99, len));
+                    put.extend(items.filter(|item| rings.put(item).is_some()));
+                },
+                || {
+                    let mut buffer = Vec::new();
+                    for _ in 0..4 {
+                        if let Some((_, len)) = take(&rings, &mut buffer) {
+                            got.push(buffer[..len].to_vec());
+                        }
+                    }
+                },
+            );
+            expected.extend(put);
+            while let Some((_, len)) = take(&rings, &mut buffer) {
+                got.push(buffer[..len].to_vec());
+            }
+            assert!(expected == got, "{waiting:?}, {put_lens:?}, seed {seed}");
+        }
+    }
+}
+
+/// Makes a change beside a call that waits for it, whose deadline has passed: it says whether it
+/// would sleep. Then the change must have woken it.
+fn no_sleeper_is_passed_by(
+    maxsize: u64,
+    prepare: impl Fn(&RawQueue),
+    change: impl Fn(&RawQueue) + Sync,
+    would_sleep: impl Fn(&RawQueue, Wait) -> bool + Sync,
+    event: impl Fn(&RawQueue) -> &Event,
+) {
+    for seed in 1..=1500 {
+        let queue = RawQueue::over(Memory::create(SMALL, maxsize).expect("some memory"));
+        prepare(&queue);
+        let mut sleeps = false;
+        weakly(
+            seed,
+            || change(&queue),
+            || sleeps = would_sleep(&queue, Wait::Until(Instant::now())),
+        );
+        let is_lost = sleeps && event(&queue).has_sleeper();
+        assert!(!is_lost, "nobody wakes it: seed {seed}");
+    }
+}
+
+fn get(queue: &RawQueue, wait: Wait) -> Result<(), Error> {
+    queue.get(&mut Vec::new(), wait, |_, _| ()).map(drop)
+}
+
+fn put(queue: &RawQueue, wait: Wait) -> Result<(), Error> {
+    queue.put(b"an item", wait).map(drop)
+}
+
+fn put_one(queue: &RawQueue) {
+    put(queue, Wait::No).expect("there is room");
+}
+
+#[test]
+fn a_reader_that_misses_the_put_is_seen_to_sleep() {
+    no_sleeper_is_passed_by(
+        0,
+        |_| (),
+        put_one,
+        |queue, wait| get(queue, wait) == Err(Error::Empty),
+        |queue| &queue.header().items,
+    );
+}
+
+#[test]
+fn a_writer_that_misses_the_get_is_seen_to_sleep() {
+    no_sleeper_is_passed_by(
+        1,
+        put_one,
+        |queue| get(queue, Wait::No).expect("there is an item"),
+        |queue, wait| put(queue, wait) == Err(Error::Full),
+        |queue| &queue.header().room,
+    );
+}
+
+#[test]
+fn who_misses_the_close_is_seen_to_sleep() {
+    no_sleeper_is_passed_by(
+        0,
+        |_| (),
+        RawQueue::close,
+        |queue, wait| get(queue, wait) == Err(Error::Empty),
+        |queue| &queue.header().items,
+    );
+    no_sleeper_is_passed_by(
+        1,
+        put_one,
+        RawQueue::close,
+        |queue, wait| put(queue, wait) == Err(Error::Full),
+        |queue| &queue.header().room,
+    );
+}
+
+#[test]
+fn a_join_that_misses_the_last_task_done_is_seen_to_sleep() {
+    no_sleeper_is_passed_by(
+        0,
+        |queue| {
+            put_one(queue);
+            get(queue, Wait::No).expect("there is an item");
+        },
+        |queue| queue.task_done().expect("an item is in hand"),
+        |queue, wait| queue.join(wait) == Err(Error::TimedOut),
+        |queue| &queue.header().all_done,
+    );
+}
