@@ -5,6 +5,8 @@ use std::any;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "nats")]
+use super::json;
 use crate::wire::pickle::{self, Pickle, Span};
 use crate::{Error, Result};
 
@@ -33,9 +35,9 @@ impl Codec {
                 pickle: Vec::new(),
             }),
             #[cfg(feature = "nats")]
-            Codec::Json => serde_json::to_vec(item).map_err(|source| Error::Json {
+            Codec::Json => json::to_vec(item).map_err(|source| Error::Json {
                 item_type: any::type_name::<T>(),
-                source: source.into(),
+                source,
             }),
         }
     }

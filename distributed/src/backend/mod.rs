@@ -11,6 +11,8 @@ use std::time::Duration;
 use crate::{Durability, QueueOptions, Result, Status};
 
 mod codec;
+#[cfg(feature = "nats")]
+mod json;
 pub(crate) mod manager;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;

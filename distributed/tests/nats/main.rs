@@ -7,4 +7,5 @@ mod permissions;
 mod programs;
 mod queue;
 mod server;
+mod values;
 mod workers;
