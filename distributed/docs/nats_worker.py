@@ -18,9 +18,10 @@ async def main(url, idle=1.0):
         n = json.loads(task.data)
         print(f"run task {n} * {n}...", flush=True)
         result = json.dumps(f"{n} * {n} = {n * n}").encode()
-        # Under the id of its task, so that it counts once; then the task is done.
-        same_id = {"Nats-Msg-Id": task.header["Nats-Msg-Id"]}
-        await engine.publish("tm.queue.get_result_queue", result, headers=same_id)
+        # As the result of its task, so that it counts once; then the task is done.
+        id = task.header["Nats-Msg-Id"]
+        headers = {"Nats-Msg-Id": id, "Result-Of": id}
+        await engine.publish("tm.queue.get_result_queue", result, headers=headers)
         await task.ack_sync()
     await connection.close()
 

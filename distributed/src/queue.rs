@@ -438,7 +438,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         let codec = results.backend.codec();
         let (mut leases, mut coded) = (Vec::new(), Vec::new());
         for (lease, result) in finished {
-            let id = lease.id().unwrap_or_default().to_string();
+            let id = lease.id().map(String::from);
             coded.push((id, codec.encode(&result)?));
             leases.push(lease.backend);
         }

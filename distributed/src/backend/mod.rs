@@ -48,8 +48,8 @@ pub(crate) trait QueueBackend: Any + Debug + Send + Sync {
 
     fn put(&self, items: Vec<Vec<u8>>, timeout: Option<Duration>) -> Result<()>;
 
-    /// Puts results, each under the id of its item if the backend knows ids.
-    fn put_results(&self, results: Vec<(String, Vec<u8>)>) -> Result<()> {
+    /// Puts results, each under the id of its item if both backends know ids.
+    fn put_results(&self, results: Vec<(Option<String>, Vec<u8>)>) -> Result<()> {
         self.put(results.into_iter().map(|(_, item)| item).collect(), None)
     }
 
@@ -115,7 +115,7 @@ pub(crate) trait LeaseBackend: Debug + Send + Sync {
 
     /// Puts the result and then ends the lease. False when the lease was over before.
     fn finish(self: Box<Self>, results: &dyn QueueBackend, result: Vec<u8>) -> Result<bool> {
-        let id = self.id().unwrap_or_default().to_string();
+        let id = self.id().map(String::from);
         results.put_results(vec![(id, result)])?;
         Ok(self.done().is_ok())
     }

@@ -83,7 +83,8 @@
 //!
 //! A queue NAME is the stream `tm-queue-NAME` of the subject `tm.queue.NAME`, with the consumer
 //! `workers`; its dead letters are `tm-dead-NAME`. `tm` is the namespace, the path of the URL. What
-//! tells one task from another is the header `Nats-Msg-Id`. With nats-py:
+//! tells one task from another is the header `Nats-Msg-Id`; what tells a result that comes a second
+//! time is `Result-Of`, the id of its task. With nats-py:
 //!
 //! ```python
 #![doc = include_str!("../../docs/nats_worker.py")]

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use distributed::Error;
-use distributed::{Durability, QueueOptions};
+use async_nats::jetstream::message::PublishMessage;
+use distributed::{Client, Durability, Error, QueueOptions};
 
 use crate::server::{DEADLINE, Server};
 
@@ -386,4 +386,75 @@ fn the_namespace_of_a_url_keeps_queues_apart() {
             .is_empty()
             .expect("it answers")
     );
+}
+
+/// Puts a task under an id of our own choice, as a program of another language may.
+fn put_under(server: &Server, id: &str, task: &str) {
+    let deadline = Instant::now() + DEADLINE;
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let other = async_nats::connect(server.url())
+            .await
+            .expect("it is there");
+        let engine = async_nats::jetstream::new(other);
+        // One that has just started may not have its streams yet.
+        loop {
+            let message = PublishMessage::build().payload(task.to_string().into());
+            let sent = engine.send_publish("tm.queue.tasks", message.message_id(id));
+            match sent.await.expect("it is sent").await {
+                Ok(_) => return,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_task_that_is_put_again_under_its_id_once_the_server_forgot_it_is_handed_out_again() {
+    let Some(mut server) = Server::start() else {
+        return;
+    };
+    let client = server.client_with(redelivering(DEADLINE).max_deliveries(2));
+    let tasks = client.queue::<u32>("tasks").expect("it is there");
+    for round in 0..3 {
+        put_under(&server, "job-1", "7");
+        let lease = tasks.lease_timeout(DEADLINE);
+        let lease = lease.unwrap_or_else(|error| panic!("round {round}: {error:?}"));
+        assert_eq!((lease.item, lease.id()), (7, Some("job-1")));
+        // What it came to before is not held against it.
+        lease.fail("not now").expect("it goes back");
+        let lease = tasks.lease_timeout(DEADLINE).expect("it comes again");
+        assert_eq!(lease.deliveries(), Some(2));
+        lease.done().expect("its lease has not ended");
+        tasks.join().expect("it is done");
+        server.kill();
+        server.start_again();
+    }
+}
+
+#[test]
+fn results_of_tasks_from_a_manager_all_arrive_though_these_have_no_ids() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let engine = server.client();
+    engine.create("results").expect("a queue");
+    let results = engine.queue::<u32>("results").expect("it is there");
+    let manager = distributed::Server::builder()
+        .queue("tasks")
+        .serve("127.0.0.1:0", b"abc")
+        .expect("a free port");
+    let client = Client::connect(manager.address(), b"abc").expect("it is ready");
+    let tasks = client.queue::<u32>("tasks").expect("it is there");
+    for task in 1..=3 {
+        tasks.put(&task).expect("it is taken");
+        let lease = tasks.lease_timeout(DEADLINE).expect("it is there");
+        tasks
+            .finish(&results, vec![(lease, task)])
+            .expect("it is stored");
+    }
+    for result in 1..=3 {
+        let got = results.get_timeout(DEADLINE);
+        assert_eq!(got.expect("none is taken for another"), result);
+    }
 }

@@ -181,13 +181,6 @@ pub(super) fn is_passing(code: ErrorCode) -> bool {
     .contains(&code)
 }
 
-/// The id that a message was put under.
-pub(super) fn id_of(message: &async_nats::jetstream::Message) -> Option<String> {
-    let headers = message.headers.as_ref()?;
-    let id = headers.get(async_nats::header::NATS_MESSAGE_ID)?;
-    Some(id.as_str().to_string())
-}
-
 pub(super) fn new_id() -> String {
     format!("{:032x}", u128::from_ne_bytes(random::bytes()))
 }

@@ -17,6 +17,9 @@ use crate::{Error, QueueOptions, Result};
 pub(super) const CONSUMER: &str = "workers";
 /// How the name of a queue ends that has the dead letters of another.
 pub(super) const DEAD: &str = ".dead";
+/// The header of a result: the id of its item, so that it counts once however often the item was
+/// worked off.
+pub(super) const RESULT_OF: &str = "Result-Of";
 /// The headers of a dead letter.
 pub(super) const REASON: &str = "Reason";
 pub(super) const DELIVERIES: &str = "Deliveries";

@@ -26,6 +26,8 @@ struct Held {
 
 struct Out {
     message: Arc<Message>,
+    /// By what its item is known.
+    key: u128,
     renewed: Instant,
     /// When the work on it has taken too long.
     expires: Option<Instant>,
@@ -44,13 +46,14 @@ impl Leases {
     }
 
     /// Renews the lease from now on, until it is ended or has expired.
-    pub(super) fn hold(&self, message: Arc<Message>, expires: Option<Duration>) -> u64 {
+    pub(super) fn hold(&self, message: Arc<Message>, key: u128, expires: Option<Duration>) -> u64 {
         let now = Instant::now();
         let mut held = self.held.lock().unwrap();
         held.next += 1;
         let number = held.next;
         let out = Out {
             message,
+            key,
             renewed: now,
             expires: expires.and_then(|expires| now.checked_add(expires)),
         };
@@ -66,9 +69,9 @@ impl Leases {
     }
 
     /// Ends it; `None` when it was over by our own clock, so that another may have the item.
-    pub(super) fn end(&self, number: u64) -> Option<Arc<Message>> {
+    pub(super) fn end(&self, number: u64) -> Option<(Arc<Message>, u128)> {
         let out = self.held.lock().unwrap().messages.remove(&number)?;
-        (out.renewed.elapsed() < self.lease).then_some(out.message)
+        (out.renewed.elapsed() < self.lease).then_some((out.message, out.key))
     }
 }
 

@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{fmt, mem, thread};
 
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{AckKind, Message};
 use tokio::time::timeout;
 
 use super::attempts;
-use super::engine::{Engine, id_of, new_id};
-use super::layout::{self, DEAD, DELIVERIES, DUPLICATE_WINDOW, REASON};
+use super::engine::{Engine, new_id};
+use super::layout::{self, DEAD, DELIVERIES, DUPLICATE_WINDOW, REASON, RESULT_OF};
 use super::leases::Leases;
 use super::publish::{Publication, publish_all};
 use super::pull::Pull;
@@ -54,10 +55,16 @@ impl QueueBackend for NatsQueue {
         self.engine.wait(stored)
     }
 
-    /// The reader of a result knows it by the id of its item too.
-    fn put_results(&self, results: Vec<(String, Vec<u8>)>) -> Result<()> {
-        let results = results.into_iter();
-        let publications = results.map(|(id, result)| self.publication(&id, result));
+    /// The reader of a result knows it by the id of its item too; those of a manager have none.
+    fn put_results(&self, results: Vec<(Option<String>, Vec<u8>)>) -> Result<()> {
+        let publications = results.into_iter().map(|(id, result)| match id {
+            Some(id) => {
+                let mut publication = self.publication(&id, result);
+                publication.message = publication.message.header(RESULT_OF, id.as_str());
+                publication
+            }
+            None => self.publication(&new_id(), result),
+        });
         self.publish(publications.collect())
     }
 
@@ -209,14 +216,16 @@ impl NatsQueue {
         let info = message.info();
         let info = info.map_err(|error| self.engine.error("get an item", error))?;
         let given = || format!("{}.{}", info.stream, info.stream_sequence);
-        let id = id_of(&message).unwrap_or_else(given);
-        let number = self.leases.hold(message.clone(), expires);
-        if self.state.lock().unwrap().seen.has(&id) {
+        let id = header(&message, NATS_MESSAGE_ID.as_ref()).map_or_else(given, String::from);
+        let key = key(&message, &id, info.stream_sequence);
+        let number = self.leases.hold(message.clone(), key, expires);
+        if self.state.lock().unwrap().seen.has(key) {
             self.acknowledge(number);
             return Ok(None);
         }
         let held = NatsLease {
             id,
+            key,
             deliveries: u32::try_from(info.delivered).unwrap_or(u32::MAX),
             death: death(&message),
             number: Some(number),
@@ -260,19 +269,17 @@ impl NatsQueue {
     /// Not confirmed: it is the next that the server hears of us, and one that is lost brings back
     /// an item that was seen.
     fn acknowledge(&self, number: u64) -> bool {
-        let Some(message) = self.leases.end(number) else {
+        let Some((message, key)) = self.leases.end(number) else {
             return false;
         };
-        // The id is kept before the engine hears of the end: if that word is lost, the item comes
+        // The key is kept before the engine hears of the end: if that word is lost, the item comes
         // again and is known.
-        if let Some(id) = id_of(&message) {
-            self.state.lock().unwrap().seen.insert(&id);
-        }
+        self.state.lock().unwrap().seen.insert(key);
         self.engine.wait(message.ack()).is_ok()
     }
 
     fn give_back(&self, number: u64, pause: Option<Duration>) {
-        if let Some(message) = self.leases.end(number) {
+        if let Some((message, _)) = self.leases.end(number) {
             let _ = self.engine.wait(message.ack_with(AckKind::Nak(pause)));
         }
     }
@@ -310,6 +317,7 @@ impl fmt::Debug for NatsQueue {
 #[derive(Debug)]
 struct NatsLease<'q> {
     id: String,
+    key: u128,
     deliveries: u32,
     death: Option<(u32, String)>,
     number: Option<u64>,
@@ -350,7 +358,7 @@ impl LeaseBackend for NatsLease<'_> {
         }
         if self.deliveries > 1 && queue.options.max_deliveries > 0 {
             let (engine, name) = (&queue.engine, &queue.options.name);
-            let noted = attempts::note(engine, name, number(&self.id), queue.patience);
+            let noted = attempts::note(engine, name, self.key, queue.patience);
             engine.wait(noted)?;
         }
         Ok(true)
@@ -383,12 +391,7 @@ impl NatsLease<'_> {
         }
         let queue = self.queue;
         let (engine, name) = (&queue.engine, &queue.options.name);
-        engine.wait(attempts::count(
-            engine,
-            name,
-            number(&self.id),
-            queue.patience,
-        ))
+        engine.wait(attempts::count(engine, name, self.key, queue.patience))
     }
 
     /// Moves the item to the dead letters. If that fails, it goes back.
@@ -411,7 +414,7 @@ impl NatsLease<'_> {
         // item's id keeps a second letter out.
         queue.publish(vec![publication])?;
         // `Term` tells the engine to deliver the item to nobody else.
-        if let Some(message) = self
+        if let Some((message, _)) = self
             .number
             .take()
             .and_then(|number| queue.leases.end(number))
@@ -431,47 +434,59 @@ impl Drop for NatsLease<'_> {
     }
 }
 
-/// The ids of what was handed out, as far as they are remembered.
+/// The keys of what was handed out and is done, as far as they are remembered.
 #[derive(Default)]
 struct Seen {
-    ids: HashSet<u128>,
+    keys: HashSet<u128>,
     order: VecDeque<u128>,
 }
 
 impl Seen {
-    fn has(&self, id: &str) -> bool {
-        self.ids.contains(&number(id))
+    fn has(&self, key: u128) -> bool {
+        self.keys.contains(&key)
     }
 
-    fn insert(&mut self, id: &str) {
-        let id = number(id);
-        if self.ids.insert(id) {
-            self.order.push_back(id);
+    fn insert(&mut self, key: u128) {
+        if self.keys.insert(key) {
+            self.order.push_back(key);
         }
         if self.order.len() > SEEN_MAX
             && let Some(oldest) = self.order.pop_front()
         {
-            self.ids.remove(&oldest);
+            self.keys.remove(&oldest);
         }
     }
 }
 
-/// What the headers of a dead letter say.
-fn death(message: &Message) -> Option<(u32, String)> {
-    let headers = message.headers.as_ref()?;
-    let reason = headers.get(REASON)?.as_str();
-    let deliveries = headers.get(DELIVERIES)?.as_str().parse().ok()?;
-    Some((deliveries, reason.to_string()))
+fn header<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
+    let value = message.headers.as_ref()?.get(name)?.as_str();
+    (!value.is_empty()).then_some(value)
 }
 
-/// The id as a number: our own ids are, and of others two hashes are as good as the text.
-fn number(id: &str) -> u128 {
-    if let (32, Ok(number)) = (id.len(), u128::from_str_radix(id, 16)) {
+/// What the headers of a dead letter say.
+fn death(message: &Message) -> Option<(u32, String)> {
+    let deliveries = header(message, DELIVERIES)?.parse().ok()?;
+    Some((deliveries, header(message, REASON)?.to_string()))
+}
+
+/// By what an item is known that comes again. A result is its item's, in however many messages. Any
+/// other is its message's: one that was put a second time under its id, which the engine lets pass
+/// once it has forgotten the first, is meant.
+fn key(message: &Message, id: &str, sequence: u64) -> u128 {
+    match header(message, RESULT_OF) {
+        Some(item) => number(item),
+        None => number(&format!("{id} {sequence}")),
+    }
+}
+
+/// A text as a number: our own ids are, and of others two hashes are as good as the text.
+fn number(text: &str) -> u128 {
+    if let (32, Ok(number)) = (text.len(), u128::from_str_radix(text, 16)) {
         return number;
     }
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();
-        (salt, id).hash(&mut hasher);
+        (salt, text).hash(&mut hasher);
         u128::from(hasher.finish())
     };
     half(0) << 64 | half(1)
