@@ -20,6 +20,9 @@ pub(super) const REQUEST_TIME: Duration = Duration::from_secs(3);
 /// How long a call goes on trying when the engine is away. The leader of a stream that dies has a
 /// successor after 4 to 9 s.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How often the server is asked whether it is there. Three questions without an answer, and the
+/// connection is left for another node: one that has lost its power or its network says nothing.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// Streams like ours and consumers by name are not known to older ones.
 const OLDEST: (u64, u64) = (2, 9);
 
@@ -42,6 +45,11 @@ impl Engine {
 
     pub(super) fn runtime(&self) -> &Runtime {
         self.runtime.as_ref().expect("it is there until the drop")
+    }
+
+    /// Whether other nodes may do what the one that answers cannot.
+    pub(super) fn is_cluster(&self) -> bool {
+        self.client.server_info().cluster.is_some()
     }
 
     /// An error of a call, with what the server has forbidden during it.
@@ -75,6 +83,7 @@ pub(super) fn connect(address: &Address) -> Result<Engine> {
     let options = ConnectOptions::new()
         .name(format!("rust-{}", process::id()))
         .max_reconnects(None)
+        .ping_interval(PING_INTERVAL)
         .reconnect_delay_callback({
             let connections = connections.clone();
             move |attempts| pause(*connections.borrow(), attempts)

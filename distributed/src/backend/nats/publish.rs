@@ -33,6 +33,11 @@ enum Refusal {
 
 /// Publishes all, several at a time. When it returns, all are stored; `Full` after `room`, if the
 /// stream has none until then.
+///
+/// A message is stored when the engine has said so, and not before: as many nodes have it then as
+/// the stream has replicas. If that word does not come, nobody knows whether it was stored. So each
+/// message has an id and is sent again under it: the engine stores the second one only if it has
+/// lost the first, for as long as it remembers ids.
 pub(super) async fn publish_all(
     engine: &Engine,
     publications: Vec<Publication>,
@@ -41,6 +46,7 @@ pub(super) async fn publish_all(
 ) -> Result<()> {
     let mut publications = publications.into_iter().peekable();
     while publications.peek().is_some() {
+        // What the server forbids it says apart, at some time after this.
         let sent_at = Instant::now();
         let mut under_way = Vec::new();
         for publication in publications.by_ref().take(WINDOW) {
@@ -48,7 +54,9 @@ pub(super) async fn publish_all(
             let sent = send(engine, &publication).await;
             under_way.push(async move { (publication, confirm(engine, sent).await) });
         }
-        // One after the other, for those that were refused may have to wait for each other.
+        // All of a window are answered before the next one begins, so that one that has to be sent
+        // again is behind no more than a window. Those are sent one after the other: a full stream
+        // has room for them one by one.
         for (publication, refused) in join_all(under_way).await {
             if let Err(refusal) = refused {
                 again(engine, &publication, sent_at, patience, room, refusal).await?;
@@ -111,14 +119,16 @@ async fn again(
     }
 }
 
-/// A server whose disk is full does not say so to those who put.
+/// What is known of why nobody has stored it. A node that loses its network is left within seconds,
+/// so whoever is connected is so to one that answers; and one whose disk is full does not say so to
+/// those who put.
 fn unstored(engine: &Engine, reason: String) -> String {
     match engine.client.connection_state() {
         State::Connected => format!(
-            "{reason}; the server is there, but does not store it: if its disk is full, which its \
-             log says, make room and start it again"
+            "{reason}; the server answers, but the item is not stored: its cluster has lost most of \
+             its nodes, or, if its disk is full, which its log says, make room and start it again"
         ),
-        _ => reason,
+        _ => format!("{reason}; no server answers: see whether they run and can be reached"),
     }
 }
 
@@ -138,9 +148,17 @@ fn refusal(engine: &Engine, error: &PublishError) -> Refusal {
             match code {
                 _ if text.contains("maximum messages exceeded") => Refusal::Full,
                 Some(code) if engine::is_passing(code) => Refusal::Away(text),
-                Some(ErrorCode::INSUFFICIENT_RESOURCES) => {
+                // In a cluster another node may have room, and takes the stream over.
+                Some(
+                    ErrorCode::INSUFFICIENT_RESOURCES
+                    | ErrorCode::STORAGE_RESOURCES_EXCEEDED
+                    | ErrorCode::STREAM_STORE_FAILED,
+                ) => {
                     let reason = format!("its disk, or its share of it, is full: {text}");
-                    Refusal::Final(engine.error("store an item", reason))
+                    match engine.is_cluster() {
+                        true => Refusal::Away(reason),
+                        false => Refusal::Final(engine.error("store an item", reason)),
+                    }
                 }
                 _ => Refusal::Final(engine.error("store an item", text)),
             }
