@@ -15,6 +15,7 @@
 
 pub mod check;
 pub mod draw;
+pub mod far_away;
 pub mod nats_server;
 pub mod notebook;
 pub mod observed;

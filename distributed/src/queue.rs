@@ -400,6 +400,12 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         leases(|read| self.backend.take(n, timeout, expires, read))
     }
 
+    /// Asks for up to `n` items that the next [`take_many`](Queue::take_many) has, where the queue
+    /// can.
+    pub(crate) fn ask_ahead(&self, n: usize) -> bool {
+        self.backend.ask_ahead(n)
+    }
+
     /// Puts the results of items in another queue, and then ends the leases. How many leases were
     /// over before is the answer; their results are there all the same.
     ///

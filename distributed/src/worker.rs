@@ -24,9 +24,10 @@ const AHEAD: Duration = Duration::from_millis(100);
 /// redelivers, at once. Work may so be done twice, and its result counts once: on an engine by the
 /// id of the task, and on a manager because a task ends with its result, in one step.
 ///
-/// On an engine, short tasks are fetched several at a time, about 100 ms of work. When one of them
-/// takes longer than that, those that wait behind it are given back to other workers, and the
-/// results before it are stored.
+/// On an engine, short tasks are fetched several at a time, about 100 ms of work, and the next ones
+/// are asked for while these are worked on, so that the way there costs little. When a task takes
+/// longer than that, those that wait behind it are given back to other workers, and the results
+/// before it are stored.
 #[derive(Clone, Debug)]
 #[must_use = "a worker does nothing until it runs"]
 pub struct Worker {
@@ -243,6 +244,10 @@ struct Thread<'w, T, R> {
 struct Batch<'q, T, R> {
     ahead: VecDeque<Lease<'q, T>>,
     finished: Vec<(Lease<'q, T>, R)>,
+    /// How many were asked for that have not been taken yet.
+    asked: usize,
+    /// How long the work on this batch has taken.
+    busy: Duration,
     /// Since when the thread is at the task that it is at.
     begun: Option<Instant>,
     worked: Worked,
@@ -258,6 +263,8 @@ where
         let batch = Mutex::new(Batch {
             ahead: VecDeque::new(),
             finished: Vec::new(),
+            asked: 0,
+            busy: Duration::ZERO,
             begun: None,
             worked: Worked::default(),
             is_left: false,
@@ -269,6 +276,7 @@ where
                 watched.inspect_err(|_| self.failed.store(true, SeqCst))
             });
             let outcome = self.work(&batch, work);
+            self.give_back_asked(&batch);
             batch.lock().unwrap().is_left = true;
             left.notify_one();
             outcome.and(minder.join().expect("it has nothing to panic about"))
@@ -294,12 +302,21 @@ where
                 break;
             }
             let wait = Some(left.min(SLICE));
-            match self.tasks.take_many(at_once, wait, self.worker.time_limit) {
+            let n = match mem::take(&mut batch.lock().unwrap().asked) {
+                0 => at_once,
+                asked => asked,
+            };
+            match self.tasks.take_many(n, wait, self.worker.time_limit) {
                 Ok(leases) => {
-                    let (all, start) = (leases.len() == at_once, Instant::now());
-                    batch.lock().unwrap().ahead = leases.into();
+                    let taken = leases.len();
+                    let all = taken == n;
+                    batch.lock().unwrap().refill(leases);
+                    if all && n > 1 && at_once > 1 && self.tasks.ask_ahead(at_once) {
+                        batch.lock().unwrap().asked = at_once;
+                    }
                     self.work_off(batch, &work)?;
-                    at_once = next_batch(at_once, all, start.elapsed()).min(self.worker.prefetch);
+                    let busy = batch.lock().unwrap().busy;
+                    at_once = next_batch(at_once, taken, all, busy).min(self.worker.prefetch);
                     (idle_since, away_since) = (Instant::now(), None);
                 }
                 Err(Error::Empty) => (at_once, away_since) = (1, None),
@@ -335,7 +352,7 @@ where
                 let ahead = batch.lock().unwrap().take_ahead();
                 drop(ahead);
             }
-            let Some(lease) = batch.lock().unwrap().begin() else {
+            let Some(lease) = batch.lock().unwrap().ahead.pop_front() else {
                 break;
             };
             // What is done is safe before one is begun that may be what a worker died of.
@@ -348,9 +365,12 @@ where
             if !lease.begin()? {
                 continue;
             }
+            let begun = Instant::now();
+            batch.lock().unwrap().begun = Some(begun);
             let outcome = catch_unwind(AssertUnwindSafe(|| work(&lease.item)));
             let mut batch = batch.lock().unwrap();
             batch.begun = None;
+            batch.busy += begun.elapsed();
             let reason = match outcome {
                 Ok(Ok(result)) => {
                     batch.finished.push((lease, result));
@@ -381,8 +401,19 @@ where
                 let (ahead, finished) = (guard.take_ahead(), guard.take_finished());
                 drop(guard);
                 drop(ahead);
+                self.give_back_asked(batch);
                 self.store(finished)?;
             }
+        }
+    }
+
+    /// Gives back what was asked for and not taken yet.
+    fn give_back_asked<'q>(&'q self, batch: &Mutex<Batch<'q, T, R>>) {
+        let asked = mem::take(&mut batch.lock().unwrap().asked);
+        if asked > 0
+            && let Ok(leases) = self.tasks.take_many(asked, Some(Duration::ZERO), None)
+        {
+            batch.lock().unwrap().worked.given_back += leases.len() as u64;
         }
     }
 
@@ -396,11 +427,9 @@ where
 }
 
 impl<'q, T, R> Batch<'q, T, R> {
-    /// The next task, which is begun.
-    fn begin(&mut self) -> Option<Lease<'q, T>> {
-        let next = self.ahead.pop_front();
-        self.begun = next.is_some().then(Instant::now);
-        next
+    fn refill(&mut self, leases: Vec<Lease<'q, T>>) {
+        self.ahead = leases.into();
+        self.busy = Duration::ZERO;
     }
 
     /// What has not been begun. Dropped, it goes back.
@@ -415,16 +444,13 @@ impl<'q, T, R> Batch<'q, T, R> {
     }
 }
 
-/// How many to fetch next: as many as take no longer than [`AHEAD`] together.
-fn next_batch(at_once: usize, all: bool, took: Duration) -> usize {
-    if took > AHEAD {
-        let share = at_once as f64 * AHEAD.as_secs_f64() / took.as_secs_f64();
-        (share as usize).max(1)
-    } else if all && took < AHEAD / 2 {
-        2 * at_once
-    } else {
-        at_once
-    }
+/// How many to fetch next: as many as take no longer than [`AHEAD`] together, by those that were
+/// worked on, and at most twice as many as before.
+fn next_batch(at_once: usize, taken: usize, all: bool, busy: Duration) -> usize {
+    let fitting = taken as f64 * AHEAD.as_secs_f64() / busy.as_secs_f64();
+    let most = if all { 2 * at_once } else { at_once };
+    // Those that took no time at all fit in any number.
+    (fitting as usize).clamp(1, most)
 }
 
 fn text(panic: &(dyn Any + Send)) -> &str {

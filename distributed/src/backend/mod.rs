@@ -65,6 +65,12 @@ pub(crate) trait QueueBackend: Any + Debug + Send + Sync {
         read: Read,
     ) -> Result<Vec<Box<dyn LeaseBackend + '_>>>;
 
+    /// Asks for up to `n` items that the next [`take`](QueueBackend::take) has, and waits for none.
+    /// False where that cannot be.
+    fn ask_ahead(&self, _n: usize) -> bool {
+        false
+    }
+
     /// Takes up to `n` items under leases; the work on all of them has begun.
     fn lease(
         &self,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::far_away::far_away;
 use distributed::{Client, Error, Queue, QueueOptions, Worker};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -322,4 +323,21 @@ fn a_task_that_kills_every_worker_is_a_dead_letter_and_all_others_are_done() {
     let (tries, reason) = letter.death().expect("it is a dead letter");
     assert_eq!((letter.item, tries, deaths), (POISON, 3, 3), "{reason}");
     assert_eq!(dead.len().expect("it answers"), 0, "and no other");
+}
+
+#[test]
+fn a_worker_far_away_asks_for_tasks_while_it_works_and_not_for_each_alone() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    // A round trip of 200 ms: 600 of them, two for each task, are twice the deadline.
+    let port = far_away(server.port(), Duration::from_millis(100)).expect("a free port");
+    let near = pair(&server, DEADLINE);
+    put(&near, 300);
+    let far = distributed::connect(&format!("nats://127.0.0.1:{port}")).expect("it answers");
+    let start = Instant::now();
+    let worker = Worker::new().idle(Duration::from_secs(1));
+    let worked = worker.run(&far, "tasks", "results", square);
+    assert_eq!(worked.expect("it works").done, 300);
+    assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
 }

@@ -1,4 +1,9 @@
 //! Fetching items: requests that the server keeps until it has an item or their time is up.
+//!
+//! A request has a number, to which the server tells its end; items come to the same inbox with no
+//! word of the request that they answer. So an item that is late is taken for an answer to the next
+//! request, which is right, and the end of an earlier request is told from that of this one by its
+//! number.
 
 use std::time::{Duration, Instant};
 
@@ -6,6 +11,7 @@ use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::consumer::pull::BatchConfig;
 use async_nats::{StatusCode, Subscriber};
 use futures_util::StreamExt;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout_at};
 
 use super::engine::Engine;
@@ -16,7 +22,7 @@ use crate::{Error, Result};
 /// it, and is made again after this.
 const SLICE: Duration = Duration::from_secs(5);
 /// How much later we give a request up ourselves.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What comes of one request.
 enum End {
@@ -34,8 +40,20 @@ pub(super) struct Pull {
     consumer: PullConsumer,
     answers: Option<Answers>,
     number: u64,
+    /// A request that nobody waits for yet.
+    ahead: Option<Request>,
     /// What was forbidden before concerns other handles.
     since: Instant,
+}
+
+/// A request on its way.
+struct Request {
+    /// Where its end is told.
+    reply: String,
+    n: usize,
+    give_up: tokio::time::Instant,
+    /// Of the time when it was sent.
+    connections: watch::Receiver<u64>,
 }
 
 struct Answers {
@@ -49,12 +67,22 @@ impl Pull {
             consumer,
             answers: None,
             number: 0,
+            ahead: None,
             since: Instant::now(),
         }
     }
 
-    /// Takes those that are there, up to `n`, or else the first that comes until `deadline`. An
-    /// engine that does not answer is an error then, and after `patience`.
+    /// Asks for up to `n` of those that are there; the next [`take`](Pull::take) has them.
+    pub(super) async fn ask_ahead(&mut self, engine: &Engine, n: usize) -> Result<()> {
+        if self.ahead.is_none() {
+            self.ahead = Some(self.ask(engine, n, Duration::ZERO).await?);
+        }
+        Ok(())
+    }
+
+    /// Takes those that are there, up to `n`, or else the first that comes until `deadline`; first of
+    /// all those that were asked for ahead, however many. An engine that does not answer is an error
+    /// at the deadline, and after `patience`.
     pub(super) async fn take(
         &mut self,
         engine: &Engine,
@@ -68,17 +96,17 @@ impl Pull {
             let now = Instant::now();
             self.check_acknowledgements(engine)?;
             let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(now));
-            // Several are taken as they are there; then one is waited for.
+            // Several are taken as they are there; then one is waited for. A request for several
+            // that waits ends only when all of them are there, or its time is up.
             let look = is_first && (n > 1 || left.is_zero());
-            if left.is_zero() && !look {
-                return Err(Error::Empty);
-            }
-            let (n, wait) = match look {
-                true => (n, Duration::ZERO),
-                false => (1, left.min(SLICE)),
+            let request = match self.ahead.take() {
+                Some(request) => request,
+                None if look => self.ask(engine, n, Duration::ZERO).await?,
+                None if left.is_zero() => return Err(Error::Empty),
+                None => self.ask(engine, 1, left.min(SLICE)).await?,
             };
             let mut messages = Vec::new();
-            let end = self.request(engine, n, wait, &mut messages).await?;
+            let end = self.collect(request, &mut messages).await;
             if !messages.is_empty() {
                 return Ok(messages);
             }
@@ -87,6 +115,8 @@ impl Pull {
                 End::Busy if left.is_zero() => return Err(Error::Empty),
                 End::Busy => sleep(Duration::from_millis(100)).await,
                 End::Lost => {
+                    // In a new inbox nothing is late. What was on its way to the old one is ours
+                    // until its lease ends, and is another's then.
                     self.answers = None;
                     let next = self.subject("$JS.API.CONSUMER.MSG.NEXT");
                     let is_over = engine.permission_errors.has(&next, now)
@@ -117,13 +147,8 @@ impl Pull {
         format!("{call}.{stream}.{CONSUMER}")
     }
 
-    async fn request(
-        &mut self,
-        engine: &Engine,
-        n: usize,
-        wait: Duration,
-        messages: &mut Vec<async_nats::Message>,
-    ) -> Result<End> {
+    /// Sends a request, which the server keeps for so long.
+    async fn ask(&mut self, engine: &Engine, n: usize, wait: Duration) -> Result<Request> {
         let mut connections = engine.connections.clone();
         connections.mark_unchanged();
         self.number += 1;
@@ -143,26 +168,43 @@ impl Pull {
             return Err(engine.error("get an item", error));
         }
         let give_up = tokio::time::Instant::now() + wait + GRACE;
-        while messages.len() < n {
+        Ok(Request {
+            reply,
+            n,
+            give_up,
+            connections,
+        })
+    }
+
+    /// Waits for the answers to a request.
+    async fn collect(
+        &mut self,
+        mut request: Request,
+        messages: &mut Vec<async_nats::Message>,
+    ) -> End {
+        let Some(answers) = &mut self.answers else {
+            return End::Lost;
+        };
+        while messages.len() < request.n {
             let answer = tokio::select! {
                 biased;
-                answer = timeout_at(give_up, answers.subscriber.next()) => answer,
-                // Whoever waits on a server that was restarted waits in vain.
-                _ = connections.changed() => return Ok(End::Lost),
+                answer = timeout_at(request.give_up, answers.subscriber.next()) => answer,
+                // The server that had the request is not the one that we are connected to.
+                _ = request.connections.changed() => return End::Lost,
             };
             let Ok(Some(message)) = answer else {
-                return Ok(End::Lost);
+                return End::Lost;
             };
             match message.status {
                 None | Some(StatusCode::OK) => messages.push(message),
                 // The end of an earlier request.
-                Some(_) if message.subject.as_str() != reply => {}
-                Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => return Ok(End::Answered),
-                Some(StatusCode::NO_RESPONDERS) => return Ok(End::Lost),
-                Some(_) => return Ok(End::Busy),
+                Some(_) if message.subject.as_str() != request.reply => {}
+                Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => return End::Answered,
+                Some(StatusCode::NO_RESPONDERS) => return End::Lost,
+                Some(_) => return End::Busy,
             }
         }
-        Ok(End::Answered)
+        End::Answered
     }
 }
 

@@ -95,6 +95,12 @@ impl QueueBackend for NatsQueue {
         Ok(held.map(|held| Box::new(held) as _).collect())
     }
 
+    fn ask_ahead(&self, n: usize) -> bool {
+        let mut state = self.state.lock().unwrap();
+        let asked = state.pull.ask_ahead(&self.engine, self.most(n));
+        self.engine.wait(asked).is_ok()
+    }
+
     /// When each is begun, only the caller knows: here all are.
     fn lease(
         &self,
@@ -157,6 +163,15 @@ impl NatsQueue {
         })
     }
 
+    /// How many of `n` may be taken at a time. Where the first try is the last, none may be taken
+    /// down by another.
+    fn most(&self, n: usize) -> usize {
+        match self.options.max_deliveries {
+            1 => 1,
+            _ => n.max(1),
+        }
+    }
+
     fn publication(&self, id: &str, item: Vec<u8>) -> Publication {
         let message = PublishMessage::build().payload(item.into());
         Publication {
@@ -174,12 +189,7 @@ impl NatsQueue {
         read: Read,
     ) -> Result<Vec<NatsLease<'_>>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        // Where the first try is the last, none may be taken down by another.
-        let n = if self.options.max_deliveries == 1 {
-            1
-        } else {
-            n.max(1)
-        };
+        let n = self.most(n);
         loop {
             let messages = {
                 let mut state = self.state.lock().unwrap();

@@ -21,10 +21,10 @@ fn run(options: &Master) -> anyhow::Result<()> {
     let tasks = manager.queue("get_task_queue")?;
     let results = manager.queue::<String>("get_result_queue")?;
     let mut draws = draw::stream(0);
-    for _ in 0..options.count {
-        let n = draws.random_range(0..=10_000i32);
-        println!("Put task {n}...");
-        tasks.put(&n)?;
+    let numbers = (0..options.count).map(|_| draws.random_range(0..=10_000i32));
+    for some in numbers.collect::<Vec<_>>().chunks(1000) {
+        some.iter().for_each(|n| println!("Put task {n}..."));
+        tasks.put_many(some)?;
     }
     println!("Try get results...");
     for _ in 0..options.count {
