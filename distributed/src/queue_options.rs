@@ -18,6 +18,7 @@ use std::time::Duration;
 pub struct QueueOptions {
     pub(crate) name: String,
     pub(crate) maxsize: usize,
+    pub(crate) max_bytes: Option<u64>,
     pub(crate) redeliver: bool,
     pub(crate) max_deliveries: u32,
     pub(crate) lease: Duration,
@@ -46,6 +47,7 @@ impl QueueOptions {
         QueueOptions {
             name: name.into(),
             maxsize: 0,
+            max_bytes: None,
             redeliver: false,
             max_deliveries: 3,
             lease: Duration::from_secs(30),
@@ -82,6 +84,28 @@ impl QueueOptions {
     /// ```
     pub fn maxsize(mut self, items: usize) -> QueueOptions {
         self.maxsize = items;
+        self
+    }
+
+    /// On a manager, the most that its items may take, in bytes, within what the server may store:
+    /// three quarters of what [`Builder::max_memory`](crate::Builder::max_memory) has for items if
+    /// not said. An item that is out on a lease counts, and each counts 256 bytes for its place.
+    /// `put` waits for room. An engine takes no notice of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Error, QueueOptions, Server};
+    ///
+    /// let tasks = QueueOptions::new("tasks").max_bytes(64 << 10);
+    /// let server = Server::builder().queue(tasks).serve("127.0.0.1:0", b"abc")?;
+    /// let tasks = Client::connect(server.address(), b"abc")?.queue::<String>("tasks")?;
+    /// let never = tasks.put(&"x".repeat(100 << 10)).expect_err("it is too long");
+    /// assert!(never.to_string().contains("max_bytes"));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn max_bytes(mut self, bytes: u64) -> QueueOptions {
+        self.max_bytes = Some(bytes);
         self
     }
 

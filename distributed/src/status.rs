@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// Connections that are open, with the one that asked.
     pub connections: u64,
+    /// What a manager stores for its clients, in bytes.
+    #[serde(default)]
+    pub memory: u64,
+    /// The most that it stores; 0 on an engine, which has limits of its own.
+    #[serde(default)]
+    pub max_memory: u64,
     /// The queues, by name.
     pub queues: Vec<QueueStatus>,
 }
@@ -22,6 +28,12 @@ pub struct QueueStatus {
     pub len: u64,
     /// The most items it takes; 0 for any number.
     pub maxsize: u64,
+    /// What its items take, those included that are out or wait to be put, in bytes.
+    #[serde(default)]
+    pub bytes: u64,
+    /// The most that they may take, in bytes; 0 where only the server's limit holds.
+    #[serde(default)]
+    pub max_bytes: u64,
     /// Whether it hands an item out again when the worker that had it is gone.
     pub redeliver: bool,
     /// Clients that wait in `get`.
@@ -41,6 +53,10 @@ pub struct QueueStatus {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(f, "connections: {}", self.connections)?;
+        if self.max_memory > 0 {
+            let (used, most) = (self.memory, self.max_memory);
+            writeln!(f, "memory: {used} of {most} bytes")?;
+        }
         let width = self
             .queues
             .iter()
@@ -53,6 +69,8 @@ impl fmt::Display for Status {
         for head in [
             "length",
             "maxsize",
+            "bytes",
+            "max bytes",
             "waiting",
             "leases",
             "put",
@@ -64,10 +82,13 @@ impl fmt::Display for Status {
         }
         for queue in &self.queues {
             write!(f, "\n{:width$} {:>11}", queue.name, queue.len)?;
-            match queue.maxsize {
-                0 => write!(f, " {:>11}", "-")?,
-                maxsize => write!(f, " {maxsize:>11}")?,
-            }
+            let limit = |f: &mut fmt::Formatter, limit| match limit {
+                0 => write!(f, " {:>11}", "-"),
+                limit => write!(f, " {limit:>11}"),
+            };
+            limit(f, queue.maxsize)?;
+            write!(f, " {:>11}", queue.bytes)?;
+            limit(f, queue.max_bytes)?;
             for count in [
                 queue.waiting,
                 queue.leases,

@@ -8,8 +8,9 @@
 //!
 //! **With the key**, one can do everything: open, fill and empty every queue, make queues, and end
 //! the server (`shutdown`). The server limits what that costs: the length of a message, the number
-//! of its values, of connections and of made queues. It does not limit how many items wait in a
-//! queue without `maxsize`.
+//! of its values, of connections and of made queues, and the memory of all items together
+//! ([`Builder::max_memory`](crate::Builder::max_memory)). Who fills that keeps others from putting,
+//! and ends nothing.
 //!
 //! **On the wire** nothing is encrypted, and nothing after the handshake is signed. The key itself
 //! is never sent. Who can listen reads all items. Who can sit between two sides can let them shake

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::item_queue::{Code, Delivery};
+use super::item_queue::Delivery;
 use super::state::ServerState;
 use crate::wire::pickle::{Span, ValueKind};
 use crate::wire::protocol::{Fault, Request, reply};
@@ -38,7 +38,7 @@ pub(super) struct Call {
 /// A method with its arguments. Without a timeout it waits for ever.
 pub(super) enum Method {
     /// As in Python, a timeout that makes no sense matters only to a queue with a `maxsize`.
-    Put(Vec<Code>, Result<Option<Duration>, Fault>),
+    Put(Vec<Vec<u8>>, Result<Option<Duration>, Fault>),
     Get(DeliveryFormat, Option<Duration>),
     Join,
     TaskDone,
@@ -191,15 +191,15 @@ fn wait_limit(
     Ok(request.seconds(timeout)?.and_then(duration))
 }
 
-fn one_item(request: &Request, item: Option<Span>, items_max: usize) -> Result<Code, Fault> {
-    Ok(request.pickle.item(required(item), items_max)?.into())
+fn one_item(request: &Request, item: Option<Span>, items_max: usize) -> Result<Vec<u8>, Fault> {
+    Ok(request.pickle.item(required(item), items_max)?)
 }
 
 fn many_items(
     request: &Request,
     items: Option<Span>,
     items_max: usize,
-) -> Result<Vec<Code>, Fault> {
+) -> Result<Vec<Vec<u8>>, Fault> {
     let items = required(items).value;
     if !matches!(
         request.pickle.kind(items),
@@ -213,7 +213,7 @@ fn many_items(
     for item in request.pickle.inside(items) {
         let code = request.pickle.item(item, left)?;
         left = left.saturating_sub(code.len());
-        codes.push(code.into());
+        codes.push(code);
     }
     Ok(codes)
 }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::memory::{Budget, Charge, ITEM_OVERHEAD, QUEUE_OVERHEAD, StoredItem, cost};
 use crate::wire::protocol::Fault;
 use crate::{QueueOptions, QueueStatus};
 
-/// The code of an item, see [`Pickle::item`](crate::wire::pickle::Pickle::item).
-pub(super) type Code = Arc<[u8]>;
+/// An item, shared by its queue or lease and the client that it is written to.
+pub(super) type Code = Arc<StoredItem>;
 
 pub(super) struct QueuedItem {
     pub(super) code: Code,
@@ -47,7 +48,9 @@ pub(super) struct Getter {
 pub(super) struct Putter {
     ticket: u64,
     pub(super) connection: u64,
-    items: Vec<Code>,
+    items: Vec<Vec<u8>>,
+    /// What the items cost while they wait, if there was room for that.
+    charge: Option<Charge>,
     send: oneshot::Sender<()>,
 }
 
@@ -57,7 +60,6 @@ pub(super) struct Waiter<T> {
     pub(super) receive: oneshot::Receiver<T>,
 }
 
-#[derive(Default)]
 pub(super) struct ItemQueue {
     pub(super) ident: Arc<str>,
     pub(super) options: QueueOptions,
@@ -74,15 +76,33 @@ pub(super) struct ItemQueue {
     put: u64,
     delivered: u64,
     redelivered: u64,
+    pub(super) budget: Arc<Budget>,
+    /// What a queue costs that a client had made.
+    _charge: Option<Charge>,
 }
 
 impl ItemQueue {
-    pub(super) fn new(ident: Arc<str>, options: QueueOptions, is_made: bool) -> ItemQueue {
+    pub(super) fn new(
+        ident: Arc<str>,
+        options: QueueOptions,
+        is_made: bool,
+        memory: &Arc<Budget>,
+    ) -> ItemQueue {
         ItemQueue {
             ident,
-            options,
             is_made,
-            ..ItemQueue::default()
+            references: 0,
+            items: VecDeque::new(),
+            unfinished: 0,
+            getters: VecDeque::new(),
+            putters: VecDeque::new(),
+            joiners: Vec::new(),
+            put: 0,
+            delivered: 0,
+            redelivered: 0,
+            budget: Budget::within(memory, options.max_bytes),
+            _charge: is_made.then(|| memory.charge(QUEUE_OVERHEAD)),
+            options,
         }
     }
 
@@ -96,16 +116,35 @@ impl ItemQueue {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.maxsize() > 0 && self.items.len() >= self.maxsize()
+        !self.has_place_for(1) || !self.budget.has_room_for(ITEM_OVERHEAD)
     }
 
-    fn has_room_for(&self, count: usize) -> bool {
+    fn has_place_for(&self, count: usize) -> bool {
         self.maxsize() == 0 || self.items.len() + count <= self.maxsize()
     }
 
-    /// Whether so many items may be put now: who waits for room is first.
-    pub(super) fn may_put(&self, count: usize) -> bool {
-        self.putters.is_empty() && self.has_room_for(count)
+    /// Whether these items may be put now, as this put will free so many bytes: who waits for room
+    /// is first.
+    pub(super) fn may_put(&self, items: &[Vec<u8>], freed: u64) -> bool {
+        self.putters.is_empty()
+            && self.has_place_for(items.len())
+            && self.budget.may_exchange(freed, total_cost(items))
+    }
+
+    /// Why these items will never have room, if so.
+    pub(super) fn never_fits(&self, items: &[Vec<u8>], server: &Budget) -> Option<String> {
+        let (count, maxsize, bytes) = (items.len(), self.maxsize(), total_cost(items));
+        if maxsize > 0 && count > maxsize {
+            return Some(format!("{count} items never fit in a queue of {maxsize}"));
+        }
+        let limit = self.budget.limit().min(server.limit());
+        (bytes > limit).then(|| {
+            let option = match self.options.max_bytes {
+                Some(own) if own <= limit => "max_bytes of its options",
+                _ => "by max_memory of the server, --max-memory",
+            };
+            format!("{bytes} bytes never fit: the queue may store {limit} bytes ({option})")
+        })
     }
 
     /// Whether there is an item to get now: who waits for one is first.
@@ -113,14 +152,28 @@ impl ItemQueue {
         self.getters.is_empty() && !self.items.is_empty()
     }
 
-    pub(super) fn push(&mut self, items: Vec<Code>) {
-        self.unfinished += items.len() as u64;
-        self.put += items.len() as u64;
-        let queued = |code| QueuedItem {
+    pub(super) fn push(&mut self, items: Vec<Vec<u8>>) {
+        for code in items {
+            self.push_stored(Arc::new(StoredItem::new(code, &self.budget)));
+        }
+    }
+
+    /// Puts an item that another queue gives up.
+    pub(super) fn adopt(&mut self, mut code: Code) {
+        // One that is still on its way to a client counts where it was until it has arrived.
+        if let Some(item) = Arc::get_mut(&mut code) {
+            item.move_to(&self.budget);
+        }
+        self.push_stored(code);
+    }
+
+    fn push_stored(&mut self, code: Code) {
+        self.unfinished += 1;
+        self.put += 1;
+        self.items.push_back(QueuedItem {
             code,
             deliveries: 0,
-        };
-        self.items.extend(items.into_iter().map(queued));
+        });
     }
 
     /// Takes the first items out, at most so many, for delivery.
@@ -142,11 +195,16 @@ impl ItemQueue {
         });
     }
 
+    /// Whether items that are delivered too often go to another queue. A queue that a call made has
+    /// none beside it, and a dead queue no other.
+    pub(super) fn has_dead_queue(&self) -> bool {
+        !self.is_made && self.options.max_deliveries < u32::MAX
+    }
+
     /// Puts an item back in front that nobody finished. The item comes back itself if it has been
     /// delivered as often as it may be.
     pub(super) fn redeliver(&mut self, item: QueuedItem) -> Result<(), QueuedItem> {
-        // A queue that a call made has no dead queue beside it.
-        if !self.is_made && item.deliveries >= self.options.max_deliveries {
+        if self.has_dead_queue() && item.deliveries >= self.options.max_deliveries {
             return Err(item);
         }
         self.redelivered += 1;
@@ -188,13 +246,16 @@ impl ItemQueue {
         &mut self,
         ticket: u64,
         connection: u64,
-        items: Vec<Code>,
+        items: Vec<Vec<u8>>,
     ) -> Waiter<()> {
         let (send, receive) = oneshot::channel();
+        let bytes = total_cost(&items);
+        let has_room = self.budget.has_room_for(bytes);
         self.putters.push_back(Putter {
             ticket,
             connection,
             items,
+            charge: has_room.then(|| self.budget.charge(bytes)),
             send,
         });
         Waiter { ticket, receive }
@@ -219,18 +280,42 @@ impl ItemQueue {
         self.getters.pop_front_if(|_| has_items)
     }
 
-    /// Puts the items of the putter that waits longest, if there is room for all of them. Its
-    /// connection.
-    pub(super) fn admit_putter(&mut self) -> Option<u64> {
-        let needed = self.putters.front()?.items.len();
-        if !self.has_room_for(needed) {
+    /// Puts the items of the putter that waits longest, if there is room for all of them, with what
+    /// a put of that connection will have `freed`. Its connection.
+    pub(super) fn admit_putter(&mut self, freed: impl Fn(u64) -> u64) -> Option<u64> {
+        let first = self.putters.front()?;
+        if !self.has_place_for(first.items.len()) {
             return None;
         }
-        let putter = self.putters.pop_front()?;
+        if first.charge.is_none() {
+            let bytes = total_cost(&first.items);
+            let has_room = || self.budget.may_exchange(freed(first.connection), bytes);
+            if !has_room() {
+                self.budget.await_room();
+                // Some may have become free before that, and nobody was told.
+                if !has_room() {
+                    return None;
+                }
+            }
+        }
+        let mut putter = self.putters.pop_front()?;
+        putter.charge = None;
         self.push(putter.items);
         // Put is put: a putter that has left meanwhile finds out by its own connection.
         let _ = putter.send.send(());
         Some(putter.connection)
+    }
+
+    /// The ticket of the putter that waits longest.
+    pub(super) fn first_putter(&self) -> Option<u64> {
+        self.putters.front().map(|putter| putter.ticket)
+    }
+
+    /// What its items take, with those that wait to be put, in bytes.
+    fn bytes(&self) -> u64 {
+        let uncharged = self.putters.iter().filter(|putter| putter.charge.is_none());
+        let waiting: u64 = uncharged.map(|putter| total_cost(&putter.items)).sum();
+        self.budget.used() + waiting
     }
 
     pub(super) fn status(&self, leases: u64) -> QueueStatus {
@@ -238,6 +323,8 @@ impl ItemQueue {
             name: self.ident.to_string(),
             len: self.len() as u64,
             maxsize: self.maxsize() as u64,
+            bytes: self.bytes(),
+            max_bytes: self.options.max_bytes.unwrap_or(0),
             redeliver: self.options.redeliver,
             waiting: self.getters.len() as u64,
             leases,
@@ -247,4 +334,8 @@ impl ItemQueue {
             unfinished: self.unfinished,
         }
     }
+}
+
+fn total_cost(items: &[Vec<u8>]) -> u64 {
+    items.iter().map(|code| cost(code)).sum()
 }

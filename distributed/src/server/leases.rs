@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 
 use super::item_queue::QueuedItem;
+use super::memory::cost;
 
 /// An item that is out of its queue.
 pub(super) struct LeaseRecord {
@@ -72,6 +73,15 @@ impl LeaseTable {
             self.held.remove(&held);
             self.records.remove(&held.2);
         }
+    }
+
+    /// What becomes free with the leases that the connection did not ask for, in bytes.
+    pub(super) fn implicit_cost(&self, connection: u64) -> u64 {
+        let held = self
+            .held
+            .range((connection, false, 0)..=(connection, false, u64::MAX));
+        let records = held.filter_map(|(_, _, lease)| self.records.get(lease));
+        records.map(|record| cost(&record.item.code)).sum()
     }
 
     /// The leases of a connection, in the order in which they were granted.

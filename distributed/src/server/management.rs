@@ -72,7 +72,7 @@ fn method(state: &ServerState, request: Request) -> Result<Vec<u8>, Fault> {
         "number_of_objects" => reply::value(|to| _ = to.int(queues.number_of_objects() as i128)),
         "debug_info" => reply::value(|to| _ = to.str(&queues.debug_info())),
         "status" => {
-            let code = to_item(&queues.status());
+            let code = to_item(&state.status(&queues));
             let code = code.map_err(|error| Fault::new("RuntimeError", error.to_string()))?;
             reply::value(|to| _ = to.item(&code))
         }
@@ -115,7 +115,7 @@ fn create(
     let maxsize = usize::try_from(maxsize).unwrap_or(0);
     // At random, so that an ident from before a restart is no other's after it.
     let ident = format!("{typeid}-{:016x}", u64::from_ne_bytes(random::bytes()));
-    queues.make(&ident, QueueOptions::new(typeid).maxsize(maxsize));
+    queues.make(&ident, QueueOptions::new(typeid).maxsize(maxsize))?;
     queues.refer(&ident)?;
     Ok(ident)
 }

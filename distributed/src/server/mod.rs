@@ -21,6 +21,7 @@ mod frame_stream;
 mod item_queue;
 mod leases;
 mod management;
+mod memory;
 mod queues;
 mod session;
 mod state;
@@ -40,6 +41,7 @@ pub struct Builder {
     queues: Vec<QueueOptions>,
     factories: BTreeSet<String>,
     limits: Limits,
+    max_memory: Option<u64>,
 }
 
 impl Builder {
@@ -52,6 +54,7 @@ impl Builder {
                 connections: 10_000,
                 handshake: Duration::from_secs(10),
             },
+            max_memory: None,
         }
     }
 
@@ -108,6 +111,37 @@ impl Builder {
     /// ```
     pub fn max_message(mut self, bytes: u32) -> Builder {
         self.limits.message = bytes as usize;
+        self
+    }
+
+    /// The most that clients' items and messages may take, in bytes; half of what the machine or its
+    /// cgroup has if not said.
+    ///
+    /// Three quarters of it are for items: those that wait, that are out on a lease and that are
+    /// being sent, each with 256 bytes for its place. Of those three quarters one queue may have as
+    /// much, unless it has [`max_bytes`](QueueOptions::max_bytes). A put over that waits, or is
+    /// [`Full`](Error::Full), as one over `maxsize` is. An item that can never fit is an error that
+    /// says so. The rest is for messages on their way in.
+    ///
+    /// The process takes more than that: the program itself, some kilobytes for each connection,
+    /// and what the allocator keeps. Leave it a third.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Error, Server};
+    ///
+    /// let builder = Server::builder().queue("tasks").max_memory(1 << 20);
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// let tasks = Client::connect(server.address(), b"abc")?.queue::<String>("tasks")?;
+    /// let item = "x".repeat(200_000);
+    /// tasks.put_many(&[item.clone(), item.clone()])?;
+    /// assert!(matches!(tasks.try_put(&item), Err(Error::Full)));
+    /// assert_eq!(server.status().max_memory, 1 << 20);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn max_memory(mut self, bytes: u64) -> Builder {
+        self.max_memory = Some(bytes);
         self
     }
 
@@ -174,7 +208,10 @@ impl Builder {
         if key.is_empty() {
             return Err(Error::EmptyKey);
         }
-        let mut queues = queues::Queues::default();
+        let max_memory = self.max_memory.unwrap_or_else(memory::half_of_the_machine);
+        // A quarter is for messages on their way in.
+        let memory = memory::Budget::new(max_memory - max_memory / 4);
+        let mut queues = queues::Queues::new(Arc::clone(&memory));
         self.queues
             .into_iter()
             .for_each(|options| queues.add(options));
@@ -183,6 +220,8 @@ impl Builder {
             factories: self.factories,
             limits: self.limits,
             queues: Mutex::new(queues),
+            max_memory,
+            memory,
             stop: watch::Sender::new(false),
         });
         let (address, served) = (address.to_string(), Arc::clone(&state));
@@ -222,6 +261,7 @@ fn run(address: &str, state: Arc<ServerState>, started: &mpsc::Sender<Result<Soc
         match listener {
             Ok((listener, bound)) => {
                 let _ = started.send(Ok(bound));
+                tokio::spawn(serve_putters(Arc::clone(&state)));
                 accept(listener, state).await;
             }
             Err(error) => {
@@ -318,7 +358,7 @@ impl Server {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn status(&self) -> Status {
-        self.state.queues().status()
+        self.state.status(&self.state.queues())
     }
 
     /// Another handle that can stop the server, for a thread that waits for a signal.
@@ -402,6 +442,14 @@ impl Stopper {
     /// ```
     pub fn stop(&self) {
         self.0.stop.send_replace(true);
+    }
+}
+
+/// Serves those who wait for memory whenever some has become free.
+async fn serve_putters(state: Arc<ServerState>) {
+    loop {
+        state.memory.freed().await;
+        state.queues().serve_putters();
     }
 }
 

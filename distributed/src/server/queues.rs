@@ -8,26 +8,37 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::item_queue::{Code, Consumer, Delivery, ItemQueue, Waiter};
+use super::item_queue::{Consumer, Delivery, ItemQueue, Waiter};
 use super::leases::{LeaseRecord, LeaseTable};
+use super::memory::{Budget, QUEUE_OVERHEAD};
 use crate::wire::protocol::Fault;
-use crate::{QueueOptions, Status};
+use crate::{QueueOptions, QueueStatus};
 
 /// What follows the name of a queue in the name of its dead queue, which has the items that were
 /// delivered as often as they may be and that nobody finished.
 const DEAD: &str = ".dead";
 
 /// All queues of a server.
-#[derive(Default)]
 pub(super) struct Queues {
     queues: BTreeMap<Arc<str>, ItemQueue>,
     pub(super) leases: LeaseTable,
     /// The last number given.
     last: u64,
     pub(super) connections: u64,
+    pub(super) memory: Arc<Budget>,
 }
 
 impl Queues {
+    pub(super) fn new(memory: Arc<Budget>) -> Queues {
+        Queues {
+            queues: BTreeMap::new(),
+            leases: LeaseTable::default(),
+            last: 0,
+            connections: 0,
+            memory,
+        }
+    }
+
     /// A number that nothing else has: of a waiter, a lease or a connection.
     pub(super) fn number(&mut self) -> u64 {
         self.last += 1;
@@ -38,24 +49,31 @@ impl Queues {
     /// before the server was restarted finds it again.
     pub(super) fn add(&mut self, options: QueueOptions) {
         let ident: Arc<str> = options.name.as_str().into();
-        let queue = ItemQueue::new(Arc::clone(&ident), options, false);
+        let queue = ItemQueue::new(Arc::clone(&ident), options, false, &self.memory);
         self.queues.insert(ident, queue);
     }
 
     /// Adds a queue that lives as long as a proxy refers to it.
-    pub(super) fn make(&mut self, ident: &str, options: QueueOptions) {
+    pub(super) fn make(&mut self, ident: &str, options: QueueOptions) -> Result<(), Fault> {
+        if !self.memory.has_room_for(QUEUE_OVERHEAD) {
+            let limit = self.memory.limit();
+            let text = format!("no room for a queue: the server's {limit} bytes are in use");
+            return Err(Fault::new("RuntimeError", text));
+        }
         let ident: Arc<str> = ident.into();
-        let queue = ItemQueue::new(Arc::clone(&ident), options, true);
+        let queue = ItemQueue::new(Arc::clone(&ident), options, true, &self.memory);
         self.queues.insert(ident, queue);
+        Ok(())
     }
 
     pub(super) fn queue(&mut self, ident: &str) -> Result<&mut ItemQueue, Fault> {
         // A dead queue is there from its first mention, so that one may wait in it.
         if !self.queues.contains_key(ident)
             && let Some(of) = ident.strip_suffix(DEAD)
-            && self.queues.get(of).is_some_and(|queue| !queue.is_made)
+            && self.queues.get(of).is_some_and(ItemQueue::has_dead_queue)
         {
-            self.add(QueueOptions::new(ident));
+            // What is dead stays here, however often it is looked at.
+            self.add(QueueOptions::new(ident).max_deliveries(u32::MAX));
         }
         self.queues
             .get_mut(ident)
@@ -102,12 +120,24 @@ impl Queues {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// Puts items for which [`ItemQueue::may_put`] says that there is room.
+    /// Whether these items may be put now.
+    pub(super) fn may_put(
+        &mut self,
+        ident: &str,
+        connection: u64,
+        items: &[Vec<u8>],
+    ) -> Result<bool, Fault> {
+        // The put ends the leases of what the client was handed before, and thus frees its bytes.
+        let freed = self.leases.implicit_cost(connection);
+        Ok(self.queue(ident)?.may_put(items, freed))
+    }
+
+    /// Puts items for which [`Queues::may_put`] says that there is room.
     pub(super) fn put(
         &mut self,
         ident: &str,
         connection: u64,
-        items: Vec<Code>,
+        items: Vec<Vec<u8>>,
     ) -> Result<(), Fault> {
         self.queue(ident)?.push(items);
         // Under the same lock, so that a worker's death loses neither the result nor its task: the
@@ -115,6 +145,20 @@ impl Queues {
         self.leases.acknowledge_implicit(connection);
         self.serve(ident);
         Ok(())
+    }
+
+    /// What a put waits on for which there is no room now.
+    pub(super) fn wait_to_put(
+        &mut self,
+        ident: &str,
+        ticket: u64,
+        connection: u64,
+        items: Vec<Vec<u8>>,
+    ) -> Result<Waiter<()>, Fault> {
+        let waiter = self.queue(ident)?.wait_to_put(ticket, connection, items);
+        // If it waits for memory, it says so: some may have become free in this moment.
+        self.serve(ident);
+        Ok(waiter)
     }
 
     /// The items that are there for the consumer, which may be none.
@@ -186,7 +230,7 @@ impl Queues {
         // already, if its worker called `task_done` and died before its next call.
         let _ = queue.finish();
         let dead = format!("{ident}{DEAD}");
-        self.queue(&dead)?.push(vec![item.code]);
+        self.queue(&dead)?.adopt(item.code);
         self.serve(&dead);
         Ok(())
     }
@@ -249,13 +293,14 @@ impl Queues {
     /// served brings items.
     fn serve(&mut self, ident: &str) {
         while let Some(queue) = self.queues.get_mut(ident) {
+            let freed = |connection| self.leases.implicit_cost(connection);
             if let Some(getter) = queue.next_getter() {
                 let deliveries = self.deliver(ident, getter.consumer);
                 if let Err(deliveries) = getter.send.send(deliveries) {
                     // The getter has left without a word: the next one has them.
                     self.undeliver(ident, deliveries);
                 }
-            } else if let Some(connection) = queue.admit_putter() {
+            } else if let Some(connection) = queue.admit_putter(freed) {
                 self.leases.acknowledge_implicit(connection);
             } else {
                 return;
@@ -263,15 +308,26 @@ impl Queues {
         }
     }
 
-    pub(super) fn status(&self) -> Status {
+    /// Serves those who wait for memory, which has become free somewhere. Who waits longest is
+    /// first.
+    pub(super) fn serve_putters(&mut self) {
+        let waiting = self.queues.iter();
+        let waiting = waiting.filter_map(|(ident, queue)| Some((queue.first_putter()?, ident)));
+        let mut waiting: Vec<(u64, Arc<str>)> = waiting
+            .map(|(ticket, ident)| (ticket, Arc::clone(ident)))
+            .collect();
+        waiting.sort_unstable();
+        for (_, ident) in waiting {
+            self.serve(&ident);
+        }
+    }
+
+    pub(super) fn status(&self) -> Vec<QueueStatus> {
         let leases = self.leases.counts();
         let status = |(ident, queue): (&Arc<str>, &ItemQueue)| {
             queue.status(leases.get(ident).copied().unwrap_or(0))
         };
-        Status {
-            connections: self.connections,
-            queues: self.queues.iter().map(status).collect(),
-        }
+        self.queues.iter().map(status).collect()
     }
 }
 

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use super::calls::{Call, DeliveryFormat, Method, NO_WAIT};
 use super::frame_stream::FrameStream;
-use super::item_queue::{Code, Consumer, Delivery, Waiter};
+use super::item_queue::{Consumer, Delivery, Waiter};
 use super::management::{FirstReply, manage};
 use super::state::ServerState;
 use crate::wire::handshake::{FRAME_MAX, Handshake, Step};
@@ -196,29 +196,35 @@ impl Session {
     async fn put(
         &mut self,
         ident: &str,
-        items: Vec<Code>,
+        items: Vec<Vec<u8>>,
         timeout: Result<Option<Duration>, Fault>,
     ) -> Result<Vec<u8>, Failure> {
         let (waiter, timeout) = {
             let mut queues = self.state.queues();
             let queue = queues.queue(ident)?;
-            let maxsize = queue.maxsize();
-            let timeout = if maxsize > 0 { timeout? } else { None };
-            if queue.may_put(items.len()) {
+            // Without a `maxsize` Python asks for the timeout of no put; ours do if one must wait.
+            let timeout = match queue.maxsize() {
+                0 => timeout,
+                _ => Ok(timeout?),
+            };
+            if queues.may_put(ident, self.number, &items)? {
                 queues.put(ident, self.number, items)?;
                 return Ok(reply::none());
             }
-            if items.len() > maxsize {
-                let text = format!("{} items never fit in a queue of {maxsize}", items.len());
+            let memory = Arc::clone(&queues.memory);
+            if let Some(text) = queues.queue(ident)?.never_fits(&items, &memory) {
                 return Err(Fault::new("ValueError", text).into());
             }
+            let timeout = timeout?;
             if timeout == NO_WAIT {
                 return Err(Fault::full().into());
             }
             // The one that waits is done with its tasks when these items are in the queue, not now.
             let ticket = queues.number();
-            let queue = queues.queue(ident)?;
-            (queue.wait_to_put(ticket, self.number, items), timeout)
+            (
+                queues.wait_to_put(ident, ticket, self.number, items)?,
+                timeout,
+            )
         };
         match self.wait(ident, waiter, timeout).await {
             (Some(()), true) => Ok(reply::none()),

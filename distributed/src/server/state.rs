@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::memory::Budget;
 use super::queues::Queues;
+use crate::Status;
 
 /// What a client may ask of the server at most.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,10 @@ pub(super) struct ServerState {
     pub(super) factories: BTreeSet<String>,
     pub(super) limits: Limits,
     pub(super) queues: Mutex<Queues>,
+    /// The most that clients' items and messages may take, in bytes.
+    pub(super) max_memory: u64,
+    /// The budget of what is stored, which is three quarters of that.
+    pub(super) memory: Arc<Budget>,
     /// Whether the server is to end.
     pub(super) stop: watch::Sender<bool>,
 }
@@ -32,6 +38,16 @@ impl ServerState {
     /// The queues. Held for moments only, never while something waits.
     pub(super) fn queues(&self) -> MutexGuard<'_, Queues> {
         self.queues.lock().unwrap()
+    }
+
+    /// What the server says of itself, with the queues in hand.
+    pub(super) fn status(&self, queues: &Queues) -> Status {
+        Status {
+            connections: queues.connections,
+            memory: self.memory.used(),
+            max_memory: self.max_memory,
+            queues: queues.status(),
+        }
     }
 
     /// The most that the items of one message may take: text in a short form is delivered in its

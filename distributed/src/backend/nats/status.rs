@@ -58,6 +58,8 @@ pub(super) async fn status(engine: &Engine) -> Result<Status> {
             name,
             len: info.num_pending,
             maxsize: there.options.maxsize as u64,
+            bytes: there.info.state.bytes,
+            max_bytes: 0,
             redeliver: there.options.redeliver,
             waiting: info.num_waiting as u64,
             leases: info.num_ack_pending as u64,
@@ -69,6 +71,8 @@ pub(super) async fn status(engine: &Engine) -> Result<Status> {
     }
     Ok(Status {
         connections: presence::count(engine).await,
+        memory: 0,
+        max_memory: 0,
         queues: found,
     })
 }

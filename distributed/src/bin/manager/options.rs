@@ -36,6 +36,9 @@ pub(crate) struct Serve {
     /// After so many times, an item goes to the queue NAME.dead
     #[arg(long, value_name = "TIMES", default_value_t = 3)]
     max_deliveries: u32,
+    /// The most that all items may take, as 256M or 2G [default: half of what the machine has]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    max_memory: Option<u64>,
     /// The longest message, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     max_message: u32,
@@ -106,6 +109,9 @@ impl Serve {
             .max_message(self.max_message)
             .max_connections(self.max_connections)
             .handshake_timeout(self.handshake_timeout);
+        if let Some(bytes) = self.max_memory {
+            builder = builder.max_memory(bytes);
+        }
         for queue in &self.queue {
             let redeliver = self.redeliver.contains(&name(queue));
             let queue = queue.clone().redeliver(redeliver);
@@ -130,6 +136,21 @@ impl Serve {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
         }
     }
+}
+
+/// Reads a number of bytes, or of KiB, MiB, GiB: `1000`, `64K`, `256M`, `2G`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let expected = || "expected a number of bytes, as 1000, 64K, 256M or 2G".to_string();
+    let digits = text.trim_end_matches(['K', 'M', 'G']);
+    let unit = match &text[digits.len()..] {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return Err(expected()),
+    };
+    let number: u64 = digits.parse().map_err(|_| expected())?;
+    number.checked_mul(unit).ok_or_else(expected)
 }
 
 /// Reads `NAME` or `NAME:MAXSIZE`.

@@ -1,0 +1,152 @@
+//! What clients store has a budget, and the server outlives those who want more.
+
+use std::thread;
+
+use distributed::{Client, Error, Queue, QueueOptions, Result, Server};
+
+use support::eventually;
+use support::raw::{Raw, request};
+
+mod support;
+
+const MIB: usize = 1 << 20;
+/// The budget of the servers here, of which a quarter is for messages under way.
+const BUDGET: u64 = 16 << 20;
+
+fn server(tasks: QueueOptions) -> Server {
+    let builder = Server::builder().max_memory(BUDGET).factory("Queue");
+    let builder = builder.queue(tasks.redeliver(true)).queue("results");
+    builder
+        .serve("127.0.0.1:0", b"abc")
+        .expect("a port is free")
+}
+
+fn queue(server: &Server, name: &str) -> Queue<String> {
+    let client = Client::connect(server.address(), b"abc");
+    let queue = client.and_then(|client| client.queue(name));
+    queue.expect("it serves")
+}
+
+/// Puts items of a MiB until there is no room; how many.
+fn fill(queue: &Queue<String>) -> usize {
+    let item = "x".repeat(MIB);
+    let mut count = 0;
+    loop {
+        match queue.try_put(&item) {
+            Ok(()) => count += 1,
+            Err(Error::Full) => return count,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_queue_that_nobody_empties_is_full_at_its_budget_and_leaves_room_for_others() -> Result<()> {
+    let server = server(QueueOptions::new("tasks"));
+    let tasks = queue(&server, "tasks");
+    let count = fill(&tasks);
+    assert!((7..=9).contains(&count), "{count}");
+    let status = server.status();
+    assert!(status.memory <= status.max_memory, "{status}");
+    assert!(status.queues[1].bytes >= (count * MIB) as u64, "{status}");
+    // Items of one byte cost their place too.
+    let small = "y".to_string();
+    while tasks.try_put(&small).is_ok() {}
+    assert!(tasks.is_full()?);
+    assert!(server.status().memory <= BUDGET);
+    queue(&server, "results").put(&"done".to_string())?;
+    // It lives, and what was put is there.
+    assert_eq!(tasks.get()?.len(), MIB);
+    Ok(())
+}
+
+#[test]
+fn a_put_waits_for_memory_that_becomes_free_in_another_queue() -> Result<()> {
+    let server = server(QueueOptions::new("tasks"));
+    let (tasks, results) = (queue(&server, "tasks"), queue(&server, "results"));
+    fill(&tasks);
+    fill(&results);
+    assert!(!results.is_empty()?);
+    thread::scope(|s| {
+        let late = s.spawn(|| queue(&server, "results").put(&"z".repeat(MIB)));
+        // What waits to be put is in the bytes of its queue.
+        let before = server.status().queues[0].bytes;
+        assert!(eventually(
+            || server.status().queues[0].bytes > before || late.is_finished()
+        ));
+        assert!(!late.is_finished());
+        tasks.get()?;
+        tasks.get()?;
+        late.join().expect("no panic")
+    })
+}
+
+#[test]
+fn an_item_that_is_out_on_a_lease_counts_until_it_is_done() -> Result<()> {
+    let server = server(QueueOptions::new("tasks"));
+    let (master, worker) = (queue(&server, "tasks"), queue(&server, "tasks"));
+    fill(&master);
+    let leases: Vec<_> = (0..3).map(|_| worker.lease()).collect::<Result<_>>()?;
+    assert!(matches!(master.try_put(&"x".repeat(MIB)), Err(Error::Full)));
+    for lease in leases {
+        lease.done()?;
+    }
+    master.try_put(&"x".repeat(MIB))
+}
+
+#[test]
+fn a_result_has_the_room_of_the_task_that_it_ends() {
+    let server = server(QueueOptions::new("tasks").max_bytes(BUDGET));
+    fill(&queue(&server, "tasks"));
+    // As Python's workers do it: by one connection, so the put ends the task.
+    let mut worker = Raw::accepted(&server.address().to_string());
+    assert!(worker.call(&request("tasks", "get", b"")).len() > MIB);
+    let result = [b"X\0\0\x10\0", &vec![b'x'; MIB][..]].concat();
+    let reply = worker.call(&request("results", "put_nowait", &result));
+    assert!(reply.ends_with(b"Nt."), "{reply:?}");
+}
+
+#[test]
+fn an_item_that_can_never_fit_is_an_error_that_names_the_limit() {
+    let server = server(QueueOptions::new("tasks").max_bytes(100_000));
+    let error = queue(&server, "tasks").put(&"x".repeat(200_000));
+    let said = error.expect_err("it is too long").to_string();
+    assert!(
+        said.contains("200") && said.contains("100000") && said.contains("max_bytes"),
+        "{said}"
+    );
+}
+
+#[test]
+fn queues_that_calls_make_are_within_the_budget() {
+    let builder = Server::builder().max_memory(1 << 20).factory("Queue");
+    let server = builder
+        .serve("127.0.0.1:0", b"abc")
+        .expect("a port is free");
+    let address = server.address().to_string();
+    let create = b"\x80\x02(NX\x06\0\0\0createX\x05\0\0\0Queue\x85}t.";
+    let mut refused = Vec::new();
+    for _ in 0..2000 {
+        let reply = Raw::connect(&address).call(create);
+        if reply.windows(10).any(|part| part == b"#TRACEBACK") {
+            refused = reply;
+            break;
+        }
+    }
+    let said = String::from_utf8_lossy(&refused);
+    assert!(said.contains("no room for a queue"), "{said}");
+    assert!(server.status().queues.len() > 500);
+}
+
+#[test]
+fn the_program_says_how_much_is_stored_and_how_much_may_be() {
+    let (_manager, address) = support::manager(&["--queue", "q", "--max-memory", "16M"]);
+    let mut raw = Raw::accepted(&address);
+    raw.call(&request("q", "put", b"K\x07"));
+    let client = Client::connect(&address, b"abc").expect("it listens");
+    let status = client.status().expect("it serves");
+    assert_eq!(status.max_memory, BUDGET);
+    assert!(status.queues[0].bytes > 0);
+    let said = status.to_string();
+    assert!(said.contains("of 16777216 bytes"), "{said}");
+}
