@@ -79,8 +79,9 @@ impl Client {
     ///
     /// use distributed::{Client, Server};
     ///
-    /// let server = Server::builder().serve("127.0.0.1:0", b"abc")?;
-    /// let manager = Client::connect_within(Duration::from_secs(10), server.address(), b"abc")?;
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// let client = Client::connect_within(Duration::from_secs(10), server.address(), b"abc")?;
+    /// client.queue::<u32>("tasks")?.put(&34)?;
     /// # Ok::<(), distributed::Error>(())
     /// ```
     pub fn connect_within(time: Duration, address: impl Display, key: &[u8]) -> Result<Client> {
@@ -220,11 +221,11 @@ impl Client {
     /// # Examples
     ///
     /// ```
-    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # use distributed::{Client, Durability, Error, Server};
     /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
     /// # let client = Client::connect(server.address(), b"abc")?;
     /// // A manager keeps its items in memory.
-    /// println!("{:?}", client.durability("tasks")?);
+    /// assert_eq!(client.durability("tasks")?, Durability::Memory);
     /// # Ok::<(), Error>(())
     /// ```
     pub fn durability(&self, name: &str) -> Result<Durability> {
@@ -279,6 +280,24 @@ pub fn connect(url: &str) -> Result<Client> {
 /// From the last try: [`Error::Address`] when `url` names no place of queues, [`Error::Io`] when
 /// nobody listens there, [`Error::Auth`] for another key, [`Error::Engine`] when the engine refuses
 /// us.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use distributed::{Error, Server};
+///
+/// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// let url = format!("tcp://{}", server.address());
+/// match distributed::connect_within(Duration::from_secs(10), &url) {
+///     Ok(client) => assert_eq!(client.status()?.queues[0].name, "tasks"),
+///     // MANAGER_AUTHKEY is not set, or is another key: no waiting would mend that.
+///     Err(Error::Address(_) | Error::Auth) => {}
+///     Err(error) => return Err(error),
+/// }
+/// # Ok::<(), Error>(())
+/// ```
 pub fn connect_within(time: Duration, url: &str) -> Result<Client> {
     match url.split_once("://") {
         Some(("tcp", address)) => {

@@ -1,6 +1,19 @@
 use std::fmt;
 
 /// What of a queue survives a loss of power; it prints as a sentence.
+///
+/// # Examples
+///
+/// ```
+/// use distributed::{Client, Durability, Error, Server};
+///
+/// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// let client = Client::connect(server.address(), b"abc")?;
+/// let durability = client.durability("tasks")?;
+/// assert_eq!(durability, Durability::Memory);
+/// assert_eq!(durability.to_string(), "items are in memory, and gone with the manager");
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {

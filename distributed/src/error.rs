@@ -4,6 +4,23 @@ use std::io::{self, ErrorKind};
 use crate::wire::pickle;
 
 /// What can go wrong between a server of queues and its clients.
+///
+/// # Examples
+///
+/// ```
+/// use distributed::{Client, Error, Server};
+///
+/// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// let client = Client::connect(server.address(), b"abc")?;
+/// match client.queue::<u32>("tasks")?.try_get() {
+///     Ok(task) => println!("{task}"),
+///     Err(Error::Empty) => println!("no task yet"),
+///     Err(error) => return Err(error),
+/// }
+/// let error = client.queue::<u32>("task").expect_err("it has another name");
+/// assert!(error.to_string().starts_with("the server has no queue `task`"));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {

@@ -5,6 +5,22 @@ use crate::{Error, Queue};
 
 /// An item that is out of its queue until it is known whether it was worked off; from
 /// [`Queue::lease`]. Dropped, it goes back.
+///
+/// # Examples
+///
+/// ```
+/// use distributed::{Client, Error, Server};
+///
+/// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+/// tasks.put(&34)?;
+/// let lease = tasks.lease()?;
+/// assert_eq!(lease.item, 34);
+/// // Nobody else gets it meanwhile.
+/// assert!(matches!(tasks.try_get(), Err(Error::Empty)));
+/// lease.done()?;
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "an item whose lease is dropped goes back to its queue"]
 pub struct Lease<'q, T> {

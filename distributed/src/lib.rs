@@ -4,6 +4,31 @@
 //! clients, with [`Client::connect`]. Either side may be Python instead, any from 2.7 to 3.14, and
 //! need not be changed for it: the protocol is that of `multiprocessing.managers`.
 //!
+//! # Examples
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use distributed::{Client, Error, QueueOptions, Server, Worker};
+//!
+//! // The master serves the queues and puts tasks.
+//! let tasks = QueueOptions::new("tasks").redeliver(true);
+//! let server = Server::builder().queue(tasks).queue("results").serve("127.0.0.1:0", b"abc")?;
+//! let master = Client::connect(server.address(), b"abc")?;
+//! master.queue::<u32>("tasks")?.put_many(&[3, 4])?;
+//!
+//! // A worker on any machine runs a function on each, until no more come.
+//! let client = Client::connect(server.address(), b"abc")?;
+//! let worker = Worker::new().idle(Duration::from_millis(50));
+//! worker.run(&client, "tasks", "results", |n: &u32| Ok::<u32, Error>(n * n))?;
+//!
+//! // The master gets the results.
+//! assert_eq!(master.queue::<u32>("results")?.get_many(2, None)?, [9, 16]);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # Where things are
+//!
 //! - [`guide`]: how to put Rust on one side of a program in Python, who can do what, and what an
 //!   engine is for.
 //! - [`Client`], [`Queue`], [`Lease`], [`Worker`], [`Status`]: what a user holds.

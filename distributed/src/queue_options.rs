@@ -141,10 +141,18 @@ impl QueueOptions {
     /// # Examples
     ///
     /// ```
-    /// use distributed::QueueOptions;
+    /// use distributed::{Client, Error, QueueOptions, Server};
     ///
-    /// let tasks = QueueOptions::new("tasks").redeliver(true).max_deliveries(5);
-    /// # let _ = tasks;
+    /// let tasks = QueueOptions::new("tasks").redeliver(true).max_deliveries(1);
+    /// let server = Server::builder().queue(tasks).serve("127.0.0.1:0", b"abc")?;
+    /// let client = Client::connect(server.address(), b"abc")?;
+    /// let worker = client.queue::<u32>("tasks")?;
+    /// worker.put(&34)?;
+    /// assert_eq!(worker.get()?, 34);
+    /// // It is gone before it has put a result, and that was the only try.
+    /// drop(worker);
+    /// assert_eq!(client.queue::<u32>("tasks.dead")?.get()?, 34);
+    /// # Ok::<(), Error>(())
     /// ```
     pub fn max_deliveries(mut self, times: u32) -> QueueOptions {
         self.max_deliveries = times.max(1);
@@ -156,13 +164,15 @@ impl QueueOptions {
     ///
     /// # Examples
     ///
-    /// ```
+    /// ```no_run
     /// use std::time::Duration;
     ///
     /// use distributed::QueueOptions;
     ///
-    /// let tasks = QueueOptions::new("tasks").lease(Duration::from_secs(5));
-    /// # let _ = tasks;
+    /// // If a worker is killed, others get its tasks after 5 s.
+    /// let tasks = QueueOptions::new("tasks").redeliver(true).lease(Duration::from_secs(5));
+    /// distributed::connect("nats://localhost:4222")?.create(tasks)?;
+    /// # Ok::<(), distributed::Error>(())
     /// ```
     pub fn lease(mut self, time: Duration) -> QueueOptions {
         self.lease = time.max(Duration::from_millis(100));
@@ -173,11 +183,13 @@ impl QueueOptions {
     ///
     /// # Examples
     ///
-    /// ```
+    /// ```no_run
     /// use distributed::QueueOptions;
     ///
+    /// // One of three nodes may fail, and no task is lost.
     /// let tasks = QueueOptions::new("tasks").redeliver(true).replicas(3);
-    /// # let _ = tasks;
+    /// distributed::connect("nats://localhost:4222")?.create(tasks)?;
+    /// # Ok::<(), distributed::Error>(())
     /// ```
     pub fn replicas(mut self, nodes: usize) -> QueueOptions {
         self.replicas = nodes;

@@ -2,7 +2,20 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a server says of itself: connections and queues, counted since its start.
+/// What a server says of itself: connections and queues, counted since its start. It prints as a
+/// table.
+///
+/// # Examples
+///
+/// ```
+/// use distributed::{Client, Error, Server};
+///
+/// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// let status = Client::connect(server.address(), b"abc")?.status()?;
+/// assert_eq!(status.queues[0].name, "tasks");
+/// assert!(status.to_string().starts_with("connections: "));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Status {
@@ -19,6 +32,22 @@ pub struct Status {
 }
 
 /// What a server says of one queue.
+///
+/// # Examples
+///
+/// ```
+/// use distributed::{Client, Error, Server};
+///
+/// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// let client = Client::connect(server.address(), b"abc")?;
+/// let tasks = client.queue::<u32>("tasks")?;
+/// tasks.put_many(&[3, 4])?;
+/// tasks.get()?;
+/// let status = &client.status()?.queues[0];
+/// // One is out: it is delivered, and not worked off.
+/// assert_eq!((status.put, status.delivered, status.len, status.unfinished), (2, 1, 1, 2));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueueStatus {

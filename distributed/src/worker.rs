@@ -28,6 +28,24 @@ const AHEAD: Duration = Duration::from_millis(100);
 /// are asked for while these are worked on, so that the way there costs little. When a task takes
 /// longer than that, those that wait behind it are given back to other workers, and the results
 /// before it are stored.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use distributed::{Client, Error, Server, Worker};
+///
+/// let builder = Server::builder().queue("tasks").queue("results");
+/// let server = builder.serve("127.0.0.1:0", b"abc")?;
+/// let client = Client::connect(server.address(), b"abc")?;
+/// client.queue::<u32>("tasks")?.put_many(&[3, 4, 5])?;
+/// let worker = Worker::new().concurrency(2).idle(Duration::from_millis(50));
+/// let worked = worker.run(&client, "tasks", "results", |n: &u32| Ok::<u32, Error>(n * n))?;
+/// assert_eq!(worked.done, 3);
+/// assert_eq!(client.queue::<u32>("results")?.len()?, 3);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a worker does nothing until it runs"]
 pub struct Worker {
@@ -39,6 +57,25 @@ pub struct Worker {
 }
 
 /// What a worker has done.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use distributed::{Client, Error, QueueOptions, Server, Worker};
+///
+/// let tasks = QueueOptions::new("tasks").redeliver(true).max_deliveries(1);
+/// let server = Server::builder().queue(tasks).queue("results").serve("127.0.0.1:0", b"abc")?;
+/// let client = Client::connect(server.address(), b"abc")?;
+/// client.queue::<u32>("tasks")?.put_many(&[2, 3])?;
+/// let half = |n: &u32| if n % 2 == 0 { Ok(n / 2) } else { Err("it is odd") };
+/// let worker = Worker::new().idle(Duration::from_millis(50));
+/// let worked = worker.run(&client, "tasks", "results", half)?;
+/// assert_eq!((worked.done, worked.failed), (1, 1));
+/// assert_eq!(client.queue::<u32>("tasks.dead")?.get()?, 3);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Worked {
@@ -62,10 +99,22 @@ impl Worker {
     /// # Examples
     ///
     /// ```
-    /// use distributed::Worker;
+    /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
     ///
-    /// let worker = Worker::new();
-    /// # let _ = worker;
+    /// use distributed::{Client, Error, Server, Worker};
+    ///
+    /// # let builder = Server::builder().queue("tasks").queue("results");
+    /// # let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// client.queue::<u32>("tasks")?.put_many(&[3, 4])?;
+    /// let stop = Arc::new(AtomicBool::new(false));
+    /// let worked = Worker::new().stop(stop.clone()).run(&client, "tasks", "results", |n: &u32| {
+    ///     // The last task: else it would wait for more.
+    ///     stop.store(*n == 4, Ordering::SeqCst);
+    ///     Ok::<u32, Error>(n * n)
+    /// })?;
+    /// assert_eq!(worked.done, 2);
+    /// # Ok::<(), Error>(())
     /// ```
     pub fn new() -> Worker {
         Worker {
@@ -82,10 +131,24 @@ impl Worker {
     /// # Examples
     ///
     /// ```
-    /// use distributed::Worker;
+    /// use std::sync::Barrier;
+    /// use std::time::Duration;
     ///
-    /// let worker = Worker::new().concurrency(4);
-    /// # let _ = worker;
+    /// use distributed::{Client, Error, Server, Worker};
+    ///
+    /// # let builder = Server::builder().queue("tasks").queue("results");
+    /// # let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// client.queue::<u32>("tasks")?.put_many(&[3, 4])?;
+    /// let worker = Worker::new().concurrency(2).idle(Duration::from_millis(50));
+    /// // Each task waits for the other.
+    /// let both = Barrier::new(2);
+    /// let worked = worker.run(&client, "tasks", "results", |n: &u32| {
+    ///     both.wait();
+    ///     Ok::<u32, Error>(n * n)
+    /// })?;
+    /// assert_eq!(worked.done, 2);
+    /// # Ok::<(), Error>(())
     /// ```
     pub fn concurrency(mut self, threads: usize) -> Worker {
         self.concurrency = threads.max(1);
@@ -97,10 +160,19 @@ impl Worker {
     /// # Examples
     ///
     /// ```
-    /// use distributed::Worker;
+    /// use std::time::Duration;
     ///
-    /// let worker = Worker::new().prefetch(16);
-    /// # let _ = worker;
+    /// use distributed::{Client, Error, Server, Worker};
+    ///
+    /// # let builder = Server::builder().queue("tasks").queue("results");
+    /// # let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// client.queue::<u32>("tasks")?.put_many(&[3, 4])?;
+    /// let worker = Worker::new().prefetch(16).idle(Duration::from_millis(50));
+    /// let worked = worker.run(&client, "tasks", "results", |n: &u32| Ok::<u32, Error>(n * n))?;
+    /// // From a manager it had one at a time, so that none had to be given back.
+    /// assert_eq!((worked.done, worked.given_back), (2, 0));
+    /// # Ok::<(), Error>(())
     /// ```
     pub fn prefetch(mut self, tasks: usize) -> Worker {
         self.prefetch = tasks.max(1);
@@ -114,10 +186,16 @@ impl Worker {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use distributed::Worker;
+    /// use distributed::{Client, Error, Server, Worked, Worker};
     ///
-    /// let worker = Worker::new().idle(Duration::from_secs(60));
-    /// # let _ = worker;
+    /// # let builder = Server::builder().queue("tasks").queue("results");
+    /// # let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// let worker = Worker::new().idle(Duration::from_millis(10));
+    /// // There is no task, so it leaves.
+    /// let worked = worker.run(&client, "tasks", "results", |n: &u32| Ok::<u32, Error>(n * n))?;
+    /// assert_eq!(worked, Worked::default());
+    /// # Ok::<(), Error>(())
     /// ```
     pub fn idle(mut self, time: Duration) -> Worker {
         self.idle = Some(time);
@@ -131,10 +209,20 @@ impl Worker {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use distributed::Worker;
+    /// use distributed::{Client, Error, Server, Worker};
     ///
-    /// let worker = Worker::new().time_limit(Duration::from_secs(60));
-    /// # let _ = worker;
+    /// # let builder = Server::builder().queue("tasks").queue("results");
+    /// # let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// client.queue::<u32>("tasks")?.put(&3)?;
+    /// let worker = Worker::new().time_limit(Duration::from_millis(1)).idle(Duration::from_millis(50));
+    /// let worked = worker.run(&client, "tasks", "results", |n: &u32| {
+    ///     std::thread::sleep(Duration::from_millis(5));
+    ///     Ok::<u32, Error>(n * n)
+    /// })?;
+    /// // A manager has no such limit: the task is done once.
+    /// assert_eq!(worked.done, 1);
+    /// # Ok::<(), Error>(())
     /// ```
     pub fn time_limit(mut self, time: Duration) -> Worker {
         self.time_limit = Some(time);
@@ -147,14 +235,23 @@ impl Worker {
     /// # Examples
     ///
     /// ```
-    /// use distributed::Worker;
     /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
     ///
+    /// use distributed::{Client, Error, Server, Worker};
+    ///
+    /// # let builder = Server::builder().queue("tasks").queue("results");
+    /// # let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// client.queue::<u32>("tasks")?.put_many(&[3, 4])?;
     /// let stop = Arc::new(AtomicBool::new(false));
     /// let worker = Worker::new().stop(Arc::clone(&stop));
-    /// // As a signal handler does.
-    /// stop.store(true, Ordering::SeqCst);
-    /// # let _ = worker;
+    /// let worked = worker.run(&client, "tasks", "results", |n: &u32| {
+    ///     // As a signal handler does. The task at hand is still finished.
+    ///     stop.store(true, Ordering::SeqCst);
+    ///     Ok::<u32, Error>(n * n)
+    /// })?;
+    /// assert_eq!((worked.done, client.queue::<u32>("tasks")?.len()?), (1, 1));
+    /// # Ok::<(), Error>(())
     /// ```
     pub fn stop(mut self, stop: Arc<AtomicBool>) -> Worker {
         self.stop = stop;

@@ -35,6 +35,21 @@ const BACKLOG: u32 = 4096;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A server that does not serve yet; from [`Server::builder`](crate::Server::builder).
+///
+/// # Examples
+///
+/// ```
+/// use distributed::{Client, Error, QueueOptions, Server};
+///
+/// let builder = Server::builder()
+///     .queue(QueueOptions::new("tasks").redeliver(true))
+///     .queue("results")
+///     .max_connections(1000);
+/// let server = builder.serve("127.0.0.1:0", b"abc")?;
+/// let client = Client::connect(server.address(), b"abc")?;
+/// client.queue::<u32>("tasks")?.put(&34)?;
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is served before `serve`"]
 pub struct Builder {
@@ -151,12 +166,15 @@ impl Builder {
     /// # Examples
     ///
     /// ```
-    /// use distributed::{Error, Server};
+    /// use std::net::TcpStream;
     ///
-    /// let builder = Server::builder().queue("tasks").max_connections(100);
+    /// use distributed::{Client, Server};
+    ///
+    /// let builder = Server::builder().queue("tasks").max_connections(1);
     /// let server = builder.serve("127.0.0.1:0", b"abc")?;
-    /// assert_eq!(server.status().connections, 0);
-    /// # Ok::<(), Error>(())
+    /// let only = TcpStream::connect(server.address())?;
+    /// assert!(Client::connect(server.address(), b"abc").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn max_connections(mut self, connections: usize) -> Builder {
         self.limits.connections = connections.min(Semaphore::MAX_PERMITS);
@@ -169,14 +187,18 @@ impl Builder {
     /// # Examples
     ///
     /// ```
+    /// use std::io;
+    /// use std::net::TcpStream;
     /// use std::time::Duration;
     ///
-    /// use distributed::{Error, Server};
+    /// use distributed::Server;
     ///
-    /// let builder = Server::builder().handshake_timeout(Duration::from_secs(2));
+    /// let builder = Server::builder().handshake_timeout(Duration::from_millis(50));
     /// let server = builder.queue("tasks").serve("127.0.0.1:0", b"abc")?;
-    /// # drop(server);
-    /// # Ok::<(), Error>(())
+    /// // A client that says nothing hears the server's challenge, and then the end.
+    /// let mut silent = TcpStream::connect(server.address())?;
+    /// io::copy(&mut silent, &mut io::sink())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn handshake_timeout(mut self, time: Duration) -> Builder {
         self.limits.handshake = time;
@@ -424,6 +446,22 @@ impl Drop for Server {
 }
 
 /// Stops a [`Server`] that someone else waits for; from [`Server::stopper`].
+///
+/// # Examples
+///
+/// ```
+/// use std::thread;
+///
+/// use distributed::{Error, Server};
+///
+/// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// let stopper = server.stopper();
+/// let signal = thread::spawn(move || stopper.stop());
+/// // It returns, for another thread has stopped the server.
+/// server.wait();
+/// # signal.join().expect("it only stops the server");
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Stopper(Arc<ServerState>);
 
