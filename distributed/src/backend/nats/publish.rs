@@ -26,8 +26,11 @@ pub(super) struct Publication {
 
 /// Whether another attempt may succeed.
 enum Refusal {
+    /// Once others have taken items.
     Full,
+    /// Once the engine is there again.
     Away(String),
+    /// None will.
     Final(Error),
 }
 
