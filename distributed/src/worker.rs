@@ -301,7 +301,7 @@ impl Worker {
                     worker: self,
                     tasks: client.queue(tasks)?,
                     results: client.queue(results)?,
-                    patience: client.0.patience(),
+                    retry_time: client.0.retry_time(),
                     failed: &failed,
                 };
                 thread.run(&work)
@@ -332,12 +332,12 @@ struct Thread<'w, T, R> {
     worker: &'w Worker,
     tasks: Queue<T>,
     results: Queue<R>,
-    patience: Duration,
+    retry_time: Duration,
     /// Whether any thread has failed.
     failed: &'w AtomicBool,
 }
 
-/// What a thread has before it, which another thread minds.
+/// What a thread has before it, which its watchdog sees too.
 struct Batch<'q, T, R> {
     ahead: VecDeque<Lease<'q, T>>,
     finished: Vec<(Lease<'q, T>, R)>,
@@ -368,7 +368,7 @@ where
         });
         let left = Condvar::new();
         thread::scope(|scope| {
-            let minder = scope.spawn(|| {
+            let watchdog = scope.spawn(|| {
                 let watched = self.watch_time(&batch, &left);
                 watched.inspect_err(|_| self.failed.store(true, SeqCst))
             });
@@ -376,7 +376,7 @@ where
             self.give_back_asked(&batch);
             batch.lock().unwrap().is_left = true;
             left.notify_one();
-            outcome.and(minder.join().expect("it has nothing to panic about"))
+            outcome.and(watchdog.join().expect("it has nothing to panic about"))
         })?;
         Ok(batch.into_inner().unwrap().worked)
     }
@@ -419,7 +419,7 @@ where
                 Err(Error::Empty) => (at_once, away_since) = (1, None),
                 // There may be tasks, which nobody can know.
                 Err(Error::Engine { .. })
-                    if away_since.get_or_insert_with(Instant::now).elapsed() < self.patience =>
+                    if away_since.get_or_insert_with(Instant::now).elapsed() < self.retry_time =>
                 {
                     (at_once, idle_since) = (1, Instant::now());
                 }

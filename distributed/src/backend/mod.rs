@@ -25,7 +25,7 @@ pub(crate) trait Backend: Debug + Send + Sync {
     fn reconnect_within(&self, time: Duration) -> Arc<dyn Backend>;
 
     /// How long a worker goes on trying to get a task; zero where the calls do so themselves.
-    fn patience(&self) -> Duration;
+    fn retry_time(&self) -> Duration;
 
     fn queue(&self, name: &str) -> Result<Box<dyn QueueBackend>>;
 

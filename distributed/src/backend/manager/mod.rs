@@ -26,19 +26,18 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct ManagerClient {
     target: Target,
-    patience: Duration,
+    retry_time: Duration,
 }
 
 impl Backend for ManagerClient {
     fn reconnect_within(&self, time: Duration) -> Arc<dyn Backend> {
-        let patience = time;
         Arc::new(ManagerClient {
-            patience,
+            retry_time: time,
             ..self.clone()
         })
     }
 
-    fn patience(&self) -> Duration {
+    fn retry_time(&self) -> Duration {
         Duration::ZERO
     }
 
@@ -90,8 +89,8 @@ impl ManagerClient {
             bare: Digest::Md5,
             time: CONNECT_TIME,
         };
-        let patience = Duration::ZERO;
-        ManagerClient { target, patience }
+        let retry_time = Duration::ZERO;
+        ManagerClient { target, retry_time }
     }
 
     /// Whether a manager is there, and knows the key. If nobody listens, the error says so.
@@ -290,7 +289,7 @@ impl ManagerQueue {
         loop {
             let ident = state.ident.clone();
             match state.attempt(&ident, method, &args, &mut read) {
-                Err(Error::Closed) if start.elapsed() + pause < state.client.patience => {
+                Err(Error::Closed) if start.elapsed() + pause < state.client.retry_time => {
                     thread::sleep(random::jitter(pause));
                     pause = (2 * pause).min(PAUSE_MAX);
                 }
@@ -335,8 +334,8 @@ impl State {
 }
 
 impl Drop for ManagerQueue {
-    /// Ends the reference, for the sake of servers that count them. A server that is gone does not
-    /// mind.
+    /// Ends the reference, for the sake of servers that count them. An error means that the server
+    /// is gone, and its references with it.
     fn drop(&mut self) {
         let Ok(state) = self.state.get_mut() else {
             return;

@@ -27,13 +27,18 @@ struct State {
 }
 
 /// Notes that the work on an item begins once more. The first time needs no note.
-pub(super) async fn note(engine: &Engine, queue: &str, id: u128, patience: Duration) -> Result<()> {
+pub(super) async fn note(
+    engine: &Engine,
+    queue: &str,
+    id: u128,
+    retry_time: Duration,
+) -> Result<()> {
     let (_, subject) = layout::names_of_attempts(engine, queue)?;
     let note = Publication {
         subject: format!("{subject}.{id:032x}"),
         message: PublishMessage::build().message_id(engine::new_id()),
     };
-    publish_all(engine, vec![note], patience, None).await
+    publish_all(engine, vec![note], retry_time, None).await
 }
 
 /// How often it was begun: once without a note, and once with each.
@@ -41,14 +46,14 @@ pub(super) async fn count(
     engine: &Engine,
     queue: &str,
     id: u128,
-    patience: Duration,
+    retry_time: Duration,
 ) -> Result<u32> {
     let (stream, subject) = layout::names_of_attempts(engine, queue)?;
     let subject = format!("{subject}.{id:032x}");
     let attempt = format!("ask how often an item of the queue `{queue}` was begun");
     let path = format!("STREAM.INFO.{stream}");
     let request = serde_json::json!({ "subjects_filter": subject });
-    let info = layout::ask::<Info>(engine, &attempt, path, &request, patience).await?;
+    let info = layout::ask::<Info>(engine, &attempt, path, &request, retry_time).await?;
     let info = info.map_err(|error| engine.error(&attempt, error))?;
     let notes = info.state.subjects.unwrap_or_default();
     Ok(1 + notes.get(&subject).copied().unwrap_or(0))

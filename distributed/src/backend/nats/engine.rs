@@ -19,7 +19,7 @@ use crate::{CONNECT_TIME, Error, Result, random};
 pub(super) const REQUEST_TIME: Duration = Duration::from_secs(3);
 /// How long a call goes on trying when the engine is away. The leader of a stream that dies has a
 /// successor after 4 to 9 s.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const RETRY_TIME: Duration = Duration::from_secs(30);
 /// How often the server is asked whether it is there. Three questions without an answer, and the
 /// connection is left for another node: one that has lost its power or its network says nothing.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ impl Engine {
     pub(super) fn error(&self, attempt: &str, reason: impl ToString) -> Error {
         let attempt = format!("{attempt} at {}", self.address);
         let mut reason = reason.to_string();
-        if let Some(said) = self.permission_errors.last(PATIENCE + 2 * REQUEST_TIME) {
+        if let Some(said) = self.permission_errors.last(RETRY_TIME + 2 * REQUEST_TIME) {
             reason = format!("{reason}; the server says: {said}");
         }
         Error::Engine { attempt, reason }

@@ -84,7 +84,7 @@ fn names_of(engine: &Engine, kind: &str, name: &str, queue: &str) -> Result<(Str
 pub(super) async fn create(
     engine: &Engine,
     options: &QueueOptions,
-    patience: Duration,
+    retry_time: Duration,
 ) -> Result<()> {
     let (stream, subject) = names_of_attempts(engine, &options.name)?;
     let attempts = Config {
@@ -94,7 +94,7 @@ pub(super) async fn create(
         max_age: ATTEMPTS_AGE,
         ..config(options)
     };
-    put_stream(engine, &options.name, &attempts, patience).await?;
+    put_stream(engine, &options.name, &attempts, retry_time).await?;
     let dead = QueueOptions {
         name: format!("{}{DEAD}", options.name),
         maxsize: 0,
@@ -103,15 +103,15 @@ pub(super) async fn create(
         max_deliveries: 0,
         ..options.clone()
     };
-    make(engine, &dead, DEAD_AGE, patience).await?;
-    make(engine, options, Duration::ZERO, patience).await
+    make(engine, &dead, DEAD_AGE, retry_time).await?;
+    make(engine, options, Duration::ZERO, retry_time).await
 }
 
 async fn make(
     engine: &Engine,
     options: &QueueOptions,
     max_age: Duration,
-    patience: Duration,
+    retry_time: Duration,
 ) -> Result<()> {
     let queue = options.name.as_str();
     let attempt = creation(queue);
@@ -127,7 +127,7 @@ async fn make(
         duplicate_window: DUPLICATE_WINDOW,
         ..config(options)
     };
-    put_stream(engine, queue, &items, patience).await?;
+    put_stream(engine, queue, &items, retry_time).await?;
     let consumer = pull::Config {
         durable_name: Some(CONSUMER.to_string()),
         ack_policy: AckPolicy::Explicit,
@@ -146,7 +146,7 @@ async fn make(
             .await
         {
             Ok(_) => return Ok(()),
-            Err(error) if start.elapsed() > patience => {
+            Err(error) if start.elapsed() > retry_time => {
                 return Err(engine.error(&attempt, error));
             }
             Err(error) => match error.kind() {
@@ -192,12 +192,12 @@ async fn put_stream(
     engine: &Engine,
     queue: &str,
     config: &Config,
-    patience: Duration,
+    retry_time: Duration,
 ) -> Result<()> {
     let attempt = creation(queue);
     let stream = &config.name;
     let path = format!("STREAM.INFO.{stream}");
-    let kind = match ask::<Info>(engine, &attempt, path, &(), patience).await? {
+    let kind = match ask::<Info>(engine, &attempt, path, &(), retry_time).await? {
         Ok(info) => {
             described(engine, queue, &info, config.retention)?;
             "UPDATE"
@@ -206,13 +206,13 @@ async fn put_stream(
         Err(error) => return Err(engine.error(&attempt, error)),
     };
     let path = format!("STREAM.{kind}.{stream}");
-    let made = ask::<Info>(engine, &attempt, path, config, patience).await?;
+    let made = ask::<Info>(engine, &attempt, path, config, retry_time).await?;
     let info = answered(engine, &attempt, made)?;
     described(engine, queue, &info, config.retention).map(|_| ())
 }
 
 /// Finds the stream and the consumer of a queue.
-pub(super) async fn find(engine: &Engine, queue: &str, patience: Duration) -> Result<Found> {
+pub(super) async fn find(engine: &Engine, queue: &str, retry_time: Duration) -> Result<Found> {
     let (stream, _) = names(engine, queue)?;
     let attempt = format!("open the queue `{queue}`");
     let missing = || Error::NoQueue {
@@ -223,7 +223,7 @@ pub(super) async fn find(engine: &Engine, queue: &str, patience: Duration) -> Re
         ),
     };
     let path = format!("STREAM.INFO.{stream}");
-    let info = match ask::<Info>(engine, &attempt, path, &(), patience).await? {
+    let info = match ask::<Info>(engine, &attempt, path, &(), retry_time).await? {
         Ok(info) => info,
         Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => return Err(missing()),
         Err(error) => return Err(engine.error(&attempt, error)),
@@ -241,7 +241,9 @@ pub(super) async fn find(engine: &Engine, queue: &str, patience: Duration) -> Re
                 {
                     return Err(missing());
                 }
-                _ if engine.permission_errors.has(&asked, start) || start.elapsed() > patience => {
+                _ if engine.permission_errors.has(&asked, start)
+                    || start.elapsed() > retry_time =>
+                {
                     return Err(engine.error(&attempt, error));
                 }
                 _ => sleep(Duration::from_millis(100)).await,
@@ -264,12 +266,12 @@ pub(super) async fn find(engine: &Engine, queue: &str, patience: Duration) -> Re
 }
 
 /// Empties a queue.
-pub(super) async fn purge(engine: &Engine, queue: &str, patience: Duration) -> Result<()> {
+pub(super) async fn purge(engine: &Engine, queue: &str, retry_time: Duration) -> Result<()> {
     let (stream, _) = names(engine, queue)?;
     let attempt = format!("empty the queue `{queue}`");
-    find(engine, queue, patience).await?;
+    find(engine, queue, retry_time).await?;
     let path = format!("STREAM.PURGE.{stream}");
-    let purged = ask::<serde_json::Value>(engine, &attempt, path, &(), patience).await?;
+    let purged = ask::<serde_json::Value>(engine, &attempt, path, &(), retry_time).await?;
     answered(engine, &attempt, purged).map(|_| ())
 }
 
@@ -307,7 +309,7 @@ pub(super) async fn ask<V: DeserializeOwned>(
     attempt: &str,
     path: String,
     request: &impl Serialize,
-    patience: Duration,
+    retry_time: Duration,
 ) -> Result<Answer<V>> {
     let start = Instant::now();
     loop {
@@ -322,7 +324,7 @@ pub(super) async fn ask<V: DeserializeOwned>(
         let is_forbidden = engine
             .permission_errors
             .has(&format!("$JS.API.{path}"), start);
-        if is_forbidden || start.elapsed() > patience {
+        if is_forbidden || start.elapsed() > retry_time {
             return Err(engine.error(attempt, reason));
         }
         sleep(Duration::from_millis(100)).await;

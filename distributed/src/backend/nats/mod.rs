@@ -38,14 +38,14 @@ mod queue;
 mod status;
 
 use address::Address;
-use engine::{Engine, PATIENCE};
+use engine::{Engine, RETRY_TIME};
 use queue::NatsQueue;
 
 /// A client of an engine.
 #[derive(Clone)]
 pub(crate) struct NatsClient {
     engine: Arc<Engine>,
-    patience: Duration,
+    retry_time: Duration,
     /// Until when a queue that is not there is waited for; `None` is for ever.
     start_until: Option<Instant>,
 }
@@ -66,7 +66,7 @@ impl NatsClient {
                     presence::answer(&engine);
                     return Ok(NatsClient {
                         engine: Arc::new(engine),
-                        patience: PATIENCE,
+                        retry_time: RETRY_TIME,
                         start_until,
                     });
                 }
@@ -77,25 +77,24 @@ impl NatsClient {
 
 impl Backend for NatsClient {
     fn reconnect_within(&self, time: Duration) -> Arc<dyn Backend> {
-        let patience = time;
         Arc::new(NatsClient {
-            patience,
+            retry_time: time,
             ..self.clone()
         })
     }
 
-    fn patience(&self) -> Duration {
-        self.patience
+    fn retry_time(&self) -> Duration {
+        self.retry_time
     }
 
     fn create(&self, queue: &QueueOptions) -> Result<()> {
-        let made = layout::create(&self.engine, queue, self.patience);
+        let made = layout::create(&self.engine, queue, self.retry_time);
         self.engine.wait(made)
     }
 
     fn queue(&self, name: &str) -> Result<Box<dyn QueueBackend>> {
         loop {
-            match NatsQueue::open(&self.engine, name, self.patience) {
+            match NatsQueue::open(&self.engine, name, self.retry_time) {
                 Err(Error::NoQueue { .. }) if is_before(self.start_until) => {
                     thread::sleep(Duration::from_millis(100));
                 }
@@ -105,7 +104,7 @@ impl Backend for NatsClient {
     }
 
     fn purge(&self, name: &str) -> Result<()> {
-        let purged = layout::purge(&self.engine, name, self.patience);
+        let purged = layout::purge(&self.engine, name, self.retry_time);
         self.engine.wait(purged)
     }
 
@@ -114,7 +113,7 @@ impl Backend for NatsClient {
     }
 
     fn durability(&self, name: &str) -> Result<Durability> {
-        let durability = status::durability(&self.engine, name, self.patience);
+        let durability = status::durability(&self.engine, name, self.retry_time);
         self.engine.wait(durability)
     }
 }

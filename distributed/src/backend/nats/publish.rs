@@ -44,7 +44,7 @@ enum Refusal {
 pub(super) async fn publish_all(
     engine: &Engine,
     publications: Vec<Publication>,
-    patience: Duration,
+    retry_time: Duration,
     room: Option<Instant>,
 ) -> Result<()> {
     let mut publications = publications.into_iter().peekable();
@@ -62,7 +62,7 @@ pub(super) async fn publish_all(
         // has room for them one by one.
         for (publication, refused) in join_all(under_way).await {
             if let Err(refusal) = refused {
-                again(engine, &publication, sent_at, patience, room, refusal).await?;
+                again(engine, &publication, sent_at, retry_time, room, refusal).await?;
             }
         }
     }
@@ -90,7 +90,7 @@ async fn again(
     engine: &Engine,
     publication: &Publication,
     sent_at: Instant,
-    patience: Duration,
+    retry_time: Duration,
     room: Option<Instant>,
     mut refusal: Refusal,
 ) -> Result<()> {
@@ -106,7 +106,7 @@ async fn again(
             {
                 return Err(engine.error("put an item", reason));
             }
-            Refusal::Away(reason) if start.elapsed() > patience => {
+            Refusal::Away(reason) if start.elapsed() > retry_time => {
                 return Err(engine.error("put an item", unstored(engine, reason)));
             }
             Refusal::Final(error) => return Err(error),

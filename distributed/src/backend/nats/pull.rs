@@ -82,13 +82,13 @@ impl Pull {
 
     /// Takes those that are there, up to `n`, or else the first that comes until `deadline`; first of
     /// all those that were asked for ahead, however many. An engine that does not answer is an error
-    /// at the deadline, and after `patience`.
+    /// at the deadline, and after `retry_time`.
     pub(super) async fn take(
         &mut self,
         engine: &Engine,
         n: usize,
         deadline: Option<Instant>,
-        patience: Duration,
+        retry_time: Duration,
     ) -> Result<Vec<async_nats::Message>> {
         let mut is_first = true;
         let mut lost_since = None;
@@ -121,7 +121,7 @@ impl Pull {
                     let next = self.subject("$JS.API.CONSUMER.MSG.NEXT");
                     let is_over = engine.permission_errors.has(&next, now)
                         || deadline.is_some_and(|deadline| deadline <= Instant::now());
-                    if is_over || lost_since.get_or_insert(now).elapsed() > patience {
+                    if is_over || lost_since.get_or_insert(now).elapsed() > retry_time {
                         let reason = "no answer to a request for an item";
                         return Err(engine.error("get an item", reason));
                     }

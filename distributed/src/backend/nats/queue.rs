@@ -28,7 +28,7 @@ pub(super) struct NatsQueue {
     engine: Arc<Engine>,
     subject: String,
     options: QueueOptions,
-    patience: Duration,
+    retry_time: Duration,
     leases: Leases,
     state: Mutex<State>,
 }
@@ -50,8 +50,8 @@ impl QueueBackend for NatsQueue {
         let items = items.into_iter();
         let publications = items.map(|item| self.publication(&new_id(), item));
         // Nobody but the engine knows these by their ids, and it does so no longer than that.
-        let patience = self.patience.min(DUPLICATE_WINDOW);
-        let stored = publish_all(&self.engine, publications.collect(), patience, room);
+        let retry_time = self.retry_time.min(DUPLICATE_WINDOW);
+        let stored = publish_all(&self.engine, publications.collect(), retry_time, room);
         self.engine.wait(stored)
     }
 
@@ -146,13 +146,17 @@ impl QueueBackend for NatsQueue {
 }
 
 impl NatsQueue {
-    pub(super) fn open(engine: &Arc<Engine>, name: &str, patience: Duration) -> Result<NatsQueue> {
+    pub(super) fn open(
+        engine: &Arc<Engine>,
+        name: &str,
+        retry_time: Duration,
+    ) -> Result<NatsQueue> {
         let (_, subject) = layout::names(engine, name)?;
-        let found = engine.wait(layout::find(engine, name, patience))?;
+        let found = engine.wait(layout::find(engine, name, retry_time))?;
         Ok(NatsQueue {
             engine: engine.clone(),
             subject,
-            patience,
+            retry_time,
             leases: Leases::new(engine, found.options.lease),
             options: found.options,
             state: Mutex::new(State {
@@ -194,7 +198,7 @@ impl NatsQueue {
             let messages = {
                 let mut state = self.state.lock().unwrap();
                 let pull = &mut state.pull;
-                let taken = pull.take(&self.engine, n, deadline, self.patience);
+                let taken = pull.take(&self.engine, n, deadline, self.retry_time);
                 self.engine.wait(taken)?
             };
             let mut leases = Vec::with_capacity(messages.len());
@@ -245,7 +249,7 @@ impl NatsQueue {
         if max > 0 && held.deliveries > max {
             let tries = held.tries()?;
             if tries >= max {
-                held.bury("it was begun again and again, and not finished", tries)?;
+                held.move_to_dead("it was begun again and again, and not finished", tries)?;
                 return Ok(None);
             }
         }
@@ -262,7 +266,7 @@ impl NatsQueue {
     /// Items that wait, and these together with those that are out.
     fn counts(&self) -> Result<(usize, usize)> {
         self.flush();
-        let found = layout::find(&self.engine, &self.options.name, self.patience);
+        let found = layout::find(&self.engine, &self.options.name, self.retry_time);
         let found = self.engine.wait(found)?;
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let pending = found.consumer.cached_info().num_pending;
@@ -270,7 +274,7 @@ impl NatsQueue {
     }
 
     fn publish(&self, publications: Vec<Publication>) -> Result<()> {
-        let stored = publish_all(&self.engine, publications, self.patience, None);
+        let stored = publish_all(&self.engine, publications, self.retry_time, None);
         self.engine.wait(stored)
     }
 
@@ -368,7 +372,7 @@ impl LeaseBackend for NatsLease<'_> {
         }
         if self.deliveries > 1 && queue.options.max_deliveries > 0 {
             let (engine, name) = (&queue.engine, &queue.options.name);
-            let noted = attempts::note(engine, name, self.key, queue.patience);
+            let noted = attempts::note(engine, name, self.key, queue.retry_time);
             engine.wait(noted)?;
         }
         Ok(true)
@@ -382,7 +386,7 @@ impl LeaseBackend for NatsLease<'_> {
             self.deliveries
         };
         if max > 0 && tries >= max {
-            return self.bury(reason, tries);
+            return self.move_to_dead(reason, tries);
         }
         if let Some(number) = self.number.take() {
             let doubled = RETRY[0] * 2u32.pow((tries - 1).min(16));
@@ -401,11 +405,11 @@ impl NatsLease<'_> {
         }
         let queue = self.queue;
         let (engine, name) = (&queue.engine, &queue.options.name);
-        engine.wait(attempts::count(engine, name, self.key, queue.patience))
+        engine.wait(attempts::count(engine, name, self.key, queue.retry_time))
     }
 
     /// Moves the item to the dead letters. If that fails, it goes back.
-    fn bury(mut self, reason: &str, tries: u32) -> Result<()> {
+    fn move_to_dead(mut self, reason: &str, tries: u32) -> Result<()> {
         let queue = self.queue;
         let (_, subject) = layout::names(&queue.engine, &format!("{}{DEAD}", queue.options.name))?;
         let Some(message) = self.number.and_then(|number| queue.leases.message(number)) else {

@@ -80,9 +80,9 @@ pub(super) async fn status(engine: &Engine) -> Result<Status> {
 pub(super) async fn durability(
     engine: &Engine,
     queue: &str,
-    patience: Duration,
+    retry_time: Duration,
 ) -> Result<Durability> {
-    let replicas = layout::find(engine, queue, patience)
+    let replicas = layout::find(engine, queue, retry_time)
         .await?
         .options
         .replicas;

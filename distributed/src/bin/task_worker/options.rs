@@ -59,8 +59,8 @@ impl Worker {
     pub(crate) fn connect(&self) -> anyhow::Result<Client> {
         let time = Duration::from_secs(10);
         if let Some(url) = &self.queues {
-            let patience = self.idle.max(Duration::from_secs(30));
-            return Ok(engine::<Worker>(url, time)?.reconnect_within(patience));
+            let retry_time = self.idle.max(Duration::from_secs(30));
+            return Ok(engine::<Worker>(url, time)?.reconnect_within(retry_time));
         }
         let key = key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec());
         Client::connect_within(time, &self.address, &key)
