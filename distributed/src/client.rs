@@ -97,15 +97,15 @@ impl Client {
     }
 
     /// How long a call tries to reach a server that has gone away, with longer and longer pauses.
-    /// It holds for queues that are opened afterwards.
+    /// It applies to the queues that are opened afterwards.
     ///
-    /// Unless it is said, not at all for a manager: a call that the loss interrupted is made
-    /// again, and the server may have done it before. A `put` can put twice, and a `get` lose what
-    /// it was handed, unless the queue redelivers. What was in the queues of a manager that died
-    /// is lost; they are there again, and empty.
+    /// For a manager the default is not to try, because a call that is made again may take effect
+    /// twice: the server may have done it before the connection was lost. A `put` can put twice. A
+    /// `get` can lose the item that it was handed, unless the queue redelivers. A manager that is
+    /// started again has its queues, and they are empty.
     ///
-    /// On an engine, 30 s: nothing that was put is lost or put twice. A `put` gives up after two
-    /// minutes at the latest, for the engine knows an item by its id no longer than that.
+    /// For an engine the default is 30 s, and nothing that was put is lost or put twice. A `put`
+    /// gives up after two minutes at the latest, because the engine forgets an item's id then.
     ///
     /// # Examples
     ///
@@ -124,13 +124,15 @@ impl Client {
         Client(self.0.reconnect_within(time))
     }
 
-    /// Opens a queue: Python's `manager.get_task_queue()`. One that waits holds up no other.
+    /// Opens a queue: Python's `manager.get_task_queue()`. A call that waits on one queue holds up
+    /// no call on another.
     ///
     /// # Errors
     ///
-    /// [`Error::NoQueue`] when there is none of this name, [`Error::Closed`] when the manager is
-    /// gone since; [`Error::Engine`] when the stream of this name is none of ours. Else those of
-    /// [`connect`](crate::connect()).
+    /// [`Error::NoQueue`] when there is no queue of this name. [`Error::Engine`] when the stream of
+    /// this name was not made by this crate, or the engine is away for too long. [`Error::Closed`],
+    /// [`Error::Io`], [`Error::Auth`] or [`Error::Protocol`] when the manager cannot be reached any
+    /// more.
     ///
     /// # Examples
     ///
@@ -147,13 +149,15 @@ impl Client {
         Ok(Queue::new(self.0.queue(name)?))
     }
 
-    /// Makes a queue on an engine, and its dead letters; of one that is there, it changes size,
-    /// lease and replicas. A manager has the queues that it was started with.
+    /// Makes a queue on an engine, and another for its dead letters. If the queue exists, this
+    /// changes its size, lease and replicas. A manager has only the queues that it was started
+    /// with.
     ///
     /// # Errors
     ///
-    /// [`Error::NoQueue`] for a manager; [`Error::Engine`] when the stream of this name is none of
-    /// ours, or the server refuses: more replicas than nodes, no room on its disk, no permission.
+    /// [`Error::NoQueue`] for a manager. [`Error::Engine`] when the stream of this name was not
+    /// made by this crate, or when the server refuses: more replicas than nodes, no room on its
+    /// disk, no permission.
     ///
     /// # Examples
     ///
@@ -242,16 +246,15 @@ impl Client {
 ///   `creds`, `nkey`, `ca`, `cert` and `key` are files, as NATS's tools have them, and with `ca` or
 ///   `cert` encryption is insisted on; `monitor` is where the server tells how it writes to disk.
 ///
-/// Calls block; in an asynchronous program they belong where blocking is allowed, and panic in a
-/// task of tokio elsewhere.
+/// Calls block. In an asynchronous program, make them where blocking is allowed, as in
+/// `spawn_blocking`; elsewhere in a task of tokio they panic.
 ///
 /// # Errors
 ///
-/// [`Error::Address`] when that is no such URL, the feature is off, or a manager's key is not in the
-/// environment; [`Error::Io`] when nobody
-/// listens there or a file cannot be read; [`Error::Auth`] for another key; [`Error::Engine`] when
-/// the engine refuses us, is too old, has JetStream off, or does not answer within 5 s. None
-/// repeats a secret of the URL.
+/// [`Error::Address`] when `url` is no such URL, the feature is off, or the environment lacks a
+/// manager's key. [`Error::Io`] when nobody listens there or a file cannot be read. [`Error::Auth`]
+/// for another key. [`Error::Engine`] when the engine refuses us, is too old, has JetStream off, or
+/// does not answer within 5 s. No error repeats a secret of the URL.
 ///
 /// # Examples
 ///

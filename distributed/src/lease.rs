@@ -3,8 +3,8 @@ use crate::backend::LeaseBackend;
 #[cfg(doc)]
 use crate::{Error, Queue};
 
-/// An item that is out of its queue until it is known whether it was worked off; from
-/// [`Queue::lease`]. Dropped, it goes back.
+/// An item that was taken from its queue and is not done yet; made by [`Queue::lease`]. If it is
+/// dropped before it is [`done`](Lease::done), the item goes back.
 ///
 /// # Examples
 ///
@@ -30,7 +30,7 @@ pub struct Lease<'q, T> {
 }
 
 impl<T> Lease<'_, T> {
-    /// What tells the item from all others, on an engine.
+    /// The item's id on an engine; `None` on a manager.
     ///
     /// # Examples
     ///
@@ -48,7 +48,7 @@ impl<T> Lease<'_, T> {
         self.backend.id()
     }
 
-    /// How often the item was handed out, with this time, on an engine.
+    /// How often an engine has handed out the item, this time included; `None` on a manager.
     ///
     /// # Examples
     ///
@@ -65,7 +65,8 @@ impl<T> Lease<'_, T> {
         self.backend.deliveries()
     }
 
-    /// Of a dead letter on an engine: how often the work on it was begun, and why it is one.
+    /// How often the work on a dead letter was begun, and why it became one; `None` for other
+    /// items, and on a manager.
     ///
     /// # Examples
     ///

@@ -11,8 +11,9 @@ use crate::{Lease, Result};
 
 /// A queue: on a manager, Python's proxy of a `queue.Queue`; on an engine, a stream.
 ///
-/// First in, first out, but for items that come back. Threads may share a queue, but a call waits
-/// for the one before; a thread that waits in `get` takes a queue of its own.
+/// Items come out in the order in which they were put, except those that come back. Threads may
+/// share a queue, but each call waits for the one before it. For a thread that waits in `get`, open
+/// a queue of its own.
 ///
 /// On a manager, items are pickles: what a `T` is in Python, [`pickle`](crate::pickle) says. A
 /// server whose machine is gone without a word is noticed within some 90 s. On an engine, items are
@@ -129,17 +130,17 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     /// Puts all items at the end.
     ///
-    /// On a manager, next to each other, in one message, when there is room for all; on a server of
-    /// CPython, which lacks that, one after the other. On an engine, several at a time: others may
-    /// put between them, and one that had to be put again is behind those after it.
+    /// A manager gets them in one message, as soon as it has room for all, and keeps them next to
+    /// each other. A server of CPython has no such call and gets them one after the other. An
+    /// engine gets several at a time: items of other clients may come between them, and an item
+    /// that had to be sent again comes after its successors.
     ///
     /// # Errors
     ///
-    /// [`Error::Item`] or [`Error::Json`] when an item cannot be written, [`Error::TooLong`] when one is
-    /// over the engine's limit, [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the
-    /// engine cannot store one or is away for too long: it may have
-    /// some of the items then;
-    /// [`Error::Remote`] when a manager can never have room for so many.
+    /// [`Error::Item`] or [`Error::Json`] when an item cannot be written. [`Error::TooLong`] when
+    /// one is over the engine's limit. [`Error::Remote`] when a manager can never have room for so
+    /// many. [`Error::Closed`] when the manager is gone. [`Error::Engine`] when the engine cannot
+    /// store one or is away for too long; it may have some of the items then.
     ///
     /// # Examples
     ///
@@ -160,16 +161,16 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     /// Takes the first item, and waits for one as long as it takes.
     ///
-    /// A client that dies in here takes no item with it. Where the queue redelivers, the item stays
-    /// ours until the next `get` or [`task_done`](Queue::task_done), and goes back if neither comes:
-    /// by the end of the process, or of this handle.
+    /// A client that dies during this call takes no item with it. If the queue redelivers, the item
+    /// belongs to this handle until its next `get` or [`task_done`](Queue::task_done). It goes back
+    /// if the handle or the process ends before that.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
-    /// long. [`Error::Item`] when the item is not a `T`: as in Python, it is taken and lost, unless
-    /// the queue redelivers. [`Error::Json`] is its like on an engine, where the item comes back
-    /// later, and is a dead letter in the end.
+    /// [`Error::Closed`] when the manager is gone. [`Error::Engine`] when the engine is away for
+    /// too long. [`Error::Item`] when the item is not a `T`: as in Python, it is taken and lost,
+    /// unless the queue redelivers. On an engine that error is [`Error::Json`]: the item comes back
+    /// later, and becomes a dead letter in the end.
     ///
     /// # Examples
     ///
@@ -240,8 +241,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         Ok(items.pop().expect("there is one, or it is Empty"))
     }
 
-    /// Takes up to `n` items, at once: those that there are, or, if there are none, the first ones
-    /// that come. Waits for these no longer than `timeout`, and without limit if `None`.
+    /// Takes up to `n` items at once. If there are none, it waits for the first ones no longer than
+    /// `timeout`, and without limit if `None`. It does not wait until there are `n`.
     ///
     /// # Errors
     ///
@@ -356,8 +357,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         Ok(leases.pop().expect("there is one, or it is Empty"))
     }
 
-    /// As [`lease`](Queue::lease), but up to `n` of those that there are. The work on all of them
-    /// counts as begun: if this client dies, each has one try less before it is a dead letter.
+    /// As [`lease`](Queue::lease), for up to `n` items at once. The work on each of them counts as
+    /// begun: if this client dies, each has one try less before it becomes a dead letter.
     ///
     /// # Errors
     ///
@@ -406,18 +407,18 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.backend.ask_ahead(n)
     }
 
-    /// Puts the results of items in another queue, and then ends the leases. How many leases were
-    /// over before is the answer; their results are there all the same.
+    /// Puts the results of items in another queue, and then ends the leases. Returns how many of
+    /// the leases were over before; the results of those are stored too.
     ///
-    /// On an engine each result goes under the id of its item: if an item is worked off twice, the
-    /// reader gets the result once.
+    /// An engine stores each result under the id of its item. So if an item is done twice, the
+    /// reader gets its result once.
     ///
     /// # Errors
     ///
-    /// [`Error::Item`] or [`Error::Json`] when an item cannot be written, [`Error::TooLong`] when one is
-    /// over the engine's limit, [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the
-    /// engine cannot store one or is away for too long. All items
-    /// go back then. [`Error::Remote`] when a manager refuses the results.
+    /// [`Error::Item`] or [`Error::Json`] when a result cannot be written. [`Error::TooLong`] when
+    /// one is over the engine's limit. [`Error::Closed`] when the manager is gone.
+    /// [`Error::Engine`] when the engine cannot store one or is away for too long.
+    /// [`Error::Remote`] when a manager refuses the results. All items go back then.
     ///
     /// # Examples
     ///
@@ -459,8 +460,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         Ok(ended.filter(Result::is_err).count())
     }
 
-    /// Counts one item as worked off: Python's `task_done`. Where an engine's queue does not
-    /// redeliver, every item is, as it is got.
+    /// Counts one item as done: Python's `task_done`. If an engine's queue does not redeliver, an
+    /// item counts as done when it is got.
     ///
     /// # Errors
     ///
@@ -485,8 +486,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.backend.task_done()
     }
 
-    /// Waits until every item that was put has been worked off: Python's `join`. On an engine it
-    /// asks ten times in a second, and a dead letter counts as worked off.
+    /// Waits until every item that was put is done: Python's `join`. An engine is asked ten times a
+    /// second, and a dead letter counts as done.
     ///
     /// # Errors
     ///
@@ -511,8 +512,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.backend.join()
     }
 
-    /// How many items wait: Python's `qsize`. Others may change that at any moment. On an engine, items
-    /// that came back are not among them, though they wait too.
+    /// How many items wait: Python's `qsize`. Others may change that at any moment. An engine does
+    /// not count the items that came back and wait again.
     ///
     /// # Errors
     ///

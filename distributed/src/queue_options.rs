@@ -109,11 +109,13 @@ impl QueueOptions {
         self
     }
 
-    /// Whether an item goes back to the front when the worker that got it is gone before it was
-    /// done: before its next `put`, `get` or `task_done` on any queue, on the same connection.
+    /// Whether an item goes back to the front when the worker that got it is gone before the item
+    /// was done. An item is done at the worker's next `put`, `get` or `task_done` on any queue over
+    /// the same connection.
     ///
-    /// So a worker that is killed loses nothing, but one that is killed after its work and before
-    /// its `put` has it done twice. Without it an item is gone with its worker, as in Python.
+    /// With it, a worker that is killed loses nothing, but if it is killed after its work and
+    /// before its `put`, the work is done twice. Without it, an item is lost with its worker, as in
+    /// Python.
     ///
     /// # Examples
     ///
@@ -159,8 +161,9 @@ impl QueueOptions {
         self
     }
 
-    /// On an engine, after how long without a sign of life from its holder an item comes back; 30 s
-    /// if not said, and at least 100 ms. A manager sees by its connection that a worker is gone.
+    /// How long an engine waits for a sign of life from the holder of an item before the item comes
+    /// back: 30 s by default, and at least 100 ms. A manager needs no such time, since it sees the
+    /// worker's connection end.
     ///
     /// # Examples
     ///

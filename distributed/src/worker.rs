@@ -19,10 +19,10 @@ const AHEAD: Duration = Duration::from_millis(100);
 
 /// Takes tasks from one queue and puts their results in another, in several threads.
 ///
-/// A task is acknowledged after its result is stored, so a worker that is killed loses none: on an
-/// engine another worker has its tasks when their leases end, and on a manager, if the queue
-/// redelivers, at once. Work may so be done twice, and its result counts once: on an engine by the
-/// id of the task, and on a manager because a task ends with its result, in one step.
+/// A task is acknowledged after its result is stored, so a worker that is killed loses none. On an
+/// engine, another worker gets its tasks when their leases end; on a manager, at once if the queue
+/// redelivers. A task may therefore be done twice, but its result counts once: an engine knows it
+/// by the id of the task, and a manager ends the task and stores the result in one step.
 ///
 /// On an engine, short tasks are fetched several at a time, about 100 ms of work, and the next ones
 /// are asked for while these are worked on, so that the way there costs little. When a task takes
@@ -179,7 +179,7 @@ impl Worker {
         self
     }
 
-    /// How long there may be no task before the worker leaves.
+    /// How long the worker waits for a task before it leaves; without limit by default.
     ///
     /// # Examples
     ///
@@ -229,8 +229,8 @@ impl Worker {
         self
     }
 
-    /// What makes the worker stop when it is set, as a signal handler may do: it finishes what it
-    /// is at, gives back the rest, and leaves.
+    /// A flag that stops the worker. Once it is set, for example by a signal handler, the worker
+    /// finishes the task at hand, gives back the rest, and leaves.
     ///
     /// # Examples
     ///
@@ -263,9 +263,9 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// The first of a thread: [`Error::Remote`] when the server has no such queue,
-    /// [`Error::Engine`] when the engine is away for too long, [`Error::Closed`] when the manager is
-    /// gone.
+    /// The first error that a thread met: [`Error::NoQueue`] when the server has no such queue,
+    /// [`Error::Engine`] when the engine is away for too long, [`Error::Closed`] when the manager
+    /// is gone.
     ///
     /// # Examples
     ///

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use crate::sys::pidfd;
 
-/// Kills processes, one after the other, while something is done that should not mind.
+/// Kills processes, one after the other, while work runs that should survive it.
 ///
 /// # Examples
 ///

@@ -100,10 +100,11 @@ impl Pair {
 /// be of any size; like Python's, a send waits when the socket's buffer is full.
 ///
 /// # When the other process ends
-/// The peer gets [`Closed`](Error::Closed), after the messages that were sent whole, when the
-/// process that used the end last was killed, exited or dropped it, even if others have inherited
-/// the end: within some 20 ms, or within two seconds if it dropped the end and lives on, or first
-/// used it while the peer had been waiting for long. So make a pipe for each pair of processes.
+/// The peer first gets the messages that were sent whole. Then it gets [`Closed`](Error::Closed),
+/// once the process that used the end last was killed, exited or dropped the end, even if others
+/// have inherited it. That takes some 20 ms. It takes up to two seconds if the process dropped the
+/// end and lives on, or if it first used the end when the peer had waited for long. So make a pipe
+/// for each pair of processes.
 ///
 /// A forked process has copies of all ends that its parent had. When it uses one end, it gives up
 /// its copy of the other; in Python it must do so itself, or the end of file never comes.

@@ -68,8 +68,8 @@ mod worker;
 /// # When a process is killed
 ///
 /// Every task that was handed in has exactly one outcome. A task is reported as killed only if the
-/// worker that ran it was killed. See the [module](self) for who else may die. A worker is replaced within milliseconds, and its children are killed with it, since each
-/// worker leads a process group.
+/// worker that ran it was killed. See the [module](self) for who else may die. A worker is replaced
+/// within milliseconds. Its children are killed with it, since each worker leads a process group.
 ///
 /// # Dropping the handle
 ///
@@ -205,8 +205,8 @@ impl Pool {
         Ok(AsyncResult::new(Arc::clone(&self.client), ticket))
     }
 
-    /// How many items are done, of how many that were handed in. A look at the results that have
-    /// come and at what the workers have in progress, which keeps no worker waiting.
+    /// How many items are done, and how many were handed in. It reads the results that have come
+    /// and what the workers have in progress, and keeps no worker waiting.
     ///
     /// # Examples
     ///
@@ -291,8 +291,8 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::PoolBroken`](crate::Error::PoolBroken) or
-    /// [`Error::InitializerFailed`](crate::Error::InitializerFailed), if tasks were not done for that
-    /// reason. That a task failed is told by its own handle.
+    /// [`Error::InitializerFailed`](crate::Error::InitializerFailed), if tasks were not done for
+    /// that reason. A task that failed is no error here: its own handle reports it.
     ///
     /// # Examples
     ///

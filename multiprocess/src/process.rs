@@ -165,8 +165,8 @@ impl<T: Serializable> Process<T> {
     /// Waits until the process has ended and returns what its function returned: Python's
     /// `join()`, and what Python needs a queue for.
     ///
-    /// A value of any size comes back. It is not waited for anything but the process itself: a
-    /// child of its own that lives on does not matter.
+    /// A value of any size comes back. The call waits for the process alone, and not for children
+    /// of the process that live on.
     ///
     /// # Errors
     ///

@@ -27,12 +27,14 @@ pub(crate) mod step;
 /// A queue between processes that no `kill -9` can break: Python's `multiprocessing.Queue` and
 /// `JoinableQueue`.
 ///
-/// Any number of processes and threads may put and get. A clone is another handle of the same
-/// queue; a forked child has its parent's handles. Items come out in the order they went in, each
-/// to one reader. A process that is started otherwise gets a queue as an argument: a queue is
-/// itself serialisable, but only into the arguments of a new process. Items travel through shared memory in serialised form, so an item may be any serde
-/// type that holds no live resource, of any size up to half of the machine's memory; what the queue
-/// has held it gives back to the system, but for a few MiB.
+/// Any number of processes and threads may put and get. Items come out in the order they went in,
+/// each to one reader. A clone is another handle of the same queue. A forked child has its parent's
+/// handles; any other process gets a queue as an argument, for a queue can be serialised into the
+/// arguments of a new process, and into nothing else.
+///
+/// Items travel through shared memory in serialised form. An item may be any serde type that holds
+/// no live resource, of any size up to half of the machine's memory. The memory of items that were
+/// taken goes back to the system, except for a few MiB.
 ///
 /// # When a process is killed
 /// A process may be killed at any instruction. A put or a get that it was in has then either
@@ -41,10 +43,10 @@ pub(crate) mod step;
 /// is *stopped* (SIGSTOP) in the middle of a call holds up the others until it continues; of theirs
 /// only the calls with a timeout return meanwhile, and `try_put` and `try_get` after a second.
 ///
-/// One who waits is woken at once. Only if the process that should wake it, or another that was
-/// woken in its place, was killed in that moment, does it look by itself: after 20 ms at first, and
-/// after two seconds if it has waited for long. [`join`](Self::join) notices the death of a reader
-/// by the same looks.
+/// A call that waits is woken at once. If the process that should wake it was killed in that
+/// moment, or another that was woken in its place, the call looks by itself: after 20 ms at first,
+/// and after two seconds if it has waited for long. [`join`](Self::join) notices the death of a
+/// reader by the same looks.
 ///
 /// A process that writes over the shared memory can take the queue from the others, but their calls
 /// return: with an error, or with whatever now stands there.
@@ -71,9 +73,8 @@ pub struct Queue<T> {
 impl<T: Serializable> Queue<T> {
     /// A queue without a limit of items: `Queue()`.
     ///
-    /// `put` does not wait for readers until as much is outstanding as half of the machine's memory,
-    /// but for a moment (a nanosecond for each byte) before large items take more memory than a few
-    /// MiB.
+    /// `put` waits for readers once items take half of the machine's memory. Before large items
+    /// take more than a few MiB, it waits for a moment only: a nanosecond for each byte.
     ///
     /// A queue reserves address space, 32 GiB or more, and takes memory only for what it holds.
     /// Under `ulimit -v` it reserves some tenth of the address space that is left, and under

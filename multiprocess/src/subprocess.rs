@@ -68,7 +68,8 @@ pub struct Output {
 ///
 /// # Errors
 ///
-/// [`Error::Os`] if the program cannot be started, with its name. That it failed is no error.
+/// [`Error::Os`] if the program cannot be started, with its name. A program that fails is no error:
+/// its exit code says so.
 ///
 /// # Examples
 ///

@@ -92,8 +92,9 @@ impl Builder {
         self
     }
 
-    /// Adds a name that makes a queue whenever a client calls it, with a `maxsize` if it likes:
-    /// `Queue` and `JoinableQueue` of Python's `SyncManager`. The queue is gone with its last proxy.
+    /// Adds a name under which clients make queues, as with `Queue` and `JoinableQueue` of Python's
+    /// `SyncManager`. Each call makes a new queue, with the `maxsize` that it passes. The queue
+    /// ends with its last proxy.
     ///
     /// # Examples
     ///
@@ -160,8 +161,9 @@ impl Builder {
         self
     }
 
-    /// The most connections at one time; 10,000 if not said. More are closed at once. A Python
-    /// client has one for each thread that uses a queue, and one more for a moment now and then.
+    /// The most connections at one time; 10,000 by default. Connections beyond that are closed at
+    /// once. A Python client has one for each thread that uses a queue, and now and then one more
+    /// for a moment.
     ///
     /// # Examples
     ///

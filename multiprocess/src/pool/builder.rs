@@ -182,9 +182,9 @@ impl Builder {
         self
     }
 
-    /// From how much memory on, in bytes, a worker is replaced by a fresh one after its task. It is
-    /// the memory of its own, without what it shares by files or with the supervisor's image. A chunk
-    /// of a map counts as one task. Python's pools have no such limit.
+    /// How much memory a worker may have, in bytes: one that has more after its task is replaced by
+    /// a fresh one. Only its own memory counts, and not what it shares by files or with the
+    /// supervisor's image. A chunk of a map counts as one task. Python's pools have no such limit.
     ///
     /// # Examples
     ///
@@ -225,10 +225,10 @@ impl Builder {
         self
     }
 
-    /// How often a task, or an item of a map, is tried again whose worker died with it; otherwise
+    /// How often a task, or an item of a map, is tried again after its worker died; by default
     /// never. The items of its chunk that were done are not done again. A task that panics has an
-    /// answer and is not tried again. The tries happen while somebody waits for a result, since the
-    /// application keeps the task.
+    /// outcome and is not tried again. The tries happen while somebody waits for a result, since
+    /// the application keeps the task.
     ///
     /// # Examples
     ///

@@ -22,9 +22,8 @@ impl Pool {
     /// Runs a function on items, one by one, and gives the results in their order as they come:
     /// `imap(f, items)`.
     ///
-    /// The iterator may be endless: items are taken from it only as far ahead as the workers need,
-    /// four for each, and none before the first result is asked for. Python takes all that there
-    /// are.
+    /// The iterator may be endless. Only as many items are taken ahead as the workers need, four
+    /// for each, and none before the first result is asked for. Python takes all items at once.
     ///
     /// # Errors
     ///
@@ -189,7 +188,7 @@ pub struct Imap<I, R> {
     completion_queue: Option<NonZeroU64>,
     /// Of the last task: the results that were not asked for yet.
     results: VecDeque<Result<R>>,
-    /// An argument that could not be handed in; it is told when its turn comes.
+    /// Why an argument could not be handed in; reported when its turn comes.
     refused: Option<Error>,
 }
 

@@ -16,7 +16,7 @@ use crate::{Result, Serializable, handle::Handle, sys::poll::poll};
 ///
 /// # Errors
 ///
-/// What `work` returns. How a process ended is told by the `join` of its handle and by nothing else.
+/// What `work` returns. Only the `join` of a handle reports how its process ended.
 ///
 /// # Examples
 ///
