@@ -47,8 +47,7 @@ impl Pool {
     where
         I: IntoIterator<Item: Serializable>,
     {
-        let form = Form::One(Function::of(function, one));
-        Imap::new(&self.client, form, items.into_iter(), true)
+        Imap::new(self, Form::one(function), items, true)
     }
 
     /// As [`imap`](Self::imap), with so many items in a chunk: `imap(f, items, chunksize)`. 0 counts
@@ -82,7 +81,7 @@ impl Pool {
     where
         I: IntoIterator<Item: Serializable>,
     {
-        self.imap_in_chunks(function, items, chunk_size, true)
+        Imap::new(self, Form::chunks(function, chunk_size), items, true)
     }
 
     /// As [`imap_chunked`](Self::imap_chunked), with the chunks in the order in which they are done:
@@ -109,27 +108,7 @@ impl Pool {
     where
         I: IntoIterator<Item: Serializable>,
     {
-        self.imap_in_chunks(function, items, chunk_size, false)
-    }
-
-    fn imap_in_chunks<I, R: Serializable>(
-        &self,
-        function: fn(I::Item) -> R,
-        items: I,
-        chunk_size: usize,
-        ordered: bool,
-    ) -> Imap<I::IntoIter, R>
-    where
-        I: IntoIterator<Item: Serializable>,
-    {
-        let function = Function::of(function, many);
-        let writer = ChunkWriter::new(function, chunk_size.max(1), Mode::Each);
-        Imap::new(
-            &self.client,
-            Form::Chunk(writer),
-            items.into_iter(),
-            ordered,
-        )
+        Imap::new(self, Form::chunks(function, chunk_size), items, false)
     }
 
     /// As [`imap`](Self::imap), with the results in the order in which they are done:
@@ -155,8 +134,7 @@ impl Pool {
     where
         I: IntoIterator<Item: Serializable>,
     {
-        let form = Form::One(Function::of(function, one));
-        Imap::new(&self.client, form, items.into_iter(), false)
+        Imap::new(self, Form::one(function), items, false)
     }
 }
 
@@ -193,11 +171,22 @@ pub struct Imap<I, R> {
 }
 
 /// What a task of an [`Imap`] holds.
-pub(super) enum Form {
+enum Form {
     /// One argument, for the function with its entry.
     One(Function),
     /// A chunk.
     Chunk(ChunkWriter),
+}
+
+impl Form {
+    fn one<A: Serializable, R: Serializable>(function: fn(A) -> R) -> Self {
+        Self::One(Function::of(function, one))
+    }
+
+    fn chunks<A: Serializable, R: Serializable>(function: fn(A) -> R, size: usize) -> Self {
+        let function = Function::of(function, many);
+        Self::Chunk(ChunkWriter::new(function, size.max(1), Mode::Each))
+    }
 }
 
 struct Submitted {
@@ -206,13 +195,13 @@ struct Submitted {
 }
 
 impl<I: Iterator, R> Imap<I, R> {
-    pub(super) fn new(client: &Arc<PoolClient>, form: Form, arguments: I, ordered: bool) -> Self {
+    fn new(pool: &Pool, form: Form, items: impl IntoIterator<IntoIter = I>, ordered: bool) -> Self {
         Self {
-            client: Arc::clone(client),
-            arguments: arguments.fuse(),
+            client: Arc::clone(&pool.client),
+            arguments: items.into_iter().fuse(),
             form,
             tasks: VecDeque::new(),
-            completion_queue: (!ordered).then(|| client.open_completion_queue()),
+            completion_queue: (!ordered).then(|| pool.client.open_completion_queue()),
             results: VecDeque::new(),
             refused: None,
         }

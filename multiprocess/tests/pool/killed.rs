@@ -14,7 +14,7 @@ use nix::{
 };
 
 use crate::{
-    have_a_child, have_a_stray_child, healthy, kill_myself, notes, sleep_long, square,
+    have_a_child, have_a_stray_child, healthy, keep_busy, kill_myself, notes, sleep_long, square,
     support::{Child, SOON, all_end, is_gone},
     under_fire, with_notes, workers,
 };
@@ -239,15 +239,7 @@ fn a_storm_of_kills_between_small_tasks_loses_and_doubles_none() {
 
 fn a_killed_supervisor_breaks_every_handle_and_leaves_no_process() {
     let pool = with_notes(2).build().unwrap();
-    let busy = |_: u64| {
-        have_a_child();
-        sleep_long();
-    };
-    let results = [0, 1, 2, 3].map(|n| pool.apply_async(busy, n).unwrap());
-    let mut pids = [(); 4]
-        .map(|()| notes().get_timeout(SOON).unwrap())
-        .to_vec();
-    pids.push(pool.supervisor_pid());
+    let (results, pids) = keep_busy(&pool);
     kill(
         Pid::from_raw(pool.supervisor_pid().cast_signed()),
         Signal::SIGKILL,

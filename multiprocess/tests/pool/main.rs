@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use multiprocess::{Pool, Queue, pool::Builder};
+use multiprocess::{AsyncResult, Pool, Queue, pool::Builder};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -110,6 +110,20 @@ pub(crate) fn have(child: &mut process::Command) {
     let child = child.spawn().expect("there is a sleep").id();
     notes().put(&process::id()).expect("open");
     notes().put(&child).expect("open");
+}
+
+/// Keeps two workers busy with four tasks that do not end. Returns the processes of the pool, with
+/// the children of the tasks.
+pub(crate) fn keep_busy(pool: &Pool) -> ([AsyncResult<()>; 4], Vec<u32>) {
+    let busy = |_: u64| {
+        have_a_child();
+        sleep_long();
+    };
+    let results = [0, 1, 2, 3].map(|n| pool.apply_async(busy, n).unwrap());
+    let noted = [(); 4].map(|()| notes().get_timeout(SOON).unwrap());
+    let mut pids = noted.to_vec();
+    pids.push(pool.supervisor_pid());
+    (results, pids)
 }
 
 /// The workers, all of them forked.

@@ -12,7 +12,7 @@ use nix::sys::wait::WaitStatus;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    have_a_child, healthy, kill_myself, notes, sleep_long, square,
+    have_a_child, healthy, keep_busy, kill_myself, notes, sleep_long, square,
     support::{Child, NOW, SOON, all_end},
     tokens, with_notes, workers,
 };
@@ -280,15 +280,7 @@ fn join_waits_for_every_task_and_leaves_no_process() {
 
 fn terminate_cancels_what_is_not_done_and_leaves_no_process() {
     let pool = with_notes(2).build().unwrap();
-    let busy = |_: u64| {
-        have_a_child();
-        sleep_long();
-    };
-    let results = [0, 1, 2, 3].map(|n| pool.apply_async(busy, n).unwrap());
-    let mut pids = [(); 4]
-        .map(|()| notes().get_timeout(SOON).unwrap())
-        .to_vec();
-    pids.push(pool.supervisor_pid());
+    let (results, pids) = keep_busy(&pool);
     pool.terminate();
     for result in results {
         assert!(matches!(result.get(), Err(Error::Cancelled)));
