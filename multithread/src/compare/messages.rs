@@ -121,8 +121,23 @@ fn read(message: &str) -> u64 {
     message.bytes().map(u64::from).sum()
 }
 
-fn rate(begun: Instant, size: usize, count: usize) -> f64 {
-    (size * count) as f64 / 1e6 / begun.elapsed().as_secs_f64()
+/// Times so many rounds, of `count` messages each. A round returns when it began, and the sum of all
+/// bytes that were read.
+fn rates(
+    size: usize,
+    count: usize,
+    rounds: usize,
+    mut round: impl FnMut() -> Result<(Instant, u64)>,
+) -> Result<Vec<f64>> {
+    let bytes = size * count;
+    let mut found = Vec::new();
+    repeat(rounds, || {
+        let (begun, sum) = round()?;
+        assert_eq!(sum, u64::from(b'm') * bytes as u64, "every byte arrived");
+        found.push(bytes as f64 / 1e6 / begun.elapsed().as_secs_f64());
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 fn rates_by_thread(size: usize, count: usize, rounds: usize) -> Result<Vec<f64>> {
@@ -134,25 +149,17 @@ fn rates_by_thread(size: usize, count: usize, rounds: usize) -> Result<Vec<f64>>
         }
     });
     let reader = reader.map_err(|error| Error::os("start a thread", error))?;
-    let mut found = Vec::new();
-    let done = repeat(rounds, || {
+    let found = rates(size, count, rounds, || {
         let messages: Vec<String> = (0..count).map(|_| message(size)).collect();
         let begun = Instant::now();
         for message in messages {
             let _ = there.send(message);
         }
-        let sum: u64 = given.iter().take(count).sum();
-        assert_eq!(
-            sum,
-            u64::from(b'm') * (size * count) as u64,
-            "every byte arrived"
-        );
-        found.push(rate(begun, size, count));
-        Ok(())
+        Ok((begun, given.iter().take(count).sum()))
     });
     drop(there);
     reader.join().expect("it only reads");
-    done.map(|()| found)
+    found
 }
 
 fn rates_by_process(size: usize, count: usize, rounds: usize) -> Result<Vec<f64>> {
@@ -166,8 +173,7 @@ fn rates_by_process(size: usize, count: usize, rounds: usize) -> Result<Vec<f64>
         }
     })?;
     let message = message(size);
-    let mut found = Vec::new();
-    let done = repeat(rounds, || {
+    let found = rates(size, count, rounds, || {
         let begun = Instant::now();
         for _ in 0..count {
             there.put(&message)?;
@@ -176,15 +182,9 @@ fn rates_by_process(size: usize, count: usize, rounds: usize) -> Result<Vec<f64>
         for _ in 0..count {
             sum += back.get()?;
         }
-        assert_eq!(
-            sum,
-            u64::from(b'm') * (size * count) as u64,
-            "every byte arrived"
-        );
-        found.push(rate(begun, size, count));
-        Ok(())
+        Ok((begun, sum))
     });
     there.close();
     reader.join()?;
-    done.map(|()| found)
+    found
 }
