@@ -18,6 +18,7 @@ use crate::cli::ChaosOptions;
 mod application;
 mod distributed;
 mod growth;
+mod partitions;
 mod pool;
 mod queue;
 mod watch;
@@ -41,93 +42,134 @@ impl Round {
     }
 }
 
+/// What a case may need.
+enum Need {
+    /// Nodes of NATS.
+    Engine,
+    /// Networks apart from this machine's.
+    Networks,
+}
+
+impl Need {
+    fn missing(&self) -> Option<&'static str> {
+        match self {
+            Need::Engine if stand_in::find("nats-server").is_none() => {
+                Some("nats-server (apt-get install nats-server)")
+            }
+            Need::Engine => None,
+            Need::Networks => partitions::missing(),
+        }
+    }
+}
+
 struct Case {
     name: &'static str,
     claim: &'static str,
     judge: fn(u64) -> anyhow::Result<Round>,
     /// What runs by the hidden subcommand, where that is not another program.
     program: Option<fn(u64) -> anyhow::Result<()>>,
-    /// Whether it starts nodes of NATS.
-    needs_engine: bool,
+    /// What of this machine it needs, beyond what the project does.
+    needs: &'static [Need],
 }
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 14] = [
     Case {
         name: "pool",
         claim: "200 tasks, a worker killed every 100 ms: each accounted for once, the pool healthy",
         judge: pool::judge_workers_killed,
         program: Some(pool::program),
-        needs_engine: false,
+        needs: &[],
     },
     Case {
         name: "pool-retries",
         claim: "the same with retries: all 200 succeed",
         judge: pool::judge_workers_killed_and_tasks_retried,
         program: Some(pool::program_with_retries),
-        needs_engine: false,
+        needs: &[],
     },
     Case {
         name: "supervisor",
         claim: "the supervisor killed: every handle resolves, no process is left",
         judge: pool::judge_supervisor_killed,
         program: Some(pool::program),
-        needs_engine: false,
+        needs: &[],
     },
     Case {
         name: "queue",
         claim: "4 writers, 4 readers, killed and replaced: none torn, doubled or out of order",
         judge: queue::judge,
         program: Some(queue::program),
-        needs_engine: false,
+        needs: &[],
     },
     Case {
         name: "application",
         claim: "the application killed: nothing of it runs 200 ms later, nothing is in /dev/shm",
         judge: application::judge,
         program: Some(application::program),
-        needs_engine: false,
+        needs: &[],
     },
     Case {
         name: "growth",
         claim: "a day of a server, with 3000 workers replaced: it takes no more than in the morning",
         judge: growth::judge,
         program: Some(growth::program),
-        needs_engine: false,
+        needs: &[],
     },
     Case {
         name: "distributed-manager",
         claim: "2000 tasks, 4 workers, one killed every 500 ms: one result each",
         judge: distributed::judge_manager,
         program: None,
-        needs_engine: false,
+        needs: &[],
     },
     Case {
         name: "distributed-engine",
         claim: "the same at a server of NATS",
         judge: distributed::judge_engine,
         program: None,
-        needs_engine: true,
+        needs: &[Need::Engine],
     },
     Case {
         name: "distributed-lease",
         claim: "a worker killed or frozen: another has its task within the lease of 2 s and a second",
         judge: distributed::judge_lease,
         program: None,
-        needs_engine: true,
+        needs: &[Need::Engine],
     },
     Case {
         name: "distributed-server",
         claim: "the only server killed and started again three times: one result each",
         judge: distributed::judge_server,
         program: None,
-        needs_engine: true,
+        needs: &[Need::Engine],
     },
     Case {
         name: "distributed-cluster",
         claim: "each of three nodes killed and returned, one after the other: one result each",
         judge: distributed::judge_cluster,
         program: None,
-        needs_engine: true,
+        needs: &[Need::Engine],
+    },
+    Case {
+        name: "partitions",
+        claim: "each of three nodes cut off for 20 s: one result each, and 15 s at most without one",
+        judge: partitions::judge_short,
+        program: None,
+        needs: &[Need::Engine, Need::Networks],
+    },
+    Case {
+        name: "partitions-far",
+        claim: "a worker at a round trip of 200 ms: 1000 tasks within 10 s",
+        judge: partitions::judge_far,
+        program: None,
+        needs: &[Need::Engine],
+    },
+    Case {
+        name: "long-partitions",
+        claim: "the same for 60 s",
+        judge: partitions::judge_long,
+        program: None,
+        needs: &[Need::Engine, Need::Networks],
     },
 ];
 
@@ -167,9 +209,9 @@ pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<Exit> {
         .unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
     let (mut found, mut missing) = (Vec::new(), false);
     for case in cases {
-        if case.needs_engine && stand_in::find("nats-server").is_none() {
+        if let Some(need) = case.needs.iter().find_map(Need::missing) {
             println!("{}: {}", case.name, case.claim);
-            println!("  - not run: it needs nats-server (apt-get install nats-server)");
+            println!("  - not run: it needs {need}");
             missing = true;
             continue;
         }

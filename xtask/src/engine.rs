@@ -1,7 +1,8 @@
-//! Nodes of NATS on loopback: a cluster to work with, and servers for chaos to kill.
+//! Nodes of NATS: a cluster on loopback to work with, and servers for chaos to kill or cut off.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +18,9 @@ use crate::Exit;
 use crate::cli::ClusterTask;
 
 const NODES: u16 = 3;
+const LOOPBACK: &str = "127.0.0.1";
+/// Where a node in a network of its own says how it is.
+const MONITOR_PORT: u16 = 8222;
 /// Where clients and nodes find the cluster that `cargo xtask cluster` starts: from here upwards.
 const CLIENT_PORT: u16 = 4222;
 const ROUTE_PORT: u16 = 6222;
@@ -24,60 +28,104 @@ const ROUTE_PORT: u16 = 6222;
 const DEADLINE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(20);
 
+/// Where a node listens.
+pub(crate) struct Place {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// For the other nodes.
+    pub(crate) route: u16,
+    /// The process in whose network it is, where that is not ours.
+    pub(crate) network: Option<i32>,
+}
+
 /// One server, with all that it has in a folder.
 pub(crate) struct Node {
     folder: PathBuf,
+    pub(crate) host: String,
     pub(crate) port: u16,
+    network: Option<i32>,
+}
+
+impl Place {
+    /// Three on loopback.
+    pub(crate) fn local(ports: &[u16], routes: &[u16]) -> Vec<Place> {
+        let both = ports.iter().zip(routes);
+        both.map(|(port, route)| Place {
+            host: LOOPBACK.to_string(),
+            port: *port,
+            route: *route,
+            network: None,
+        })
+        .collect()
+    }
 }
 
 impl Node {
     /// Configures a server of its own.
     pub(crate) fn single(folder: &Path) -> anyhow::Result<Node> {
-        let port = free_ports(1)?[0];
-        Node::configure(folder, port, "")
+        let place = Place {
+            host: LOOPBACK.to_string(),
+            port: free_ports(1)?[0],
+            route: 0,
+            network: None,
+        };
+        Node::configure(folder, place, "")
     }
 
     /// Configures the nodes of a cluster.
-    pub(crate) fn cluster(
-        folder: &Path,
-        ports: &[u16],
-        routes: &[u16],
-    ) -> anyhow::Result<Vec<Node>> {
-        let all: Vec<String> = routes
+    pub(crate) fn cluster(folder: &Path, places: Vec<Place>) -> anyhow::Result<Vec<Node>> {
+        let all: Vec<String> = places
             .iter()
-            .map(|port| format!("nats://127.0.0.1:{port}"))
+            .map(|place| format!("nats://{}:{}", place.host, place.route))
             .collect();
-        let nodes = ports.iter().zip(routes).enumerate();
+        let nodes = places.into_iter().enumerate();
         nodes
-            .map(|(number, (port, route))| {
+            .map(|(number, place)| {
                 let cluster = format!(
-                    "server_name: node{n}\ncluster {{ name: local, listen: \"127.0.0.1:{route}\", \
+                    "server_name: node{n}\ncluster {{ name: local, listen: \"{}:{}\", \
                      routes: [{}] }}\n",
+                    place.host,
+                    place.route,
                     all.join(", "),
                     n = number + 1,
                 );
-                Node::configure(&folder.join(format!("node{}", number + 1)), *port, &cluster)
+                Node::configure(&folder.join(format!("node{}", number + 1)), place, &cluster)
             })
             .collect()
     }
 
-    fn configure(folder: &Path, port: u16, cluster: &str) -> anyhow::Result<Node> {
+    fn configure(folder: &Path, place: Place, cluster: &str) -> anyhow::Result<Node> {
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        let Place {
+            host,
+            port,
+            network,
+            ..
+        } = place;
+        // In a network of its own no port is another's.
+        let monitor = network.map_or(String::new(), |_| {
+            format!("http: \"{host}:{MONITOR_PORT}\"\n")
+        });
         let configuration = format!(
-            "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n{cluster}",
+            "listen: \"{host}:{port}\"\n{monitor}jetstream {{ store_dir: \"{}\" }}\n{cluster}",
             folder.display()
         );
         let file = folder.join("nats.conf");
         fs::write(&file, configuration).with_context(|| format!("write {}", file.display()))?;
         Ok(Node {
             folder: folder.to_path_buf(),
+            host,
             port,
+            network,
         })
     }
 
     /// Starts it in the background, and waits until it takes clients.
     pub(crate) fn start(&self) -> anyhow::Result<()> {
-        let mut command = Command::new("nats-server");
+        let mut command = match self.network {
+            None => Command::new("nats-server"),
+            Some(process) => within(process, "nats-server"),
+        };
         command.arg("-c").arg(self.folder.join("nats.conf"));
         let server = NatsServer::start(command.process_group(0), &self.folder.join("log"))
             .with_context(|| format!("start the node on port {}", self.port))?;
@@ -106,6 +154,22 @@ impl Node {
         ours.then(|| Pid::from_raw(pid))
     }
 
+    /// Whether it has all that the others of its cluster have, as it says where it is in a network
+    /// of its own.
+    pub(crate) fn is_current(&self) -> bool {
+        let ask = || -> std::io::Result<String> {
+            let address = format!("{}:{MONITOR_PORT}", self.host).parse();
+            let address: SocketAddr = address.map_err(std::io::Error::other)?;
+            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        ask().is_ok_and(|answer| answer.contains(" 200 OK"))
+    }
+
     /// Ends it by a signal, and waits until it is gone.
     pub(crate) fn end(&self, signal: Signal) -> anyhow::Result<()> {
         let Some(pid) = self.pid() else { return Ok(()) };
@@ -123,11 +187,19 @@ impl Node {
     }
 }
 
+/// A program in the network of a process.
+pub(crate) fn within(process: i32, program: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    let process = process.to_string();
+    command.args(["--net", "--target", &process, program]);
+    command
+}
+
 /// The URL of some nodes.
 pub(crate) fn url(nodes: &[Node]) -> String {
     let hosts: Vec<String> = nodes
         .iter()
-        .map(|node| format!("127.0.0.1:{}", node.port))
+        .map(|node| format!("{}:{}", node.host, node.port))
         .collect();
     format!("nats://{}", hosts.join(","))
 }
@@ -162,7 +234,7 @@ pub(crate) fn cluster(task: ClusterTask) -> anyhow::Result<Exit> {
     let folder = folder.canonicalize().context("find target/cluster")?;
     let ports: Vec<u16> = (0..NODES).map(|node| CLIENT_PORT + node).collect();
     let routes: Vec<u16> = (0..NODES).map(|node| ROUTE_PORT + node).collect();
-    let nodes = Node::cluster(&folder, &ports, &routes)?;
+    let nodes = Node::cluster(&folder, Place::local(&ports, &routes))?;
     match task {
         ClusterTask::Up => {
             for node in nodes.iter().filter(|node| node.pid().is_none()) {
