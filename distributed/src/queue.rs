@@ -322,8 +322,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.lease_one(Some(timeout), None)
     }
 
-    /// As [`lease`](Queue::lease), but the lease also ends by itself after the time `expires`, for a
-    /// client that hangs. Waits for an item no longer than `timeout`, and without limit if `None`.
+    /// As [`lease`](Queue::lease), but the lease ends by itself after the time `expires`, for a client
+    /// that hangs. On a manager it ends by nothing else: who dies with it has it until then. Waits
+    /// for an item no longer than `timeout`, and without limit if `None`.
     ///
     /// # Errors
     ///

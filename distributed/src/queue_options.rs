@@ -21,6 +21,7 @@ pub struct QueueOptions {
     pub(crate) max_bytes: Option<u64>,
     pub(crate) redeliver: bool,
     pub(crate) max_deliveries: u32,
+    pub(crate) visibility_timeout: Option<Duration>,
     pub(crate) lease: Duration,
     pub(crate) replicas: usize,
 }
@@ -50,6 +51,7 @@ impl QueueOptions {
             max_bytes: None,
             redeliver: false,
             max_deliveries: 3,
+            visibility_timeout: None,
             lease: Duration::from_secs(30),
             replicas: 1,
         }
@@ -158,6 +160,38 @@ impl QueueOptions {
     /// ```
     pub fn max_deliveries(mut self, times: u32) -> QueueOptions {
         self.max_deliveries = times.max(1);
+        self
+    }
+
+    /// On a manager, how long a worker may have an item of a queue that redelivers; for ever if not
+    /// said. After that the item is another's, though the worker's connection is still open: it may
+    /// be frozen, or at a task that never ends. So say more than the longest task takes.
+    ///
+    /// A worker that is late and then puts its result is refused: `put` raises `RuntimeError`,
+    /// [`Error::Remote`](crate::Error::Remote) in Rust, once. If it asks for the next item instead,
+    /// it gets one. The time runs on while a `put` waits for room. A lease without a time of its
+    /// own has this one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use distributed::{Client, Error, QueueOptions, Server};
+    ///
+    /// let tasks = QueueOptions::new("tasks").redeliver(true);
+    /// let tasks = tasks.visibility_timeout(Duration::from_millis(20));
+    /// let server = Server::builder().queue(tasks).serve("127.0.0.1:0", b"abc")?;
+    /// let client = Client::connect(server.address(), b"abc")?;
+    /// let (frozen, other) = (client.queue::<u32>("tasks")?, client.queue::<u32>("tasks")?);
+    /// frozen.put(&34)?;
+    /// assert_eq!(frozen.get()?, 34);
+    /// assert_eq!(other.get()?, 34);
+    /// assert!(frozen.put(&35).is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn visibility_timeout(mut self, time: Duration) -> QueueOptions {
+        self.visibility_timeout = Some(time);
         self
     }
 

@@ -6,8 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 use common::program::Program;
-use distributed::{Client, Error, QueueOptions, Result, Server};
+use distributed::{Client, Error, QueueOptions, Result, Server, pickle};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::raw::{Raw, request};
 use support::{LONG, eventually, python, pythons, run, some_pythons};
 
 mod support;
@@ -179,6 +182,108 @@ fn a_lease_ends_with_its_time_its_client_or_its_word() -> Result<()> {
     Ok(())
 }
 
+/// `lease(True, None, seconds)`
+fn lease_request(seconds: f64) -> Vec<u8> {
+    request(
+        "tasks",
+        "lease",
+        &[&b"\x88NG"[..], &seconds.to_be_bytes()].concat(),
+    )
+}
+
+fn leased(reply: &[u8]) -> u64 {
+    let (_, (lease, _)) =
+        pickle::from_slice::<(String, (u64, u32))>(reply).expect("a lease and its item");
+    lease
+}
+
+/// The reply to `ack(lease)`.
+fn ack(raw: &mut Raw, lease: u64) -> Vec<u8> {
+    let lease = [&b"\x8a\x08"[..], &lease.to_le_bytes()].concat();
+    raw.call(&request("tasks", "ack", &lease))
+}
+
+#[test]
+fn an_item_for_a_client_that_does_not_read_comes_back_once_its_time_is_over() -> Result<()> {
+    let server = Server::builder()
+        .queue("tasks")
+        .serve("127.0.0.1:0", b"abc")?;
+    let tasks = Client::connect(server.address(), b"abc")?.queue::<String>("tasks")?;
+    // More than the buffers of the two sockets take.
+    let long = "x".repeat(30 << 20);
+    tasks.put(&long)?;
+    let mut silent = Raw::accepted(&server.address().to_string());
+    silent.send(&lease_request(0.05));
+    assert!(eventually(|| server.status().queues[0].leases == 1));
+    assert!(tasks.get_timeout(LONG)? == long, "its time is over");
+    // Its end gives back nothing that was given back before.
+    drop(silent);
+    assert!(eventually(|| server.status().connections == 1));
+    assert!(matches!(tasks.try_get(), Err(Error::Empty)));
+    Ok(())
+}
+
+#[test]
+fn a_lease_with_a_time_belongs_to_who_knows_its_id_and_that_cannot_be_guessed() -> Result<()> {
+    let server = Server::builder()
+        .queue("tasks")
+        .serve("127.0.0.1:0", b"abc")?;
+    let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    tasks.put_many(&[7, 8])?;
+    let address = server.address().to_string();
+    let (mut thread, mut other) = (Raw::accepted(&address), Raw::accepted(&address));
+    let first = leased(&thread.call(&lease_request(3600.0)));
+    let second = leased(&thread.call(&lease_request(3600.0)));
+    let near = [first - 1, first + 1, second - 1, second + 1];
+    for guess in near.into_iter().chain(0..100) {
+        let refused = ack(&mut other, guess);
+        let refused = String::from_utf8_lossy(&refused);
+        assert!(refused.contains("is over, or is none"), "{refused}");
+    }
+    // The thread that fetched has ended, and its connection with it.
+    drop(thread);
+    assert!(eventually(|| server.status().connections == 2));
+    assert_eq!(server.status().queues[0].leases, 2);
+    for lease in [first, second] {
+        assert!(ack(&mut other, lease).ends_with(b"Nt."));
+    }
+    assert_eq!(server.status().queues[0].leases, 0);
+    assert!(tasks.is_empty()?);
+    Ok(())
+}
+
+#[test]
+fn the_task_of_a_frozen_worker_goes_to_another_and_its_late_result_is_refused() -> Result<()> {
+    for (version, path) in pythons() {
+        let tasks = QueueOptions::new("get_task_queue").redeliver(true);
+        let server = Server::builder()
+            .queue(tasks.visibility_timeout(Duration::from_millis(200)))
+            .queue("get_result_queue")
+            .serve("127.0.0.1:0", b"abc")?;
+        let client = Client::connect(server.address(), b"abc")?;
+        let tasks = client.queue::<u32>("get_task_queue")?;
+        tasks.put(&7)?;
+        let mut command = python(&path, "task_worker.py");
+        command.args([&server.address().to_string(), "1"]);
+        let frozen = support::start(command.stderr(std::process::Stdio::piped()));
+        assert_eq!(support::line(&frozen), "run task 7 * 7...");
+        let pid = Pid::from_raw(frozen.child.id().cast_signed());
+        kill(pid, Signal::SIGSTOP).expect("it runs");
+        assert_eq!(tasks.get_timeout(LONG)?, 7, "{version}");
+        kill(pid, Signal::SIGCONT).expect("it is stopped");
+        let deadline = std::time::Instant::now() + LONG;
+        let ended = frozen.finish(deadline).expect("it ends");
+        assert!(!ended.status.success(), "{version}");
+        assert!(
+            ended.err.contains("RuntimeError: what was taken before"),
+            "{version}: {}",
+            ended.err
+        );
+        assert!(client.queue::<String>("get_result_queue")?.is_empty()?);
+    }
+    Ok(())
+}
+
 #[test]
 fn clients_go_on_when_the_server_was_killed_and_started_again() -> Result<()> {
     let queues = ["--queue", "get_task_queue", "--queue", "get_result_queue"];
@@ -218,9 +323,6 @@ fn clients_go_on_when_the_server_was_killed_and_started_again() -> Result<()> {
 
 #[test]
 fn the_program_manager_tells_how_it_stands_and_ends_at_a_signal() {
-    use nix::sys::signal::{Signal, kill};
-    use nix::unistd::Pid;
-
     let (manager, address) = support::manager(&[
         "--queue",
         "get_task_queue:5",

@@ -105,9 +105,9 @@ fn a_lease_that_is_over_costs_no_memory() {
         for _ in 0..rounds {
             raw.call(&request("q", "put", b"K\x07"));
             let reply = raw.call(&request("q", "lease", &an_hour));
-            let leased = pickle::from_slice::<(String, (u32, u8))>(&reply);
+            let leased = pickle::from_slice::<(String, (u64, u8))>(&reply);
             let (_, (lease, _)) = leased.expect("a lease and its item");
-            let ack = [b"J", &lease.to_le_bytes()[..]].concat();
+            let ack = [&b"\x8a\x08"[..], &lease.to_le_bytes()].concat();
             assert!(raw.call(&request("q", "ack", &ack)).ends_with(b"Nt."));
         }
     };

@@ -1,12 +1,13 @@
 //! CPython of every version here, on either side.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use assert_cmd::cargo::cargo_bin;
 use common::program::Program;
-use distributed::{Client, Error, Result, Server};
+use distributed::{Client, Error, QueueOptions, Result, Server};
 
 use support::{LONG, python, pythons, run, some_pythons};
 
@@ -210,4 +211,60 @@ fn a_rust_worker_joins_a_python_master_that_serves_itself() {
         assert_eq!(worker.lines().count(), 12, "{worker}");
         assert_eq!(support::finish(master).lines().count(), 10);
     }
+}
+
+/// A worker of this shape is killed ten times, always while it works.
+fn no_task_is_lost(shape: &str, path: &Path) -> Result<()> {
+    const TASKS: u64 = 300;
+    let tasks = QueueOptions::new("get_task_queue").redeliver(true);
+    let server = Server::builder()
+        .queue(tasks.max_deliveries(1000))
+        .queue("get_result_queue")
+        .serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    let tasks = client.queue::<u64>("get_task_queue")?;
+    let results = client.queue::<u64>("get_result_queue")?;
+    tasks.put_many(&(0..TASKS).collect::<Vec<_>>())?;
+    let address = server.address().to_string();
+    let worker = || support::start(python(path, "shapes.py").args([&address, shape]));
+    let mut workers = [worker(), worker()];
+    let (mut found, mut different, mut kills) = (0, BTreeSet::new(), 0);
+    while (different.len() as u64) < TASKS {
+        let more = results.get_many(8, Some(LONG))?;
+        found += more.len();
+        different.extend(more);
+        if kills < 10 && different.len() > kills * 20 {
+            let unlucky = &mut workers[kills % 2];
+            unlucky.kill().expect("it is ours");
+            *unlucky = worker();
+            kills += 1;
+        }
+    }
+    assert!(different.into_iter().eq((0..TASKS).map(|n| n * n)));
+    // What was killed between its result and its `ack` is done twice.
+    let is_over = || {
+        let queues = server.status().queues;
+        queues.iter().all(|queue| queue.leases == 0) && queues[1].len == 0
+    };
+    assert!(support::eventually(is_over), "{:?}", server.status());
+    let found = found + results.len()?;
+    println!("{shape}: {found} results of {TASKS} tasks, {kills} kills");
+    match shape {
+        // The result and the end of the task are one step.
+        "loop" => assert_eq!(found as u64, TASKS),
+        _ => assert!(found as u64 >= TASKS),
+    }
+    Ok(())
+}
+
+#[test]
+fn no_shape_of_worker_loses_a_task_when_it_is_killed() -> Result<()> {
+    // `asyncio.to_thread` needs Python 3.9.
+    let Some((_, path)) = some_pythons().into_iter().next() else {
+        return Ok(());
+    };
+    for shape in ["loop", "helper_thread", "executor", "pool", "to_thread"] {
+        no_task_is_lost(shape, &path)?;
+    }
+    Ok(())
 }

@@ -1,5 +1,12 @@
 //! A Rust master for Python workers.
 //!
+//! A worker that takes a task and puts its result in one thread, one after the other, is safe as it
+//! is: with `redeliver`, a task whose worker is killed goes to another one, and its result is there
+//! once. All other shapes need the two calls of a lease, [below](#workers-of-other-shapes): a thread
+//! for each fetch, a `ThreadPoolExecutor`, a `multiprocessing.Pool` in the worker,
+//! `asyncio.to_thread`. With a plain `get` the first loses its tasks to other workers when the
+//! thread ends, and the others lose what is under way when they are killed.
+//!
 //! The worker is a program that people already have. It needs no change, whatever its Python:
 //!
 //! ```python
@@ -52,10 +59,31 @@
 //! - `put_many(items)`, `get_many(n, timeout=None)`: many items in one message. `get_many` returns
 //!   what there is, at least one item, and raises `queue.Empty` after the timeout.
 //! - `lease(block=True, timeout=None, expires=None)` returns `(lease, item)`: the item goes back to
-//!   the front of the queue unless `ack(lease)` is called before the connection or the time ends.
-//!   `release(lease)` gives it back at once.
+//!   the front of the queue unless `ack(lease)` is called in time. Without `expires` that is before
+//!   the connection ends; with it, before so many seconds have passed, on any connection.
+//!   `release(lease)` gives the item back at once.
 //! - A queue of the name `<name>.dead`, with what was handed out too often. Python registers it by
 //!   that name and calls `getattr(manager, "get_task_queue.dead")()`.
+//!
+//! # Workers of other shapes
+//!
+//! CPython has a connection for each thread, and the server cannot see which connections are one
+//! process. So a worker that fetches in one thread and works in another says itself what is done:
+//!
+//! ```python
+//! lease, n = tasks.lease(expires=60)   # in place of n = tasks.get()
+//! ...
+//! results.put(n * n)                   # in any thread, or in a process of the worker's pool
+//! tasks.ack(lease)                     # new
+//! ```
+//!
+//! The time must be longer than a task takes, and until it is over the task of a killed worker is
+//! nobody's. `put` and `ack` are two calls: a worker that is killed between them, or is late, leaves
+//! a result that comes a second time. `ack` of a lease that is over raises `ValueError`.
+//!
+//! A plain loop that may freeze needs no change, if the queue has a
+//! [`visibility_timeout`](crate::QueueOptions::visibility_timeout): the task is another's after that
+//! time, and the late `put` raises `RuntimeError`.
 //!
 //! # When the server is restarted
 //!

@@ -59,7 +59,7 @@ pub(super) enum DeliveryFormat {
     One,
     /// A list of at most so many.
     Many(usize),
-    /// With the lease, which ends after so long if the client has not ended it.
+    /// With the lease, which, if a time is said, ends after it and not with the connection.
     Leased(Option<Duration>),
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -37,6 +38,8 @@ pub(super) struct Consumer {
     pub(super) most: usize,
     /// Whether it wants a lease that it will end itself.
     pub(super) explicit: bool,
+    /// The time of that lease, if it is to end with its time and not with the connection.
+    pub(super) expires: Option<Duration>,
 }
 
 pub(super) struct Getter {

@@ -1,78 +1,142 @@
-//! The leases: the items that were delivered and may come back, each under a number.
+//! The leases: the items that were delivered and may come back, each under an id.
+//!
+//! An id is drawn at random, and who knows it may end the lease, on whatever connection: a Python
+//! client has a connection for each thread. Nobody can guess what another holds.
 //!
 //! A connection that ends gives back all that it holds. One that goes on says so of what it was
-//! handed without asking for a lease, so those leases are apart from the others.
+//! handed without asking for a lease, so those leases are apart from the others. A lease for which
+//! a client asked with a time belongs to no connection: its time alone brings the item back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
-use tokio::task::AbortHandle;
+use tokio::sync::Notify;
 
 use super::item_queue::QueuedItem;
 use super::memory::cost;
+use crate::random;
 
 /// An item that is out of its queue.
 pub(super) struct LeaseRecord {
     /// The queue to which it comes back.
     pub(super) ident: Arc<str>,
     pub(super) item: QueuedItem,
-    pub(super) connection: u64,
-    /// Whether the client asked for the lease, and will end it by its number.
-    pub(super) explicit: bool,
-    pub(super) expiry: Option<Expiry>,
+    pub(super) holder: Holder,
+    pub(super) expires: Option<Instant>,
+    /// Which of all leases it is, in the order in which they were granted.
+    number: u64,
 }
 
-/// The task that waits until a lease expires. It ends with the lease: a worker that leases for an
-/// hour and is done in a moment would else leave an hour's tasks behind.
-pub(super) struct Expiry(AbortHandle);
+/// Whose end, or whose next call, ends a lease.
+#[derive(Clone, Copy)]
+pub(super) enum Holder {
+    /// This connection's; with its next call the item is done.
+    Implicit(u64),
+    /// This connection's, which asked for it and will end it by its id.
+    Explicit(u64),
+    /// Of whoever knows its id.
+    Anyone,
+}
 
-impl Drop for Expiry {
-    fn drop(&mut self) {
-        self.0.abort();
+impl Holder {
+    /// `(connection, explicit)`
+    fn connection(self) -> Option<(u64, bool)> {
+        match self {
+            Holder::Implicit(connection) => Some((connection, false)),
+            Holder::Explicit(connection) => Some((connection, true)),
+            Holder::Anyone => None,
+        }
     }
 }
 
-/// All leases of a server.
+/// All leases of a server, found by all that ends them, so that each call costs the same however
+/// many there are.
 #[derive(Default)]
 pub(super) struct LeaseTable {
     records: BTreeMap<u64, LeaseRecord>,
-    /// `(connection, explicit, lease)`: the leases of one connection stand together, and among them
-    /// those that it did not ask for come first, so that either are one range.
-    held: BTreeSet<(u64, bool, u64)>,
+    /// `(connection, explicit, number)` and the id: the leases of one connection stand together,
+    /// and among them those that it did not ask for come first, so that either are one range.
+    held: BTreeMap<(u64, bool, u64), u64>,
+    by_queue: BTreeSet<(Arc<str>, u64)>,
+    by_expiry: BTreeSet<(Instant, u64)>,
+    /// The connections from which an item was taken back because its time was over, and that have
+    /// made no call since.
+    late: BTreeSet<u64>,
+    /// The last number given.
+    last: u64,
+    /// Told when the first expiry is another, and sooner.
+    pub(super) sooner: Arc<Notify>,
 }
 
 impl LeaseTable {
-    pub(super) fn grant(&mut self, lease: u64, record: LeaseRecord) {
-        self.held
-            .insert((record.connection, record.explicit, lease));
-        self.records.insert(lease, record);
+    /// Notes that an item is out, for a client that may end the lease by the id.
+    pub(super) fn grant(
+        &mut self,
+        ident: &Arc<str>,
+        item: QueuedItem,
+        holder: Holder,
+        expires: Option<Instant>,
+    ) -> u64 {
+        self.last += 1;
+        let (ident, number) = (Arc::clone(ident), self.last);
+        let id = self.new_id();
+        if let Some((connection, explicit)) = holder.connection() {
+            self.held.insert((connection, explicit, number), id);
+        }
+        self.by_queue.insert((Arc::clone(&ident), id));
+        if let Some(expires) = expires {
+            self.by_expiry.insert((expires, id));
+            if self.by_expiry.first() == Some(&(expires, id)) {
+                self.sooner.notify_one();
+            }
+        }
+        let record = LeaseRecord {
+            ident,
+            item,
+            holder,
+            expires,
+            number,
+        };
+        self.records.insert(id, record);
+        id
     }
 
-    pub(super) fn expire_by(&mut self, lease: u64, task: AbortHandle) {
-        let expiry = Expiry(task);
-        if let Some(record) = self.records.get_mut(&lease) {
-            record.expiry = Some(expiry);
+    /// An id that no lease has. Above 0, and small enough for an `int` of 64 bits.
+    fn new_id(&self) -> u64 {
+        loop {
+            let id = u64::from_ne_bytes(random::bytes()) >> 1;
+            if id > 0 && !self.records.contains_key(&id) {
+                return id;
+            }
         }
     }
 
-    /// Ends a lease; none if it is over already, by its expiry or by the end of its connection.
-    pub(super) fn end(&mut self, lease: u64) -> Option<LeaseRecord> {
-        let record = self.records.remove(&lease)?;
-        self.held
-            .remove(&(record.connection, record.explicit, lease));
+    /// Ends a lease; none if it is over already, by its expiry or by the end of its connection, or
+    /// if there was no such lease.
+    pub(super) fn end(&mut self, id: u64) -> Option<LeaseRecord> {
+        let record = self.records.remove(&id)?;
+        if let Some((connection, explicit)) = record.holder.connection() {
+            self.held.remove(&(connection, explicit, record.number));
+        }
+        self.by_queue.remove(&(Arc::clone(&record.ident), id));
+        if let Some(expires) = record.expires {
+            self.by_expiry.remove(&(expires, id));
+        }
         Some(record)
     }
 
     /// Ends the leases that the connection did not ask for: it has gone on to its next call, so it
     /// is done with what it was handed.
     pub(super) fn acknowledge_implicit(&mut self, connection: u64) {
-        while let Some(&held) = self.held.range((connection, false, 0)..).next()
-            && held.0 == connection
-            && !held.1
+        while let Some((_, &id)) = self
+            .held
+            .range((connection, false, 0)..=(connection, false, u64::MAX))
+            .next()
         {
-            self.held.remove(&held);
-            self.records.remove(&held.2);
+            self.end(id);
         }
+        self.late.remove(&connection);
     }
 
     /// What becomes free with the leases that the connection did not ask for, in bytes.
@@ -80,33 +144,64 @@ impl LeaseTable {
         let held = self
             .held
             .range((connection, false, 0)..=(connection, false, u64::MAX));
-        let records = held.filter_map(|(_, _, lease)| self.records.get(lease));
+        let records = held.filter_map(|(_, id)| self.records.get(id));
         records.map(|record| cost(&record.item.code)).sum()
     }
 
-    /// The leases of a connection, in the order in which they were granted.
-    pub(super) fn of_connection(&self, connection: u64) -> Vec<u64> {
+    /// Whether an item was taken back from the connection, and it has made no call since. Asking is
+    /// that call.
+    pub(super) fn was_late(&mut self, connection: u64) -> bool {
+        self.late.remove(&connection)
+    }
+
+    /// Takes the leases of a connection that has ended, in the order in which they were granted.
+    pub(super) fn of_connection(&mut self, connection: u64) -> Vec<u64> {
+        self.late.remove(&connection);
         let held = self
             .held
             .range((connection, false, 0)..=(connection, true, u64::MAX));
-        let mut leases: Vec<u64> = held.map(|(_, _, lease)| *lease).collect();
+        let mut leases: Vec<(u64, u64)> = held.map(|((_, _, number), id)| (*number, *id)).collect();
         leases.sort_unstable();
-        leases
+        leases.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// A lease whose time is over at `now`, of which its holder is noted to be late.
+    pub(super) fn expired(&mut self, now: Instant) -> Option<u64> {
+        let &(_, id) = self
+            .by_expiry
+            .first()
+            .filter(|(expires, _)| *expires <= now)?;
+        if let Some(LeaseRecord {
+            holder: Holder::Implicit(connection),
+            ..
+        }) = self.records.get(&id)
+        {
+            self.late.insert(*connection);
+        }
+        Some(id)
+    }
+
+    /// When the next lease expires.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.by_expiry.first().map(|(expires, _)| *expires)
     }
 
     /// Drops the leases of a queue that is gone: there is nowhere for their items to come back to.
-    pub(super) fn forget(&mut self, ident: &str) {
-        self.records.retain(|_, record| &*record.ident != ident);
-        let records = &self.records;
-        self.held
-            .retain(|(_, _, lease)| records.contains_key(lease));
+    pub(super) fn forget(&mut self, ident: &Arc<str>) {
+        while let Some(&(_, id)) = self
+            .by_queue
+            .range((Arc::clone(ident), 0)..=(Arc::clone(ident), u64::MAX))
+            .next()
+        {
+            self.end(id);
+        }
     }
 
     /// How many leases each queue has.
     pub(super) fn counts(&self) -> BTreeMap<Arc<str>, u64> {
         let mut counts = BTreeMap::new();
-        for record in self.records.values() {
-            *counts.entry(Arc::clone(&record.ident)).or_default() += 1;
+        for (ident, _) in &self.by_queue {
+            *counts.entry(Arc::clone(ident)).or_default() += 1;
         }
         counts
     }

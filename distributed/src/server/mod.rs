@@ -6,12 +6,12 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
 use crate::{Error, QueueOptions, Result, Status};
@@ -285,7 +285,9 @@ fn run(address: &str, state: Arc<ServerState>, started: &mpsc::Sender<Result<Soc
         match listener {
             Ok((listener, bound)) => {
                 let _ = started.send(Ok(bound));
+                // They go with the runtime.
                 tokio::spawn(serve_putters(Arc::clone(&state)));
+                tokio::spawn(expire(Arc::clone(&state)));
                 accept(listener, state).await;
             }
             Err(error) => {
@@ -490,6 +492,26 @@ async fn serve_putters(state: Arc<ServerState>) {
     loop {
         state.memory.freed().await;
         state.queues().serve_putters();
+    }
+}
+
+/// Gives back what was leased for a time, each when its time is over: one timer for all.
+async fn expire(state: Arc<ServerState>) {
+    let sooner = Arc::clone(&state.queues().leases.sooner);
+    loop {
+        let next = state.queues().expire(Instant::now());
+        let due = async {
+            match next {
+                Some(next) => sleep_until(next.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = sooner.notified() => {}
+        }
+        // Many may be due, and others are to have the lock between.
+        yield_now().await;
     }
 }
 

@@ -1,5 +1,5 @@
-//! All queues of a server and their leases, behind its one lock: no I/O, no clock, nothing that
-//! waits.
+//! All queues of a server and their leases, behind its one lock: no I/O, nothing that waits, and of
+//! the clock only the time at which a lease begins.
 //!
 //! Whoever changes a queue also serves those who wait for the change, in the order of their arrival
 //! and before the lock is released. So whoever takes the lock finds no waiter that could be served,
@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::item_queue::{Consumer, Delivery, ItemQueue, Waiter};
-use super::leases::{LeaseRecord, LeaseTable};
+use super::leases::{Holder, LeaseRecord, LeaseTable};
 use super::memory::{Budget, QUEUE_OVERHEAD};
 use crate::wire::protocol::Fault;
 use crate::{QueueOptions, QueueStatus};
@@ -17,6 +18,8 @@ use crate::{QueueOptions, QueueStatus};
 /// What follows the name of a queue in the name of its dead queue, which has the items that were
 /// delivered as often as they may be and that nobody finished.
 const DEAD: &str = ".dead";
+/// The most leases that expire before others have their turn with the lock.
+const EXPIRED_AT_ONCE: usize = 1000;
 
 /// All queues of a server.
 pub(super) struct Queues {
@@ -25,6 +28,8 @@ pub(super) struct Queues {
     /// The last number given.
     last: u64,
     pub(super) connections: u64,
+    /// How many of the queues calls have made.
+    pub(super) made: usize,
     pub(super) memory: Arc<Budget>,
 }
 
@@ -35,11 +40,12 @@ impl Queues {
             leases: LeaseTable::default(),
             last: 0,
             connections: 0,
+            made: 0,
             memory,
         }
     }
 
-    /// A number that nothing else has: of a waiter, a lease or a connection.
+    /// A number that nothing else has: of a waiter or a connection.
     pub(super) fn number(&mut self) -> u64 {
         self.last += 1;
         self.last
@@ -63,6 +69,7 @@ impl Queues {
         let ident: Arc<str> = ident.into();
         let queue = ItemQueue::new(Arc::clone(&ident), options, true, &self.memory);
         self.queues.insert(ident, queue);
+        self.made += 1;
         Ok(())
     }
 
@@ -96,14 +103,12 @@ impl Queues {
         let queue = self.queue(ident)?;
         queue.references = queue.references.saturating_sub(1);
         if queue.is_made && queue.references == 0 {
-            self.queues.remove(ident);
-            self.leases.forget(ident);
+            let ident = Arc::clone(&queue.ident);
+            self.queues.remove(&ident);
+            self.made -= 1;
+            self.leases.forget(&ident);
         }
         Ok(())
-    }
-
-    pub(super) fn number_of_made(&self) -> usize {
-        self.queues.values().filter(|queue| queue.is_made).count()
     }
 
     pub(super) fn number_of_objects(&self) -> usize {
@@ -209,6 +214,17 @@ impl Queues {
         }
     }
 
+    /// Gives back what was out for too long, or a part of it. When to come again.
+    pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
+        for _ in 0..EXPIRED_AT_ONCE {
+            let Some(lease) = self.leases.expired(now) else {
+                break;
+            };
+            let _ = self.release(lease);
+        }
+        self.leases.next_expiry()
+    }
+
     /// Ends a lease because the item is not done. The item goes back to the front of its queue, or
     /// to the dead queue.
     pub(super) fn release(&mut self, lease: u64) -> Result<(), Fault> {
@@ -251,6 +267,14 @@ impl Queues {
         };
         let ident = Arc::clone(&queue.ident);
         let is_leased = consumer.explicit || queue.options.redeliver;
+        let time = consumer.expires.or(queue.options.visibility_timeout);
+        // From here on, and not from when it has arrived: a client may be frozen before it reads.
+        let expires = time.and_then(|time| Instant::now().checked_add(time));
+        let holder = match (consumer.explicit, consumer.expires) {
+            (false, _) => Holder::Implicit(consumer.connection),
+            (true, None) => Holder::Explicit(consumer.connection),
+            (true, Some(_)) => Holder::Anyone,
+        };
         let mut deliveries = Vec::new();
         for item in queue.take(consumer.most) {
             let mut delivery = Delivery {
@@ -259,16 +283,7 @@ impl Queues {
                 deliveries: item.deliveries,
             };
             if is_leased {
-                self.last += 1;
-                delivery.lease = Some(self.last);
-                let record = LeaseRecord {
-                    ident: Arc::clone(&ident),
-                    item,
-                    connection: consumer.connection,
-                    explicit: consumer.explicit,
-                    expiry: None,
-                };
-                self.leases.grant(self.last, record);
+                delivery.lease = Some(self.leases.grant(&ident, item, holder, expires));
             }
             deliveries.push(delivery);
         }
@@ -278,8 +293,11 @@ impl Queues {
     fn undeliver(&mut self, ident: &str, deliveries: Vec<Delivery>) {
         // Each goes to the front, so the last one first.
         for delivery in deliveries.into_iter().rev() {
-            if let Some(lease) = delivery.lease {
-                self.leases.end(lease);
+            // Its time may have been over before, and then it has gone back.
+            if let Some(lease) = delivery.lease
+                && self.leases.end(lease).is_none()
+            {
+                continue;
             }
             if let Some(queue) = self.queues.get_mut(ident) {
                 queue.undeliver(delivery.code, delivery.deliveries);
@@ -332,5 +350,6 @@ impl Queues {
 }
 
 fn over(lease: u64) -> Fault {
-    Fault::new("ValueError", format!("lease {lease} is over"))
+    let text = format!("lease {lease} is over, or is none: its item may be with another");
+    Fault::new("ValueError", text)
 }

@@ -201,6 +201,11 @@ impl Session {
     ) -> Result<Vec<u8>, Failure> {
         let (waiter, timeout) = {
             let mut queues = self.state.queues();
+            if queues.leases.was_late(self.number) {
+                let text = "what was taken before is with another, for its time is over: the put \
+                            after it is refused";
+                return Err(Fault::new("RuntimeError", text).into());
+            }
             let queue = queues.queue(ident)?;
             // Without a `maxsize` Python asks for the timeout of no put; ours do if one must wait.
             let timeout = match queue.maxsize() {
@@ -254,6 +259,10 @@ impl Session {
             connection: self.number,
             most: format.most(),
             explicit: matches!(format, DeliveryFormat::Leased(_)),
+            expires: match format {
+                DeliveryFormat::Leased(expires) => expires,
+                _ => None,
+            },
         };
         let mut deliveries;
         let waiter = {
@@ -296,18 +305,6 @@ impl Session {
             return sent;
         }
         // From here on the client may have the items, so only a lease brings them back.
-        if let DeliveryFormat::Leased(Some(expires)) = format
-            && let Some(lease) = deliveries.first().and_then(|delivery| delivery.lease)
-        {
-            let state = Arc::clone(&self.state);
-            let task = tokio::spawn(async move {
-                sleep(expires).await;
-                // An error says that the lease is over.
-                let _ = state.queues().release(lease);
-            });
-            let mut queues = self.state.queues();
-            queues.leases.expire_by(lease, task.abort_handle());
-        }
         Ok(())
     }
 

@@ -373,7 +373,7 @@ impl LeaseBackend for ManagerLease<'_> {
         }
     }
 
-    fn finish(self: Box<Self>, results: &dyn QueueBackend, result: Vec<u8>) -> Result<bool> {
+    fn finish(mut self: Box<Self>, results: &dyn QueueBackend, result: Vec<u8>) -> Result<bool> {
         match (results as &dyn Any).downcast_ref::<ManagerQueue>() {
             // Over the same connection, so that for the server the one ends with the other.
             Some(results)
@@ -382,7 +382,14 @@ impl LeaseBackend for ManagerLease<'_> {
                 let ident = results.state.lock().unwrap().ident.clone();
                 let args = |args: &mut Encoder| waiting(args.item(&result), None);
                 let mut state = self.queue.state.lock().unwrap();
-                state.attempt(&ident, "put", args, nothing)?;
+                match state.attempt(&ident, "put", args, nothing) {
+                    // The time of the item was over: another does it, and its result counts.
+                    Err(Error::Remote { class, .. }) if class == "RuntimeError" => {
+                        self.out = None;
+                        return Ok(false);
+                    }
+                    put => put?,
+                }
             }
             _ => results.put(vec![result], None)?,
         }

@@ -251,12 +251,12 @@ pub(super) async fn find(engine: &Engine, queue: &str, retry_time: Duration) -> 
         }
     };
     let options = QueueOptions {
-        name: queue.to_string(),
         maxsize: usize::try_from(info.config.max_messages).unwrap_or(0),
         redeliver: description.redeliver,
         max_deliveries: description.max_deliveries,
         lease: consumer.cached_info().config.ack_wait,
         replicas: info.config.num_replicas,
+        ..QueueOptions::new(queue)
     };
     Ok(Found {
         consumer,

@@ -33,6 +33,9 @@ pub(crate) struct Serve {
     /// Hand out again what a worker that is gone had taken from this queue; may be given again
     #[arg(long, value_name = "NAME")]
     redeliver: Vec<String>,
+    /// Hand it out again too when a worker has had it for so long, though it is there
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "redeliver")]
+    visibility_timeout: Option<Duration>,
     /// After so many times, an item goes to the queue NAME.dead
     #[arg(long, value_name = "TIMES", default_value_t = 3)]
     max_deliveries: u32,
@@ -114,7 +117,10 @@ impl Serve {
         }
         for queue in &self.queue {
             let redeliver = self.redeliver.contains(&name(queue));
-            let queue = queue.clone().redeliver(redeliver);
+            let mut queue = queue.clone().redeliver(redeliver);
+            if let Some(time) = self.visibility_timeout.filter(|_| redeliver) {
+                queue = queue.visibility_timeout(time);
+            }
             builder = builder.queue(queue.max_deliveries(self.max_deliveries));
         }
         self.factory

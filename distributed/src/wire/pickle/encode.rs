@@ -35,6 +35,8 @@ impl Encoder {
         } else if let Ok(small) = i32::try_from(value) {
             self.bytes.push(BININT);
             self.bytes.extend(small.to_le_bytes());
+        } else if let Ok(small) = i64::try_from(value) {
+            self.long(&small.to_le_bytes());
         } else {
             self.long(&value.to_le_bytes());
         }
