@@ -43,21 +43,21 @@ impl Round {
 }
 
 /// What a case may need.
-enum Need {
+enum Requirement {
     /// Nodes of NATS.
     Engine,
     /// Networks apart from this machine's.
     Networks,
 }
 
-impl Need {
+impl Requirement {
     fn missing(&self) -> Option<&'static str> {
         match self {
-            Need::Engine if stand_in::find("nats-server").is_none() => {
+            Requirement::Engine if stand_in::find("nats-server").is_none() => {
                 Some("nats-server (apt-get install nats-server)")
             }
-            Need::Engine => None,
-            Need::Networks => partitions::missing(),
+            Requirement::Engine => None,
+            Requirement::Networks => partitions::missing(),
         }
     }
 }
@@ -69,7 +69,7 @@ struct Case {
     /// What runs by the hidden subcommand, where that is not another program.
     program: Option<fn(u64) -> anyhow::Result<()>>,
     /// What of this machine it needs, beyond what the project does.
-    needs: &'static [Need],
+    needs: &'static [Requirement],
 }
 
 const CASES: [Case; 14] = [
@@ -127,49 +127,49 @@ const CASES: [Case; 14] = [
         claim: "the same at a server of NATS",
         judge: distributed::judge_engine,
         program: None,
-        needs: &[Need::Engine],
+        needs: &[Requirement::Engine],
     },
     Case {
         name: "distributed-lease",
         claim: "a worker killed or frozen: another has its task within the lease of 2 s and a second",
         judge: distributed::judge_lease,
         program: None,
-        needs: &[Need::Engine],
+        needs: &[Requirement::Engine],
     },
     Case {
         name: "distributed-server",
         claim: "the only server killed and started again three times: one result each",
         judge: distributed::judge_server,
         program: None,
-        needs: &[Need::Engine],
+        needs: &[Requirement::Engine],
     },
     Case {
         name: "distributed-cluster",
         claim: "each of three nodes killed and returned, one after the other: one result each",
         judge: distributed::judge_cluster,
         program: None,
-        needs: &[Need::Engine],
+        needs: &[Requirement::Engine],
     },
     Case {
         name: "partitions",
         claim: "each of three nodes cut off for 20 s: one result each, and 15 s at most without one",
         judge: partitions::judge_short,
         program: None,
-        needs: &[Need::Engine, Need::Networks],
+        needs: &[Requirement::Engine, Requirement::Networks],
     },
     Case {
         name: "partitions-far",
         claim: "a worker at a round trip of 200 ms: 1000 tasks within 10 s",
         judge: partitions::judge_far,
         program: None,
-        needs: &[Need::Engine],
+        needs: &[Requirement::Engine],
     },
     Case {
         name: "long-partitions",
         claim: "the same for 60 s",
         judge: partitions::judge_long,
         program: None,
-        needs: &[Need::Engine, Need::Networks],
+        needs: &[Requirement::Engine, Requirement::Networks],
     },
 ];
 
@@ -209,7 +209,7 @@ pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<Exit> {
         .unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
     let (mut found, mut missing) = (Vec::new(), false);
     for case in cases {
-        if let Some(need) = case.needs.iter().find_map(Need::missing) {
+        if let Some(need) = case.needs.iter().find_map(Requirement::missing) {
             println!("{}: {}", case.name, case.claim);
             println!("  - not run: it needs {need}");
             missing = true;

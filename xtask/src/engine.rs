@@ -29,7 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(20);
 
 /// Where a node listens.
-pub(crate) struct Place {
+pub(crate) struct NodeSite {
     pub(crate) host: String,
     pub(crate) port: u16,
     /// For the other nodes.
@@ -46,11 +46,11 @@ pub(crate) struct Node {
     network: Option<i32>,
 }
 
-impl Place {
+impl NodeSite {
     /// Three on loopback.
-    pub(crate) fn local(ports: &[u16], routes: &[u16]) -> Vec<Place> {
+    pub(crate) fn local(ports: &[u16], routes: &[u16]) -> Vec<NodeSite> {
         let both = ports.iter().zip(routes);
-        both.map(|(port, route)| Place {
+        both.map(|(port, route)| NodeSite {
             host: LOOPBACK.to_string(),
             port: *port,
             route: *route,
@@ -63,7 +63,7 @@ impl Place {
 impl Node {
     /// Configures a server of its own.
     pub(crate) fn single(folder: &Path) -> anyhow::Result<Node> {
-        let place = Place {
+        let place = NodeSite {
             host: LOOPBACK.to_string(),
             port: free_ports(1)?[0],
             route: 0,
@@ -73,7 +73,7 @@ impl Node {
     }
 
     /// Configures the nodes of a cluster.
-    pub(crate) fn cluster(folder: &Path, places: Vec<Place>) -> anyhow::Result<Vec<Node>> {
+    pub(crate) fn cluster(folder: &Path, places: Vec<NodeSite>) -> anyhow::Result<Vec<Node>> {
         let all: Vec<String> = places
             .iter()
             .map(|place| format!("nats://{}:{}", place.host, place.route))
@@ -94,9 +94,9 @@ impl Node {
             .collect()
     }
 
-    fn configure(folder: &Path, place: Place, cluster: &str) -> anyhow::Result<Node> {
+    fn configure(folder: &Path, place: NodeSite, cluster: &str) -> anyhow::Result<Node> {
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-        let Place {
+        let NodeSite {
             host,
             port,
             network,
@@ -234,7 +234,7 @@ pub(crate) fn cluster(task: ClusterTask) -> anyhow::Result<Exit> {
     let folder = folder.canonicalize().context("find target/cluster")?;
     let ports: Vec<u16> = (0..NODES).map(|node| CLIENT_PORT + node).collect();
     let routes: Vec<u16> = (0..NODES).map(|node| ROUTE_PORT + node).collect();
-    let nodes = Node::cluster(&folder, Place::local(&ports, &routes))?;
+    let nodes = Node::cluster(&folder, NodeSite::local(&ports, &routes))?;
     match task {
         ClusterTask::Up => {
             for node in nodes.iter().filter(|node| node.pid().is_none()) {

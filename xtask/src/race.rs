@@ -5,7 +5,7 @@ use common::notebook::{CELLS, Cell};
 use crate::Exit;
 use crate::cell_run::CellRun;
 use crate::cli::{Lang, Options};
-use crate::picture::{places, rows};
+use crate::picture::{bins, rows};
 use crate::replay;
 
 /// How often, if nobody says.
@@ -15,7 +15,7 @@ const TRIALS: usize = 200;
 const BAR: usize = 50;
 
 /// The most lines of a program.
-const PLACES: usize = 40;
+const BINS: usize = 40;
 
 pub(crate) fn race(mut options: Options) -> anyhow::Result<Exit> {
     options.trials.get_or_insert(TRIALS);
@@ -35,7 +35,7 @@ pub(crate) fn race(mut options: Options) -> anyhow::Result<Exit> {
 /// The histogram for a terminal: a line for each value that came out.
 pub(crate) fn histogram(cell_runs: &[CellRun], lang: Lang) -> String {
     let rows = rows(cell_runs, lang);
-    let places = places(&rows, PLACES);
+    let bins = bins(&rows, BINS);
     let mut text = String::new();
     for row in &rows {
         let all = row.outcomes.len();
@@ -44,10 +44,10 @@ pub(crate) fn histogram(cell_runs: &[CellRun], lang: Lang) -> String {
             Lang::En => format!("\n{}: {lost} of {all} not 0\n", row.name),
             Lang::Zh => format!("\n{}：{all} 次中 {lost} 次不是 0\n", row.name),
         };
-        for place in &places {
-            let count = place.count(&row.outcomes);
-            let recorded = row.recorded.filter(|value| place.holds(*value));
-            if count == 0 && !place.holds(0) && recorded.is_none() {
+        for bin in &bins {
+            let count = bin.count(&row.outcomes);
+            let recorded = row.recorded.filter(|value| bin.holds(*value));
+            if count == 0 && !bin.holds(0) && recorded.is_none() {
                 continue;
             }
             // One scale for all programs: a full bar is all of the runs.
@@ -56,7 +56,7 @@ pub(crate) fn histogram(cell_runs: &[CellRun], lang: Lang) -> String {
                 Lang::En => format!("  the notebook printed {value}"),
                 Lang::Zh => format!("  笔记打印了 {value}"),
             });
-            text += format!("{:>18} │{bar} {count}{note}", place.label()).trim_end();
+            text += format!("{:>18} │{bar} {count}{note}", bin.label()).trim_end();
             text.push('\n');
         }
     }

@@ -9,7 +9,7 @@ pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Writes a value.
 pub(super) fn to_vec(value: &impl Serialize) -> Result<Vec<u8>, Cause> {
-    value.serialize(Check { is_in_some: false })?;
+    value.serialize(PlainCheck { is_in_some: false })?;
     Ok(serde_json::to_vec(value)?)
 }
 
@@ -33,14 +33,14 @@ impl ser::Error for Refused {
 
 /// Looks at a value and writes nothing.
 #[derive(Clone, Copy)]
-struct Check {
+struct PlainCheck {
     /// Whether the value is that of a `Some`: there, `null` would be read as `None`.
     is_in_some: bool,
 }
 
-impl Check {
+impl PlainCheck {
     fn inner(&self, value: &(impl Serialize + ?Sized)) -> Result<(), Refused> {
-        value.serialize(Check { is_in_some: false })
+        value.serialize(PlainCheck { is_in_some: false })
     }
 
     fn null(self) -> Result<(), Refused> {
@@ -71,7 +71,7 @@ macro_rules! goes_through {
 
 macro_rules! inner_values {
     ($($kind:ident $method:ident;)*) => {$(
-        impl ser::$kind for Check {
+        impl ser::$kind for PlainCheck {
             type Ok = ();
             type Error = Refused;
 
@@ -88,7 +88,7 @@ macro_rules! inner_values {
 
 macro_rules! inner_fields {
     ($($kind:ident)*) => {$(
-        impl ser::$kind for Check {
+        impl ser::$kind for PlainCheck {
             type Ok = ();
             type Error = Refused;
 
@@ -116,7 +116,7 @@ inner_values! {
 
 inner_fields! { SerializeStruct SerializeStructVariant }
 
-impl ser::SerializeMap for Check {
+impl ser::SerializeMap for PlainCheck {
     type Ok = ();
     type Error = Refused;
 
@@ -134,16 +134,16 @@ impl ser::SerializeMap for Check {
     }
 }
 
-impl ser::Serializer for Check {
+impl ser::Serializer for PlainCheck {
     type Ok = ();
     type Error = Refused;
-    type SerializeSeq = Check;
-    type SerializeTuple = Check;
-    type SerializeTupleStruct = Check;
-    type SerializeTupleVariant = Check;
-    type SerializeMap = Check;
-    type SerializeStruct = Check;
-    type SerializeStructVariant = Check;
+    type SerializeSeq = PlainCheck;
+    type SerializeTuple = PlainCheck;
+    type SerializeTupleStruct = PlainCheck;
+    type SerializeTupleVariant = PlainCheck;
+    type SerializeMap = PlainCheck;
+    type SerializeStruct = PlainCheck;
+    type SerializeStructVariant = PlainCheck;
 
     goes_through! {
         serialize_bool(bool);
@@ -175,7 +175,7 @@ impl ser::Serializer for Check {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Refused> {
-        value.serialize(Check { is_in_some: true })
+        value.serialize(PlainCheck { is_in_some: true })
     }
 
     fn serialize_unit(self) -> Result<(), Refused> {
@@ -214,15 +214,15 @@ impl ser::Serializer for Check {
         self.inner(value)
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Check, Refused> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<PlainCheck, Refused> {
         Ok(self)
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Check, Refused> {
+    fn serialize_tuple(self, _: usize) -> Result<PlainCheck, Refused> {
         Ok(self)
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Check, Refused> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<PlainCheck, Refused> {
         Ok(self)
     }
 
@@ -232,15 +232,15 @@ impl ser::Serializer for Check {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Check, Refused> {
+    ) -> Result<PlainCheck, Refused> {
         Ok(self)
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Check, Refused> {
+    fn serialize_map(self, _: Option<usize>) -> Result<PlainCheck, Refused> {
         Ok(self)
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Check, Refused> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<PlainCheck, Refused> {
         Ok(self)
     }
 
@@ -250,7 +250,7 @@ impl ser::Serializer for Check {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Check, Refused> {
+    ) -> Result<PlainCheck, Refused> {
         Ok(self)
     }
 }

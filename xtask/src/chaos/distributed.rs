@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
 
 use super::Round;
-use crate::engine::{self, Node, Place};
+use crate::engine::{self, Node, NodeSite};
 
 pub(super) const TASKS: u64 = 2_000;
 pub(super) const WORKERS: usize = 4;
@@ -84,7 +84,7 @@ pub(super) fn judge_server(seed: u64) -> anyhow::Result<Round> {
 pub(super) fn judge_cluster(seed: u64) -> anyhow::Result<Round> {
     let folder = tempfile::tempdir().context("a folder for the cluster")?;
     let (ports, routes) = (engine::free_ports(3)?, engine::free_ports(3)?);
-    let nodes = Node::cluster(folder.path(), Place::local(&ports, &routes))?;
+    let nodes = Node::cluster(folder.path(), NodeSite::local(&ports, &routes))?;
     Stage::new(nodes)?.run(seed, &Kill::Nodes)
 }
 

@@ -16,7 +16,7 @@ use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use super::Round;
 use super::distributed::{MasterOutput, Stage, TASKS, WORKERS};
-use crate::engine::{self, Node, Place};
+use crate::engine::{self, Node, NodeSite};
 
 const NODES: usize = 3;
 /// The longest that there may be no result while two of three nodes can work.
@@ -205,12 +205,16 @@ impl Network {
 
     /// A node in each of its networks.
     fn nodes(&self, folder: &Path) -> anyhow::Result<Vec<Node>> {
-        let places = self.holders.iter().enumerate().map(|(node, holder)| Place {
-            host: host(node),
-            port: 4222,
-            route: 6222,
-            network: Some(holder.pid()),
-        });
+        let places = self
+            .holders
+            .iter()
+            .enumerate()
+            .map(|(node, holder)| NodeSite {
+                host: host(node),
+                port: 4222,
+                route: 6222,
+                network: Some(holder.pid()),
+            });
         Node::cluster(folder, places.collect())
     }
 

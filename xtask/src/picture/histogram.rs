@@ -19,14 +19,14 @@ pub(crate) struct HistogramRow {
     pub(crate) recorded: Option<i64>,
 }
 
-/// A place on the axis: one value, or at an end all values from one to another.
+/// A bin on the axis: one value, or at an end all values from one to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Bin {
     low: i64,
     high: i64,
 }
 
-impl Place {
+impl Bin {
     pub(crate) fn holds(self, value: i64) -> bool {
         (self.low..=self.high).contains(&value)
     }
@@ -39,34 +39,34 @@ impl Place {
 
     pub(crate) fn label(self) -> String {
         match self {
-            Place { low, high } if low == high => low.to_string(),
-            Place { low, high } => format!("{low}…{high}"),
+            Bin { low, high } if low == high => low.to_string(),
+            Bin { low, high } => format!("{low}…{high}"),
         }
     }
 }
 
-/// A place for every value that came out anywhere, and for those that the notebook printed. Where
-/// there are more than `most`, the values farthest from 0 share one place at their end.
-pub(crate) fn places(rows: &[HistogramRow], most: usize) -> Vec<Place> {
+/// A bin for every value that came out anywhere, and for those that the notebook printed. Where
+/// there are more than `most`, the values farthest from 0 share one bin at their end.
+pub(crate) fn bins(rows: &[HistogramRow], most: usize) -> Vec<Bin> {
     let values = rows.iter().flat_map(|row| row.outcomes.iter().copied());
     let recorded = rows.iter().filter_map(|row| row.recorded);
     let values: BTreeSet<i64> = values.chain(recorded).chain([0]).collect();
-    let one = |value| Place {
+    let one = |value| Bin {
         low: value,
         high: value,
     };
-    let mut places: Vec<Place> = values.into_iter().map(one).collect();
-    while places.len() > most.max(3) {
-        let last = places.len() - 1;
-        // The end whose inner neighbour is farther from 0 gives up a place.
-        let at = match places[1].low.unsigned_abs() > places[last - 1].high.unsigned_abs() {
+    let mut bins: Vec<Bin> = values.into_iter().map(one).collect();
+    while bins.len() > most.max(3) {
+        let last = bins.len() - 1;
+        // The end whose inner neighbour is farther from 0 gives up a bin.
+        let at = match bins[1].low.unsigned_abs() > bins[last - 1].high.unsigned_abs() {
             true => 0,
             false => last - 1,
         };
-        places[at].high = places[at + 1].high;
-        places.remove(at + 1);
+        bins[at].high = bins[at + 1].high;
+        bins.remove(at + 1);
     }
-    places
+    bins
 }
 
 /// The programs with trials that were run, each with what came out.
@@ -130,21 +130,15 @@ pub(super) fn histogram(
         desc,
     );
     let (left, right) = (44.0, width - 14.0);
-    let axis = Axis::new(&rows, left, right);
+    let axis = ValueAxis::new(&rows, left, right);
     let mut y = 18.0;
     for row in &rows {
         y = draw(&mut picture, row, &axis, y, lang) + 30.0;
     }
     let bottom = y - 30.0;
-    for (at, place) in axis.places.iter().enumerate() {
+    for (at, bin) in axis.bins.iter().enumerate() {
         let middle = axis.x(at) + axis.step / 2.0;
-        picture.text(
-            middle,
-            bottom + 16.0,
-            Anchor::Middle,
-            "small",
-            &place.label(),
-        );
+        picture.text(middle, bottom + 16.0, Anchor::Middle, "small", &bin.label());
     }
     let notes = lang.pick(
         "Across: the balance at the end, every value that came out. Up: the share of the runs. Each \
@@ -156,30 +150,30 @@ pub(super) fn histogram(
 }
 
 /// The axis that all rows share.
-struct Axis {
-    places: Vec<Place>,
+struct ValueAxis {
+    bins: Vec<Bin>,
     left: f64,
     right: f64,
     step: f64,
 }
 
-impl Axis {
-    fn new(rows: &[HistogramRow], left: f64, right: f64) -> Axis {
+impl ValueAxis {
+    fn new(rows: &[HistogramRow], left: f64, right: f64) -> ValueAxis {
         let mut most = usize::MAX;
         loop {
-            let places = places(rows, most);
-            let step = (right - left) / places.len() as f64;
-            let label = |place: &Place| super::text_width(&place.label()) + 6.0;
-            let widest = places.iter().map(label).fold(0.0, f64::max);
-            if widest <= step || places.len() <= 3 {
-                return Axis {
-                    places,
+            let bins = bins(rows, most);
+            let step = (right - left) / bins.len() as f64;
+            let label = |bin: &Bin| super::text_width(&bin.label()) + 6.0;
+            let widest = bins.iter().map(label).fold(0.0, f64::max);
+            if widest <= step || bins.len() <= 3 {
+                return ValueAxis {
+                    bins,
                     left,
                     right,
                     step,
                 };
             }
-            most = places.len() - 1;
+            most = bins.len() - 1;
         }
     }
 
@@ -188,7 +182,7 @@ impl Axis {
     }
 }
 
-fn draw(picture: &mut Picture, row: &HistogramRow, axis: &Axis, top: f64, lang: Lang) -> f64 {
+fn draw(picture: &mut Picture, row: &HistogramRow, axis: &ValueAxis, top: f64, lang: Lang) -> f64 {
     let height = 64.0;
     let bottom = top + 24.0 + height;
     let all = row.outcomes.len();
@@ -205,9 +199,9 @@ fn draw(picture: &mut Picture, row: &HistogramRow, axis: &Axis, top: f64, lang: 
         let text = format!("{:.0}%", 100.0 * share);
         picture.text(axis.left - 4.0, y + 4.0, Anchor::End, "small", &text);
     }
-    for (at, place) in axis.places.iter().enumerate() {
+    for (at, bin) in axis.bins.iter().enumerate() {
         let middle = axis.x(at) + axis.step / 2.0;
-        if let Some(recorded) = row.recorded.filter(|value| place.holds(*value)) {
+        if let Some(recorded) = row.recorded.filter(|value| bin.holds(*value)) {
             picture.line((middle, top + 8.0), (middle, bottom - 16.0), "dash");
             let text = match lang {
                 Lang::En => format!("the notebook: {recorded}"),
@@ -215,16 +209,12 @@ fn draw(picture: &mut Picture, row: &HistogramRow, axis: &Axis, top: f64, lang: 
             };
             picture.text(middle + 4.0, top + 18.0, Anchor::Start, "small", &text);
         }
-        let count = place.count(&row.outcomes);
+        let count = bin.count(&row.outcomes);
         if count == 0 {
             continue;
         }
         let tall = (height * count as f64 / all as f64).max(1.0);
-        let class = if place.holds(0) {
-            "box zero"
-        } else {
-            "box lost"
-        };
+        let class = if bin.holds(0) { "box zero" } else { "box lost" };
         let wide = (axis.step - 2.0).min(BAR);
         picture.rect(middle - wide / 2.0, bottom - tall, wide, tall, class);
         let (y, class) = match tall > 18.0 {
@@ -249,24 +239,24 @@ mod tests {
         }
     }
 
-    fn labels(places: &[Place]) -> Vec<String> {
-        places.iter().map(|place| place.label()).collect()
+    fn labels(bins: &[Bin]) -> Vec<String> {
+        bins.iter().map(|bin| bin.label()).collect()
     }
 
     #[test]
     fn every_value_that_came_out_has_a_place_of_its_own() {
         let rows = [row(&[5, 0, -8, 5], Some(13)), row(&[0], None)];
-        let places = places(&rows, usize::MAX);
-        assert_eq!(labels(&places), ["-8", "0", "5", "13"]);
-        assert_eq!(places[2].count(&rows[0].outcomes), 2);
+        let bins = bins(&rows, usize::MAX);
+        assert_eq!(labels(&bins), ["-8", "0", "5", "13"]);
+        assert_eq!(bins[2].count(&rows[0].outcomes), 2);
     }
 
     #[test]
     fn values_far_from_0_share_a_place_where_there_is_no_room() {
         let values = [-900, -40, -5, 0, 5, 30, 2000];
-        let places = places(&[row(&values, None)], 5);
-        assert_eq!(labels(&places), ["-900…-40", "-5", "0", "5", "30…2000"]);
-        let held: usize = places.iter().map(|place| place.count(&values)).sum();
+        let bins = bins(&[row(&values, None)], 5);
+        assert_eq!(labels(&bins), ["-900…-40", "-5", "0", "5", "30…2000"]);
+        let held: usize = bins.iter().map(|bin| bin.count(&values)).sum();
         assert_eq!(held, values.len());
     }
 }

@@ -17,7 +17,7 @@ mod histogram;
 mod lanes;
 mod tree;
 
-pub(crate) use histogram::{places, rows};
+pub(crate) use histogram::{bins, rows};
 
 /// The style of pictures; a page that shows them includes it once.
 pub(crate) const STYLE: &str = include_str!("picture.css");

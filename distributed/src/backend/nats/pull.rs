@@ -41,13 +41,13 @@ pub(super) struct Pull {
     answers: Option<Answers>,
     number: u64,
     /// A request that nobody waits for yet.
-    ahead: Option<Request>,
+    ahead: Option<PendingPull>,
     /// What was forbidden before concerns other handles.
     since: Instant,
 }
 
 /// A request on its way.
-struct Request {
+struct PendingPull {
     /// Where its end is told.
     reply: String,
     n: usize,
@@ -148,7 +148,7 @@ impl Pull {
     }
 
     /// Sends a request, which the server keeps for so long.
-    async fn ask(&mut self, engine: &Engine, n: usize, wait: Duration) -> Result<Request> {
+    async fn ask(&mut self, engine: &Engine, n: usize, wait: Duration) -> Result<PendingPull> {
         let mut connections = engine.connections.clone();
         connections.mark_unchanged();
         self.number += 1;
@@ -168,7 +168,7 @@ impl Pull {
             return Err(engine.error("get an item", error));
         }
         let give_up = tokio::time::Instant::now() + wait + GRACE;
-        Ok(Request {
+        Ok(PendingPull {
             reply,
             n,
             give_up,
@@ -179,7 +179,7 @@ impl Pull {
     /// Waits for the answers to a request.
     async fn collect(
         &mut self,
-        mut request: Request,
+        mut request: PendingPull,
         messages: &mut Vec<async_nats::Message>,
     ) -> End {
         let Some(answers) = &mut self.answers else {
