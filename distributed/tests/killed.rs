@@ -341,7 +341,19 @@ fn the_program_manager_tells_how_it_stands_and_ends_at_a_signal() {
     let line = said.lines().last().expect("a line").split_whitespace();
     assert_eq!(
         line.collect::<Vec<_>>(),
-        ["get_task_queue", "1", "5", "0", "0", "1", "0", "0", "1"],
+        [
+            "get_task_queue",
+            "1",
+            "5",
+            "260",
+            "-",
+            "0",
+            "0",
+            "1",
+            "0",
+            "0",
+            "1"
+        ],
         "{said}"
     );
     let pid = Pid::from_raw(manager.child.id().cast_signed());

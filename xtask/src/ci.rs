@@ -30,7 +30,7 @@ const fn with(name: &'static str, value: &'static str, arguments: &'static str) 
 const DOCS: &str = "RUSTDOCFLAGS";
 const ENGINE: &str = "NATS_SERVER_BIN";
 
-const GATES: [Gate; 27] = [
+const GATES: [Gate; 26] = [
     gate("fmt --all --check"),
     gate("clippy --workspace --all-targets --locked -- -D warnings"),
     gate("clippy --package distributed --features nats --all-targets --locked -- -D warnings"),
@@ -84,7 +84,6 @@ const GATES: [Gate; 27] = [
         "run --quiet --package xtask -- chaos pool supervisor queue application growth --rounds 2",
     ),
     gate("run --quiet --package xtask -- chaos distributed --rounds 1"),
-    gate("run --quiet --package xtask -- chaos partitions --rounds 1"),
     gate("run --quiet --package xtask -- bench queue/roundtrip --rounds 1"),
     gate("run --quiet --package xtask -- bench manager/first-call --rounds 1"),
     gate("run --quiet --package xtask -- bench distributed/engine-4w --rounds 1"),
