@@ -163,8 +163,15 @@ impl ValueAxis {
         loop {
             let bins = bins(rows, most);
             let step = (right - left) / bins.len() as f64;
-            let label = |bin: &Bin| super::text_width(&bin.label()) + 6.0;
-            let widest = bins.iter().map(label).fold(0.0, f64::max);
+            let wide = |bin: &Bin| {
+                let counts = rows.iter().map(|row| bin.count(&row.outcomes).to_string());
+                let texts = counts.chain([bin.label()]);
+                texts
+                    .map(|text| super::text_width(&text))
+                    .fold(0.0, f64::max)
+                    + 6.0
+            };
+            let widest = bins.iter().map(wide).fold(0.0, f64::max);
             if widest <= step || bins.len() <= 3 {
                 return ValueAxis {
                     bins,
@@ -207,7 +214,12 @@ fn draw(picture: &mut Picture, row: &HistogramRow, axis: &ValueAxis, top: f64, l
                 Lang::En => format!("the notebook: {recorded}"),
                 Lang::Zh => format!("笔记：{recorded}"),
             };
-            picture.text(middle + 4.0, top + 18.0, Anchor::Start, "small", &text);
+            let fits = middle + 4.0 + super::text_width(&text) <= axis.right;
+            let (x, anchor) = match fits {
+                true => (middle + 4.0, Anchor::Start),
+                false => (middle - 4.0, Anchor::End),
+            };
+            picture.text(x, top + 18.0, anchor, "small", &text);
         }
         let count = bin.count(&row.outcomes);
         if count == 0 {
