@@ -91,7 +91,7 @@ fn the_pair_prints_on_the_engine_what_it_prints_on_a_manager() {
         .lines()
         .find(|line| line.starts_with("get_task_queue "));
     let row: Vec<&str> = row.expect("it has a row").split_whitespace().collect();
-    assert_eq!((row[1], row[5], row[8]), ("0", "10", "0"), "{asked}");
+    assert_eq!((row[1], row[7], row[10]), ("0", "10", "0"), "{asked}");
 }
 
 #[test]
