@@ -215,41 +215,41 @@ pub fn marked(mark: &str) -> Vec<i32> {
     let pids: Vec<i32> = entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
-    let of = |is_marked: fn(i32, &str) -> bool| {
+    let that = |has_mark: fn(i32, &str) -> bool| {
         let pids = pids.iter().copied();
-        pids.filter(|pid| is_marked(*pid, mark)).collect::<Vec<_>>()
+        pids.filter(|pid| has_mark(*pid, mark)).collect::<Vec<_>>()
     };
-    match of(shows_mark) {
-        none if none.is_empty() => of(is_marked),
-        some => some,
+    let shown = that(|pid, mark| shows(&environ(pid), mark));
+    match shown.is_empty() {
+        true => that(is_marked),
+        false => shown,
     }
-}
-
-fn shows_mark(pid: i32, mark: &str) -> bool {
-    let environ = environ(pid);
-    let mut variables = environ.split(|byte| *byte == 0);
-    variables.any(|variable| variable.starts_with(mark.as_bytes()))
 }
 
 fn environ(pid: i32) -> Vec<u8> {
     fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
 }
 
-/// The same, of a process that may be between two programs.
+fn shows(environ: &[u8], mark: &str) -> bool {
+    let mut variables = environ.split(|byte| *byte == 0);
+    variables.any(|variable| variable.starts_with(mark.as_bytes()))
+}
+
+/// Whether a process has the mark, which may be between two programs and show it in a moment.
 fn is_marked(pid: i32, mark: &str) -> bool {
     let own = Stat::read(process::id().cast_signed());
     let begin = Instant::now();
     loop {
         let before = Stat::read(pid);
-        let is_empty = environ(pid).is_empty();
-        if shows_mark(pid, mark) {
+        let environ = environ(pid);
+        if shows(&environ, mark) {
             return true;
         }
         let time = match (before, Stat::read(pid), &own) {
             // One that is older than this process has no mark of ours. It may show no environment
             // for ever, as the first process of some containers.
             (Some(before), Some(after), Some(own)) if before.started >= own.started => {
-                time_to_show_environment(&before, &after, is_empty)
+                time_to_show_environment(&before, &after, environ.is_empty())
             }
             _ => Duration::ZERO,
         };
