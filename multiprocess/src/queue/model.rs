@@ -5,6 +5,7 @@
 //! queue is done by hand here: one producer and one consumer at a time, and a repair after a crash.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -288,44 +289,56 @@ pub(super) fn in_order(order: u64, producer: impl FnOnce() + Send, consumer: imp
     });
 }
 
-/// All orders of a put of `put_len` bytes and two takes, from the state in which these are waiting.
+/// Reaches a state: items of these lengths wait, after so many of them are taken. Then `both` runs puts
+/// beside some takes. How many of the puts found room, and whether what came out is what went in.
+pub(super) fn puts_beside_takes(
+    (waiting, taken_before, put_lens): (&[usize], usize, &[usize]),
+    takes: usize,
+    both: impl FnOnce(&mut (dyn FnMut() + Send), &mut (dyn FnMut() + Send)),
+) -> (usize, bool) {
+    let rings = rings();
+    let mut expected = VecDeque::new();
+    for (number, &len) in waiting.iter().enumerate() {
+        expected.push_back(item(number as u64, len));
+        rings
+            .put(&expected[number])
+            .expect("the state can be reached");
+    }
+    let mut buffer = Vec::new();
+    for _ in 0..taken_before {
+        take(&rings, &mut buffer).expect("the state can be reached");
+        expected.pop_front();
+    }
+    let (mut put, mut got) = (Vec::new(), Vec::new());
+    let taken = |buffer: &mut Vec<u8>| {
+        let (_, len) = take(&rings, buffer)?;
+        Some(buffer[..len].to_vec())
+    };
+    both(
+        &mut || {
+            let items = put_lens.iter().map(|&len| item(99, len));
+            put.extend(items.filter(|item| rings.put(item).is_some()));
+        },
+        &mut || {
+            let mut buffer = Vec::new();
+            got.extend((0..takes).filter_map(|_| taken(&mut buffer)));
+        },
+    );
+    let found_room = put.len();
+    expected.extend(put);
+    got.extend(iter::from_fn(|| taken(&mut buffer)));
+    (found_room, expected == got)
+}
+
+/// All orders of puts and three takes, from a state.
 fn every_order(name: &str, waiting: &[usize], taken_before: usize, put_lens: &[usize]) {
     for order in 0..1 << 12 {
-        let rings = rings();
-        let mut expected = VecDeque::new();
-        for (number, &len) in waiting.iter().enumerate() {
-            expected.push_back(item(number as u64, len));
-            rings
-                .put(&expected[number])
-                .expect("the state can be reached");
-        }
-        let mut buffer = Vec::new();
-        for _ in 0..taken_before {
-            take(&rings, &mut buffer).expect("the state can be reached");
-            expected.pop_front();
-        }
-        let new: Vec<_> = put_lens.iter().map(|&len| item(99, len)).collect();
-        let mut got = Vec::new();
-        in_order(
-            order,
-            || {
-                new.iter()
-                    .for_each(|item| assert!(rings.put(item).is_some()))
-            },
-            || {
-                let mut buffer = Vec::new();
-                for _ in 0..3 {
-                    if let Some((_, len)) = take(&rings, &mut buffer) {
-                        got.push(buffer[..len].to_vec());
-                    }
-                }
-            },
-        );
-        expected.extend(new);
-        while let Some((_, len)) = take(&rings, &mut buffer) {
-            got.push(buffer[..len].to_vec());
-        }
-        assert!(expected == got, "{name}: order {order:b}");
+        let state = (waiting, taken_before, put_lens);
+        let (found_room, is_same) = puts_beside_takes(state, 3, |puts, takes| {
+            in_order(order, puts, takes);
+        });
+        assert_eq!(found_room, put_lens.len(), "{name}: order {order:b}");
+        assert!(is_same, "{name}: order {order:b}");
     }
 }
 

@@ -1,12 +1,11 @@
 //! The orderings of the queue's loads and stores, over a model of memory in which a thread may see
 //! old values for as long as they allow it. On the machine at hand a weaker one may never fail.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::event::Event;
 use super::memory::Memory;
-use super::model::{SMALL, in_order, item, rings, take};
+use super::model::{SMALL, in_order, puts_beside_takes};
 use super::raw::{RawQueue, Wait};
 use crate::Error;
 use crate::sys::word::{WeakMemory, modelled};
@@ -33,43 +32,13 @@ fn an_item_is_read_as_it_was_written_and_its_room_is_not_taken_before() {
         (&[3000, 6000, 8000, 9000], 3, &[1000, 1000]),
         (&[3000, 6000, 14_000, 14_000], 2, &[3500]),
     ];
-    for (waiting, taken_before, put_lens) in states {
+    for state in states {
         for seed in 1..=400 {
-            let rings = rings();
-            let mut buffer = Vec::new();
-            let mut expected = VecDeque::new();
-            for (number, &len) in waiting.iter().enumerate() {
-                expected.push_back(item(number as u64, len));
-                rings
-                    .put(&expected[number])
-                    .expect("the state can be reached");
-            }
-            for _ in 0..taken_before {
-                take(&rings, &mut buffer).expect("the state can be reached");
-                expected.pop_front();
-            }
-            let (mut put, mut got) = (Vec::new(), Vec::new());
-            weakly(
-                seed,
-                || {
-                    // One that sees old values of the room may find none.
-                    let items = put_lens.iter().map(|&len| item(99, len));
-                    put.extend(items.filter(|item| rings.put(item).is_some()));
-                },
-                || {
-                    let mut buffer = Vec::new();
-                    for _ in 0..4 {
-                        if let Some((_, len)) = take(&rings, &mut buffer) {
-                            got.push(buffer[..len].to_vec());
-                        }
-                    }
-                },
-            );
-            expected.extend(put);
-            while let Some((_, len)) = take(&rings, &mut buffer) {
-                got.push(buffer[..len].to_vec());
-            }
-            assert!(expected == got, "{waiting:?}, {put_lens:?}, seed {seed}");
+            // A put that sees old values of the room may find none.
+            let (_, is_same) = puts_beside_takes(state, 4, |puts, takes| {
+                weakly(seed, puts, takes);
+            });
+            assert!(is_same, "{state:?}, seed {seed}");
         }
     }
 }
