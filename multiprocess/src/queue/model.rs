@@ -22,10 +22,10 @@ pub(super) const SMALL: [u8; RINGS] = [12, 13, 15, 15];
 struct Crash;
 
 /// A small generator of numbers, so that a failure can be repeated by its seed.
-pub(super) struct Random(pub(super) u64);
+struct Random(u64);
 
 impl Random {
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
+    fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -33,17 +33,17 @@ impl Random {
     }
 }
 
-pub(super) fn rings() -> Rings {
+fn rings() -> Rings {
     Rings::new(Memory::create(SMALL, 0).expect("a few pages of memory"))
 }
 
 /// Takes an item from rings that nobody has damaged.
-pub(super) fn take(rings: &Rings, buffer: &mut Vec<u8>) -> Option<(u64, usize)> {
+fn take(rings: &Rings, buffer: &mut Vec<u8>) -> Option<(u64, usize)> {
     rings.take(buffer, |_, _| ()).expect("whole rings")
 }
 
 /// An item of this length, different for each number.
-pub(super) fn item(number: u64, len: usize) -> Vec<u8> {
+fn item(number: u64, len: usize) -> Vec<u8> {
     (0..len as u64)
         .map(|at| (number.wrapping_mul(31) ^ at ^ (at >> 8)) as u8)
         .collect()
