@@ -24,7 +24,8 @@ pub struct Status {
     /// What a manager stores for its clients, in bytes.
     #[serde(default)]
     pub memory: u64,
-    /// The most that it stores; 0 on an engine, which has limits of its own.
+    /// The memory that it may use, three quarters of it for items; 0 on an engine, which has limits of
+    /// its own.
     #[serde(default)]
     pub max_memory: u64,
     /// The queues, by name.

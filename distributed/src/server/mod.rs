@@ -130,17 +130,19 @@ impl Builder {
         self
     }
 
-    /// The most that clients' items and messages may take, in bytes; half of what the machine or its
-    /// cgroup has if not said.
+    /// The memory that the server may use for what clients send, in bytes; half of what the machine
+    /// or its cgroup has if not said.
     ///
     /// Three quarters of it are for items: those that wait, that are out on a lease and that are
     /// being sent, each with 256 bytes for its place. Of those three quarters one queue may have as
     /// much, unless it has [`max_bytes`](QueueOptions::max_bytes). A put over that waits, or is
     /// [`Full`](Error::Full), as one over `maxsize` is. An item that can never fit is an error that
-    /// says so. The rest is for messages on their way in.
+    /// says so.
     ///
-    /// The process takes more than that: the program itself, some kilobytes for each connection,
-    /// and what the allocator keeps. Leave it a third.
+    /// The last quarter is left for messages on their way in and out. Those are not counted: what
+    /// bounds them is [`max_message`](Builder::max_message) and
+    /// [`max_connections`](Builder::max_connections). The process also takes the program itself, some
+    /// kilobytes for each connection, and what the allocator keeps.
     ///
     /// # Examples
     ///
@@ -233,7 +235,7 @@ impl Builder {
             return Err(Error::EmptyKey);
         }
         let max_memory = self.max_memory.unwrap_or_else(memory::half_of_the_machine);
-        // A quarter is for messages on their way in.
+        // A quarter is left for messages on their way in and out.
         let memory = memory::Budget::new(max_memory - max_memory / 4);
         let mut queues = queues::Queues::new(Arc::clone(&memory));
         self.queues

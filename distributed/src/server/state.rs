@@ -26,7 +26,7 @@ pub(super) struct ServerState {
     pub(super) factories: BTreeSet<String>,
     pub(super) limits: Limits,
     pub(super) queues: Mutex<Queues>,
-    /// The most that clients' items and messages may take, in bytes.
+    /// What the builder's `max_memory` says, in bytes.
     pub(super) max_memory: u64,
     /// The budget of what is stored, which is three quarters of that.
     pub(super) memory: Arc<Budget>,

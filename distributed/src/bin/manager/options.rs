@@ -39,7 +39,7 @@ pub(crate) struct Serve {
     /// After so many times, an item goes to the queue NAME.dead
     #[arg(long, value_name = "TIMES", default_value_t = 3)]
     max_deliveries: u32,
-    /// The most that all items may take, as 256M or 2G [default: half of what the machine has]
+    /// The memory for what clients send, three quarters of it for items, as 256M or 2G [default: half of what the machine has]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_memory: Option<u64>,
     /// The longest message, in bytes
