@@ -1,7 +1,7 @@
 //! A child process, as its parent sees it.
 
 use std::{
-    io::{self, Write},
+    io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     time::Instant,
 };
@@ -40,10 +40,6 @@ impl Handle {
     /// Forks this process; `None` in the child.
     pub(crate) fn fork(what: &str) -> Result<Option<Self>> {
         signals::require_exit_codes(&format!("fork {what}"))?;
-        fork::require_one_thread()?;
-        // Else the child has a copy of what is held back, and prints it again. No other thread is
-        // there that could hold the output's lock.
-        let _ = io::stdout().flush();
         let pid = match fork::fork(what)? {
             Forked::Child => return Ok(None),
             Forked::Parent(pid) => pid,

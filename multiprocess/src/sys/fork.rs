@@ -1,7 +1,8 @@
 //! Fork, for a program that has one thread.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     os::{linux::fs::MetadataExt, unix::process::CommandExt},
     process::{self, Command},
     thread,
@@ -28,6 +29,9 @@ pub(crate) enum Forked {
 /// Forks the process if it has one thread; `what` names the child in an error.
 pub(crate) fn fork(what: &str) -> Result<Forked> {
     require_one_thread()?;
+    // Else the child has a copy of what is held back, and prints it again. No other thread is there
+    // that could hold the output's lock.
+    let _ = io::stdout().flush();
     // Between the fork and the reset of the handlers no handler of the application may run in the
     // child: it could write to a pipe that belongs to the parent.
     let mask = signals::block_all();
