@@ -365,11 +365,16 @@ impl PoolClient {
         drop(table);
         let got = self.next_result(&mut message, deadline);
         // Asked before the last look at the results: what was put before the end is then in.
-        let ended = got.is_none() && self.supervisor_has_ended();
+        let ended = matches!(got, Ok(None)) && self.supervisor_has_ended();
         let mut table = self.table();
         table.receiving = false;
-        if let Some(len) = got {
-            self.record(&mut table, &message[..len]);
+        match got {
+            Ok(Some(len)) => self.record(&mut table, &message[..len]),
+            Ok(None) => {}
+            // The results behind it cannot be reached either.
+            Err(error) => {
+                table.end.get_or_insert(error);
+            }
         }
         table.keep(message);
         if ended {
@@ -386,30 +391,40 @@ impl PoolClient {
     }
 
     /// The length of the next message; `None` if the deadline or the supervisor's end came first.
-    fn next_result(&self, message: &mut Vec<u8>, deadline: Option<Instant>) -> Option<usize> {
-        let results = &self.shared.results;
+    fn next_result(
+        &self,
+        message: &mut Vec<u8>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<usize>> {
+        let mut take = |wait| match self.shared.results.get(message, wait, |_, _| ()) {
+            Ok((_, len)) => Ok(Some(len)),
+            Err(Error::Empty) => Ok(None),
+            Err(error) => Err(error),
+        };
         // Most results come soon. This wait costs those who put them nothing.
         let soon = Instant::now() + SOON;
         let first = deadline.map_or(soon, |deadline| deadline.min(soon));
-        if let Ok((_, len)) = results.get(message, Wait::Until(first), |_, _| ()) {
-            return Some(len);
+        if let Some(len) = take(Wait::Until(first))? {
+            return Ok(Some(len));
         }
+        let sleep = |error| Error::os("wait for the results of a pool", error);
         while deadline.is_none_or(|deadline| Instant::now() < deadline) {
             // Else the application sleeps where it hears the supervisor's end. A worker's end is
             // heard of through the supervisor, so that no clock is needed.
-            let supervisor = self.supervisor.pidfd().ok()?;
+            let supervisor = self.supervisor.pidfd().map_err(sleep)?;
             let sleeper = &self.shared.control.application;
-            let has_result = || results.len() > 0;
+            let has_result = || self.shared.results.len() > 0;
             let wake = &self.shared.application_wake;
             let slept = wake.sleep(sleeper, [supervisor], deadline, has_result);
-            if let Ok((_, len)) = results.get(message, Wait::No, |_, _| ()) {
-                return Some(len);
+            if let Some(len) = take(Wait::No)? {
+                return Ok(Some(len));
             }
-            let Ok([false]) = slept else {
-                return None;
-            };
+            let [supervisor_ended] = slept.map_err(sleep)?;
+            if supervisor_ended {
+                break;
+            }
         }
-        None
+        Ok(None)
     }
 
     /// Takes all results that are there; false if there was none.
@@ -427,5 +442,46 @@ impl PoolClient {
 
     fn record(&self, table: &mut TaskTable, message: &[u8]) {
         table.record(message, |task| self.shared.tasks.put(task, Wait::No).ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use crate::{Error, Pool};
+
+    use super::*;
+
+    /// What a pool says of its tasks whose first result another process has written over.
+    fn errors_after(word: u64) -> [Error; 2] {
+        let pool = Pool::new(1).expect("there are processes");
+        let tasks = [1, 2].map(|n| pool.apply_async(|n: u64| n, n).expect("it is submitted"));
+        let results = &pool.client.shared.results;
+        let end = Instant::now() + Duration::from_secs(30);
+        while results.len() < 2 {
+            assert!(Instant::now() < end, "no results came");
+            thread::yield_now();
+        }
+        results.damage_first(word);
+        thread::scope(|scope| {
+            let waiting = tasks.map(|task| {
+                scope.spawn(move || {
+                    task.get_timeout(Duration::from_secs(30))
+                        .expect_err("damaged")
+                })
+            });
+            waiting.map(|thread| thread.join().expect("no panic"))
+        })
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_read_ends_the_pool_for_all_who_wait() {
+        // An item longer than the queue, a link to an item that is no message, and such an item.
+        for word in [!(1 << 31), u64::MAX, 0] {
+            for error in errors_after(word) {
+                assert!(error.to_string().contains("damaged"), "{error}");
+            }
+        }
     }
 }

@@ -129,8 +129,11 @@ impl Shared<Control> {
         }
     }
 
-    /// Appends so many bytes of the results of slot `index`, whose worker is dead.
+    /// Appends so many bytes of the results of slot `index`, whose worker is dead. A length that no
+    /// worker writes is cut off at [`RESULT_BYTES`]: then a process wrote over it, and the results do
+    /// not read as such.
     pub(crate) fn append_published(&self, index: usize, len: usize, buffer: &mut Vec<u8>) {
+        let len = len.min(RESULT_BYTES);
         let end = buffer.len() + len;
         let words = &self.words()[Self::results(index)];
         for word in &words[..len.div_ceil(size_of::<u64>())] {
@@ -194,5 +197,17 @@ mod tests {
         let mut read = Vec::new();
         control.append_published(1, results.len(), &mut read);
         assert_eq!(read, results);
+    }
+
+    #[test]
+    fn a_length_that_another_process_wrote_over_reads_no_other_results() {
+        let control = control();
+        control.publish(0, &[7; RESULT_BYTES], 0);
+        control.publish(1, &[8; RESULT_BYTES], 0);
+        for len in [RESULT_BYTES + 1, usize::MAX] {
+            let mut read = Vec::new();
+            control.append_published(0, len, &mut read);
+            assert_eq!(read, [7; RESULT_BYTES]);
+        }
     }
 }

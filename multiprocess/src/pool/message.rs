@@ -3,6 +3,8 @@
 //! A message is a word, which says of which task and of what kind, and then the bytes of a result,
 //! the results of some items of a chunk, or how far the task had come and an error.
 
+use std::io;
+
 use super::slot::Step;
 use crate::{Error, codec};
 
@@ -82,6 +84,15 @@ pub(super) fn read(message: &[u8]) -> Option<(u64, Report<'_>)> {
         }
     };
     Some((word & !(FAILED | ITEMS), report))
+}
+
+/// What becomes of a task of which a message says what cannot be.
+#[cold]
+pub(super) fn damaged() -> Error {
+    let reason = "the pool's shared memory is damaged, since a process that has it wrote over it; \
+                  make another pool";
+    let cause = io::Error::new(io::ErrorKind::InvalidData, reason);
+    Error::os("read a result of the pool", cause)
 }
 
 /// The word at the start of `bytes`, and the rest.

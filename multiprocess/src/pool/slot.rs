@@ -54,6 +54,11 @@ pub(crate) enum KillReason {
 
 const KILL_REASONS: u64 = KillReason::Overdue as u64 | KillReason::Cancelled as u64;
 
+/// Whether a slot's word is that of `task` with a reason to kill on it.
+fn is_marked(word: u64, task: u64) -> bool {
+    word & KILL_REASONS != 0 && word & !KILL_REASONS == task + 1
+}
+
 /// How far a chunk has come: twice the number of items that are done, plus one while the next is in
 /// progress. Of a task that is no chunk it is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,14 +171,22 @@ impl Slot {
     pub(crate) fn is_marked(&self, task: u64) -> bool {
         // The other half of `mark_overdue`: the step is stored before the mark is looked for.
         fence(SeqCst);
-        self.task.load(SeqCst) != task + 1
+        is_marked(self.task.load(SeqCst), task)
     }
 
     /// Notes that the result of `task` is committed; false if the worker was marked before.
     pub(crate) fn release(&self, task: u64) -> bool {
         // One exchange decides between this and `mark_for_kill`.
         let answer = self.task.compare_exchange(task + 1, 0, SeqCst, SeqCst);
-        answer.is_ok()
+        match answer {
+            Ok(_) => true,
+            Err(word) if is_marked(word, task) => false,
+            // Another process wrote over it, and nobody will kill the worker for that.
+            Err(_) => {
+                self.task.store(0, SeqCst);
+                true
+            }
+        }
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {
@@ -201,6 +214,14 @@ impl Slot {
             overdue: word & KillReason::Overdue as u64 != 0,
             marked: word & KILL_REASONS != 0,
         })
+    }
+
+    /// The task that was lost with the worker, which is dead. `taken` counts the takes of all tasks.
+    pub(crate) fn lost_with_worker(&self, taken: impl FnOnce() -> u64) -> Option<InProgress> {
+        let task = self.in_progress()?;
+        // If the take was not committed, the task is another's or will be. Whoever takes it clears
+        // this slot before the commit: so if the commit is seen here, the second look sees that.
+        (taken() > task.task && self.in_progress().is_some()).then_some(task)
     }
 
     pub(crate) fn step(&self) -> Step {
@@ -297,6 +318,48 @@ mod tests {
         control.claim(0, 6, 0);
         assert!(slot.release(6));
         assert!(!slot.mark_for_kill(6, KillReason::Overdue));
+    }
+
+    #[test]
+    fn a_task_that_is_taken_has_begun_no_item() {
+        let control = control();
+        let slot = &control.slots[0];
+        control.claim(0, 5, 0);
+        slot.begin_chunk(0, true);
+        slot.finish_item(0, 0);
+        assert!(slot.release(5));
+        control.claim(0, 6, 100);
+        assert_eq!(slot.step(), Step(0));
+        assert_eq!(slot.begun(), Some(100));
+    }
+
+    #[test]
+    fn only_a_task_whose_take_was_committed_is_lost_with_its_worker() {
+        let control = Shared::<Control>::for_workers(2).expect("there is memory");
+        let [dead, living, ..] = &control.slots;
+        let lost = |taken| Some(dead.lost_with_worker(|| taken)?.task);
+        control.claim(0, 5, 0);
+        assert_eq!([5, 6].map(lost), [None, Some(5)]);
+        // Taken by another between the look at the slot and that at the count.
+        let by_another = dead.lost_with_worker(|| {
+            control.claim(1, 5, 0);
+            6
+        });
+        assert!(by_another.is_none());
+        assert!(living.lost_with_worker(|| 6).is_some());
+    }
+
+    #[test]
+    fn a_worker_whose_slot_another_process_wrote_over_goes_on() {
+        let control = control();
+        let slot = &control.slots[0];
+        for other in [0, 9 | KillReason::Overdue as u64, u64::MAX] {
+            control.claim(0, 5, 0);
+            slot.task.store(other, SeqCst);
+            assert!(!slot.is_marked(5));
+            assert!(slot.release(5));
+            assert!(slot.in_progress().is_none());
+        }
     }
 
     #[test]

@@ -351,14 +351,9 @@ impl Supervisor {
                 self.say(message::POOL, Step(0), &error);
             }
         }
-        let Some(task) = slot.in_progress() else {
+        let Some(task) = slot.lost_with_worker(|| self.shared.tasks.taken()) else {
             return;
         };
-        // If the take was not committed, the task is another's or will be. Whoever takes it clears
-        // this slot before the commit: so if the commit is seen here, the second look sees that.
-        if self.shared.tasks.taken() <= task.task || slot.in_progress().is_none() {
-            return;
-        }
         let at = slot.step();
         self.say_published(index, task.task, at);
         let error = match self.shared.task_timeout {

@@ -200,7 +200,8 @@ impl TaskTable {
         let task = self.tasks.get(ticket);
         let open = task.filter(|task| task.outcome.is_none() && task.number == number);
         let chunk = open.and_then(|task| task.more.as_ref()?.chunk.as_ref());
-        chunk.map_or(0, |chunk| done.saturating_sub(chunk.have))
+        let items = open.map_or(0, |task| task.items);
+        chunk.map_or(0, |chunk| done.min(items).saturating_sub(chunk.have))
     }
 
     fn chunk_mut(&mut self, ticket: u64) -> Option<&mut ChunkState> {
@@ -212,6 +213,8 @@ impl TaskTable {
     /// into the task queue, and returns its next number.
     pub(super) fn record(&mut self, message: &[u8], put_again: impl Fn(&[u8]) -> Option<u64>) {
         let Some((number, report)) = message::read(message) else {
+            // Of whichever task it was meant to be, nobody will hear of that any more.
+            self.end.get_or_insert_with(message::damaged);
             return;
         };
         let ticket = self.retried.get(&number).copied().unwrap_or(number);
@@ -231,7 +234,13 @@ impl TaskTable {
                 self.end = Some(error);
             }
             _ if !is_present => {}
-            (_, Report::Result(result)) => self.finish(ticket, Ok(result.into())),
+            (_, Report::Result(result)) => {
+                let outcome = match self.chunk_mut(ticket) {
+                    None => Ok(result.into()),
+                    Some(_) => Err(message::damaged().into()),
+                };
+                self.finish(ticket, outcome);
+            }
             (
                 _,
                 Report::Items {
@@ -257,9 +266,13 @@ impl TaskTable {
     /// Enters results of a chunk's items, if they are not known: a worker that dies may leave some to
     /// be put twice.
     fn add_results(&mut self, ticket: u64, first: u64, count: u64, results: &[u8]) {
-        if let Some(chunk) = self.chunk_mut(ticket)
-            && chunk.have == first
-        {
+        let items = self.tasks.get(ticket).map_or(0, |task| task.items);
+        let Some(chunk) = self.chunk_mut(ticket) else {
+            return self.finish(ticket, Err(message::damaged().into()));
+        };
+        if first > chunk.have || count > items - first {
+            self.finish(ticket, Err(message::damaged().into()));
+        } else if chunk.have == first {
             chunk.parts.push(Part::Results(count, results.into()));
             self.advance(ticket, count);
         }
@@ -297,8 +310,9 @@ impl TaskTable {
 
     /// Enters that a task has failed, with all items that have no outcome of their own.
     fn end_task(&mut self, ticket: u64, at: Step, error: Error) {
+        let items = self.tasks.get(ticket).map_or(0, |task| task.items);
         if let Some(chunk) = self.chunk_mut(ticket) {
-            chunk.ran = at.done() + u64::from(at.is_in_item());
+            chunk.ran = items.min(at.done() + u64::from(at.is_in_item()));
         }
         self.finish(ticket, Err(Box::new(error)));
     }
@@ -470,6 +484,37 @@ mod tests {
         message::begin_result(9, &mut message);
         table.record(&message, |_| None);
         assert!(table.outcome(5).is_some() && table.retried.is_empty());
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_ends_its_task_with_an_error() {
+        let counts = [(0, 4), (0, u64::MAX), (1, 3), (2, 1), (u64::MAX, 1)];
+        for (first, count) in counts {
+            // A chunk of three items, of which the first is known.
+            let (mut table, _) = killed(false, Mode::Retried);
+            table.record(&message::items_head(9, first, count), |_| None);
+            let outcome = table.outcome(5).expect("it has an outcome");
+            let text = outcome.unwrap_err().to_string();
+            assert!(text.contains("damaged"), "{text}");
+            assert_eq!(table.progress, Progress { done: 3, total: 3 });
+        }
+        let mut table = table([7]);
+        table.record(&message::items_head(7, 0, 1), |_| None);
+        assert!(matches!(table.outcome(7), Some(Err(Error::Os { .. }))));
+    }
+
+    #[test]
+    fn no_more_items_are_done_than_there_are() {
+        let (mut table, _) = killed(false, Mode::Each);
+        assert_eq!(table.unknown_items(9, u64::MAX >> 1), 2);
+        let error = Error::Cancelled;
+        let mut message = Vec::new();
+        message::write_error(9, Step(u64::MAX), &error, &mut message);
+        table.record(&message, |_| None);
+        assert_eq!(table.open_number(5), Some(9), "of no item that is awaited");
+        message::write_error(9, Step(u64::MAX - 1), &error, &mut message);
+        table.record(&message, |_| None);
+        assert_eq!(table.ran(5), 3);
     }
 
     #[test]

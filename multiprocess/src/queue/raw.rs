@@ -195,6 +195,12 @@ impl RawQueue {
         self.header().items.notify_one();
     }
 
+    /// Writes over the first item, as a process that has gone wrong may.
+    #[cfg(test)]
+    pub(crate) fn damage_first(&self, word: u64) {
+        self.rings.damage_first(word);
+    }
+
     /// The longest item that the queue takes, in bytes.
     #[inline]
     pub(crate) fn item_max(&self) -> u64 {

@@ -253,6 +253,15 @@ impl Rings {
         Ok(Some((count, len)))
     }
 
+    /// Writes over the first item, as a process that has gone wrong may.
+    #[cfg(test)]
+    pub(super) fn damage_first(&self, word: u64) {
+        let header = self.header();
+        let count = header.progress.taken.load(Relaxed);
+        let head = Place::from_word(header.consumers.at[(count & 1) as usize].load(Relaxed));
+        self.memory.word(self.follow(head)).store(word, Relaxed);
+    }
+
     /// Repeats what a consumer may have left undone after its commit.
     pub(crate) fn repair(&self) {
         let header = self.header();

@@ -8,12 +8,18 @@ use std::{
 };
 
 use multiprocess::{Error, Pool, Queue, Result, pool::worker_index};
-use nix::sys::wait::WaitStatus;
+use nix::{
+    sys::{
+        signal::{Signal, kill},
+        wait::WaitStatus,
+    },
+    unistd::Pid,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     have_a_child, healthy, keep_busy, kill_myself, notes, sleep_long, square,
-    support::{Child, NOW, SOON, all_end},
+    support::{Child, NOW, SOON, all_end, wait_until_asleep},
     tokens, with_notes, workers,
 };
 
@@ -21,6 +27,7 @@ tests![
     r14_a_result_that_does_not_deserialise_fails_alone,
     r18_a_task_over_its_time_is_killed_with_its_children,
     r19_an_initializer_that_fails_fails_the_pool_with_its_reason,
+    initializers_that_fail_now_and_then_fail_no_pool,
     r21_an_endless_iterator_is_taken_only_as_far_as_needed,
     r22_a_task_may_have_a_pool_of_its_own,
     r30_a_timeout_ends_the_wait_although_the_task_runs_on,
@@ -36,6 +43,7 @@ tests![
     a_panic_comes_back_with_its_message_and_place,
     a_cancelled_task_that_waits_is_not_begun,
     a_cancelled_task_that_runs_is_killed,
+    a_worker_marked_for_the_kill_takes_no_other_task,
     a_worker_is_replaced_after_its_number_of_tasks,
     threads_share_a_pool,
     a_thread_that_has_its_result_lets_another_one_receive,
@@ -107,6 +115,25 @@ fn r19_an_initializer_that_fails_fails_the_pool_with_its_reason() {
     assert!((3..=4).contains(&started), "{started} were started");
     let good = Pool::builder().workers(2).initializer(|| ()).build();
     healthy(&good.unwrap());
+}
+
+fn initializers_that_fail_now_and_then_fail_no_pool() {
+    let scripted = |script: Queue<bool>| assert!(script.get().unwrap(), "no database");
+    let script = Queue::new().unwrap();
+    let builder = Pool::builder().workers(1);
+    let builder = builder.initializer_with(scripted, script.clone());
+    let pool = builder.build().unwrap();
+    // Two failures in a row, again and again.
+    for _ in 0..3 {
+        for comes_through in [false, false, true] {
+            script.put(&comes_through).unwrap();
+        }
+        let sixteen = pool.apply_async(square, 4).unwrap();
+        assert_eq!(sixteen.get_timeout(SOON).unwrap(), 16);
+        let killed = pool.apply_async(|()| kill_myself(), ()).unwrap();
+        let killed = killed.get_timeout(SOON);
+        assert!(matches!(killed, Err(Error::Killed { .. })), "{killed:?}");
+    }
 }
 
 fn r21_an_endless_iterator_is_taken_only_as_far_as_needed() {
@@ -200,6 +227,27 @@ fn a_cancelled_task_that_runs_is_killed() {
     assert!(matches!(running.get(), Err(Error::Cancelled)));
     all_end(&pids);
     healthy(&pool);
+}
+
+fn a_worker_marked_for_the_kill_takes_no_other_task() {
+    let pool = with_notes(1).build().unwrap();
+    let me = |()| {
+        notes().put(&process::id()).unwrap();
+        tokens().get().unwrap();
+        process::id()
+    };
+    let cancelled = pool.apply_async(me, ()).unwrap();
+    let marked = notes().get_timeout(SOON).unwrap();
+    // Else it kills the worker at once.
+    let supervisor = Pid::from_raw(pool.supervisor_pid().cast_signed());
+    kill(supervisor, Signal::SIGSTOP).unwrap();
+    assert!(cancelled.cancel());
+    let next = pool.apply_async(|()| process::id(), ()).unwrap();
+    tokens().put(&0).unwrap();
+    // It has its result by then, and has looked for its mark.
+    wait_until_asleep(marked);
+    kill(supervisor, Signal::SIGCONT).unwrap();
+    assert_ne!(next.get_timeout(SOON), Ok(marked));
 }
 
 fn a_worker_is_replaced_after_its_number_of_tasks() {
