@@ -124,9 +124,70 @@ async fn asked(monitor: &str) -> std::result::Result<bool, String> {
         Ok(answer) => answer.map_err(|error| error.to_string())?,
         Err(_) => return Err("no answer".to_string()),
     };
-    let body = answer.windows(4).position(|window| window == b"\r\n\r\n");
-    let body = &answer[body.map_or(0, |start| start + 4)..];
-    let value: serde_json::Value =
-        serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    Ok(value["config"]["sync_always"].as_bool().unwrap_or(false))
+    let text = String::from_utf8_lossy(&answer);
+    let (head, body) = text.split_once("\r\n\r\n").ok_or("expected HTTP")?;
+    let status = head.lines().next().unwrap_or_default();
+    if status.split(' ').nth(1) != Some("200") {
+        return Err(format!("the answer is {status}"));
+    }
+    let value: serde_json::Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
+    let config = value["config"].as_object();
+    let config = config.ok_or("the answer says nothing of JetStream's configuration")?;
+    Ok(config.get("sync_always") == Some(&true.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// What is made of a monitor that answers so.
+    fn said(status: &'static str, body: &'static str) -> std::result::Result<bool, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+        let monitor = format!(
+            "http://{}",
+            listener.local_addr().expect("it has an address")
+        );
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("the client comes");
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a request has an end");
+                request.extend(byte);
+            }
+            write!(stream, "{status}\r\n\r\n{body}").expect("the client reads");
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let said = runtime.expect("a runtime").block_on(asked(&monitor));
+        server.join().expect("no panic");
+        said
+    }
+
+    #[test]
+    fn a_server_writes_synchronously_only_if_it_says_so() {
+        let ok = "HTTP/1.0 200 OK";
+        assert_eq!(said(ok, r#"{"config":{"sync_always":true}}"#), Ok(true));
+        assert_eq!(said(ok, r#"{"config":{"max_memory":1}}"#), Ok(false));
+    }
+
+    #[test]
+    fn a_monitor_that_answers_with_an_error_is_no_answer() {
+        for (status, body) in [
+            (
+                "HTTP/1.0 404 Not Found",
+                r#"{"config":{"sync_always":true}}"#,
+            ),
+            ("HTTP/1.0 200 OK", r#"{"error":"no JetStream"}"#),
+            ("HTTP/1.0 200 OK", "<html>"),
+            ("220 mail.example ESMTP", r#"{"config":{}}"#),
+        ] {
+            assert!(said(status, body).is_err(), "{status}: {body}");
+        }
+    }
 }
