@@ -1,0 +1,247 @@
+//! What a server is to serve, and within which limits.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tracing::info;
+
+use super::state::{Limits, ServerState};
+use super::{Server, memory, queues, run};
+use crate::{Error, QueueOptions, Result};
+
+/// A server that does not serve yet; from [`Server::builder`](crate::Server::builder).
+///
+/// # Examples
+///
+/// ```
+/// use distributed::{Client, Error, QueueOptions, Server};
+///
+/// let builder = Server::builder()
+///     .queue(QueueOptions::new("tasks").redeliver(true))
+///     .queue("results")
+///     .max_connections(1000);
+/// let server = builder.serve("127.0.0.1:0", b"abc")?;
+/// let client = Client::connect(server.address(), b"abc")?;
+/// client.queue::<u32>("tasks")?.put(&34)?;
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is served before `serve`"]
+pub struct Builder {
+    queues: Vec<QueueOptions>,
+    factories: BTreeSet<String>,
+    limits: Limits,
+    max_memory: Option<u64>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Builder {
+        Builder {
+            queues: Vec::new(),
+            factories: BTreeSet::new(),
+            limits: Limits {
+                message: 64 << 20,
+                connections: 10_000,
+                handshake: Duration::from_secs(10),
+            },
+            max_memory: None,
+        }
+    }
+
+    /// Adds a queue, by its name or with [`QueueOptions`]: Python's `register` with a callable that
+    /// returns a `queue.Queue`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, QueueOptions, Server};
+    ///
+    /// let results = QueueOptions::new("results").maxsize(100);
+    /// let builder = Server::builder().queue("tasks").queue(results);
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// assert_eq!(server.status().queues.len(), 2);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn queue(mut self, queue: impl Into<QueueOptions>) -> Builder {
+        self.queues.push(queue.into());
+        self
+    }
+
+    /// Adds a name under which clients make queues, as with `Queue` and `JoinableQueue` of Python's
+    /// `SyncManager`. Each call makes a new queue, with the `maxsize` that it passes. The queue
+    /// ends with its last proxy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, Server};
+    ///
+    /// // A program of Python may now call `manager.Queue()`.
+    /// let server = Server::builder().factory("Queue").serve("127.0.0.1:0", b"abc")?;
+    /// assert_eq!(server.status().queues.len(), 0);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn factory(mut self, name: impl Into<String>) -> Builder {
+        self.factories.insert(name.into());
+        self
+    }
+
+    /// The longest message, in bytes, at most 4 GiB; 64 MiB if not said. A client that sends a
+    /// longer one is cut off.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Error, Server};
+    ///
+    /// let builder = Server::builder().queue("tasks").max_message(1 << 10);
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// let tasks = Client::connect(server.address(), b"abc")?.queue::<String>("tasks")?;
+    /// assert!(tasks.put(&"x".repeat(1 << 12)).is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn max_message(mut self, bytes: u32) -> Builder {
+        self.limits.message = bytes as usize;
+        self
+    }
+
+    /// The memory that the server may use for what clients send, in bytes; half of what the machine
+    /// or its cgroup has if not said.
+    ///
+    /// Three quarters of it are for items: those that wait, that are out on a lease and that are
+    /// being sent, each with 256 bytes for its place. Of those three quarters one queue may have as
+    /// much, unless it has [`max_bytes`](QueueOptions::max_bytes). A put over that waits, or is
+    /// [`Full`](Error::Full), as one over `maxsize` is. An item that can never fit is an error that
+    /// says so.
+    ///
+    /// The last quarter is left for messages on their way in and out. Those are not counted: what
+    /// bounds them is [`max_message`](Builder::max_message) and
+    /// [`max_connections`](Builder::max_connections). The process also takes the program itself, some
+    /// kilobytes for each connection, and what the allocator keeps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Error, Server};
+    ///
+    /// let builder = Server::builder().queue("tasks").max_memory(1 << 20);
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// let tasks = Client::connect(server.address(), b"abc")?.queue::<String>("tasks")?;
+    /// let item = "x".repeat(200_000);
+    /// tasks.put_many(&[item.clone(), item.clone()])?;
+    /// assert!(matches!(tasks.try_put(&item), Err(Error::Full)));
+    /// assert_eq!(server.status().max_memory, 1 << 20);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn max_memory(mut self, bytes: u64) -> Builder {
+        self.max_memory = Some(bytes);
+        self
+    }
+
+    /// The most connections at one time; 10,000 by default. Connections beyond that are closed at
+    /// once. A Python client has one for each thread that uses a queue, and now and then one more
+    /// for a moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::net::TcpStream;
+    ///
+    /// use distributed::{Client, Server};
+    ///
+    /// let builder = Server::builder().queue("tasks").max_connections(1);
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// let only = TcpStream::connect(server.address())?;
+    /// assert!(Client::connect(server.address(), b"abc").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_connections(mut self, connections: usize) -> Builder {
+        self.limits.connections = connections.min(Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// How long a client may take to prove that it has the key and to say what it wants; 10 s if
+    /// not said.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::net::TcpStream;
+    /// use std::time::Duration;
+    ///
+    /// use distributed::Server;
+    ///
+    /// let builder = Server::builder().handshake_timeout(Duration::from_millis(50));
+    /// let server = builder.queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// // A client that says nothing hears the server's challenge, and then the end.
+    /// let mut silent = TcpStream::connect(server.address())?;
+    /// io::copy(&mut silent, &mut io::sink())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn handshake_timeout(mut self, time: Duration) -> Builder {
+        self.limits.handshake = time;
+        self
+    }
+
+    /// Listens on `address` (`host:port`; port 0 is any free one) and serves the queues to whoever
+    /// knows the key: Python's `manager.start()`, with a thread in place of a process.
+    ///
+    /// Messages are neither encrypted nor signed, so a public address is for networks you trust;
+    /// see [`security`](crate::guide::security).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyKey`] for an empty key; [`Error::Io`] when it cannot listen there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, Server};
+    ///
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// assert_ne!(server.address().port(), 0);
+    /// let refused = Server::builder().serve("127.0.0.1:0", b"");
+    /// assert!(matches!(refused, Err(Error::EmptyKey)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn serve(self, address: impl Display, key: &[u8]) -> Result<Server> {
+        if key.is_empty() {
+            return Err(Error::EmptyKey);
+        }
+        let max_memory = self.max_memory.unwrap_or_else(memory::half_of_the_machine);
+        // A quarter is left for messages on their way in and out.
+        let memory = memory::Budget::new(max_memory - max_memory / 4);
+        let mut queues = queues::Queues::new(Arc::clone(&memory));
+        self.queues
+            .into_iter()
+            .for_each(|options| queues.add(options));
+        let state = Arc::new(ServerState {
+            key: key.to_vec(),
+            factories: self.factories,
+            limits: self.limits,
+            queues: Mutex::new(queues),
+            max_memory,
+            memory,
+            stop: watch::Sender::new(false),
+        });
+        let (address, served) = (address.to_string(), Arc::clone(&state));
+        let (started, bound) = mpsc::channel();
+        // The thread makes the runtime and drops it too: a caller that is async may not do so.
+        let thread = thread::Builder::new()
+            .name("manager".into())
+            .spawn(move || run(&address, served, &started))
+            .map_err(Error::io("start the server's thread"))?;
+        let address = bound.recv().expect("the thread says how it started")?;
+        info!(%address, "serving");
+        Ok(Server {
+            address,
+            state,
+            thread: Some(thread),
+        })
+    }
+}
