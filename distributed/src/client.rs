@@ -124,6 +124,31 @@ impl Client {
         Client(self.0.reconnect_within(time))
     }
 
+    /// How long the machine of a manager may be silent before a call ends with [`Error::Io`], which
+    /// says so; 90 s if not said, and 18 hours at most. It applies to the queues that are opened
+    /// afterwards. An engine takes no notice of it: it is asked every second.
+    ///
+    /// A machine that is up answers for its programs, so a `get` may wait for as long as it likes.
+    /// What also ends is a call whose message a manager that is there does not read for so long.
+    /// Less than 2 s is 2 s for a call that waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// let client = client.peer_timeout(Duration::from_secs(10));
+    /// client.queue::<u32>("tasks")?.put(&34)?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use = "it holds for the client that is returned"]
+    pub fn peer_timeout(self, time: Duration) -> Client {
+        Client(self.0.peer_timeout(time))
+    }
+
     /// Opens a queue: Python's `manager.get_task_queue()`. A call that waits on one queue holds up
     /// no call on another.
     ///

@@ -70,6 +70,7 @@ mod durability;
 mod error;
 pub mod guide;
 mod lease;
+mod peer_timeout;
 mod queue;
 mod queue_options;
 mod random;

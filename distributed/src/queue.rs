@@ -16,7 +16,8 @@ use crate::{Lease, Result};
 /// a queue of its own.
 ///
 /// On a manager, items are pickles: what a `T` is in Python, [`pickle`](crate::pickle) says. A
-/// server whose machine is gone without a word is noticed within some 90 s. On an engine, items are
+/// server whose machine is gone without a word is noticed in time, see
+/// [`Client::peer_timeout`](crate::Client::peer_timeout). On an engine, items are
 /// JSON. What else differs, [`growing`](crate::guide::growing) has in a table.
 ///
 /// # Examples

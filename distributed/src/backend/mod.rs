@@ -24,6 +24,9 @@ pub(crate) trait Backend: Debug + Send + Sync {
     /// The same place, for queues whose calls try to reach it for so long.
     fn reconnect_within(&self, time: Duration) -> Arc<dyn Backend>;
 
+    /// The same place, for queues whose server may be silent for so long.
+    fn peer_timeout(&self, time: Duration) -> Arc<dyn Backend>;
+
     /// How long a worker goes on trying to get a task; zero where the calls do so themselves.
     fn retry_time(&self) -> Duration;
 

@@ -22,6 +22,7 @@
 //! | the server dies | its items are gone | nothing is lost; calls wait for it up to 30 s |
 //! | power fails | its items are gone | see below: [`Durability`](crate::Durability) |
 //! | a worker dies | its items are back at once, at the front | back when the lease ends, 30 s unless set |
+//! | its machine dies | back after [`peer_timeout`](crate::Builder::peer_timeout), 90 s unless set | back when the lease ends |
 //! | a worker freezes | its items are out, unless a lease expires | back when the lease ends |
 //! | a long task | the connection is its lease | the lease is renewed for as long as it takes |
 //! | `put` twice by a lost reply | twice in the queue | once, by its id |

@@ -11,6 +11,7 @@ use tracing::info;
 
 use super::state::{Limits, ServerState};
 use super::{Server, memory, queues, run};
+use crate::peer_timeout::PEER_TIMEOUT;
 use crate::{Error, QueueOptions, Result};
 
 /// A server that does not serve yet; from [`Server::builder`](crate::Server::builder).
@@ -47,6 +48,7 @@ impl Builder {
                 message: 64 << 20,
                 connections: 10_000,
                 handshake: Duration::from_secs(10),
+                peer_timeout: PEER_TIMEOUT,
             },
             max_memory: None,
         }
@@ -185,6 +187,30 @@ impl Builder {
     /// ```
     pub fn handshake_timeout(mut self, time: Duration) -> Builder {
         self.limits.handshake = time;
+        self
+    }
+
+    /// How long a client's machine may be silent before its connection counts as lost; 90 s if not
+    /// said, and 18 hours at most. Then what it held comes back, and it waits for nothing any more.
+    ///
+    /// A machine that is up answers for its programs, so a worker may be at a task for as long as
+    /// it likes. What also ends is the connection of a client that was sent something and reads
+    /// none of it for so long. One that waits for an item is looked after once a second at most, so
+    /// less than 2 s is 2 s for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use distributed::{Error, Server};
+    ///
+    /// let builder = Server::builder().queue("tasks").peer_timeout(Duration::from_secs(10));
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn peer_timeout(mut self, time: Duration) -> Builder {
+        self.limits.peer_timeout = time;
         self
     }
 

@@ -5,10 +5,11 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::peer_timeout;
 use crate::wire::frame::{self, Head};
 
 /// What a stream keeps between messages, in bytes.
@@ -27,15 +28,10 @@ pub(super) struct FrameStream {
 }
 
 impl FrameStream {
-    pub(super) fn new(stream: TcpStream) -> io::Result<FrameStream> {
+    pub(super) fn new(stream: TcpStream, timeout: Duration) -> io::Result<FrameStream> {
         stream.set_nodelay(true)?;
-        // A client whose machine is gone says nothing: without a probe it would hold its lease and
-        // its place for ever.
-        let keepalive = TcpKeepalive::new()
-            .with_time(Duration::from_secs(60))
-            .with_interval(Duration::from_secs(10))
-            .with_retries(3);
-        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        // A client that is gone without a word would hold its lease and its place for ever.
+        peer_timeout::watch(&SockRef::from(&stream), timeout)?;
         Ok(FrameStream {
             stream,
             buffer: Vec::new(),

@@ -143,6 +143,7 @@ mod tests {
                 message: 1024,
                 connections: 1,
                 handshake: Duration::ZERO,
+                peer_timeout: Duration::ZERO,
             },
             queues: Mutex::new(Queues::new(Arc::clone(&memory))),
             max_memory: 1 << 30,

@@ -39,7 +39,7 @@ pub(super) async fn serve(stream: TcpStream, state: Arc<ServerState>) {
 async fn run(stream: TcpStream, state: &Arc<ServerState>, number: u64) -> io::Result<()> {
     let mut session = Session {
         number,
-        stream: FrameStream::new(stream)?,
+        stream: FrameStream::new(stream, state.limits.peer_timeout)?,
         state: Arc::clone(state),
         stopping: state.stop.subscribe(),
     };

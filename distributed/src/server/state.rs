@@ -19,6 +19,8 @@ pub(super) struct Limits {
     pub(super) connections: usize,
     /// How long the handshake and the first request may take.
     pub(super) handshake: Duration,
+    /// How long a client's machine may be silent.
+    pub(super) peer_timeout: Duration,
 }
 
 pub(super) struct ServerState {

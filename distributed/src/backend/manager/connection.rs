@@ -4,8 +4,9 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 
+use crate::peer_timeout;
 use crate::wire::frame::{self, Head};
 use crate::wire::handshake::{Digest, FRAME_MAX, Handshake, Step};
 use crate::wire::pickle::{Encoder, Pickle, Span, Value, ValueKind};
@@ -20,12 +21,17 @@ pub(crate) struct Target {
     pub(crate) bare: Digest,
     /// How long a connection and its handshake may take.
     pub(crate) time: Duration,
+    /// How long the server's machine may be silent.
+    pub(crate) peer_timeout: Duration,
 }
 
 /// A connection whose two ends have proved to each other that they know the key.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
+    /// Where it leads, and for how long that may be silent.
+    address: String,
+    peer_timeout: Duration,
     received: Vec<u8>,
     /// How much of it belongs to the reply before.
     taken: usize,
@@ -57,6 +63,8 @@ impl Target {
     fn handshake(&self, handshake: &mut Handshake) -> Result<Connection> {
         let mut connection = Connection {
             stream: self.stream()?,
+            address: self.address.clone(),
+            peer_timeout: self.peer_timeout,
             received: Vec::new(),
             taken: 0,
         };
@@ -98,11 +106,7 @@ impl Target {
                 Ok(stream) => {
                     // As good as nothing fails here; a server whose machine is gone is noticed.
                     let _ = stream.set_nodelay(true);
-                    let probes = TcpKeepalive::new()
-                        .with_time(Duration::from_secs(60))
-                        .with_interval(Duration::from_secs(10))
-                        .with_retries(3);
-                    let _ = SockRef::from(&stream).set_tcp_keepalive(&probes);
+                    let _ = peer_timeout::watch(&SockRef::from(&stream), self.peer_timeout);
                     return Ok(stream);
                 }
                 Err(error) => failure = error,
@@ -162,9 +166,24 @@ impl Connection {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream
-            .write_all(bytes)
-            .map_err(Error::io("send a message"))
+        let written = self.stream.write_all(bytes);
+        written.map_err(|error| self.failure("send a message", error))
+    }
+
+    /// What it means that the kernel gave up: the machine or the network there is gone.
+    fn failure(&self, attempt: &str, error: io::Error) -> Error {
+        let Connection {
+            address,
+            peer_timeout,
+            ..
+        } = self;
+        Error::io(match error.kind() {
+            ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                let time = peer_timeout.as_secs_f64();
+                format!("{attempt}: nothing came from {address} for {time} s, it is out of reach")
+            }
+            _ => attempt.to_string(),
+        })(error)
     }
 
     /// The next frame's body, of at most `limit` bytes.
@@ -215,7 +234,7 @@ impl Connection {
                     ErrorKind::TimedOut.into(),
                 ))
             }
-            Err(error) => Err(Error::io("receive a message")(error)),
+            Err(error) => Err(self.failure("receive a message", error)),
         }
     }
 }

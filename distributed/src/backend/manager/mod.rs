@@ -13,6 +13,7 @@ mod connection;
 use self::connection::{Connection, Target, request};
 
 use super::{Backend, Codec, Encoded, LeaseBackend, QueueBackend, Read};
+use crate::peer_timeout::PEER_TIMEOUT;
 use crate::wire::handshake::Digest;
 use crate::wire::pickle::{self, Encoder, Pickle, Span, ValueKind};
 use crate::{CONNECT_TIME, Durability, Error, QueueOptions, Result, Status, random};
@@ -35,6 +36,12 @@ impl Backend for ManagerClient {
             retry_time: time,
             ..self.clone()
         })
+    }
+
+    fn peer_timeout(&self, time: Duration) -> Arc<dyn Backend> {
+        let mut client = self.clone();
+        client.target.peer_timeout = time;
+        Arc::new(client)
     }
 
     fn retry_time(&self) -> Duration {
@@ -88,6 +95,7 @@ impl ManagerClient {
             key,
             bare: Digest::Md5,
             time: CONNECT_TIME,
+            peer_timeout: PEER_TIMEOUT,
         };
         let retry_time = Duration::ZERO;
         ManagerClient { target, retry_time }

@@ -83,6 +83,10 @@ impl Backend for NatsClient {
         })
     }
 
+    fn peer_timeout(&self, _time: Duration) -> Arc<dyn Backend> {
+        Arc::new(self.clone())
+    }
+
     fn retry_time(&self) -> Duration {
         self.retry_time
     }

@@ -51,6 +51,9 @@ pub(crate) struct Serve {
     /// How long a client may take to prove that it has the key
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     handshake_timeout: Duration,
+    /// How long a client's machine may be silent before what it holds goes to others
+    #[arg(long, value_name = "SECONDS", default_value = "90", value_parser = seconds)]
+    peer_timeout: Duration,
     /// What the log on standard error looks like; RUST_LOG chooses what is in it
     #[arg(long, value_enum, default_value_t = Log::Human)]
     log: Log,
@@ -111,7 +114,8 @@ impl Serve {
         let mut builder = Server::builder()
             .max_message(self.max_message)
             .max_connections(self.max_connections)
-            .handshake_timeout(self.handshake_timeout);
+            .handshake_timeout(self.handshake_timeout)
+            .peer_timeout(self.peer_timeout);
         if let Some(bytes) = self.max_memory {
             builder = builder.max_memory(bytes);
         }
