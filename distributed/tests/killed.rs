@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
@@ -80,6 +81,34 @@ fn a_worker_killed_while_it_waits_takes_nothing_with_it() -> Result<()> {
             tasks.put(&n)?;
             assert_eq!(tasks.get_timeout(LONG)?, n);
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_python_that_is_interrupted_in_get_loses_nothing_and_gets_its_own_answers() -> Result<()> {
+    for (version, path) in pythons() {
+        let server = Server::builder()
+            .queue(QueueOptions::new("tasks").redeliver(true))
+            .serve("127.0.0.1:0", b"abc")?;
+        let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+        let mut command = python(&path, "interrupt.py");
+        command.arg(server.address().to_string());
+        let mut client = support::start(command.stdin(Stdio::piped()));
+        let interrupt = || {
+            assert!(eventually(|| server.status().queues[0].waiting == 1));
+            kill(Pid::from_raw(client.child.id() as i32), Signal::SIGINT).expect("it is ours");
+            assert_eq!(support::line(&client), "interrupted", "{version}");
+        };
+        interrupt();
+        assert_eq!(support::line(&client), "0 True", "{version}");
+        assert_eq!(support::line(&client), "7 0", "{version}");
+        interrupt();
+        // It goes to the call that was given up, of which the server cannot know, and comes back.
+        tasks.put(&34)?;
+        let input = client.child.stdin.take().expect("it is piped");
+        drop(input);
+        assert_eq!(support::finish(client), "34\n", "{version}");
     }
     Ok(())
 }

@@ -85,6 +85,18 @@
 //! [`visibility_timeout`](crate::QueueOptions::visibility_timeout): the task is another's after that
 //! time, and the late `put` raises `RuntimeError`.
 //!
+//! # After Ctrl-C in Python
+//!
+//! `KeyboardInterrupt` ends a call of the client, of which the server hears nothing. It learns it from
+//! the next call over that connection: then the first one is given up, takes nothing, and each call
+//! gets its own answer. CPython's server goes on with the first, and every answer is that of the call
+//! before. An item that was put between the two is on its way by then, and nothing tells its reply
+//! from one that is waited for. With `redeliver` it comes back when the connection ends, so end it:
+//!
+//! ```python
+//! del tasks._tls.connection
+//! ```
+//!
 //! # When the server is restarted
 //!
 //! What was in its queues is lost, and they are there again, under the same idents. A Rust client

@@ -17,6 +17,13 @@ const BUFFER: usize = 4096;
 /// The most that is read at once, in bytes: memory is taken as the bytes arrive, not as announced.
 const READ_MAX: usize = 1 << 20;
 
+/// How a peer shows that it waits for its reply no longer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum GivenUp {
+    Left,
+    WentOn,
+}
+
 /// A stream, and what has been read of it.
 pub(super) struct FrameStream {
     stream: TcpStream,
@@ -133,16 +140,16 @@ impl FrameStream {
         self.stream.write_all(frame::seal(&mut message)).await
     }
 
-    /// Returns when the peer has left. What it sends before its turn is kept, up to a limit: beyond
-    /// that it is not read, so that a client cannot fill the server's memory while it waits.
-    pub(super) async fn hang_up(&mut self) {
-        while self.buffer.len() < READ_MAX {
+    /// Returns when the peer waits for its reply no longer, and whether it has left or has sent
+    /// more: its next request, which is kept.
+    pub(super) async fn given_up(&mut self) -> GivenUp {
+        if self.buffer.is_empty() {
             self.buffer.reserve(BUFFER);
             if self.read().await.is_err() {
-                return;
+                return GivenUp::Left;
             }
         }
-        std::future::pending().await
+        GivenUp::WentOn
     }
 
     /// Whether the peer is there at this very moment, as the kernel knows it.

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::calls::{Call, DeliveryFormat, Method, NO_WAIT};
-use super::frame_stream::FrameStream;
+use super::frame_stream::{FrameStream, GivenUp};
 use super::item_queue::{Consumer, Delivery, Waiter};
 use super::management::{FirstReply, manage};
 use super::state::ServerState;
@@ -77,6 +77,18 @@ enum Failure {
     Raised(Fault),
     /// The client has left, or the server ends.
     Over(io::Error),
+    /// The client has given the call up and gone on to the next: Python's does when Ctrl-C comes
+    /// while it waits. It takes the next reply for that of its next call, so this one has none.
+    GivenUp,
+}
+
+impl From<GivenUp> for Failure {
+    fn from(how: GivenUp) -> Failure {
+        match how {
+            GivenUp::Left => over().into(),
+            GivenUp::WentOn => Failure::GivenUp,
+        }
+    }
 }
 
 impl From<Fault> for Failure {
@@ -154,6 +166,7 @@ impl Session {
                 Ok(()) => {}
                 Err(Failure::Raised(fault)) => self.stream.send(reply::raise(&fault)).await?,
                 Err(Failure::Over(error)) => return Err(error),
+                Err(Failure::GivenUp) => debug!(connection = self.number, "a call is given up"),
             }
         }
     }
@@ -232,9 +245,9 @@ impl Session {
             )
         };
         match self.wait(ident, waiter, timeout).await {
-            (Some(()), true) => Ok(reply::none()),
-            (None, true) => Err(Fault::full().into()),
-            (_, false) => Err(over().into()),
+            (Some(()), None) => Ok(reply::none()),
+            (None, None) => Err(Fault::full().into()),
+            (_, Some(given_up)) => Err(given_up.into()),
         }
     }
 
@@ -244,8 +257,8 @@ impl Session {
             return Ok(reply::none());
         };
         match self.wait(ident, waiter, None).await {
-            (_, true) => Ok(reply::none()),
-            (_, false) => Err(over().into()),
+            (_, None) => Ok(reply::none()),
+            (_, Some(given_up)) => Err(given_up.into()),
         }
     }
 
@@ -280,13 +293,13 @@ impl Session {
         if let Some(waiter) = waiter {
             deliveries = match self.wait(ident, waiter, timeout).await {
                 // The kernel may know that the client is gone before its stream has told so.
-                (Some(deliveries), true) if self.stream.is_open() => deliveries,
-                (Some(deliveries), _) => {
+                (Some(deliveries), None) if self.stream.is_open() => deliveries,
+                (Some(deliveries), given_up) => {
                     self.state.queues().take_back(ident, deliveries);
-                    return Err(over().into());
+                    return Err(given_up.unwrap_or(GivenUp::Left).into());
                 }
-                (None, true) => return Err(Fault::empty().into()),
-                (None, false) => return Err(over().into()),
+                (None, None) => return Err(Fault::empty().into()),
+                (None, Some(given_up)) => return Err(given_up.into()),
             };
         }
         Ok(self.deliver(ident, deliveries, format).await?)
@@ -308,34 +321,34 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for so long, or for ever: what came, and whether the client is still there.
+    /// Waits for so long, or for ever: what came, and whether the client waits no longer.
     async fn wait<T>(
         &mut self,
         ident: &str,
         mut waiter: Waiter<T>,
         timeout: Option<Duration>,
-    ) -> (Option<T>, bool) {
+    ) -> (Option<T>, Option<GivenUp>) {
         let late = async {
             match timeout {
                 Some(timeout) => sleep(timeout).await,
                 None => std::future::pending().await,
             }
         };
-        let is_there = tokio::select! {
+        let given_up = tokio::select! {
             // A client that has left is noticed first, so that it takes nothing with it.
             biased;
-            () = self.stream.hang_up() => false,
-            _ = self.stopping.wait_for(|is_stopping| *is_stopping) => false,
+            how = self.stream.given_up() => Some(how),
+            _ = self.stopping.wait_for(|is_stopping| *is_stopping) => Some(GivenUp::Left),
             came = &mut waiter.receive => match came {
-                Ok(came) => return (Some(came), true),
+                Ok(came) => return (Some(came), None),
                 // The queue is gone with its last reference.
-                Err(_) => false,
+                Err(_) => Some(GivenUp::Left),
             },
-            () = late => true,
+            () = late => None,
         };
         // It may be served until it is withdrawn. What it was served then is in the channel.
         self.state.queues().withdraw(ident, waiter.ticket);
-        (waiter.receive.try_recv().ok(), is_there)
+        (waiter.receive.try_recv().ok(), given_up)
     }
 }
 
