@@ -43,6 +43,7 @@
 //! | --- | --- |
 //! | `QueueManager.register("get_task_queue", callable=…)` | [`Builder::queue`] |
 //! | `SyncManager`'s `Queue`, `JoinableQueue` | [`Builder::factory`] |
+//! | `SyncManager`'s `dict`, `list`, `Namespace`, `Value`, `Array` | [`Builder::sync_manager`], [`Builder::object`], [`Builder::object_factory`] |
 //! | `manager.start()` | [`Builder::serve`] |
 //! | `manager.get_server().serve_forever()` | [`Server::wait`], or the program `manager` |
 //! | `manager.shutdown()` | [`Server::shutdown`] |
@@ -58,9 +59,9 @@
 //! | `RemoteError`, `ValueError`, `TypeError` | [`Error::Remote`] |
 //! | nothing | redelivery, the dead queue, [`Queue::lease`], [`Queue::put_many`], [`Client::status`] |
 //!
-//! Only queues are served, first in, first out. `PriorityQueue` and `LifoQueue` would have to
-//! understand what they order; `dict`, `list`, `Lock` and the other types of a `SyncManager`,
-//! `queue.shutdown` of Python 3.13, Unix sockets and the XML-RPC serializer are left out too.
+//! Queues are first in, first out. `Lock` and the other types of a `SyncManager` that wait, its
+//! `Pool`, `queue.shutdown` of Python 3.13, Unix sockets and the XML-RPC serializer are left out.
+//! What differs for the objects is in [`guide::shared_objects`].
 
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ pub use error::{Error, Result};
 pub use lease::Lease;
 pub use queue::Queue;
 pub use queue_options::QueueOptions;
-pub use server::{Builder, Server, Stopper};
+pub use server::{Builder, ObjectType, Server, Stopper};
 pub use status::{QueueStatus, Status};
 pub use wire::{handshake, pickle};
 pub use worker::{Worked, Worker};

@@ -4,3 +4,4 @@ pub mod growing;
 pub mod rust_master;
 pub mod rust_worker;
 pub mod security;
+pub mod shared_objects;

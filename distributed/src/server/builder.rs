@@ -1,6 +1,6 @@
 //! What a server is to serve, and within which limits.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tracing::info;
 
-use super::state::{Limits, ServerState};
+use super::objects::{self, ObjectType};
+use super::state::{Factory, Limits, ServerState};
 use super::{Server, memory, queues, run};
 use crate::peer_timeout::PEER_TIMEOUT;
 use crate::{Error, QueueOptions, Result};
@@ -34,7 +35,8 @@ use crate::{Error, QueueOptions, Result};
 #[must_use = "nothing is served before `serve`"]
 pub struct Builder {
     queues: Vec<QueueOptions>,
-    factories: BTreeSet<String>,
+    factories: BTreeMap<String, Factory>,
+    objects: Vec<(String, ObjectType)>,
     limits: Limits,
     max_memory: Option<u64>,
 }
@@ -43,7 +45,8 @@ impl Builder {
     pub(crate) fn new() -> Builder {
         Builder {
             queues: Vec::new(),
-            factories: BTreeSet::new(),
+            factories: BTreeMap::new(),
+            objects: Vec::new(),
             limits: Limits {
                 message: 64 << 20,
                 connections: 10_000,
@@ -88,8 +91,67 @@ impl Builder {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn factory(mut self, name: impl Into<String>) -> Builder {
-        self.factories.insert(name.into());
+        self.factories.insert(name.into(), Factory::Queue);
         self
+    }
+
+    /// Adds an object of a type that Python's `SyncManager` has, under a name by which all clients
+    /// open the same one: Python's `register` with a callable that returns it. What it stores counts
+    /// in [`max_memory`](Builder::max_memory).
+    ///
+    /// See [`shared_objects`](crate::guide::shared_objects) for what is refused, and for what
+    /// becomes of a lock when its holder dies.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, ObjectType, Server};
+    ///
+    /// // A program of Python opens it with `manager.register("settings", proxytype=DictProxy)`.
+    /// let builder = Server::builder().object("settings", ObjectType::Dict);
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn object(mut self, name: impl Into<String>, object: ObjectType) -> Builder {
+        self.objects.push((name.into(), object));
+        self
+    }
+
+    /// Adds a name under which clients make objects of this type. Each call makes a new one, of the
+    /// arguments that it passes, as the type's own call in Python does. The object ends with its
+    /// last proxy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, ObjectType, Server};
+    ///
+    /// // A program of Python may now call `manager.counters({"a": 1})`.
+    /// let builder = Server::builder().object_factory("counters", ObjectType::Dict);
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn object_factory(mut self, name: impl Into<String>, object: ObjectType) -> Builder {
+        self.factories.insert(name.into(), Factory::Object(object));
+        self
+    }
+
+    /// Adds all names of Python's `SyncManager` but `Pool`: a program that calls `connect()` instead
+    /// of `start()` may call `manager.dict()`, `manager.Lock()` and the others as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, Server};
+    ///
+    /// let server = Server::builder().sync_manager().serve("127.0.0.1:0", b"abc")?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn sync_manager(mut self) -> Builder {
+        for (name, object) in objects::SYNC_MANAGER {
+            self = self.object_factory(name, object);
+        }
+        self.factory("Queue").factory("JoinableQueue")
     }
 
     /// The longest message, in bytes, at most 4 GiB; 64 MiB if not said. A client that sends a
@@ -246,6 +308,13 @@ impl Builder {
         self.queues
             .into_iter()
             .for_each(|options| queues.add(options));
+        for (name, object) in self.objects {
+            let added = queues.objects.add(&name, object);
+            added.map_err(|fault| Error::Remote {
+                class: fault.class.to_string(),
+                text: format!("cannot make {name}: {}", fault.text),
+            })?;
+        }
         let state = Arc::new(ServerState {
             key: key.to_vec(),
             factories: self.factories,

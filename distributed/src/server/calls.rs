@@ -44,6 +44,8 @@ pub(super) enum Method {
     TaskDone,
     Acknowledge(u64),
     Release(u64),
+    /// Of an object that is no queue: its reply.
+    Object(Vec<u8>),
     Len,
     IsEmpty,
     IsFull,
@@ -100,8 +102,14 @@ impl Call {
         let ident = request.ident.unwrap_or_default();
         // As in Python, an unknown object and an unknown method are errors of the server, and what
         // is wrong with the arguments is raised by the method.
-        state.queues().queue(ident).map_err(traceback)?;
-        let method = Method::read(&request, state.items_max());
+        let object = state.queues().call_object(&request, state.items_max());
+        let method = match object {
+            Some(reply) => reply.map(|reply| reply.map(Method::Object)),
+            None => {
+                state.queues().queue(ident).map_err(traceback)?;
+                Method::read(&request, state.items_max())
+            }
+        };
         let method = method.map_err(|fault| reply::raise(&fault))?;
         Ok(Call {
             ident: ident.to_string(),
@@ -231,7 +239,7 @@ fn required(arg: Option<Span>) -> Span {
 }
 
 /// So many seconds; none where that is beyond the end of time.
-fn duration(seconds: f64) -> Option<Duration> {
+pub(super) fn duration(seconds: f64) -> Option<Duration> {
     const FOREVER: f64 = 1e9;
     Duration::try_from_secs_f64(seconds)
         .ok()

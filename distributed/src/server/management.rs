@@ -2,7 +2,7 @@
 
 use super::calls::METHODS;
 use super::queues::Queues;
-use super::state::ServerState;
+use super::state::{Factory, ServerState};
 use crate::wire::pickle::{Encoder, to_item};
 use crate::wire::protocol::{Fault, Request, reply};
 use crate::{QueueOptions, random};
@@ -45,10 +45,10 @@ fn method(state: &ServerState, request: Request) -> Result<Vec<u8>, Fault> {
                 return Err(Fault::new("TypeError", "create() needs a typeid"));
             };
             let name = request.text("typeid", typeid)?;
-            let ident = create(state, &mut queues, name, request.tail())?;
+            let (ident, exposed) = create(state, &mut queues, name, request.tail())?;
             reply::value(|to| {
                 to.mark().str(&ident);
-                methods(to);
+                methods(to, exposed);
                 to.tuple();
             })
         }
@@ -58,7 +58,9 @@ fn method(state: &ServerState, request: Request) -> Result<Vec<u8>, Fault> {
             };
             let ident = request.text("ident", ident)?;
             match request.method {
+                "incref" if queues.objects.refer(ident) => {}
                 "incref" => queues.refer(ident)?,
+                _ if queues.objects.unrefer(ident) => queues.leases.sooner.notify_one(),
                 _ => queues.unrefer(ident)?,
             }
             reply::none()
@@ -66,8 +68,12 @@ fn method(state: &ServerState, request: Request) -> Result<Vec<u8>, Fault> {
         "get_methods" => {
             let [token] = request.bind(["token"], 1)?;
             let ident = token.and_then(|token| request.token(token));
-            queues.queue(ident.unwrap_or_default())?;
-            reply::value(methods)
+            let ident = ident.unwrap_or_default();
+            let exposed = match queues.objects.methods(ident) {
+                Some(exposed) => exposed,
+                None => queues.queue(ident).map(|_| &METHODS[..])?,
+            };
+            reply::value(|to| methods(to, exposed))
         }
         "number_of_objects" => reply::value(|to| _ = to.int(queues.number_of_objects() as i128)),
         "debug_info" => reply::value(|to| _ = to.str(&queues.debug_info())),
@@ -83,28 +89,40 @@ fn method(state: &ServerState, request: Request) -> Result<Vec<u8>, Fault> {
     })
 }
 
-/// The tuple of the names of a queue's methods.
-fn methods(to: &mut Encoder) {
+/// The tuple of the names of an object's methods.
+fn methods(to: &mut Encoder, exposed: &[&str]) {
     to.mark();
-    METHODS.iter().for_each(|method| _ = to.str(method));
+    exposed.iter().for_each(|method| _ = to.str(method));
     to.tuple();
 }
 
-/// Opens the queue of this name, or makes one if it is the name of a factory. Its ident.
+/// Opens the queue or object of this name, or makes one if it is the name of a factory. Its ident
+/// and its methods.
 fn create(
     state: &ServerState,
     queues: &mut Queues,
     typeid: &str,
     request: Request,
-) -> Result<String, Fault> {
-    if !state.factories.contains(typeid) {
-        queues.refer(typeid).map_err(|_| {
-            let mut known = queues.names();
-            known.extend(state.factories.iter().map(String::as_str));
-            let text = format!("'{typeid}' (there are: {})", known.join(", "));
-            Fault::new("KeyError", text)
-        })?;
-        return Ok(typeid.to_string());
+) -> Result<(String, &'static [&'static str]), Fault> {
+    match state.factories.get(typeid) {
+        Some(Factory::Object(object)) => {
+            let items_max = state.items_max();
+            return queues.objects.make(typeid, *object, &request, items_max);
+        }
+        Some(Factory::Queue) => {}
+        None => {
+            if let Some(opened) = queues.objects.open(typeid) {
+                return Ok(opened);
+            }
+            queues.refer(typeid).map_err(|_| {
+                let mut known = queues.names();
+                known.extend(queues.objects.names());
+                known.extend(state.factories.keys().map(String::as_str));
+                let text = format!("'{typeid}' (there are: {})", known.join(", "));
+                Fault::new("KeyError", text)
+            })?;
+            return Ok((typeid.to_string(), &METHODS));
+        }
     }
     if queues.made >= MADE_MAX {
         return Err(Fault::new("RuntimeError", "there are too many queues"));
@@ -117,12 +135,12 @@ fn create(
     let ident = format!("{typeid}-{:016x}", u64::from_ne_bytes(random::bytes()));
     queues.make(&ident, QueueOptions::new(typeid).maxsize(maxsize))?;
     queues.refer(&ident)?;
-    Ok(ident)
+    Ok((ident, &METHODS))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
     use std::time::{Duration, Instant};
 
@@ -138,7 +156,7 @@ mod tests {
         let memory = Budget::new(1 << 30);
         let state = ServerState {
             key: Vec::new(),
-            factories: BTreeSet::from(["Queue".to_string()]),
+            factories: BTreeMap::from([("Queue".to_string(), Factory::Queue)]),
             limits: Limits {
                 message: 1024,
                 connections: 1,

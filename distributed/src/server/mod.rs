@@ -21,11 +21,13 @@ mod item_queue;
 mod leases;
 mod management;
 mod memory;
+mod objects;
 mod queues;
 mod session;
 mod state;
 
 pub use builder::Builder;
+pub use objects::ObjectType;
 use state::ServerState;
 
 /// How many connections may wait to be accepted: enough for all workers of a cluster that start at

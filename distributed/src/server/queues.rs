@@ -12,7 +12,8 @@ use std::time::Instant;
 use super::item_queue::{Consumer, Delivery, ItemQueue, Waiter};
 use super::leases::{Holder, LeaseRecord, LeaseTable};
 use super::memory::{Budget, QUEUE_OVERHEAD};
-use crate::wire::protocol::Fault;
+use super::objects::{ObjectCall, Objects};
+use crate::wire::protocol::{Fault, Request};
 use crate::{QueueOptions, QueueStatus};
 
 /// What follows the name of a queue in the name of its dead queue, which has the items that were
@@ -25,6 +26,8 @@ const EXPIRED_AT_ONCE: usize = 1000;
 pub(super) struct Queues {
     queues: BTreeMap<Arc<str>, ItemQueue>,
     pub(super) leases: LeaseTable,
+    /// What else clients share.
+    pub(super) objects: Objects,
     /// The last number given.
     last: u64,
     pub(super) connections: u64,
@@ -38,6 +41,7 @@ impl Queues {
         Queues {
             queues: BTreeMap::new(),
             leases: LeaseTable::default(),
+            objects: Objects::new(&memory),
             last: 0,
             connections: 0,
             made: 0,
@@ -113,7 +117,7 @@ impl Queues {
 
     pub(super) fn number_of_objects(&self) -> usize {
         let objects = self.queues.values().filter(|queue| queue.references > 0);
-        objects.count()
+        objects.count() + self.objects.number_of_objects()
     }
 
     /// Python's text: an object and its references on one line, what it is on the next.
@@ -122,7 +126,10 @@ impl Queues {
             let (ident, references, len) = (&queue.ident, queue.references, queue.len());
             format!("  {ident}:       refcount={references}\n    <queue of {len} items>")
         });
-        lines.collect::<Vec<_>>().join("\n")
+        lines
+            .chain(self.objects.debug_info())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// Whether these items may be put now.
@@ -179,6 +186,22 @@ impl Queues {
         Ok(deliveries)
     }
 
+    /// Does what a request asks of an object that is no queue. None if there is no such object;
+    /// inside, an error is one that the method raises, and none that there is no such method.
+    pub(super) fn call_object(
+        &mut self,
+        request: &Request,
+        items_max: usize,
+    ) -> Option<Result<Option<Vec<u8>>, Fault>> {
+        let ident = self.objects.resolve(request.ident?)?;
+        let call = ObjectCall {
+            request,
+            items_max,
+            budget: Arc::clone(self.objects.budget()),
+        };
+        self.objects.call(&ident, &call)
+    }
+
     pub(super) fn task_done(&mut self, ident: &str, connection: u64) -> Result<(), Fault> {
         self.leases.acknowledge_implicit(connection);
         self.queue(ident)?.finish()
@@ -222,7 +245,8 @@ impl Queues {
             };
             let _ = self.release(lease);
         }
-        self.leases.next_expiry()
+        let kept = self.objects.expire(now);
+        self.leases.next_expiry().into_iter().chain(kept).min()
     }
 
     /// Ends a lease because the item is not done. The item goes back to the front of its queue, or

@@ -185,6 +185,7 @@ impl Session {
             Method::TaskDone => queues().task_done(ident, self.number).map(none)?,
             Method::Acknowledge(lease) => queues().acknowledge(lease).map(none)?,
             Method::Release(lease) => queues().release(lease).map(none)?,
+            Method::Object(reply) => reply,
             Method::Len => {
                 let len = queues().queue(ident)?.len();
                 reply::value(|to| _ = to.int(len as i128))

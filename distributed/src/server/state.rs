@@ -1,6 +1,6 @@
 //! What the sessions of a server share.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::memory::Budget;
+use super::objects::ObjectType;
 use super::queues::Queues;
 use crate::Status;
 
@@ -23,9 +24,16 @@ pub(super) struct Limits {
     pub(super) peer_timeout: Duration,
 }
 
+/// What a name makes whenever a client calls it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Factory {
+    Queue,
+    Object(ObjectType),
+}
+
 pub(super) struct ServerState {
     pub(super) key: Vec<u8>,
-    pub(super) factories: BTreeSet<String>,
+    pub(super) factories: BTreeMap<String, Factory>,
     pub(super) limits: Limits,
     pub(super) queues: Mutex<Queues>,
     /// What the builder's `max_memory` says, in bytes.

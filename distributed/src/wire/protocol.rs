@@ -134,19 +134,19 @@ impl<'a> Request<'a> {
 
     /// A whole number.
     pub(crate) fn int(&self, name: &str, arg: Span) -> Result<i64, Fault> {
+        let wrong = || Fault::new("TypeError", format!("'{name}' must be an int of 64 bits"));
         match self.pickle.scalar(arg.value) {
             Some(Scalar::Int(number)) => Ok(number),
             Some(Scalar::Bool(truth)) => Ok(truth.into()),
+            // So Python 2 writes those of more than 32 bits.
+            Some(Scalar::Digits(digits)) => digits.parse().map_err(|_| wrong()),
             Some(Scalar::BigInt(bytes)) if bytes.len() <= 8 => {
                 let is_negative = bytes.last().is_some_and(|last| *last >= 0x80);
                 let mut wide = [if is_negative { 0xff } else { 0 }; 8];
                 wide[..bytes.len()].copy_from_slice(bytes);
                 Ok(i64::from_le_bytes(wide))
             }
-            _ => Err(Fault::new(
-                "TypeError",
-                format!("'{name}' must be an int of 64 bits"),
-            )),
+            _ => Err(wrong()),
         }
     }
 
@@ -159,6 +159,11 @@ impl<'a> Request<'a> {
     /// The arguments by position, for what takes them as they come.
     pub(crate) fn args(&self) -> &[Span] {
         &self.args
+    }
+
+    /// The arguments by name.
+    pub(crate) fn kwargs(&self) -> &[(&'a str, Span)] {
+        &self.kwargs
     }
 
     /// All but the first argument, as another method's own.
@@ -177,14 +182,27 @@ impl<'a> Request<'a> {
 /// What goes wrong in a call: an exception that the caller is to raise.
 #[derive(Debug)]
 pub(crate) struct Fault {
-    class: &'static str,
-    text: String,
+    pub(crate) class: &'static str,
+    pub(crate) text: String,
+    /// An item that is the exception's argument in place of the text.
+    item: Option<Vec<u8>>,
 }
 
 impl Fault {
     pub(crate) fn new(class: &'static str, text: impl Into<String>) -> Fault {
-        let text = text.into();
-        Fault { class, text }
+        Fault {
+            class,
+            text: text.into(),
+            item: None,
+        }
+    }
+
+    /// The exception that Python raises for a key that is not there: its argument is the key.
+    pub(crate) fn no_key(item: Vec<u8>) -> Fault {
+        Fault {
+            item: Some(item),
+            ..Fault::new("KeyError", "there is no such key")
+        }
     }
 
     pub(crate) fn empty() -> Fault {
@@ -226,9 +244,31 @@ pub(crate) mod reply {
     /// What the method raises. The names are Python 2's: under protocol 2 every Python knows them,
     /// while none of the newer ones is known to all.
     pub(crate) fn raise(fault: &Fault) -> Vec<u8> {
-        of("#ERROR", |to| match fault.class {
-            "Empty" | "Full" => to.exception("Queue", fault.class, None),
-            class => to.exception("exceptions", class, Some(&fault.text)),
+        let module = match fault.class {
+            "Empty" | "Full" => "Queue",
+            "BrokenBarrierError" => "threading",
+            _ => "exceptions",
+        };
+        of("#ERROR", |to| {
+            to.call(module, fault.class, |to| match &fault.item {
+                Some(item) => _ = to.item(item),
+                None if module == "Queue" => {}
+                None => _ = to.str(&fault.text),
+            });
+        })
+    }
+
+    /// An object that the method made, for which the client is to have a proxy.
+    pub(crate) fn proxy(exposed: &[&str], typeid: &str, ident: &str) -> Vec<u8> {
+        of("#PROXY", |to| {
+            to.mark().mark();
+            exposed.iter().for_each(|method| _ = to.str(method));
+            to.tuple();
+            // The client knows the address: it is where it has asked.
+            to.instance("multiprocessing.managers", "Token", |to| {
+                to.mark().native_str(typeid).none().str(ident).tuple();
+            });
+            to.tuple();
         })
     }
 

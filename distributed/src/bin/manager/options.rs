@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use distributed::{Builder, Client, QueueOptions, Server};
+use distributed::{Builder, Client, ObjectType, QueueOptions, Server};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use shared::{engine, key, seconds, usage};
 use tracing_subscriber::EnvFilter;
@@ -27,9 +27,17 @@ pub(crate) struct Serve {
     /// A queue that clients open by this name; may be given again
     #[arg(long, value_name = "NAME[:MAXSIZE]", value_parser = queue)]
     queue: Vec<QueueOptions>,
-    /// A name that makes a queue whenever a client calls it; may be given again
-    #[arg(long, value_name = "NAME")]
-    factory: Vec<String>,
+    /// An object of a type of Python's SyncManager that clients open by this name, as settings:dict
+    /// or slots:Semaphore:4; may be given again
+    #[arg(long, value_name = "NAME:TYPE[:NUMBER]", value_parser = object)]
+    object: Vec<(String, ObjectType)>,
+    /// A name that makes a queue, or an object of a type, whenever a client calls it; may be given
+    /// again
+    #[arg(long, value_name = "NAME[:TYPE]", value_parser = factory)]
+    factory: Vec<(String, Option<ObjectType>)>,
+    /// Serve all names of Python's SyncManager but Pool: dict, list, Lock and the others
+    #[arg(long)]
+    sync_manager: bool,
     /// Hand out again what a worker that is gone had taken from this queue; may be given again
     #[arg(long, value_name = "NAME")]
     redeliver: Vec<String>,
@@ -105,8 +113,9 @@ impl Serve {
     pub(crate) fn builder(&self) -> Builder {
         let name = |queue: &QueueOptions| queue.name().to_string();
         let names: Vec<String> = self.queue.iter().map(name).collect();
-        if names.is_empty() && self.factory.is_empty() {
-            usage::<Serve>("nothing to serve: give --queue or --factory");
+        let makes_none = self.factory.is_empty() && !self.sync_manager;
+        if names.is_empty() && self.object.is_empty() && makes_none {
+            usage::<Serve>("nothing to serve: give --queue, --object, --factory or --sync-manager");
         }
         if let Some(unknown) = self.redeliver.iter().find(|name| !names.contains(name)) {
             usage::<Serve>(&format!("--redeliver {unknown} needs --queue {unknown}"));
@@ -127,9 +136,17 @@ impl Serve {
             }
             builder = builder.queue(queue.max_deliveries(self.max_deliveries));
         }
-        self.factory
-            .iter()
-            .fold(builder, |builder, name| builder.factory(name))
+        for (name, object) in &self.object {
+            builder = builder.object(name, *object);
+        }
+        if self.sync_manager {
+            builder = builder.sync_manager();
+        }
+        let made = |builder: Builder, (name, object): &(String, Option<ObjectType>)| match object {
+            Some(object) => builder.object_factory(name, *object),
+            None => builder.factory(name),
+        };
+        self.factory.iter().fold(builder, made)
     }
 
     /// Starts the log, and takes as many descriptors as there may be: a connection needs one.
@@ -172,5 +189,22 @@ fn queue(text: &str) -> Result<QueueOptions, String> {
     match name {
         "" => Err("a queue needs a name".into()),
         name => Ok(QueueOptions::new(name).maxsize(maxsize)),
+    }
+}
+
+/// Reads `NAME:TYPE` or `NAME:TYPE:NUMBER`.
+fn object(text: &str) -> Result<(String, ObjectType), String> {
+    match text.split_once(':') {
+        Some(("", _)) => Err("an object needs a name".into()),
+        Some((name, object)) => Ok((name.into(), object.parse()?)),
+        None => Err("expected NAME:TYPE, as settings:dict".into()),
+    }
+}
+
+/// Reads `NAME`, which makes a queue, or `NAME:TYPE`.
+fn factory(text: &str) -> Result<(String, Option<ObjectType>), String> {
+    match text.contains(':') {
+        true => object(text).map(|(name, object)| (name, Some(object))),
+        false => Ok((text.into(), None)),
     }
 }

@@ -14,12 +14,24 @@ const MEMO_GAP_MAX: usize = 256;
 impl<'a> Pickle<'a> {
     /// Reads `bytes`, which must be one pickle and no more.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Pickle<'a>, Malformed> {
+        Pickle::read_until(bytes, true)
+    }
+
+    /// Reads an item, as [`item`](Pickle::item) takes it out: a pickle without its end.
+    pub(crate) fn read_item(code: &'a [u8]) -> Result<Pickle<'a>, Malformed> {
+        Pickle::read_until(code, false)
+    }
+
+    fn read_until(bytes: &'a [u8], has_end: bool) -> Result<Pickle<'a>, Malformed> {
         if u32::try_from(bytes.len()).is_err() {
             return Err(Malformed::at(0, "it is over 4 GiB"));
         }
         let mut unpickler = Unpickler::new(bytes);
         let mut at = 0;
         for _ in 0..OPS_MAX {
+            if !has_end && at == bytes.len() {
+                return unpickler.stop(at);
+            }
             let op = Op::read(bytes, at)?;
             unpickler.at = at as u32;
             if op.code == STOP {

@@ -132,15 +132,36 @@ impl Encoder {
         self.op(SETITEMS)
     }
 
-    /// An exception of one argument, or of none. A name of Python 2 suits all: Python 3 translates.
-    pub(crate) fn exception(&mut self, module: &str, name: &str, text: Option<&str>) {
-        self.bytes.push(GLOBAL);
+    /// An instance, of the class by this name, made of arguments. A name of Python 2 suits all:
+    /// Python 3 translates.
+    pub(crate) fn call(
+        &mut self,
+        module: &str,
+        name: &str,
+        arguments: impl FnOnce(&mut Encoder),
+    ) -> &mut Encoder {
+        self.global(module, name).mark();
+        arguments(self);
+        self.tuple().op(REDUCE)
+    }
+
+    /// An instance that has this state and was made without a call of its class.
+    pub(crate) fn instance(
+        &mut self,
+        module: &str,
+        name: &str,
+        state: impl FnOnce(&mut Encoder),
+    ) -> &mut Encoder {
+        self.global(module, name).op(EMPTY_TUPLE).op(NEWOBJ);
+        state(self);
+        self.op(BUILD)
+    }
+
+    pub(crate) fn global(&mut self, module: &str, name: &str) -> &mut Encoder {
+        // What came before may have raised the protocol, under which nothing is translated.
+        self.bytes.extend([PROTO, 2, GLOBAL]);
         self.bytes.extend(format!("{module}\n{name}\n").bytes());
-        self.op(MARK);
-        if let Some(text) = text {
-            self.str(text);
-        }
-        self.op(TUPLE).op(REDUCE);
+        self
     }
 
     fn op(&mut self, code: u8) -> &mut Encoder {

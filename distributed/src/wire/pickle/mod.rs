@@ -200,6 +200,37 @@ enum Edit {
     Needs(u8),
 }
 
+/// The value of an item, if it is one by itself: read at once, with no table.
+pub(crate) fn scalar_item(code: &[u8]) -> Option<Scalar<'_>> {
+    const HEADER: usize = 2;
+    let op = Op::read(code, HEADER).ok()?;
+    (op.is_scalar() && op.end == code.len()).then(|| op.scalar())
+}
+
+impl<'a> Op<'a> {
+    /// What an opcode says that is a value by itself.
+    fn scalar(&self) -> Scalar<'a> {
+        match (self.code, self.arg) {
+            (NONE, _) => Scalar::None,
+            (NEWTRUE, _) => Scalar::Bool(true),
+            (NEWFALSE, _) => Scalar::Bool(false),
+            // So protocol 0 writes the two truth values.
+            (INT, Arg::Lines("00", _)) => Scalar::Bool(false),
+            (INT, Arg::Lines("01", _)) => Scalar::Bool(true),
+            (INT | LONG, Arg::Lines(digits, _)) => Scalar::Digits(digits.trim_end_matches('L')),
+            (EXT1 | EXT2 | EXT4, _) => Scalar::Global("copyreg", "extension"),
+            (LONG1 | LONG4, Arg::Bytes(digits)) => Scalar::BigInt(digits),
+            (SHORT_BINUNICODE | BINUNICODE | BINUNICODE8, Arg::Bytes(text)) => Scalar::Str(text),
+            (SHORT_BINSTRING | BINSTRING, Arg::Bytes(text)) => Scalar::ByteStr(text),
+            (_, Arg::Bytes(bytes)) => Scalar::Bytes(bytes),
+            (_, Arg::Lines(module, name)) => Scalar::Global(module, name),
+            (_, Arg::Float(number)) => Scalar::Float(number),
+            (_, Arg::Number(number)) => Scalar::Int(number),
+            (_, Arg::None) => Scalar::EmptyTuple,
+        }
+    }
+}
+
 /// A value that is read where it stands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Scalar<'a> {
@@ -254,24 +285,7 @@ impl<'a> Pickle<'a> {
             return None;
         };
         let op = Op::read(self.bytes, at as usize).expect("it has been read before");
-        Some(match (op.code, op.arg) {
-            (NONE, _) => Scalar::None,
-            (NEWTRUE, _) => Scalar::Bool(true),
-            (NEWFALSE, _) => Scalar::Bool(false),
-            // So protocol 0 writes the two truth values.
-            (INT, Arg::Lines("00", _)) => Scalar::Bool(false),
-            (INT, Arg::Lines("01", _)) => Scalar::Bool(true),
-            (INT | LONG, Arg::Lines(digits, _)) => Scalar::Digits(digits.trim_end_matches('L')),
-            (EXT1 | EXT2 | EXT4, _) => Scalar::Global("copyreg", "extension"),
-            (LONG1 | LONG4, Arg::Bytes(digits)) => Scalar::BigInt(digits),
-            (SHORT_BINUNICODE | BINUNICODE | BINUNICODE8, Arg::Bytes(text)) => Scalar::Str(text),
-            (SHORT_BINSTRING | BINSTRING, Arg::Bytes(text)) => Scalar::ByteStr(text),
-            (_, Arg::Bytes(bytes)) => Scalar::Bytes(bytes),
-            (_, Arg::Lines(module, name)) => Scalar::Global(module, name),
-            (_, Arg::Float(number)) => Scalar::Float(number),
-            (_, Arg::Number(number)) => Scalar::Int(number),
-            (_, Arg::None) => Scalar::EmptyTuple,
-        })
+        Some(op.scalar())
     }
 
     /// The values in a container; for an instance, its callable, arguments and what was added.

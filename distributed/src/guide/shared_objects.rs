@@ -1,0 +1,69 @@
+//! Objects that clients share: `dict`, `list` and the others of Python's `SyncManager`.
+//!
+//! A program that shares state through a manager of its own calls `start()`, and the manager is a
+//! process of CPython. With [`Builder::sync_manager`](crate::Builder::sync_manager) it calls
+//! `connect()` instead, and all else stays:
+//!
+//! ```python
+//! from multiprocessing.managers import SyncManager
+//!
+//! manager = SyncManager(address=("127.0.0.1", 5000), authkey=b"abc")
+//! manager.connect()
+//! counts = manager.dict()
+//! counts["words"] = 7
+//! ```
+//!
+//! The program `manager` serves these names with `--sync-manager`. What `manager.dict()` makes
+//! belongs to whoever has a proxy of it. An object that all clients open by its name is made when
+//! the server starts, with [`Builder::object`](crate::Builder::object) or `--object settings:dict`,
+//! and stays:
+//!
+//! ```python
+//! from multiprocessing.managers import BaseManager, DictProxy
+//!
+//! class Settings(BaseManager):
+//!     pass
+//!
+//! Settings.register("settings", proxytype=DictProxy)
+//! ```
+//!
+//! A call is one step: no other call of the object comes between its parts. `counts["words"] += 1`
+//! is two calls, in Python as here.
+//!
+//! # What is read, and what is refused
+//!
+//! Values are the pickles that clients sent, so they may be of classes that only clients know. The
+//! server reads one only where a key, an equality or an order depends on it, and compares as Python
+//! does: `1`, `1.0` and `True` are one key. It reads `None`, `bool`, `int`, `float`, `str`, `bytes`,
+//! and tuples and lists of them. For anything else it raises `TypeError`:
+//!
+//! | What | Where |
+//! | --- | --- |
+//! | an instance, an enum, a `frozenset`, not a number | a key of a `dict`; `in`, `index`, `count`, `remove` and `sort` of a `list` that get to it |
+//! | a function | `sort(key=…)`: the server runs no code |
+//! | a proxy, a generator | `dict(…)`, `list(…)`, `extend`, `update`: pass `proxy.copy()` or `proxy[:]` |
+//! | another typecode than `b B h H i I l L q Q f d` | `Array` |
+//! | `Pool` | everywhere: there is no such name |
+//!
+//! Three things are other than in CPython. An iterator of a `dict` goes through the keys that were
+//! there when it began, whatever happens to the dict. `str(proxy)` shows an instance by the name of
+//! its class. An `Array` keeps its length when a slice is assigned.
+//!
+//! # What it costs
+//!
+//! What objects store counts in [`Builder::max_memory`](crate::Builder::max_memory), each value with
+//! 256 bytes for its place; objects may take three quarters of what is for items. A call over that
+//! raises `MemoryError`, and the server goes on. An answer that would be over
+//! [`Builder::max_message`](crate::Builder::max_message), such as the copy of a large dict, is a
+//! `ValueError`. Calls may have made 65,536 objects at one time.
+//!
+//! A call that looks at all elements of a long list, and most of all `sort`, holds up everybody else
+//! for as long as it takes.
+//!
+//! # When a client dies
+//!
+//! An object that a call made ends 10 s after its last proxy has gone, so that a proxy that is on its
+//! way to another program finds it. A client that is killed tells nobody that its proxies are gone,
+//! here as in CPython: what only it had made stays until the server ends. An object with a name
+//! stays in any case, and a proxy of it from before a restart of the server finds the one after it,
+//! which is empty.

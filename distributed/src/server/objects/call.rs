@@ -1,0 +1,176 @@
+//! A call of an object: its arguments as the methods take them, and what it may store.
+
+use std::sync::Arc;
+
+use super::datum::Datum;
+use crate::server::item_queue::Code;
+use crate::server::memory::{Budget, Charge, StoredItem, cost};
+use crate::wire::pickle::{Encoder, Span, ValueKind};
+use crate::wire::protocol::{Fault, Request, reply};
+
+/// The most elements that a call makes of a few bytes, as of a `range`.
+const ELEMENTS_MAX: usize = 1 << 20;
+
+/// A call of one object, under the lock of the queues.
+pub(in crate::server) struct ObjectCall<'c> {
+    pub(in crate::server) request: &'c Request<'c>,
+    /// The most bytes that the items of one message may take, either way.
+    pub(in crate::server) items_max: usize,
+    pub(in crate::server) budget: Arc<Budget>,
+}
+
+impl ObjectCall<'_> {
+    /// The method that takes no arguments.
+    pub(super) fn none(&self) -> Result<(), Fault> {
+        self.request.bind([], 0).map(|[]| ())
+    }
+
+    /// The method that takes one argument.
+    pub(super) fn one(&self, name: &str) -> Result<Span, Fault> {
+        self.request.bind([name], 1).map(|[arg]| required(arg))
+    }
+
+    pub(super) fn datum(&self, span: Span) -> Datum<'_> {
+        Datum::of(&self.request.pickle, span.value)
+    }
+
+    pub(super) fn item(&self, span: Span) -> Result<Vec<u8>, Fault> {
+        Ok(self.request.pickle.item(span, self.items_max)?)
+    }
+
+    /// An item in the budget of what is stored.
+    pub(super) fn store(&self, code: Vec<u8>) -> Result<Code, Fault> {
+        self.check_room(cost(&code))?;
+        Ok(Arc::new(StoredItem::new(code, &self.budget)))
+    }
+
+    pub(super) fn store_argument(&self, span: Span) -> Result<Code, Fault> {
+        self.store(self.item(span)?)
+    }
+
+    /// Counts bytes that are stored beside an item.
+    pub(super) fn charge(&self, bytes: u64) -> Result<Charge, Fault> {
+        self.check_room(bytes)?;
+        Ok(self.budget.charge(bytes))
+    }
+
+    fn check_room(&self, bytes: u64) -> Result<(), Fault> {
+        if self.budget.has_room_for(bytes) {
+            return Ok(());
+        }
+        let limit = self.budget.limit();
+        let text = format!(
+            "no room for {bytes} bytes: the objects of the server may store {limit} bytes \
+             (max_memory of the server, --max-memory)"
+        );
+        Err(Fault::new("MemoryError", text))
+    }
+
+    /// The elements of what Python iterates over, as items. All of them, or none.
+    pub(super) fn elements(&self, span: Span) -> Result<Vec<Code>, Fault> {
+        let codes = self.element_codes(span)?;
+        codes.into_iter().map(|code| self.store(code)).collect()
+    }
+
+    fn element_codes(&self, span: Span) -> Result<Vec<Vec<u8>>, Fault> {
+        let pickle = &self.request.pickle;
+        let kind = pickle.kind(span.value);
+        let step = match kind {
+            ValueKind::List | ValueKind::Tuple | ValueKind::Set | ValueKind::FrozenSet => 1,
+            // Its keys.
+            ValueKind::Dict => 2,
+            ValueKind::Str | ValueKind::ByteStr => {
+                let text = self.request.text("text", span)?;
+                let letter = |c: char| encoded(|to| _ = to.str(c.encode_utf8(&mut [0; 4])));
+                return Ok(text.chars().map(letter).collect());
+            }
+            ValueKind::Object => return self.range(span),
+            _ => return Err(not_iterable()),
+        };
+        // A value that many elements share is copied to each, and every copy counts.
+        let mut left = self.items_max;
+        let mut codes = Vec::new();
+        for element in pickle.inside(span.value).step_by(step) {
+            let code = pickle.item(element, left)?;
+            left = left.saturating_sub(code.len());
+            codes.push(code);
+        }
+        Ok(codes)
+    }
+
+    /// The numbers of a `range` or `xrange`, and the elements of a `set` as Python 2 writes it.
+    fn range(&self, span: Span) -> Result<Vec<Vec<u8>>, Fault> {
+        let pickle = &self.request.pickle;
+        let ((module, name), arguments) = pickle.instance(span.value).ok_or_else(not_iterable)?;
+        let arguments: Vec<Span> = pickle.inside(arguments).collect();
+        match (module, name, arguments.as_slice()) {
+            ("builtins" | "__builtin__", "set" | "frozenset", [list]) => self.element_codes(*list),
+            ("builtins" | "__builtin__", "range" | "xrange", [start, stop, step]) => {
+                let [start, stop, step] = [("start", start), ("stop", stop), ("step", step)]
+                    .map(|(name, span)| self.request.int(name, *span));
+                let (start, stop, step) = (start?, stop?, step?);
+                let more = |at: &i64| if step > 0 { *at < stop } else { *at > stop };
+                let next = |at: &i64| at.checked_add(step);
+                let numbers = std::iter::successors(Some(start), next).take_while(more);
+                let numbers: Vec<i64> = numbers.take(ELEMENTS_MAX + 1).collect();
+                if numbers.len() > ELEMENTS_MAX {
+                    let text = format!("a range of more than {ELEMENTS_MAX} numbers");
+                    return Err(Fault::new("ValueError", text));
+                }
+                let code = |number: i64| encoded(|to| _ = to.int(number.into()));
+                Ok(numbers.into_iter().map(code).collect())
+            }
+            _ => Err(not_iterable()),
+        }
+    }
+
+    /// A reply of items, unless it would be over the limit of a message.
+    pub(super) fn reply<'i>(
+        &self,
+        items: impl Iterator<Item = &'i Code>,
+        write: impl FnOnce(&mut Encoder),
+    ) -> Result<Vec<u8>, Fault> {
+        let bytes: usize = items.map(|item| item.len()).sum();
+        if bytes > self.items_max {
+            let text = format!(
+                "the answer would take {bytes} bytes, over the limit of {} for a message: ask for \
+                 a part of it",
+                self.items_max
+            );
+            return Err(Fault::new("ValueError", text));
+        }
+        Ok(reply::value(write))
+    }
+}
+
+/// An item that the server writes itself.
+pub(super) fn encoded(write: impl FnOnce(&mut Encoder)) -> Vec<u8> {
+    let mut code = Encoder::after(0);
+    write(&mut code);
+    let mut code = code.finish();
+    code.pop();
+    code
+}
+
+pub(super) fn required(arg: Option<Span>) -> Span {
+    arg.expect("bind has seen to it that a required argument is there")
+}
+
+fn not_iterable() -> Fault {
+    let text = "the server iterates over list, tuple, set, dict, str and range: pass one of them, \
+                as list(…) makes it";
+    Fault::new("TypeError", text)
+}
+
+/// The reply of a number.
+pub(super) fn int(number: usize) -> Vec<u8> {
+    reply::value(|to| _ = to.int(number as i128))
+}
+
+pub(super) fn truth(truth: bool) -> Vec<u8> {
+    reply::value(|to| _ = to.bool(truth))
+}
+
+pub(super) fn text(text: &str) -> Vec<u8> {
+    reply::value(|to| _ = to.str(text))
+}

@@ -1,0 +1,210 @@
+"""objects.py ADDRESS CASE: what a proxy of an object of SyncManager can be asked, and what it says.
+
+With `own` in place of the address it asks CPython's own server, which must say the same.
+"""
+
+import array
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+import multiprocessing
+from multiprocessing import managers
+from multiprocessing.managers import SyncManager, RemoteError
+
+PYTHON_2 = sys.version_info[0] == 2
+
+
+class Manager(SyncManager):
+    pass
+
+
+def connect(address):
+    if address == "own":
+        manager = Manager(authkey=b"abc")
+        manager.start()
+        return manager
+    host, port = address.split(":")
+    manager = Manager(address=(host, int(port)), authkey=b"abc")
+    manager.connect()
+    return manager
+
+
+def raises(error, call, *args, **kwargs):
+    try:
+        call(*args, **kwargs)
+    except error as raised:
+        return raised
+    raise AssertionError("%s is not raised" % error)
+
+
+class Point(object):
+    def __init__(self, x):
+        self.x = x
+
+    def __eq__(self, other):
+        return self.x == other.x
+
+    __hash__ = None
+
+
+def dicts(manager, is_ours):
+    d = manager.dict({"a": 1, 2: "two"}, named=[3])
+    assert (len(d), d["a"], d[2], d["named"]) == (3, 1, "two", [3])
+    assert d[2.0] == "two" and 2 in d and "b" not in d
+    assert raises(KeyError, lambda: d["b"]).args == ("b",)
+    assert raises(KeyError, d.__delitem__, (1, "x")).args == ((1, "x"),)
+    assert raises(KeyError, d.pop, 9).args == (9,)
+    raises(TypeError, lambda: d[[]])
+    d["a"] += 41
+    d[True] = b"\0\xff"
+    d[None] = (1, [2, {"x": None}])
+    d[2.5] = 2 ** 100
+    assert d.get("a") == 42 and d.get("b") is None and d.get("b", 7) == 7
+    assert d[1] == b"\0\xff" and d[None] == (1, [2, {"x": None}])
+    assert d.setdefault("a", 0) == 42 and d.setdefault("new", 5) == 5 and d["new"] == 5
+    assert d.pop("new") == 5 and d.pop("new", None) is None
+    d.update({"a": 1})
+    d.update([("b", 2), ((1, 2), 3)], c=4)
+    assert (d["a"], d["b"], d[1, 2], d["c"]) == (1, 2, 3, 4)
+    copy = d.copy()
+    assert isinstance(copy, dict) and copy == d._getvalue() and copy["c"] == 4
+    assert sorted(map(str, d.keys())) == sorted(map(str, copy))
+    assert len(d.values()) == len(d) and dict(d.items()) == copy
+    if is_ours or sys.version_info >= (3, 7):
+        assert d.popitem() == ("c", 4)
+    else:
+        d.popitem()
+        d["a"] = 1
+    del d["a"]
+    raises(KeyError, lambda: d["a"])
+    d.clear()
+    assert len(d) == 0
+    raises(KeyError, d.popitem)
+    big = manager.dict()
+    for n in range(50):
+        big[n] = n
+    if not PYTHON_2:
+        assert list(big) == list(range(50))
+    if PYTHON_2 or hasattr(big, "__iter__"):
+        assert sorted(iter(big)) == list(range(50))
+    assert str(manager.dict({"a": [1, "x"]})) == "{'a': [1, 'x']}" or PYTHON_2
+    assert "KeyError" in str(raises(RemoteError, d._callmethod, "frob"))
+    if is_ours:
+        raises(TypeError, d.__setitem__, Point(1), 1)
+    # A value may be anything, and is not read.
+    d["point"] = Point(3)
+    assert d["point"].x == 3
+    again = d
+    d = manager.dict(again.copy())
+    assert d["point"].x == 3
+
+
+def lists(manager, is_ours):
+    l = manager.list(range(5))
+    assert len(l) == 5 and l[0] == 0 and l[-1] == 4 and l[1:3] == [1, 2]
+    assert l[::-2] == [4, 2, 0] and list(l) == [0, 1, 2, 3, 4]
+    raises(IndexError, lambda: l[5])
+    raises(IndexError, lambda: l[-6])
+    l.append("x")
+    l.extend([None, 2.0])
+    l += (7,)
+    l.insert(0, "first")
+    l.insert(-1, "before last")
+    assert l[:] == ["first", 0, 1, 2, 3, 4, "x", None, 2.0, "before last", 7]
+    assert 2.0 in l and "y" not in l and l.count(2) == 2 and l.index(2) == 3
+    assert l.index(2, 4) == 8
+    raises(ValueError, l.index, 2, 4, 8)
+    assert "list.remove(x): x not in list" in str(raises(ValueError, l.remove, 99))
+    l.remove(None)
+    assert l.pop() == 7 and l.pop(0) == "first"
+    raises(IndexError, l.pop, 99)
+    l[0] = "zero"
+    l[1:3] = ["a", "b", "c"]
+    assert l[:5] == ["zero", "a", "b", "c", 3]
+    l[::2] = [0] * len(l[::2])
+    raises(ValueError, l.__setitem__, slice(None, None, 2), [1])
+    assert l[0] == 0 and l[1] == "a"
+    del l[0]
+    del l[1:]
+    assert l[:] == ["a"]
+    raises(IndexError, l.__delitem__, 5)
+    assert l + ["b"] == ["a", "b"] and l * 3 == 3 * l == ["a"] * 3
+    l *= 2
+    assert l[:] == ["a", "a"]
+    l = manager.list([3, 1.5, True, -2])
+    l.sort()
+    assert l[:] == [-2, 1, 1.5, 3]
+    l.sort(reverse=True)
+    assert l[:] == [3, 1.5, 1, -2]
+    l.reverse()
+    assert l[:] == [-2, 1, 1.5, 3]
+    if is_ours or not PYTHON_2:
+        assert list(reversed(l)) == [3, 1.5, 1, -2]
+    assert str(l) == "[-2, True, 1.5, 3]"
+    assert manager.list("abc")[:] == ["a", "b", "c"]
+    assert manager.list()[:] == [] and manager.list({1, 2})[:] in ([1, 2], [2, 1])
+    raises(IndexError, manager.list().pop)
+    if not PYTHON_2:
+        raises(TypeError, manager.list([1, "a"]).sort)
+    points = manager.list([Point(1)])
+    assert points[0].x == 1
+    if is_ours:
+        assert "cannot read" in str(raises(TypeError, points.index, Point(1)))
+        raises(TypeError, l.sort, key=len)
+        # A type that the server cannot make is an error of the call that makes it.
+        raises(RemoteError, manager.list, Point(1))
+    assert l._getvalue() == [-2, 1, 1.5, 3]
+
+
+def values(manager, is_ours):
+    n = manager.Namespace(x=1, y="two")
+    assert n.x == 1 and n.y == "two"
+    n.z = [3]
+    n.x += 1
+    assert n.x == 2 and n.z == [3]
+    del n.y
+    assert "no attribute 'y'" in str(raises(AttributeError, lambda: n.y))
+    raises(AttributeError, n.__delattr__, "y")
+    assert "x=2" in str(n) and n._getvalue().z == [3]
+
+    v = manager.Value("i", 7)
+    assert v.value == 7 and v.get() == 7
+    v.value += 1
+    v.set(v.get() * 2)
+    assert v.value == 16 and str(v) in ("Value('i', 16)", "Value(i, 16)")
+    v.value = Point(1)
+    assert v.value.x == 1
+
+    a = manager.Array("i", range(5))
+    assert len(a) == 5 and a[0] == 0 and a[-1] == 4
+    a[1] = -7
+    assert a[1:3] == array.array("i", [-7, 2]) and a[1] == -7
+    a[0:2] = array.array("i", [8, 9])
+    assert list(a[:]) == [8, 9, 2, 3, 4] and list(a) == [8, 9, 2, 3, 4]
+    raises(IndexError, lambda: a[5])
+    raises(IndexError, a.__setitem__, 5, 1)
+    raises(TypeError, a.__setitem__, 0, "x")
+    raises(TypeError, a.__setitem__, 0, None)
+    raises(OverflowError, a.__setitem__, 0, 2 ** 31)
+    assert a._getvalue() == array.array("i", [8, 9, 2, 3, 4])
+    assert str(a) == "array('i', [8, 9, 2, 3, 4])"
+    d = manager.Array("d", array.array("d", [0.5, -1.0]))
+    assert list(d) == [0.5, -1.0]
+    d[0] = 3
+    assert d[0] == 3.0 and isinstance(d[0], float)
+    f = manager.Array("f", [0.1])
+    assert f[0] == array.array("f", [0.1])[0]
+
+
+def main(address, case):
+    manager = connect(address)
+    globals()[case](manager, address != "own")
+    gc.collect()
+    print("ok")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
