@@ -246,7 +246,8 @@ fn a_pickle_that_would_run_code_runs_none() {
 #[test]
 fn bombs_cost_bounded_memory_and_the_stream_stays_in_step() {
     const LEN: usize = 60 << 20;
-    let (manager, address) = support::manager(&["--queue", "q"]);
+    let limit = (64 << 20).to_string();
+    let (manager, address) = support::manager(&["--queue", "q", "--max-message", &limit]);
     let mut raw = Raw::accepted(&address);
     let size = request("q", "qsize", b"");
     let filled = |code: &[u8], len: usize| {

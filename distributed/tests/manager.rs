@@ -91,15 +91,19 @@ fn many_clients_get_every_item_once() -> Result<()> {
 
 #[test]
 fn an_item_of_many_megabytes_passes_and_one_over_the_limit_is_refused() -> Result<()> {
-    let (_server, client) = server();
+    let builder = Server::builder().queue("get_task_queue");
+    let server = builder
+        .max_message(128 << 20)
+        .serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
     let queue = client.queue::<String>("get_task_queue")?;
-    queue.put(&"x".repeat(20 << 20))?;
-    assert_eq!(queue.get()?.len(), 20 << 20);
+    queue.put(&"x".repeat(100 << 20))?;
+    assert_eq!(queue.get()?.len(), 100 << 20);
     let refused = queue
-        .put(&"x".repeat(65 << 20))
-        .expect_err("64 MiB is the limit");
+        .put(&"x".repeat(129 << 20))
+        .expect_err("128 MiB is the limit");
     let said = refused.to_string();
-    assert!(said.contains("over the limit of 67108864"), "{said}");
+    assert!(said.contains("over the limit of 134217728"), "{said}");
     // The connection stays in step, and of use.
     queue.put(&"small".to_string())?;
     assert_eq!(queue.get()?, "small");

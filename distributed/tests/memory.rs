@@ -1,6 +1,8 @@
 //! What clients store has a budget, and the server outlives those who want more.
 
+use std::io::Write;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use distributed::{Client, Error, Queue, QueueOptions, Result, Server};
 
@@ -149,4 +151,102 @@ fn the_program_says_how_much_is_stored_and_how_much_may_be() {
     assert!(status.queues[0].bytes > 0);
     let said = status.to_string();
     assert!(said.contains("of 16777216 bytes"), "{said}");
+}
+
+/// `(ident, 'put_nowait', (text,), {})` with a text of so many bytes.
+fn put_of(len: usize) -> Vec<u8> {
+    let head = [b"X", &(len as u32).to_le_bytes()[..]].concat();
+    request("tasks", "put_nowait", &[head, vec![b'x'; len]].concat())
+}
+
+#[test]
+fn items_that_their_clients_do_not_read_are_sent_from_where_they_are_stored() {
+    let (manager, address) = support::manager(&["--queue", "tasks", "--max-memory", "256M"]);
+    let mut master = Raw::accepted(&address);
+    for _ in 0..4 {
+        assert!(master.call(&put_of(30 * MIB)).ends_with(b"Nt."));
+    }
+    let get = request("tasks", "get", b"");
+    let clients = [(); 4].map(|()| {
+        let mut client = Raw::accepted(&address);
+        client.send(&get);
+        client
+    });
+    let all_are_out = || {
+        let size = Raw::accepted(&address).call(&request("tasks", "qsize", b""));
+        size.ends_with(b"K\0t.")
+    };
+    assert!(eventually(all_are_out));
+    let peak = support::memory(manager.child.id(), "VmHWM") >> 20;
+    // 120 MiB are stored, and as the last was put its message was there too.
+    assert!(peak < 120 + 80, "{peak} MiB at the peak");
+    drop(clients);
+}
+
+#[test]
+fn long_messages_take_turns_and_one_that_stops_halfway_keeps_nobody_out_who_is_short() {
+    // 4 MiB are for messages.
+    let server = server(QueueOptions::new("tasks"));
+    let address = server.address().to_string();
+    let halfway = [(); 3].map(|()| {
+        let mut raw = Raw::accepted(&address);
+        let put = put_of(2 * MIB);
+        raw.0
+            .write_all(&(put.len() as u32).to_be_bytes())
+            .expect("it is open");
+        raw.0
+            .write_all(&put[..MIB])
+            .expect("the buffers of the system have room");
+        raw
+    });
+    thread::scope(|s| {
+        let long = s.spawn(|| Raw::accepted(&address).call(&put_of(3 * MIB)));
+        let mut short = Raw::accepted(&address);
+        assert!(short.call(&put_of(1000)).ends_with(b"Nt."));
+        assert!(!long.is_finished());
+        drop(halfway);
+        assert!(long.join().expect("no panic").ends_with(b"Nt."));
+    });
+}
+
+#[test]
+fn a_client_that_sends_ahead_and_dies_while_it_waits_takes_no_item() -> Result<()> {
+    let server = Server::builder()
+        .queue("tasks")
+        .serve("127.0.0.1:0", b"abc")?;
+    let mut dying = Raw::accepted(&server.address().to_string());
+    dying.send(&request("tasks", "get", b""));
+    assert!(eventually(|| server.status().queues[0].waiting == 1));
+    let _ = dying.0.write_all(&vec![b'x'; 8 * MIB]);
+    drop(dying);
+    assert!(eventually(|| server.status().queues[0].waiting == 0));
+    let tasks = queue(&server, "tasks");
+    tasks.put(&"kept".to_string())?;
+    assert_eq!(tasks.try_get()?, "kept");
+    Ok(())
+}
+
+#[test]
+fn a_long_message_of_short_values_holds_up_nobody() -> Result<()> {
+    let (_manager, address) = support::manager(&["--queue", "tasks", "--max-message", "67108864"]);
+    let values = [b"](", &b"K\x07".repeat(7 * MIB)[..], b"e"].concat();
+    let put = request("tasks", "put_nowait", &values);
+    let mut honest = Raw::accepted(&address);
+    let size = request("tasks", "qsize", b"");
+    let begin = Instant::now();
+    let mut slowest = Duration::ZERO;
+    thread::scope(|s| {
+        let long = s.spawn(|| Raw::accepted(&address).call(&put));
+        while !long.is_finished() {
+            let begin = Instant::now();
+            honest.call(&size);
+            slowest = slowest.max(begin.elapsed());
+        }
+        let reply = long.join().expect("no panic");
+        assert!(reply.ends_with(b"Nt."), "{}", reply.escape_ascii());
+    });
+    // Where a message is read that nobody else is served meanwhile, it takes most of the time.
+    let all = begin.elapsed();
+    assert!(slowest < all / 2, "{slowest:?} of {all:?}");
+    Ok(())
 }

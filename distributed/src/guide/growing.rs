@@ -36,7 +36,7 @@
 //! | `task_done` | counts | ends the oldest item of this handle |
 //! | who may join | who has the key | who has a user, token, nkey or credentials file |
 //! | encryption | none | `tls://` |
-//! | an item's size | 64 MiB | 1 MiB, as the server is set |
+//! | an item's size | 1 GiB, as the server is set | 1 MiB, as the server is set |
 //! | a queue begins | with its manager | by [`Client::create`](crate::Client::create), and stays |
 //!
 //! Work is done at least once on both. A result counts once for a reader that stays: it remembers

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tracing::info;
 
+use super::frame_stream::PERMIT;
 use super::objects::{self, ObjectType};
 use super::state::{Factory, Limits, ServerState};
 use super::{Server, memory, queues, run};
@@ -48,7 +49,7 @@ impl Builder {
             factories: BTreeMap::new(),
             objects: Vec::new(),
             limits: Limits {
-                message: 64 << 20,
+                message: 1 << 30,
                 connections: 10_000,
                 handshake: Duration::from_secs(10),
                 peer_timeout: PEER_TIMEOUT,
@@ -154,8 +155,9 @@ impl Builder {
         self.factory("Queue").factory("JoinableQueue")
     }
 
-    /// The longest message, in bytes, at most 4 GiB; 64 MiB if not said. A client that sends a
-    /// longer one is cut off.
+    /// The longest message, in bytes, at most 4 GiB and a quarter of
+    /// [`max_memory`](Builder::max_memory); 1 GiB if not said. A longer one is an error for its
+    /// client.
     ///
     /// # Examples
     ///
@@ -182,10 +184,13 @@ impl Builder {
     /// [`Full`](Error::Full), as one over `maxsize` is. An item that can never fit is an error that
     /// says so.
     ///
-    /// The last quarter is left for messages on their way in and out. Those are not counted: what
-    /// bounds them is [`max_message`](Builder::max_message) and
-    /// [`max_connections`](Builder::max_connections). The process also takes the program itself, some
-    /// kilobytes for each connection, and what the allocator keeps.
+    /// The last quarter is for messages on their way in. One of more than 16 KiB takes its length of
+    /// it before it is read, in the order of arrival, and keeps it until its call is done. A put that
+    /// gets none within 30 s is [`Full`](Error::Full); a client that then sends less than 1 MiB a
+    /// second, with 30 s to spare, is cut off. What is sent is sent from where it is stored. The
+    /// process also takes the program itself, up to 40 kilobytes for each connection, what a message
+    /// takes while it is read, which is its length once more and a place for each of its values, of
+    /// which there may be 8,388,608; and what the allocator keeps.
     ///
     /// # Examples
     ///
@@ -304,6 +309,10 @@ impl Builder {
         let max_memory = self.max_memory.unwrap_or_else(memory::half_of_the_machine);
         // A quarter is left for messages on their way in and out.
         let memory = memory::Budget::new(max_memory - max_memory / 4);
+        let permits = (max_memory / 4 / PERMIT as u64).min(u32::MAX.into()) as usize;
+        let messages = permits.min(Semaphore::MAX_PERMITS);
+        let mut limits = self.limits;
+        limits.message = limits.message.min(messages * PERMIT);
         let mut queues = queues::Queues::new(Arc::clone(&memory));
         self.queues
             .into_iter()
@@ -318,10 +327,11 @@ impl Builder {
         let state = Arc::new(ServerState {
             key: key.to_vec(),
             factories: self.factories,
-            limits: self.limits,
+            limits,
             queues: Mutex::new(queues),
             max_memory,
             memory,
+            messages: Arc::new(Semaphore::new(messages)),
             stop: watch::Sender::new(false),
         });
         let (address, served) = (address.to_string(), Arc::clone(&state));

@@ -1,10 +1,11 @@
 //! Calls of a queue's methods: which there are, and how their arguments are read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::item_queue::Delivery;
+use super::item_queue::{Code, Delivery};
 use super::state::ServerState;
-use crate::wire::pickle::{Span, ValueKind};
+use crate::wire::pickle::{Encoder, Span, ValueKind};
 use crate::wire::protocol::{Fault, Request, reply};
 
 /// The methods of a queue, as Python's proxies are told. The last ones are ours: a proxy builds
@@ -28,6 +29,9 @@ pub(super) const METHODS: [&str; 14] = [
 
 /// The timeout of a call that does not wait.
 pub(super) const NO_WAIT: Option<Duration> = Some(Duration::ZERO);
+
+/// An item that is shorter, in bytes, is copied into its reply, which then leaves in one write.
+const COPIED_MAX: usize = 16 << 10;
 
 /// A call of a queue.
 pub(super) struct Call {
@@ -74,22 +78,36 @@ impl DeliveryFormat {
         }
     }
 
-    pub(super) fn reply(self, deliveries: &[Delivery]) -> Vec<u8> {
-        reply::value(|to| match (self, deliveries) {
-            (DeliveryFormat::One, [one]) => _ = to.item(&one.code),
+    /// A reply, and the items that are not in it but belong to it, each with its place.
+    pub(super) fn reply(self, deliveries: &[Delivery]) -> (Vec<u8>, Vec<(usize, Code)>) {
+        let mut apart = Vec::new();
+        let mut item = |to: &mut Encoder, code: &Code| match code.len() {
+            ..COPIED_MAX => _ = to.item(code),
+            _ => apart.push((to.len(), Arc::clone(code))),
+        };
+        let message = reply::value(|to| match (self, deliveries) {
+            (DeliveryFormat::One, [one]) => item(to, &one.code),
             (DeliveryFormat::Leased(_), [one]) => {
                 let lease = one.lease.unwrap_or_default();
-                to.mark().int(lease.into()).item(&one.code).tuple();
+                to.mark().int(lease.into());
+                item(to, &one.code);
+                to.tuple();
             }
             (_, many) => {
                 to.list();
-                for delivery in many {
-                    to.item(&delivery.code);
-                }
+                many.iter().for_each(|delivery| item(to, &delivery.code));
                 to.appends();
             }
-        })
+        });
+        (message, apart)
     }
+}
+
+/// The most bytes that the items of a message of so many bytes may take. Text in a short form is delivered in its
+/// older form, which takes less than twice as much, and a value that many items share is copied to
+/// each.
+pub(super) fn items_max(message: usize) -> usize {
+    message.saturating_mul(4).max(1 << 20)
 }
 
 impl Call {
@@ -102,12 +120,13 @@ impl Call {
         let ident = request.ident.unwrap_or_default();
         // As in Python, an unknown object and an unknown method are errors of the server, and what
         // is wrong with the arguments is raised by the method.
-        let object = state.queues().call_object(&request, state.items_max());
+        let items_max = items_max(body.len());
+        let object = state.queues().call_object(&request, items_max);
         let method = match object {
             Some(reply) => reply.map(|reply| reply.map(Method::Object)),
             None => {
                 state.queues().queue(ident).map_err(traceback)?;
-                Method::read(&request, state.items_max())
+                Method::read(&request, items_max)
             }
         };
         let method = method.map_err(|fault| reply::raise(&fault))?;

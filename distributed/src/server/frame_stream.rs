@@ -3,19 +3,30 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::item_queue::Code;
 use crate::peer_timeout;
 use crate::wire::frame::{self, Head};
 
 /// What a stream keeps between messages, in bytes.
 const BUFFER: usize = 4096;
-/// The most that is read at once, in bytes: memory is taken as the bytes arrive, not as announced.
-const READ_MAX: usize = 1 << 20;
+
+/// A message that is longer, in bytes, takes its share of the memory for messages before it is read.
+const LONG: usize = 16 << 10;
+/// How many bytes a permit of that memory stands for.
+pub(super) const PERMIT: usize = 1 << 10;
+/// How long a client waits for its share, and how long it may then take to send nothing of use.
+const SHARE_WITHIN: Duration = Duration::from_secs(30);
+/// How fast a long message must come after that, in bytes a second.
+const SPEED_MIN: usize = 1 << 20;
 
 /// How a peer shows that it waits for its reply no longer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,12 +41,20 @@ pub(super) struct FrameStream {
     buffer: Vec<u8>,
     /// How much of the buffer belongs to the message that was received last.
     taken: usize,
-    /// How much of what comes next belongs to a message that is too long.
+    /// How much of what comes next belongs to a message that is not taken.
     skipped: usize,
+    /// The memory for messages of all clients, in permits of [`PERMIT`] bytes.
+    memory: Arc<Semaphore>,
+    /// The share of the message that was received last, and until when all of it must be there.
+    share: Option<(OwnedSemaphorePermit, Instant)>,
 }
 
 impl FrameStream {
-    pub(super) fn new(stream: TcpStream, timeout: Duration) -> io::Result<FrameStream> {
+    pub(super) fn new(
+        stream: TcpStream,
+        timeout: Duration,
+        memory: &Arc<Semaphore>,
+    ) -> io::Result<FrameStream> {
         stream.set_nodelay(true)?;
         // A client that is gone without a word would hold its lease and its place for ever.
         peer_timeout::watch(&SockRef::from(&stream), timeout)?;
@@ -44,6 +63,8 @@ impl FrameStream {
             buffer: Vec::new(),
             taken: 0,
             skipped: 0,
+            memory: Arc::clone(memory),
+            share: None,
         })
     }
 
@@ -64,10 +85,13 @@ impl FrameStream {
     ///
     /// # Errors
     ///
-    /// `FileTooLarge` for a longer one, which the next call reads past; `UnexpectedEof` when the
-    /// peer hangs up, which an empty message means too; `InvalidData` for a negative length.
+    /// `FileTooLarge` for a longer one, and `OutOfMemory` for one that gets no share of the memory in
+    /// time: the next call reads past it. `UnexpectedEof` when the peer hangs up, which an empty
+    /// message means too; `InvalidData` for a negative length; `TimedOut` for a long message that
+    /// comes too slowly.
     pub(super) async fn receive(&mut self, limit: usize) -> io::Result<Range<usize>> {
         self.release();
+        self.share = None;
         self.skip().await?;
         loop {
             let missing = match frame::head(&self.buffer) {
@@ -88,6 +112,10 @@ impl FrameStream {
                     self.taken = end;
                     return Ok(start..end);
                 }
+                Head::Frame { start, end } if end - start > LONG && self.share.is_none() => {
+                    self.take_share(end).await?;
+                    continue;
+                }
                 Head::Frame { end, .. } => end - self.buffer.len(),
                 Head::Partial(missing) => missing,
             };
@@ -95,9 +123,37 @@ impl FrameStream {
             if !self.buffer.is_empty() {
                 self.acknowledge_quickly();
             }
-            self.buffer.reserve(missing.clamp(BUFFER, READ_MAX));
-            self.read().await?;
+            match self.share {
+                // The room for all of it is there.
+                Some((_, deadline)) => match timeout_at(deadline, self.read()).await {
+                    Ok(read) => read?,
+                    Err(_) => {
+                        let text = "a long message comes too slowly";
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                    }
+                },
+                None => {
+                    self.buffer.reserve(missing.clamp(BUFFER, LONG));
+                    self.read().await?;
+                }
+            }
         }
+    }
+
+    /// Takes the share of a message that ends so far behind the start of the buffer. Who came first
+    /// has it first.
+    async fn take_share(&mut self, end: usize) -> io::Result<()> {
+        let permits = end.div_ceil(PERMIT) as u32;
+        let share = Arc::clone(&self.memory).acquire_many_owned(permits);
+        let Ok(Ok(share)) = timeout(SHARE_WITHIN, share).await else {
+            self.skipped = end;
+            return Err(io::ErrorKind::OutOfMemory.into());
+        };
+        let time = Duration::from_secs((end / SPEED_MIN) as u64);
+        self.share = Some((share, Instant::now() + SHARE_WITHIN + time));
+        // The system gives the memory as it is written to.
+        self.buffer.reserve_exact(end - self.buffer.len());
+        Ok(())
     }
 
     /// Reads past a message that is too long, so that the stream stays in step.
@@ -135,9 +191,37 @@ impl FrameStream {
         self.stream.write_all(&frame::framed(body)).await
     }
 
+    /// The buffer, for a thread that takes long to read the message in it. To be given back by
+    /// [`restore`](FrameStream::restore).
+    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
+    pub(super) fn restore(&mut self, buffer: Vec<u8>) {
+        self.buffer = buffer;
+    }
+
     /// Sends a reply, in front of which there is room for the header.
-    pub(super) async fn send(&mut self, mut message: Vec<u8>) -> io::Result<()> {
-        self.stream.write_all(frame::seal(&mut message)).await
+    pub(super) async fn send(&mut self, message: Vec<u8>) -> io::Result<()> {
+        self.send_with(message, &[]).await
+    }
+
+    /// As [`send`](FrameStream::send), with these items each at its place in the message. They are
+    /// sent from where they are stored: a client that reads slowly, or never, costs no copy.
+    pub(super) async fn send_with(
+        &mut self,
+        mut message: Vec<u8>,
+        items: &[(usize, Code)],
+    ) -> io::Result<()> {
+        let bytes: usize = items.iter().map(|(_, item)| item.len()).sum();
+        let start = frame::seal_longer(&mut message, bytes);
+        let mut sent = start;
+        for (place, item) in items {
+            self.stream.write_all(&message[sent..*place]).await?;
+            self.stream.write_all(item).await?;
+            sent = *place;
+        }
+        self.stream.write_all(&message[sent..]).await
     }
 
     /// Returns when the peer waits for its reply no longer, and whether it has left or has sent

@@ -1,6 +1,6 @@
 //! Requests to the manager itself: to make, to open and to close queues, and to tell of them.
 
-use super::calls::METHODS;
+use super::calls::{METHODS, items_max};
 use super::queues::Queues;
 use super::state::{Factory, ServerState};
 use crate::wire::pickle::{Encoder, to_item};
@@ -106,7 +106,7 @@ fn create(
 ) -> Result<(String, &'static [&'static str]), Fault> {
     match state.factories.get(typeid) {
         Some(Factory::Object(object)) => {
-            let items_max = state.items_max();
+            let items_max = items_max(request.pickle.len());
             return queues.objects.make(typeid, *object, &request, items_max);
         }
         Some(Factory::Queue) => {}
@@ -157,6 +157,7 @@ mod tests {
         let state = ServerState {
             key: Vec::new(),
             factories: BTreeMap::from([("Queue".to_string(), Factory::Queue)]),
+            messages: Arc::new(tokio::sync::Semaphore::new(0)),
             limits: Limits {
                 message: 1024,
                 connections: 1,

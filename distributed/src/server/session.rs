@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
@@ -17,6 +18,9 @@ use super::management::{FirstReply, manage};
 use super::state::ServerState;
 use crate::wire::handshake::{FRAME_MAX, Handshake, Step};
 use crate::wire::protocol::{Fault, reply};
+
+/// A message of at most so many bytes is read where it is: that takes less than a millisecond.
+const READ_HERE_MAX: usize = 64 << 10;
 
 /// Serves a client until it leaves, breaks the rules, or the server ends.
 pub(super) async fn serve(stream: TcpStream, state: Arc<ServerState>) {
@@ -39,7 +43,7 @@ pub(super) async fn serve(stream: TcpStream, state: Arc<ServerState>) {
 async fn run(stream: TcpStream, state: &Arc<ServerState>, number: u64) -> io::Result<()> {
     let mut session = Session {
         number,
-        stream: FrameStream::new(stream, state.limits.peer_timeout)?,
+        stream: FrameStream::new(stream, state.limits.peer_timeout, &state.messages)?,
         state: Arc::clone(state),
         stopping: state.stop.subscribe(),
     };
@@ -153,12 +157,16 @@ impl Session {
         self.stream.send(reply::none()).await?;
         loop {
             let done = match self.next().await {
-                Ok(body) => match Call::read(&self.state, self.stream.message(body)) {
+                Ok(body) => match self.read_call(body).await {
                     Ok(call) => self.call(call).await,
                     Err(reply) => Ok(self.stream.send(reply).await?),
                 },
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                     Err(Fault::new("ValueError", error.to_string()).into())
+                }
+                // What is so long is put.
+                Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                    Err(Fault::full().into())
                 }
                 Err(error) => return Err(error),
             };
@@ -169,6 +177,18 @@ impl Session {
                 Err(Failure::GivenUp) => debug!(connection = self.number, "a call is given up"),
             }
         }
+    }
+
+    /// Reads a call, in another thread if that may take long: the other clients are served meanwhile.
+    async fn read_call(&mut self, body: Range<usize>) -> Result<Call, Vec<u8>> {
+        if body.len() <= READ_HERE_MAX {
+            return Call::read(&self.state, self.stream.message(body));
+        }
+        let (state, buffer) = (Arc::clone(&self.state), self.stream.take_buffer());
+        let read = spawn_blocking(move || (Call::read(&state, &buffer[body]), buffer));
+        let (call, buffer) = read.await.expect("what a client sends makes no panic");
+        self.stream.restore(buffer);
+        call
     }
 
     /// Does what a call asks for, and replies.
@@ -313,7 +333,8 @@ impl Session {
         deliveries: Vec<Delivery>,
         format: DeliveryFormat,
     ) -> io::Result<()> {
-        let sent = self.stream.send(format.reply(&deliveries)).await;
+        let (message, items) = format.reply(&deliveries);
+        let sent = self.stream.send_with(message, &items).await;
         if sent.is_err() {
             self.state.queues().take_back(ident, deliveries);
             return sent;

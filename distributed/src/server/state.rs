@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::memory::Budget;
 use super::objects::ObjectType;
@@ -40,6 +40,9 @@ pub(super) struct ServerState {
     pub(super) max_memory: u64,
     /// The budget of what is stored, which is three quarters of that.
     pub(super) memory: Arc<Budget>,
+    /// The memory for long messages on their way in, the last quarter, in permits of
+    /// [`PERMIT`](super::frame_stream::PERMIT) bytes.
+    pub(super) messages: Arc<Semaphore>,
     /// Whether the server is to end.
     pub(super) stop: watch::Sender<bool>,
 }
@@ -58,12 +61,6 @@ impl ServerState {
             max_memory: self.max_memory,
             queues: queues.status(),
         }
-    }
-
-    /// The most that the items of one message may take: text in a short form is delivered in its
-    /// older form, which takes less than twice as much.
-    pub(super) fn items_max(&self) -> usize {
-        self.limits.message.saturating_mul(2)
     }
 }
 

@@ -8,16 +8,22 @@ pub(crate) const HEAD: usize = 12;
 
 /// Puts the header in front of a message that was built after [`HEAD`] free bytes.
 pub(crate) fn seal(message: &mut [u8]) -> &[u8] {
-    let len = message.len() - HEAD;
+    let start = seal_longer(message, 0);
+    &message[start..]
+}
+
+/// As [`seal`], for a message that so many more bytes belong to; where the frame starts.
+pub(crate) fn seal_longer(message: &mut [u8], more: usize) -> usize {
+    let len = message.len() - HEAD + more;
     match i32::try_from(len) {
         Ok(short) => {
             message[HEAD - 4..HEAD].copy_from_slice(&short.to_be_bytes());
-            &message[HEAD - 4..]
+            HEAD - 4
         }
         Err(_) => {
             message[..4].copy_from_slice(&(-1_i32).to_be_bytes());
             message[4..HEAD].copy_from_slice(&(len as u64).to_be_bytes());
-            message
+            0
         }
     }
 }

@@ -50,8 +50,8 @@ pub(crate) struct Serve {
     /// The memory for what clients send, three quarters of it for items, as 256M or 2G [default: half of what the machine has]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_memory: Option<u64>,
-    /// The longest message, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    /// The longest message, in bytes; a quarter of the memory at most
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
     max_message: u32,
     /// The most connections at one time
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]

@@ -143,10 +143,10 @@ mod tests {
         assert_eq!(places(Some(1), Some(-1), 1, 4), [1, 2]);
         assert_eq!(places(Some(9), Some(0), -2, 4), [3, 1]);
         assert_eq!(places(Some(-9), Some(9), 2, 4), [0, 2]);
-        assert_eq!(places(Some(2), Some(1), 1, 4), []);
+        assert!(places(Some(2), Some(1), 1, 4).is_empty());
         assert_eq!(places(Some(i64::MIN), Some(i64::MAX), i64::MAX, 4), [0]);
         assert_eq!(places(Some(0), Some(i64::MIN), -1, 4), [0]);
         assert_eq!(places(None, None, i64::MIN, 4), [3]);
-        assert_eq!(places(Some(3), Some(5), 1, 0), []);
+        assert!(places(Some(3), Some(5), 1, 0).is_empty());
     }
 }

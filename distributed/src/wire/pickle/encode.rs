@@ -99,6 +99,11 @@ impl Encoder {
         self
     }
 
+    /// How long the message is by now, with the bytes that were left free.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// A value that is code already, as [`item`](super::Pickle::item) takes it out.
     pub(crate) fn item(&mut self, code: &[u8]) -> &mut Encoder {
         self.bytes.extend(code);

@@ -249,6 +249,11 @@ pub(crate) enum Scalar<'a> {
 }
 
 impl<'a> Pickle<'a> {
+    /// How long it is, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(crate) fn root(&self) -> Value {
         self.root
     }
