@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use distributed::{Client, Server, pickle};
 use rand::rngs::StdRng;
@@ -79,18 +80,38 @@ fn an_empty_frame_is_a_farewell_and_the_long_form_of_a_length_is_understood() {
 }
 
 #[test]
-fn more_connections_than_there_may_be_are_closed() {
+fn a_client_beyond_those_that_there_may_be_waits_for_a_place() {
     let builder = Server::builder().queue("q").max_connections(2);
     let server = builder
         .serve("127.0.0.1:0", b"abc")
         .expect("a port is free");
     let address = server.address().to_string();
     let both = [Raw::accepted(&address), Raw::accepted(&address)];
-    let mut third = Raw(TcpStream::connect(&address).expect("it listens"));
-    assert_eq!(third.receive(), None);
+    let third = thread::spawn(move || {
+        Raw::accepted(&address);
+        Instant::now()
+    });
+    assert!(support::eventually(|| server.status().connections == 3));
+    let there_is_room = Instant::now();
     drop(both);
-    let there_is_room = || Client::connect(&address, b"abc").is_ok();
-    assert!(support::eventually(there_is_room));
+    assert!(third.join().expect("it has a place") > there_is_room);
+}
+
+#[test]
+fn strangers_that_come_fast_and_say_nothing_keep_no_client_out() {
+    const CLIENTS: usize = 100;
+    let builder = Server::builder().queue("q").max_connections(CLIENTS);
+    let server = builder
+        .serve("127.0.0.1:0", b"abc")
+        .expect("a port is free");
+    let address = server.address();
+    // More than there may be, and all of the clients' own address.
+    let silent: Vec<_> = (0..1500).map(|_| TcpStream::connect(address)).collect();
+    let clients = (0..CLIENTS).map(|_| Raw::accepted(&address.to_string()));
+    let clients: Vec<Raw> = clients.collect();
+    // All of them at the same time, beside those who say nothing.
+    assert!(support::eventually(|| server.status().connections > 1000));
+    assert_eq!((clients.len(), silent.len()), (CLIENTS, 1500));
 }
 
 /// Requests as Python 2.7, 3.7, 3.8 and 3.14 send them, none of which can wait.

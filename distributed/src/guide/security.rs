@@ -3,7 +3,10 @@
 //! **Without the key**, one who reaches the port can hold a connection open for the time of the
 //! handshake, and learn that a manager listens. The server reads at most 256 bytes a frame from a
 //! stranger, answers none of its challenges before it has proved itself, compares proofs in
-//! constant time, and closes at the deadline. A public address has to be asked for; an empty key
+//! constant time, and closes at the deadline. Strangers have places of their own, so they take none of
+//! those who have the key, and whoever opens connections fast drives out his own
+//! ([`Builder::max_connections`](crate::Builder::max_connections)). Against one who opens ten thousand a
+//! second from the address of an honest client, only a firewall helps. A public address has to be asked for; an empty key
 //! is refused.
 //!
 //! **With the key**, one can do everything: open, fill and empty every queue, make queues, and end

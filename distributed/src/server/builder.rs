@@ -211,22 +211,29 @@ impl Builder {
         self
     }
 
-    /// The most connections at one time; 10,000 by default. Connections beyond that are closed at
-    /// once. A Python client has one for each thread that uses a queue, and now and then one more
-    /// for a moment.
+    /// The most connections at one time of clients that have proved the key; 10,000 by default. A
+    /// client beyond that waits for a place, as long as a
+    /// [handshake](Builder::handshake_timeout) may take. A Python client has one for each thread
+    /// that uses a queue, and now and then one more for a moment.
+    ///
+    /// Those who have not proved the key have 1,024 places of their own. When these are taken, a
+    /// newcomer has the place of the one who has had his longest, but for 50 ms at least, of the
+    /// address that has the most.
     ///
     /// # Examples
     ///
     /// ```
-    /// use std::net::TcpStream;
+    /// use std::time::Duration;
     ///
-    /// use distributed::{Client, Server};
+    /// use distributed::{Client, Error, Server};
     ///
     /// let builder = Server::builder().queue("tasks").max_connections(1);
+    /// let builder = builder.handshake_timeout(Duration::from_millis(200));
     /// let server = builder.serve("127.0.0.1:0", b"abc")?;
-    /// let only = TcpStream::connect(server.address())?;
+    /// let only = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    /// only.put(&34)?;
     /// assert!(Client::connect(server.address(), b"abc").is_err());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Error>(())
     /// ```
     pub fn max_connections(mut self, connections: usize) -> Builder {
         self.limits.connections = connections.min(Semaphore::MAX_PERMITS);
@@ -332,6 +339,8 @@ impl Builder {
             max_memory,
             memory,
             messages: Arc::new(Semaphore::new(messages)),
+            strangers: Arc::default(),
+            places: Arc::new(Semaphore::new(self.limits.connections)),
             stop: watch::Sender::new(false),
         });
         let (address, served) = (address.to_string(), Arc::clone(&state));

@@ -144,7 +144,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::{Duration, Instant};
 
-    use tokio::sync::watch;
+    use tokio::sync::{Semaphore, watch};
 
     use super::super::memory::Budget;
     use super::super::state::Limits;
@@ -167,6 +167,8 @@ mod tests {
             queues: Mutex::new(Queues::new(Arc::clone(&memory))),
             max_memory: 1 << 30,
             memory,
+            strangers: Arc::default(),
+            places: Arc::new(Semaphore::new(1)),
             stop: watch::Sender::new(false),
         };
         // pickle.dumps((None, 'create', ('Queue',), {}), 2)

@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{info, warn};
@@ -25,6 +24,7 @@ mod objects;
 mod queues;
 mod session;
 mod state;
+mod strangers;
 
 pub use builder::Builder;
 pub use objects::ObjectType;
@@ -289,7 +289,6 @@ async fn expire(state: Arc<ServerState>) {
 /// Lets clients in, each to a task of its own, until it is time to end.
 async fn accept(listener: TcpListener, state: Arc<ServerState>) {
     let mut stopping = state.stop.subscribe();
-    let places = Arc::new(Semaphore::new(state.limits.connections));
     let mut clients = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -298,27 +297,22 @@ async fn accept(listener: TcpListener, state: Arc<ServerState>) {
             accepted = listener.accept() => accepted,
             Some(_) = clients.join_next() => continue,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors: those who are in may leave, then it goes on.
                 warn!(%error, "cannot accept a connection");
+                state.strangers.evict();
                 sleep(Duration::from_millis(10)).await;
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            warn!(
-                limit = state.limits.connections,
-                "a connection is refused: there are too many"
-            );
-            continue;
+        // While there is no place for it, others wait in the backlog.
+        let stranger = tokio::select! {
+            _ = stopping.wait_for(|is_stopping| *is_stopping) => break,
+            stranger = state.strangers.admit(address.ip()) => stranger,
         };
-        let state = Arc::clone(&state);
-        clients.spawn(async move {
-            session::serve(stream, state).await;
-            drop(place);
-        });
+        clients.spawn(session::serve(stream, Arc::clone(&state), stranger));
     }
     drop(listener);
     let all = async { while clients.join_next().await.is_some() {} };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
@@ -16,6 +16,7 @@ use super::frame_stream::{FrameStream, GivenUp};
 use super::item_queue::{Consumer, Delivery, Waiter};
 use super::management::{FirstReply, manage};
 use super::state::ServerState;
+use super::strangers::Stranger;
 use crate::wire::handshake::{FRAME_MAX, Handshake, Step};
 use crate::wire::protocol::{Fault, reply};
 
@@ -23,13 +24,13 @@ use crate::wire::protocol::{Fault, reply};
 const READ_HERE_MAX: usize = 64 << 10;
 
 /// Serves a client until it leaves, breaks the rules, or the server ends.
-pub(super) async fn serve(stream: TcpStream, state: Arc<ServerState>) {
+pub(super) async fn serve(stream: TcpStream, state: Arc<ServerState>, stranger: Stranger) {
     let number = {
         let mut queues = state.queues();
         queues.connections += 1;
         queues.number()
     };
-    let end = run(stream, &state, number).await;
+    let end = run(stream, &state, stranger, number).await;
     if let Err(error) = end
         && error.kind() != io::ErrorKind::UnexpectedEof
     {
@@ -40,14 +41,20 @@ pub(super) async fn serve(stream: TcpStream, state: Arc<ServerState>) {
     queues.end(number);
 }
 
-async fn run(stream: TcpStream, state: &Arc<ServerState>, number: u64) -> io::Result<()> {
+async fn run(
+    stream: TcpStream,
+    state: &Arc<ServerState>,
+    stranger: Stranger,
+    number: u64,
+) -> io::Result<()> {
     let mut session = Session {
         number,
         stream: FrameStream::new(stream, state.limits.peer_timeout, &state.messages)?,
         state: Arc::clone(state),
         stopping: state.stop.subscribe(),
+        place: None,
     };
-    let Ok(first) = timeout(state.limits.handshake, session.introduce()).await else {
+    let Ok(first) = timeout(state.limits.handshake, session.introduce(stranger)).await else {
         warn!(
             connection = number,
             "a peer is dropped: no handshake in time"
@@ -73,6 +80,8 @@ struct Session {
     stream: FrameStream,
     state: Arc<ServerState>,
     stopping: watch::Receiver<bool>,
+    /// Its place among those who have proved the key.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a call has no reply of its own.
@@ -108,9 +117,26 @@ impl From<io::Error> for Failure {
 }
 
 impl Session {
-    /// The handshake and the first request, which belong together: a stranger has one deadline for
-    /// both.
-    async fn introduce(&mut self) -> io::Result<Range<usize>> {
+    /// The handshake, a place and the first request, which belong together: a stranger has one
+    /// deadline for all.
+    async fn introduce(&mut self, mut stranger: Stranger) -> io::Result<Range<usize>> {
+        tokio::select! {
+            biased;
+            proved = self.prove() => proved?,
+            () = stranger.evicted() => {
+                warn!(connection = self.number, "a silent peer makes room for another");
+                return Err(over());
+            }
+        }
+        drop(stranger);
+        let places = Arc::clone(&self.state.places);
+        self.place = places.acquire_owned().await.ok();
+        self.stream.acknowledge_quickly();
+        self.next().await
+    }
+
+    /// Lets the client prove that it has the key.
+    async fn prove(&mut self) -> io::Result<()> {
         let (mut handshake, challenge) = Handshake::accept(&self.state.key);
         self.stream.send_short(&challenge).await?;
         loop {
@@ -122,7 +148,7 @@ impl Session {
                     if let Some(frame) = frame {
                         self.stream.send_short(&frame).await?;
                     }
-                    break;
+                    return Ok(());
                 }
                 Step::Refused(frame) => {
                     let connection = self.number;
@@ -137,8 +163,6 @@ impl Session {
                 }
             }
         }
-        self.stream.acknowledge_quickly();
-        self.next().await
     }
 
     /// The next message. An end of the server is an end of the stream.

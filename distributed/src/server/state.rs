@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use super::memory::Budget;
 use super::objects::ObjectType;
 use super::queues::Queues;
+use super::strangers::Strangers;
 use crate::Status;
 
 /// What a client may ask of the server at most.
@@ -17,6 +18,7 @@ use crate::Status;
 pub(super) struct Limits {
     /// Bytes of one message.
     pub(super) message: usize,
+    /// Clients that have proved the key, at one time.
     pub(super) connections: usize,
     /// How long the handshake and the first request may take.
     pub(super) handshake: Duration,
@@ -43,6 +45,9 @@ pub(super) struct ServerState {
     /// The memory for long messages on their way in, the last quarter, in permits of
     /// [`PERMIT`](super::frame_stream::PERMIT) bytes.
     pub(super) messages: Arc<Semaphore>,
+    /// The places of those who have not proved the key, and of those who have.
+    pub(super) strangers: Arc<Strangers>,
+    pub(super) places: Arc<Semaphore>,
     /// Whether the server is to end.
     pub(super) stop: watch::Sender<bool>,
 }

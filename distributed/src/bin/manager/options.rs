@@ -53,7 +53,7 @@ pub(crate) struct Serve {
     /// The longest message, in bytes; a quarter of the memory at most
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
     max_message: u32,
-    /// The most connections at one time
+    /// The most connections at one time of those who have proved the key
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
     max_connections: usize,
     /// How long a client may take to prove that it has the key
