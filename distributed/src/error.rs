@@ -28,8 +28,11 @@ pub enum Error {
     Empty,
     /// The queue had no room in time: Python's `queue.Full`.
     Full,
-    /// The other side has shut down or died.
+    /// The connection has ended without a word: the other side has died, or is a server of Python's,
+    /// which says nothing when it ends.
     Closed,
+    /// The server has been shut down, and said so.
+    ShutDown,
     /// The other side does not know our key.
     Auth,
     /// An empty key would let everybody in.
@@ -94,6 +97,7 @@ impl fmt::Display for Error {
             Error::Empty => f.write_str("the queue is empty"),
             Error::Full => f.write_str("the queue is full"),
             Error::Closed => f.write_str("the other side has closed the connection"),
+            Error::ShutDown => f.write_str("the server has been shut down"),
             Error::Auth => f.write_str("the other side has another key"),
             Error::EmptyKey => f.write_str("the key is empty: choose one of at least one byte"),
             Error::NoQueue { name, said } => write!(f, "the server has no queue `{name}`: {said}"),

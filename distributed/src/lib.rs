@@ -55,7 +55,7 @@
 //! | `task_done`, `join` | [`Queue::task_done`], [`Queue::join`] |
 //! | `queue.Empty`, `queue.Full` | [`Error::Empty`], [`Error::Full`] |
 //! | `AuthenticationError` | [`Error::Auth`] |
-//! | `EOFError`, `BrokenPipeError` | [`Error::Closed`] |
+//! | `EOFError`, `BrokenPipeError` | [`Error::Closed`]; [`Error::ShutDown`] from a server that says so |
 //! | `RemoteError`, `ValueError`, `TypeError` | [`Error::Remote`] |
 //! | nothing | redelivery, the dead queue, [`Queue::lease`], [`Queue::put_many`], [`Client::status`] |
 //!

@@ -219,11 +219,19 @@ fn a_shutdown_ends_a_waiting_get_and_frees_the_port() -> Result<()> {
     let queue = client.queue::<u32>("get_task_queue")?;
     // One that has not even begun its handshake must not hold up the end.
     let silent = TcpStream::connect(address).expect("it listens");
+    let idle = client.queue::<u32>("get_result_queue")?;
+    assert!(idle.is_empty()?);
     let waiting = thread::spawn(move || queue.get());
+    while server.status().queues[1].waiting == 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
     server.shutdown();
     drop(TcpListener::bind(address).expect("the port is free"));
     let end = waiting.join().expect("no panic");
-    assert!(matches!(end, Err(Error::Closed)), "{end:?}");
+    assert!(matches!(end, Err(Error::ShutDown)), "{end:?}");
+    // One that asked for nothing meanwhile is told with its next call.
+    let told = idle.len();
+    assert!(matches!(told, Err(Error::ShutDown)), "{told:?}");
     let late = client.queue::<u32>("get_task_queue").err();
     assert!(matches!(late, Some(Error::Closed)), "{late:?}");
     drop(silent);
@@ -265,6 +273,38 @@ fn a_worker_may_be_started_before_its_master() {
     let finished = worker.finish(deadline).expect("it ends");
     assert_eq!(finished.out.lines().last(), Some("worker exit."));
     assert!(finished.status.success());
+}
+
+#[test]
+fn a_worker_whose_master_is_killed_fails_and_says_so() {
+    let mut command = process::Command::new(cargo_bin("manager"));
+    command.args(["--bind", "127.0.0.1:0", "--queue", "get_task_queue"]);
+    command.args(["--queue", "get_result_queue"]);
+    command.env("MANAGER_AUTHKEY", "abc").env("RUST_LOG", "off");
+    let mut manager = Program::start(&mut command).expect("it starts");
+    let deadline = Instant::now() + 3 * LONG;
+    let address = manager.line(deadline).expect("its address");
+    let mut command = process::Command::new(cargo_bin("task_worker"));
+    command.args([&address, "--idle", "60"]);
+    let worker = Program::start(command.stderr(process::Stdio::piped())).expect("it starts");
+    let client = Client::connect(&address, b"abc").expect("it listens");
+    let waits = |client: &Client| {
+        client
+            .status()
+            .is_ok_and(|status| status.queues[1].waiting == 1)
+    };
+    while !waits(&client) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    manager.kill().expect("it is ours");
+    let finished = worker.finish(deadline).expect("it ends");
+    assert_eq!(finished.status.code(), Some(1));
+    assert!(
+        finished.err.contains("the master was killed"),
+        "{}",
+        finished.err
+    );
+    assert!(!finished.out.contains("worker exit."), "{}", finished.out);
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn listen(address: &str) -> io::Result<TcpListener> {
 /// tasks.put(&34)?;
 /// assert_eq!(tasks.get()?, 34);
 /// server.shutdown();
-/// assert!(matches!(tasks.get(), Err(distributed::Error::Closed)));
+/// assert!(matches!(tasks.get(), Err(distributed::Error::ShutDown)));
 /// # Ok::<(), distributed::Error>(())
 /// ```
 #[derive(Debug)]
@@ -194,7 +194,7 @@ impl Server {
         }
     }
 
-    /// Stops: calls under way get their answer, blocked ones [`Error::Closed`]. When it returns,
+    /// Stops: calls under way get their answer, blocked ones [`Error::ShutDown`]. When it returns,
     /// the port is free and the thread has ended. Items that nobody took are dropped.
     ///
     /// # Examples

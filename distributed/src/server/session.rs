@@ -192,12 +192,22 @@ impl Session {
                 Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
                     Err(Fault::full().into())
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if *self.stopping.borrow() {
+                        let _ = self.stream.send(reply::farewell()).await;
+                    }
+                    return Err(error);
+                }
             };
             match done {
                 Ok(()) => {}
                 Err(Failure::Raised(fault)) => self.stream.send(reply::raise(&fault)).await?,
-                Err(Failure::Over(error)) => return Err(error),
+                Err(Failure::Over(error)) => {
+                    if *self.stopping.borrow() {
+                        let _ = self.stream.send(reply::farewell()).await;
+                    }
+                    return Err(error);
+                }
                 Err(Failure::GivenUp) => debug!(connection = self.number, "a call is given up"),
             }
         }

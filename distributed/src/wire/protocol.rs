@@ -179,6 +179,9 @@ impl<'a> Request<'a> {
     }
 }
 
+/// The class of what a client is told when the server ends.
+pub(crate) const FAREWELL: &str = "EOFError";
+
 /// What goes wrong in a call: an exception that the caller is to raise.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -277,6 +280,12 @@ pub(crate) mod reply {
     pub(crate) fn traceback(fault: &Fault) -> Vec<u8> {
         let text = format!("{}: {}\n", fault.class, fault.text);
         of("#TRACEBACK", |to| _ = to.native_str(&text))
+    }
+
+    /// What a client is told when the server ends, in place of its reply or ahead of its next one.
+    /// Python raises what it raises when a server goes without a word.
+    pub(crate) fn farewell() -> Vec<u8> {
+        raise(&Fault::new(FAREWELL, "the server has been shut down"))
     }
 
     /// What cannot be sent.

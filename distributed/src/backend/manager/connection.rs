@@ -10,6 +10,7 @@ use crate::peer_timeout;
 use crate::wire::frame::{self, Head};
 use crate::wire::handshake::{Digest, FRAME_MAX, Handshake, Step};
 use crate::wire::pickle::{Encoder, Pickle, Span, Value, ValueKind};
+use crate::wire::protocol::FAREWELL;
 use crate::{Error, Result};
 
 /// How a connection is made.
@@ -141,8 +142,12 @@ impl Connection {
         message: &mut [u8],
         read: impl FnOnce(&Pickle, Span) -> Result<T>,
     ) -> Result<T> {
-        self.write(frame::seal(message))?;
-        let body = self.receive(u32::MAX as usize, None)?;
+        // Of a server that has ended there may still be its farewell to read, and nothing to wait for.
+        let deadline = match self.write(frame::seal(message)) {
+            Err(Error::Closed) => Some(Instant::now()),
+            written => written.map(|()| None)?,
+        };
+        let body = self.receive(u32::MAX as usize, deadline)?;
         let reply = Pickle::read(body).map_err(|error| Error::Protocol(error.to_string()))?;
         let mut parts = reply.inside(reply.root());
         let (Some(kind), Some(value)) = (parts.next(), parts.next()) else {
@@ -248,6 +253,7 @@ fn raised(reply: &Pickle, value: Value) -> Error {
     match class {
         "Empty" => return Error::Empty,
         "Full" => return Error::Full,
+        FAREWELL => return Error::ShutDown,
         _ => {}
     }
     let first = reply

@@ -297,7 +297,9 @@ impl ManagerQueue {
         loop {
             let ident = state.ident.clone();
             match state.attempt(&ident, method, &args, &mut read) {
-                Err(Error::Closed) if start.elapsed() + pause < state.client.retry_time => {
+                Err(Error::Closed | Error::ShutDown)
+                    if start.elapsed() + pause < state.client.retry_time =>
+                {
                     thread::sleep(random::jitter(pause));
                     pause = (2 * pause).min(PAUSE_MAX);
                 }
@@ -333,7 +335,7 @@ impl State {
         // Any other error is an answer, after which both sides are in step.
         if !matches!(
             outcome,
-            Err(Error::Closed | Error::Io { .. } | Error::Protocol(_))
+            Err(Error::Closed | Error::ShutDown | Error::Io { .. } | Error::Protocol(_))
         ) {
             self.connection = Some(connection);
         }

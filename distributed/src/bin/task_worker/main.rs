@@ -18,10 +18,14 @@ fn run(options: &Worker) -> anyhow::Result<()> {
     println!("Connect to server {}...", options.host());
     let manager = options.connect()?;
     let worker = options.worker()?;
+    // Python's own server, which does not tell this, ends without a word.
+    let tells_its_end = manager.status().is_ok();
     match worker.run(&manager, "get_task_queue", "get_result_queue", square) {
-        Ok(_) | Err(Error::Closed) => println!("worker exit."),
-        Err(error) => return Err(error.into()),
+        Err(Error::Closed) if !tells_its_end => {}
+        Ok(_) | Err(Error::ShutDown) => {}
+        Err(error) => return Err(options.explain(error)),
     }
+    println!("worker exit.");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
-use distributed::Client;
+use distributed::{Client, Error};
 use shared::{engine, key, seconds};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -65,6 +65,17 @@ impl Worker {
         let key = key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec());
         Client::connect_within(time, &self.address, &key)
             .context("no master to join (start it with cargo run -p distributed --bin task_master)")
+    }
+
+    /// Says of a connection that ended without a word what that means here.
+    pub(crate) fn explain(&self, error: Error) -> anyhow::Error {
+        match error {
+            Error::Closed => anyhow::anyhow!(
+                "the master was killed, or the connection to {} was lost: a master that ends says so",
+                self.host()
+            ),
+            error => error.into(),
+        }
     }
 
     /// What works as the options say. The first SIGTERM or Ctrl-C makes it finish what it is at,
