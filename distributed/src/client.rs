@@ -10,7 +10,7 @@ use crate::backend::Backend;
 use crate::backend::manager::ManagerClient;
 #[cfg(feature = "nats")]
 use crate::backend::nats::NatsClient;
-use crate::{Durability, Error, Queue, QueueOptions, Result, Status};
+use crate::{DeadLetter, Durability, Error, Queue, QueueOptions, Result, Status};
 
 /// A client of the place where queues are: of a manager, from
 /// [`Client::connect`](crate::Client::connect), or of an engine, from
@@ -198,12 +198,12 @@ impl Client {
         self.0.create(&queue.into())
     }
 
-    /// Empties a queue of an engine: what waits and what is out.
+    /// Empties a queue: what waits, and on an engine what is out, too.
     ///
     /// # Errors
     ///
-    /// [`Error::NoQueue`] for a manager and when there is none of this name; [`Error::Engine`] when the
-    /// engine refuses or is away for too long.
+    /// [`Error::NoQueue`] when there is none of this name; [`Error::Closed`] when the manager is gone,
+    /// [`Error::Engine`] when the engine refuses or is away for too long.
     ///
     /// # Examples
     ///
@@ -211,12 +211,61 @@ impl Client {
     /// # use distributed::{Client, Error, QueueOptions, Server};
     /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
     /// # let client = Client::connect(server.address(), b"abc")?;
-    /// // A manager's queues are those of its builder.
-    /// assert!(client.purge("tasks").is_err());
+    /// let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put_many(&[3, 4])?;
+    /// client.purge("tasks")?;
+    /// assert!(tasks.is_empty()?);
     /// # Ok::<(), Error>(())
     /// ```
     pub fn purge(&self, name: &str) -> Result<()> {
         self.0.purge(name)
+    }
+
+    /// The dead letters of a manager's queue that nobody has taken from `<name>.dead`, with how often
+    /// each was tried and why it failed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoQueue`] when there is none of this name; [`Error::Closed`] when the manager is gone;
+    /// [`Error::Engine`] from an engine, see [`Lease::death`](crate::Lease::death).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// assert!(client.dead_letters("tasks")?.is_empty());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn dead_letters(&self, name: &str) -> Result<Vec<DeadLetter>> {
+        self.0.dead_letters(name)
+    }
+
+    /// Puts the dead letters of a manager's queue at its end, to be tried as if for the first time.
+    /// How many they were. What they need is room in memory, not in `maxsize`. `purge` of
+    /// `<name>.dead` drops them instead.
+    ///
+    /// # Errors
+    ///
+    /// As [`dead_letters`](Client::dead_letters).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// let tasks = QueueOptions::new("tasks").max_deliveries(1);
+    /// let server = Server::builder().queue(tasks).serve("127.0.0.1:0", b"abc")?;
+    /// let client = Client::connect(server.address(), b"abc")?;
+    /// let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// tasks.lease()?.fail("no database")?;
+    /// assert_eq!(client.retry_dead("tasks")?, 1);
+    /// assert_eq!(tasks.get()?, 34);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn retry_dead(&self, name: &str) -> Result<u64> {
+        self.0.retry_dead(name)
     }
 
     /// What the server says of its connections and queues.

@@ -117,14 +117,16 @@ impl<T> Lease<'_, T> {
         self.backend.done()
     }
 
-    /// Says that the work failed: the item goes back.
+    /// Says that the work failed: the item goes back. The log has the reason.
     ///
-    /// On an engine it comes again after a pause that grows with each time, from 1 s to 5 minutes,
-    /// and after its last delivery it is a dead letter with this reason.
+    /// It comes again after a pause that grows with each time, from 1 s to 5 minutes, and after its
+    /// last delivery it is a dead letter with this reason. From a server of Python's it comes back at
+    /// once or not at all, since that keeps nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::Engine`] when the dead letter cannot be stored.
+    /// [`Error::Engine`] when the dead letter cannot be stored; [`Error::Closed`] when the manager is
+    /// gone.
     ///
     /// # Examples
     ///
@@ -135,10 +137,13 @@ impl<T> Lease<'_, T> {
     /// # let tasks = client.queue::<u32>("tasks")?;
     /// tasks.put(&34)?;
     /// tasks.lease()?.fail("no database")?;
-    /// assert_eq!(tasks.len()?, 1);
+    /// // For a second nobody gets it.
+    /// assert!(matches!(tasks.try_get(), Err(Error::Empty)));
+    /// assert_eq!(tasks.get()?, 34);
     /// # Ok::<(), Error>(())
     /// ```
     pub fn fail(self, reason: &str) -> Result<()> {
+        tracing::warn!(reason, "the work on an item failed");
         self.backend.fail(reason)
     }
 }

@@ -67,6 +67,7 @@ use std::time::Duration;
 
 mod backend;
 mod client;
+mod dead_letter;
 mod durability;
 mod error;
 pub mod guide;
@@ -81,6 +82,7 @@ mod wire;
 mod worker;
 
 pub use client::{Client, connect, connect_within};
+pub use dead_letter::DeadLetter;
 pub use durability::Durability;
 pub use error::{Error, Result};
 pub use lease::Lease;

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Durability, QueueOptions, Result, Status};
+use crate::{DeadLetter, Durability, QueueOptions, Result, Status};
 
 mod codec;
 #[cfg(feature = "nats")]
@@ -35,6 +35,12 @@ pub(crate) trait Backend: Debug + Send + Sync {
     fn create(&self, options: &QueueOptions) -> Result<()>;
 
     fn purge(&self, name: &str) -> Result<()>;
+
+    /// The dead letters of a queue that nobody has taken.
+    fn dead_letters(&self, name: &str) -> Result<Vec<DeadLetter>>;
+
+    /// Puts the dead letters of a queue back into it.
+    fn retry_dead(&self, name: &str) -> Result<u64>;
 
     fn status(&self) -> Result<Status>;
 
@@ -117,10 +123,8 @@ pub(crate) trait LeaseBackend: Debug + Send + Sync {
 
     fn done(self: Box<Self>) -> Result<()>;
 
-    /// Says that the work failed. Where a backend keeps no reasons, the item only goes back.
-    fn fail(self: Box<Self>, _reason: &str) -> Result<()> {
-        Ok(())
-    }
+    /// Says that the work failed. Where a server keeps no reasons, the item only goes back.
+    fn fail(self: Box<Self>, reason: &str) -> Result<()>;
 
     /// Puts the result and then ends the lease. False when the lease was over before.
     fn finish(self: Box<Self>, results: &dyn QueueBackend, result: Vec<u8>) -> Result<bool> {

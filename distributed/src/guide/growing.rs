@@ -27,7 +27,7 @@
 //! | a long task | the connection is its lease | the lease is renewed for as long as it takes |
 //! | `put` twice by a lost reply | twice in the queue | once, by its id |
 //! | a worker dies after its result | its task ended with it, in one step | the task is done again, and its result known by its id |
-//! | too often begun and not finished | goes to `<name>.dead` | the same, with the reason and the count |
+//! | too often begun and not finished | goes to `<name>.dead`, with the reason and the count | the same |
 //! | a worker dies with tasks that it had only fetched | has only one | they come back, and that counts as one try for each |
 //! | `maxsize` | what waits | what waits and what is out |
 //! | `put` on a full queue | is woken when there is room | looks again after 20 ms, later each second |

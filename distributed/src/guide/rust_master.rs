@@ -62,6 +62,9 @@
 //!   the front of the queue unless `ack(lease)` is called in time. Without `expires` that is before
 //!   the connection ends; with it, before so many seconds have passed, on any connection.
 //!   `release(lease)` gives the item back at once.
+//! - `take(block=True, timeout=None)` is `get` of an item that comes back if the worker is gone,
+//!   whether the queue redelivers or not. `fail(reason)` says that the work on it failed: it comes back
+//!   after a pause that grows from 1 s to 5 minutes, and is a dead letter with that reason in the end.
 //! - A queue of the name `<name>.dead`, with what was handed out too often. Python registers it by
 //!   that name and calls `getattr(manager, "get_task_queue.dead")()`.
 //!

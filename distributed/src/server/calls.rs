@@ -10,7 +10,7 @@ use crate::wire::protocol::{Fault, Request, reply};
 
 /// The methods of a queue, as Python's proxies are told. The last ones are ours: a proxy builds
 /// itself from this list, so an unmodified Python client has them too.
-pub(super) const METHODS: [&str; 14] = [
+pub(super) const METHODS: [&str; 16] = [
     "empty",
     "full",
     "get",
@@ -21,10 +21,12 @@ pub(super) const METHODS: [&str; 14] = [
     "qsize",
     "task_done",
     "ack",
+    "fail",
     "get_many",
     "lease",
     "put_many",
     "release",
+    "take",
 ];
 
 /// The timeout of a call that does not wait.
@@ -50,6 +52,8 @@ pub(super) enum Method {
     Release(u64),
     /// Of an object that is no queue: its reply.
     Object(Vec<u8>),
+    /// Of the lease, or of what the connection holds; and why.
+    Fail(Option<u64>, String),
     Len,
     IsEmpty,
     IsFull,
@@ -63,6 +67,8 @@ pub(super) enum Method {
 #[derive(Clone, Copy)]
 pub(super) enum DeliveryFormat {
     One,
+    /// One that comes back if the client is gone, whatever its queue says.
+    Taken,
     /// A list of at most so many.
     Many(usize),
     /// With the lease, which, if a time is said, ends after it and not with the connection.
@@ -74,7 +80,7 @@ impl DeliveryFormat {
     pub(super) fn most(self) -> usize {
         match self {
             DeliveryFormat::Many(most) => most,
-            DeliveryFormat::One | DeliveryFormat::Leased(_) => 1,
+            _ => 1,
         }
     }
 
@@ -86,7 +92,7 @@ impl DeliveryFormat {
             _ => apart.push((to.len(), Arc::clone(code))),
         };
         let message = reply::value(|to| match (self, deliveries) {
-            (DeliveryFormat::One, [one]) => item(to, &one.code),
+            (DeliveryFormat::One | DeliveryFormat::Taken, [one]) => item(to, &one.code),
             (DeliveryFormat::Leased(_), [one]) => {
                 let lease = one.lease.unwrap_or_default();
                 to.mark().int(lease.into());
@@ -166,6 +172,10 @@ impl Method {
                 let [block, timeout] = request.bind(["block", "timeout"], 0)?;
                 Method::Get(DeliveryFormat::One, wait_limit(request, block, timeout)?)
             }
+            "take" => {
+                let [block, timeout] = request.bind(["block", "timeout"], 0)?;
+                Method::Get(DeliveryFormat::Taken, wait_limit(request, block, timeout)?)
+            }
             "get_nowait" => {
                 let [] = request.bind([], 0)?;
                 Method::Get(DeliveryFormat::One, NO_WAIT)
@@ -188,6 +198,7 @@ impl Method {
             }
             "ack" => Method::Acknowledge(lease(request)?),
             "release" => Method::Release(lease(request)?),
+            "fail" => failure(request)?,
             "__str__" | "__repr__" => Method::Describe,
             "#GETVALUE" => Method::Value,
             name => {
@@ -251,6 +262,15 @@ fn lease(request: &Request) -> Result<u64, Fault> {
     let lease = request.int("lease", required(lease))?;
     // No lease has the number 0.
     Ok(u64::try_from(lease).unwrap_or(0))
+}
+
+/// What has failed, and why.
+fn failure(request: &Request) -> Result<Method, Fault> {
+    let [reason, lease] = request.bind(["reason", "lease"], 1)?;
+    let reason = request.text("reason", required(reason))?;
+    let lease = lease.map(|lease| request.int("lease", lease)).transpose()?;
+    let lease = lease.map(|lease| u64::try_from(lease).unwrap_or(0));
+    Ok(Method::Fail(lease, reason.to_string()))
 }
 
 fn required(arg: Option<Span>) -> Span {

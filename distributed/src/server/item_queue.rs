@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::memory::{Budget, Charge, ITEM_OVERHEAD, QUEUE_OVERHEAD, StoredItem, cost};
 use crate::wire::protocol::Fault;
-use crate::{QueueOptions, QueueStatus};
+use crate::{DeadLetter, QueueOptions, QueueStatus};
 
 /// An item, shared by its queue or lease and the client that it is written to.
 pub(super) type Code = Arc<StoredItem>;
@@ -19,6 +19,15 @@ pub(super) struct QueuedItem {
     pub(super) code: Code,
     /// How often it was delivered.
     pub(super) deliveries: u32,
+    /// Of a dead letter, how it became one.
+    pub(super) death: Option<Arc<Death>>,
+}
+
+/// How an item became a dead letter.
+#[derive(Debug)]
+pub(super) struct Death {
+    pub(super) tries: u32,
+    pub(super) reason: String,
 }
 
 /// An item as a consumer is handed it.
@@ -28,6 +37,7 @@ pub(super) struct Delivery {
     /// The lease under which the item can come back.
     pub(super) lease: Option<u64>,
     pub(super) deliveries: u32,
+    pub(super) death: Option<Arc<Death>>,
 }
 
 /// Who asks for items, and on what terms.
@@ -38,6 +48,8 @@ pub(super) struct Consumer {
     pub(super) most: usize,
     /// Whether it wants a lease that it will end itself.
     pub(super) explicit: bool,
+    /// Whether what it takes may come back, whatever its queue says.
+    pub(super) may_return: bool,
     /// The time of that lease, if it is to end with its time and not with the connection.
     pub(super) expires: Option<Duration>,
 }
@@ -157,25 +169,26 @@ impl ItemQueue {
 
     pub(super) fn push(&mut self, items: Vec<Vec<u8>>) {
         for code in items {
-            self.push_stored(Arc::new(StoredItem::new(code, &self.budget)));
+            self.push_stored(Arc::new(StoredItem::new(code, &self.budget)), None);
         }
     }
 
     /// Puts an item that another queue gives up.
-    pub(super) fn adopt(&mut self, mut code: Code) {
+    pub(super) fn adopt(&mut self, mut code: Code, death: Option<Arc<Death>>) {
         // One that is still on its way to a client counts where it was until it has arrived.
         if let Some(item) = Arc::get_mut(&mut code) {
             item.move_to(&self.budget);
         }
-        self.push_stored(code);
+        self.push_stored(code, death);
     }
 
-    fn push_stored(&mut self, code: Code) {
+    fn push_stored(&mut self, code: Code, death: Option<Arc<Death>>) {
         self.unfinished += 1;
         self.put += 1;
         self.items.push_back(QueuedItem {
             code,
             deliveries: 0,
+            death,
         });
     }
 
@@ -190,12 +203,30 @@ impl ItemQueue {
     }
 
     /// Puts an item back in front, as if it had never been delivered.
-    pub(super) fn undeliver(&mut self, code: Code, deliveries: u32) {
+    pub(super) fn undeliver(&mut self, delivery: Delivery) {
         self.delivered -= 1;
         self.items.push_front(QueuedItem {
-            code,
-            deliveries: deliveries - 1,
+            code: delivery.code,
+            deliveries: delivery.deliveries - 1,
+            death: delivery.death,
         });
+    }
+
+    /// Takes all items out that wait, not for delivery.
+    pub(super) fn drain(&mut self) -> Vec<Code> {
+        self.items.drain(..).map(|item| item.code).collect()
+    }
+
+    /// What waits here as dead letters.
+    pub(super) fn letters(&self) -> impl Iterator<Item = DeadLetter> {
+        self.items.iter().filter_map(|item| {
+            let death = item.death.as_ref()?;
+            Some(DeadLetter {
+                tries: death.tries,
+                reason: death.reason.clone(),
+                bytes: item.code.len() as u64,
+            })
+        })
     }
 
     /// Whether items that are delivered too often go to another queue. A queue that a call made has
@@ -204,10 +235,15 @@ impl ItemQueue {
         !self.is_made && self.options.max_deliveries < u32::MAX
     }
 
+    /// Whether an item was delivered as often as it may be.
+    pub(super) fn is_spent(&self, item: &QueuedItem) -> bool {
+        self.has_dead_queue() && item.deliveries >= self.options.max_deliveries
+    }
+
     /// Puts an item back in front that nobody finished. The item comes back itself if it has been
     /// delivered as often as it may be.
     pub(super) fn redeliver(&mut self, item: QueuedItem) -> Result<(), QueuedItem> {
-        if self.has_dead_queue() && item.deliveries >= self.options.max_deliveries {
+        if self.is_spent(&item) {
             return Err(item);
         }
         self.redelivered += 1;

@@ -139,6 +139,14 @@ impl LeaseTable {
         self.late.remove(&connection);
     }
 
+    /// The leases that the connection did not ask for, in the order in which they were granted.
+    pub(super) fn implicit_of(&self, connection: u64) -> Vec<u64> {
+        let held = self
+            .held
+            .range((connection, false, 0)..=(connection, false, u64::MAX));
+        held.map(|(_, id)| *id).collect()
+    }
+
     /// What becomes free with the leases that the connection did not ask for, in bytes.
     pub(super) fn implicit_cost(&self, connection: u64) -> u64 {
         let held = self

@@ -75,6 +75,19 @@ fn method(state: &ServerState, request: Request) -> Result<Vec<u8>, Fault> {
             };
             reply::value(|to| methods(to, exposed))
         }
+        "dead_letters" | "retry_dead" | "purge" => {
+            let [Some(name)] = request.bind(["name"], 1)? else {
+                return Err(Fault::new("TypeError", "the name of a queue is required"));
+            };
+            let name = request.text("name", name)?;
+            let code = match request.method {
+                "dead_letters" => to_item(&queues.dead_letters(name)?),
+                "retry_dead" => to_item(&queues.retry_dead(name)?),
+                _ => to_item(&queues.purge(name)?),
+            };
+            let code = code.map_err(|error| Fault::new("RuntimeError", error.to_string()))?;
+            reply::value(|to| _ = to.item(&code))
+        }
         "number_of_objects" => reply::value(|to| _ = to.int(queues.number_of_objects() as i128)),
         "debug_info" => reply::value(|to| _ = to.str(&queues.debug_info())),
         "status" => {

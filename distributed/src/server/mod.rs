@@ -15,6 +15,7 @@ use crate::{Error, Result, Status};
 
 mod builder;
 mod calls;
+mod dead_letters;
 mod frame_stream;
 mod item_queue;
 mod leases;

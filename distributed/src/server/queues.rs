@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::item_queue::{Consumer, Delivery, ItemQueue, Waiter};
-use super::leases::{Holder, LeaseRecord, LeaseTable};
+use super::leases::{Holder, LeaseTable};
 use super::memory::{Budget, QUEUE_OVERHEAD};
 use super::objects::{ObjectCall, Objects};
 use crate::wire::protocol::{Fault, Request};
@@ -18,7 +18,7 @@ use crate::{QueueOptions, QueueStatus};
 
 /// What follows the name of a queue in the name of its dead queue, which has the items that were
 /// delivered as often as they may be and that nobody finished.
-const DEAD: &str = ".dead";
+pub(super) const DEAD: &str = ".dead";
 /// The most leases that expire before others have their turn with the lock.
 const EXPIRED_AT_ONCE: usize = 1000;
 
@@ -249,30 +249,9 @@ impl Queues {
         self.leases.next_expiry().into_iter().chain(kept).min()
     }
 
-    /// Ends a lease because the item is not done. The item goes back to the front of its queue, or
-    /// to the dead queue.
+    /// Ends a lease because the item is not done.
     pub(super) fn release(&mut self, lease: u64) -> Result<(), Fault> {
-        let LeaseRecord { ident, item, .. } = self.leases.end(lease).ok_or_else(|| over(lease))?;
-        let Some(queue) = self.queues.get_mut(&ident) else {
-            return Ok(());
-        };
-        let Err(item) = queue.redeliver(item) else {
-            self.serve(&ident);
-            return Ok(());
-        };
-        let deliveries = item.deliveries;
-        tracing::warn!(
-            queue = &*ident,
-            deliveries,
-            "an item goes to the dead queue"
-        );
-        // For `join` the item is done, or whoever waits there would wait for ever. It may be so
-        // already, if its worker called `task_done` and died before its next call.
-        let _ = queue.finish();
-        let dead = format!("{ident}{DEAD}");
-        self.queue(&dead)?.adopt(item.code);
-        self.serve(&dead);
-        Ok(())
+        self.give_back(lease, None)
     }
 
     /// A connection has ended: what it held goes back.
@@ -290,7 +269,7 @@ impl Queues {
             return Vec::new();
         };
         let ident = Arc::clone(&queue.ident);
-        let is_leased = consumer.explicit || queue.options.redeliver;
+        let is_leased = consumer.may_return || queue.options.redeliver;
         let time = consumer.expires.or(queue.options.visibility_timeout);
         // From here on, and not from when it has arrived: a client may be frozen before it reads.
         let expires = time.and_then(|time| Instant::now().checked_add(time));
@@ -305,6 +284,7 @@ impl Queues {
                 code: Arc::clone(&item.code),
                 lease: None,
                 deliveries: item.deliveries,
+                death: item.death.clone(),
             };
             if is_leased {
                 delivery.lease = Some(self.leases.grant(&ident, item, holder, expires));
@@ -324,7 +304,7 @@ impl Queues {
                 continue;
             }
             if let Some(queue) = self.queues.get_mut(ident) {
-                queue.undeliver(delivery.code, delivery.deliveries);
+                queue.undeliver(delivery);
             }
         }
     }
@@ -333,7 +313,7 @@ impl Queues {
     ///
     /// Getters and putters take turns: a getter that is served makes room, and a putter that is
     /// served brings items.
-    fn serve(&mut self, ident: &str) {
+    pub(super) fn serve(&mut self, ident: &str) {
         while let Some(queue) = self.queues.get_mut(ident) {
             let freed = |connection| self.leases.implicit_cost(connection);
             if let Some(getter) = queue.next_getter() {
@@ -373,7 +353,7 @@ impl Queues {
     }
 }
 
-fn over(lease: u64) -> Fault {
+pub(super) fn over(lease: u64) -> Fault {
     let text = format!("lease {lease} is over, or is none: its item may be with another");
     Fault::new("ValueError", text)
 }

@@ -240,6 +240,10 @@ impl Session {
             Method::Acknowledge(lease) => queues().acknowledge(lease).map(none)?,
             Method::Release(lease) => queues().release(lease).map(none)?,
             Method::Object(reply) => reply,
+            Method::Fail(lease, reason) => {
+                let failed = queues().fail(self.number, lease, &reason);
+                failed.map(none)?
+            }
             Method::Len => {
                 let len = queues().queue(ident)?.len();
                 reply::value(|to| _ = to.int(len as i128))
@@ -327,6 +331,7 @@ impl Session {
             connection: self.number,
             most: format.most(),
             explicit: matches!(format, DeliveryFormat::Leased(_)),
+            may_return: matches!(format, DeliveryFormat::Leased(_) | DeliveryFormat::Taken),
             expires: match format {
                 DeliveryFormat::Leased(expires) => expires,
                 _ => None,

@@ -16,7 +16,7 @@ use super::{Backend, Codec, Encoded, LeaseBackend, QueueBackend, Read};
 use crate::peer_timeout::PEER_TIMEOUT;
 use crate::wire::handshake::Digest;
 use crate::wire::pickle::{self, Encoder, Pickle, Span, ValueKind};
-use crate::{CONNECT_TIME, Durability, Error, QueueOptions, Result, Status, random};
+use crate::{CONNECT_TIME, DeadLetter, Durability, Error, QueueOptions, Result, Status, random};
 
 /// The longest pause between two attempts to reach a server that is away.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -68,7 +68,15 @@ impl Backend for ManagerClient {
     }
 
     fn purge(&self, name: &str) -> Result<()> {
-        Err(fixed(name))
+        self.clone().about("purge", name, nothing)
+    }
+
+    fn dead_letters(&self, name: &str) -> Result<Vec<DeadLetter>> {
+        self.clone().about("dead_letters", name, read)
+    }
+
+    fn retry_dead(&self, name: &str) -> Result<u64> {
+        self.clone().about("retry_dead", name, read)
     }
 
     fn status(&self) -> Result<Status> {
@@ -109,8 +117,18 @@ impl ManagerClient {
 
     /// Opens a queue and refers to it; its ident and its methods.
     fn open(&mut self, name: &str) -> Result<(String, BTreeSet<String>)> {
-        let created = self.once("create", |args| _ = args.str(name), read);
-        created.map_err(|error| match error {
+        self.about("create", name, read)
+    }
+
+    /// Asks the manager for something about the queue of this name.
+    fn about<R>(
+        &mut self,
+        method: &str,
+        name: &str,
+        read: impl FnOnce(&Pickle, Span) -> Result<R>,
+    ) -> Result<R> {
+        let said = self.once(method, |args| _ = args.str(name), read);
+        said.map_err(|error| match error {
             Error::Remote { class, text } => Error::NoQueue {
                 name: name.to_string(),
                 said: format!("{class}: {text}"),
@@ -201,8 +219,15 @@ impl QueueBackend for ManagerQueue {
         _expires: Option<Duration>,
         read: Read,
     ) -> Result<Vec<Box<dyn LeaseBackend + '_>>> {
-        self.get_one(timeout, read)?;
-        Ok(vec![self.held(Out::Got)])
+        let held = || self.held(Out::Got);
+        match self.take_one(timeout, read) {
+            // It comes again, for a worker that knows its type, or says what is wrong with it.
+            Err(error @ Error::Item { .. }) => {
+                held().fail(&error.to_string())?;
+                Err(error)
+            }
+            taken => taken.map(|()| vec![held()]),
+        }
     }
 
     /// A manager leases one item at a time.
@@ -249,6 +274,16 @@ impl ManagerQueue {
     fn get_one(&self, timeout: Option<Duration>, read: Read) -> Result<()> {
         let item = |reply: &Pickle, item| read(Encoded::Pickle(reply, item));
         self.call("get", |args| waiting(args, timeout), item)
+    }
+
+    /// As `get_one`, of an item that comes back in any case, if the server has that.
+    fn take_one(&self, timeout: Option<Duration>, read: Read) -> Result<()> {
+        let method = match self.methods.contains("take") {
+            true => "take",
+            false => "get",
+        };
+        let item = |reply: &Pickle, item| read(Encoded::Pickle(reply, item));
+        self.call(method, |args| waiting(args, timeout), item)
     }
 
     /// What holds the next item: the connection alone on a server of CPython, which has no leases.
@@ -380,6 +415,26 @@ impl LeaseBackend for ManagerLease<'_> {
                     .call("ack", |args| _ = args.int(id.into()), nothing)
             }
             _ => Ok(()),
+        }
+    }
+
+    fn fail(mut self: Box<Self>, reason: &str) -> Result<()> {
+        if !self.queue.methods.contains("fail") {
+            return Ok(());
+        }
+        let args = |args: &mut Encoder| {
+            args.str(reason);
+            if let Some(Out::Leased(id)) = self.out {
+                args.int(id.into());
+            }
+        };
+        match self.queue.call("fail", args, nothing) {
+            // The lease is over: the item has gone back.
+            Err(Error::Remote { .. }) | Ok(()) => {
+                self.out = None;
+                Ok(())
+            }
+            failed => failed,
         }
     }
 

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
 use super::{Backend, QueueBackend};
-use crate::{Durability, Error, QueueOptions, Result, Status};
+use crate::{DeadLetter, Durability, Error, QueueOptions, Result, Status};
 
 mod address;
 mod attempts;
@@ -112,6 +112,14 @@ impl Backend for NatsClient {
         self.engine.wait(purged)
     }
 
+    fn dead_letters(&self, name: &str) -> Result<Vec<DeadLetter>> {
+        Err(elsewhere("list", name))
+    }
+
+    fn retry_dead(&self, name: &str) -> Result<u64> {
+        Err(elsewhere("put back", name))
+    }
+
     fn status(&self) -> Result<Status> {
         self.engine.wait(status::status(&self.engine))
     }
@@ -133,4 +141,12 @@ impl fmt::Debug for NatsClient {
 
 fn is_before(moment: Option<Instant>) -> bool {
     moment.is_none_or(|moment| Instant::now() < moment)
+}
+
+/// What is done with dead letters by taking them from their queue.
+fn elsewhere(what: &str, name: &str) -> Error {
+    Error::Engine {
+        attempt: format!("{what} the dead letters of {name}"),
+        reason: format!("on an engine, take them from the queue {name}.dead (Lease::death)"),
+    }
 }

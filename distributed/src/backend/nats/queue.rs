@@ -20,8 +20,6 @@ use crate::{Error, QueueOptions, Result, random};
 
 /// How many items a queue remembers that it has handed out, to hand none out twice.
 const SEEN_MAX: usize = 1 << 20;
-/// The pause before a failed item is tried again, and the longest that it grows to.
-const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
 
 /// A queue: a stream, of which each handle takes by requests of its own.
 pub(super) struct NatsQueue {
@@ -389,9 +387,8 @@ impl LeaseBackend for NatsLease<'_> {
             return self.move_to_dead(reason, tries);
         }
         if let Some(number) = self.number.take() {
-            let doubled = RETRY[0] * 2u32.pow((tries - 1).min(16));
-            let pause = random::jitter(doubled.min(RETRY[1]));
-            self.queue.give_back(number, Some(pause));
+            self.queue
+                .give_back(number, Some(random::retry_pause(tries)));
         }
         Ok(())
     }

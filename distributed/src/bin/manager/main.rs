@@ -4,7 +4,7 @@ use std::thread;
 
 use anyhow::Context;
 use clap::Parser;
-use options::{Ask, Serve};
+use options::Serve;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -13,18 +13,13 @@ mod options;
 fn main() {
     let options = Serve::parse();
     let done = match &options.command {
-        Some(Ask::Status { address }) => status(&options, address),
+        Some(ask) => options.ask(ask),
         None => serve(&options),
     };
     if let Err(error) = done {
         eprintln!("{error:#}");
         std::process::exit(1);
     }
-}
-
-fn status(options: &Serve, address: &str) -> anyhow::Result<()> {
-    println!("{}", options.client(address)?.status()?);
-    Ok(())
 }
 
 fn serve(options: &Serve) -> anyhow::Result<()> {

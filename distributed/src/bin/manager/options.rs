@@ -79,6 +79,21 @@ pub(crate) enum Ask {
         #[arg(value_name = "HOST:PORT or URL", default_value = "127.0.0.1:5000")]
         address: String,
     },
+    /// Print the dead letters of a queue: how often each was tried, and why it failed
+    Dead {
+        /// The queue whose dead letters they are
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Where the manager listens
+        #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
+        address: String,
+        /// Put them back into the queue instead
+        #[arg(long, conflicts_with = "purge")]
+        retry: bool,
+        /// Drop them instead
+        #[arg(long)]
+        purge: bool,
+    },
 }
 
 /// What a log looks like.
@@ -106,6 +121,36 @@ impl Serve {
             true => engine::<Serve>(address, Duration::ZERO),
             false => Ok(Client::connect(address, &self.key()?)?),
         }
+    }
+
+    /// Asks what is to be asked, and prints what is said.
+    pub(crate) fn ask(&self, ask: &Ask) -> anyhow::Result<()> {
+        let (name, address, retry, purge) = match ask {
+            Ask::Status { address } => {
+                println!("{}", self.client(address)?.status()?);
+                return Ok(());
+            }
+            Ask::Dead {
+                name,
+                address,
+                retry,
+                purge,
+            } => (name, address, retry, purge),
+        };
+        let client = self.client(address)?;
+        if *retry {
+            println!("{} put back into {name}", client.retry_dead(name)?);
+        } else if *purge {
+            client.purge(&format!("{name}.dead"))?;
+        } else {
+            println!("{:>5} {:>11} reason", "tries", "bytes");
+            for letter in client.dead_letters(name)? {
+                // What a worker said may have lines of its own.
+                let reason = letter.reason.replace(['\r', '\n'], " ");
+                println!("{:>5} {:>11} {reason}", letter.tries, letter.bytes);
+            }
+        }
+        Ok(())
     }
 
     /// The server that the options describe.

@@ -1,0 +1,108 @@
+//! Items whose work fails: tried again later, and dead letters in the end.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::item_queue::Death;
+use super::leases::{Holder, LeaseRecord};
+use super::queues::{DEAD, Queues, over};
+use crate::wire::protocol::Fault;
+use crate::{DeadLetter, random};
+
+/// The most that is kept of a reason, in bytes.
+const REASON_MAX: usize = 1000;
+/// What is said of an item whose workers said nothing.
+const UNFINISHED: &str = "it was handed out as often as it may be, and not finished";
+
+impl Queues {
+    /// The work on what the connection holds, or on what the lease holds, has failed.
+    pub(super) fn fail(
+        &mut self,
+        connection: u64,
+        lease: Option<u64>,
+        reason: &str,
+    ) -> Result<(), Fault> {
+        let leases = match lease {
+            Some(lease) => vec![lease],
+            None => self.leases.implicit_of(connection),
+        };
+        if leases.is_empty() {
+            let text = "there is nothing that could come back: take it with take(), or from a queue \
+                        that redelivers";
+            return Err(Fault::new("ValueError", text));
+        }
+        // Each goes to the front, so the last one first.
+        for lease in leases.into_iter().rev() {
+            self.give_back(lease, Some(reason))?;
+        }
+        Ok(())
+    }
+
+    /// Ends a lease because the item is not done. It goes back to the front of its queue, after a
+    /// pause if the work on it failed, or to the dead queue.
+    pub(super) fn give_back(&mut self, lease: u64, failure: Option<&str>) -> Result<(), Fault> {
+        let LeaseRecord { ident, item, .. } = self.leases.end(lease).ok_or_else(|| over(lease))?;
+        let Ok(queue) = self.queue(&ident) else {
+            return Ok(());
+        };
+        let deliveries = item.deliveries;
+        if failure.is_some() && !queue.is_spent(&item) {
+            let pause = random::retry_pause(deliveries);
+            // Until then it is out, and nobody has it.
+            let until = Instant::now().checked_add(pause);
+            self.leases.grant(&ident, item, Holder::Anyone, until);
+            return Ok(());
+        }
+        let Err(item) = queue.redeliver(item) else {
+            self.serve(&ident);
+            return Ok(());
+        };
+        // For `join` the item is done, or whoever waits there would wait for ever. It may be so
+        // already, if its worker called `task_done` and died before its next call.
+        let _ = queue.finish();
+        let mut reason = failure.unwrap_or(UNFINISHED).to_string();
+        reason.truncate(reason.floor_char_boundary(REASON_MAX));
+        tracing::warn!(
+            queue = &*ident,
+            deliveries,
+            reason,
+            "an item is a dead letter"
+        );
+        let death = Death {
+            tries: deliveries,
+            reason,
+        };
+        let dead = format!("{ident}{DEAD}");
+        self.queue(&dead)?.adopt(item.code, Some(Arc::new(death)));
+        self.serve(&dead);
+        Ok(())
+    }
+
+    /// The dead letters of a queue that nobody has taken.
+    pub(super) fn dead_letters(&mut self, ident: &str) -> Result<Vec<DeadLetter>, Fault> {
+        let dead = self.queue(&format!("{ident}{DEAD}"))?;
+        Ok(dead.letters().collect())
+    }
+
+    /// Puts the dead letters of a queue at its end, as if they had never been tried. How many.
+    pub(super) fn retry_dead(&mut self, ident: &str) -> Result<u64, Fault> {
+        let codes = self.queue(&format!("{ident}{DEAD}"))?.drain();
+        let (count, queue) = (codes.len() as u64, self.queue(ident)?);
+        for code in codes {
+            queue.adopt(code, None);
+        }
+        self.serve(ident);
+        Ok(count)
+    }
+
+    /// Drops what waits in a queue. How many that were.
+    pub(super) fn purge(&mut self, ident: &str) -> Result<u64, Fault> {
+        let queue = self.queue(ident)?;
+        let count = queue.drain().len() as u64;
+        for _ in 0..count {
+            let _ = queue.finish();
+        }
+        self.serve(ident);
+        Ok(count)
+    }
+}

@@ -1,0 +1,129 @@
+//! Tasks whose work fails: they come back later, and nothing of them is lost.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use assert_cmd::Command;
+use assert_cmd::cargo::cargo_bin;
+use distributed::{Client, Error, QueueOptions, Result, Server, Worker};
+
+use support::{LONG, eventually, python, run, some_pythons};
+
+mod support;
+
+#[test]
+fn a_task_that_fails_is_tried_after_a_pause_and_kept_with_its_reason() -> Result<()> {
+    // It does not redeliver: a plain `get` loses what it took.
+    let tasks = QueueOptions::new("tasks").max_deliveries(2);
+    let builder = Server::builder().queue(tasks).queue("results");
+    let server = builder.serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    let tasks = client.queue::<u32>("tasks")?;
+    tasks.put(&34)?;
+    let (stop, is_mended) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
+    let tried = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        let work = |n: &u32| {
+            tried.lock().unwrap().push(Instant::now());
+            match is_mended.load(SeqCst) {
+                true => Ok(n * n),
+                false => Err("no database"),
+            }
+        };
+        let worker = Worker::new().stop(Arc::clone(&stop));
+        let client = &client;
+        let worker = scope.spawn(move || worker.run(client, "tasks", "results", work));
+        let letters = || client.dead_letters("tasks").expect("it serves");
+        assert!(eventually(|| letters().len() == 1));
+        let letter = &letters()[0];
+        assert_eq!((letter.tries, letter.reason.as_str()), (2, "no database"));
+        assert!(letter.bytes > 0);
+        let pause = {
+            let tried = tried.lock().unwrap();
+            assert_eq!(tried.len(), 2);
+            tried[1] - tried[0]
+        };
+        // A second, less what keeps workers from coming at the same moment.
+        assert!(pause >= Duration::from_millis(500), "{pause:?}");
+        // For whoever waits, it is done.
+        tasks.join()?;
+        is_mended.store(true, SeqCst);
+        assert_eq!(client.retry_dead("tasks")?, 1);
+        let result = client.queue::<u32>("results")?.get_timeout(LONG)?;
+        assert_eq!(result, 34 * 34);
+        stop.store(true, SeqCst);
+        let worked = worker.join().expect("no panic")?;
+        assert_eq!((worked.done, worked.failed), (1, 2));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_task_of_another_type_is_a_dead_letter_that_says_so() -> Result<()> {
+    let tasks = QueueOptions::new("tasks").max_deliveries(1);
+    let builder = Server::builder().queue(tasks).queue("results");
+    let server = builder.serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    client.queue::<String>("tasks")?.put(&"text".to_string())?;
+    let worker = Worker::new().idle(Duration::from_millis(100));
+    let worked = worker.run(&client, "tasks", "results", |n: &u32| Ok::<u32, Error>(*n))?;
+    assert_eq!((worked.done, worked.failed), (0, 1));
+    let letters = client.dead_letters("tasks")?;
+    assert!(letters[0].reason.contains("u32"), "{letters:?}");
+    Ok(())
+}
+
+#[test]
+fn the_program_lists_dead_letters_puts_them_back_and_drops_them() -> Result<()> {
+    let arguments = ["--queue", "tasks", "--max-deliveries", "1"];
+    let (_manager, address) = support::manager(&arguments);
+    let client = Client::connect(&address, b"abc")?;
+    let tasks = client.queue::<u32>("tasks")?;
+    let fail = || {
+        tasks.put(&34)?;
+        tasks.lease()?.fail("no\ndatabase")
+    };
+    let dead = |more: &[&str]| {
+        let mut program = Command::new(cargo_bin("manager"));
+        program.env("MANAGER_AUTHKEY", "abc");
+        let said = program
+            .args(["dead", "tasks", &address])
+            .args(more)
+            .assert();
+        String::from_utf8(said.success().get_output().stdout.clone()).expect("text")
+    };
+    fail()?;
+    assert!(dead(&[]).ends_with("no database\n"));
+    assert_eq!(dead(&["--retry"]), "1 put back into tasks\n");
+    assert_eq!(tasks.try_get()?, 34);
+    fail()?;
+    assert_eq!(dead(&["--purge"]), "");
+    assert_eq!(client.dead_letters("tasks")?, []);
+    let unknown = client.dead_letters("task");
+    assert!(matches!(unknown, Err(Error::NoQueue { .. })), "{unknown:?}");
+    Ok(())
+}
+
+#[test]
+fn a_python_worker_says_why_it_failed() -> Result<()> {
+    for (version, path) in some_pythons() {
+        let tasks = QueueOptions::new("tasks").max_deliveries(1);
+        let server = Server::builder()
+            .queue(tasks)
+            .serve("127.0.0.1:0", b"abc")?;
+        let client = Client::connect(server.address(), b"abc")?;
+        client.queue::<u32>("tasks")?.put_many(&[34, 35])?;
+        let said = run(python(&path, "fail.py").arg(server.address().to_string()));
+        assert_eq!(said, "34 ValueError 35\n", "{version}");
+        let letters = client.dead_letters("tasks")?;
+        let reasons: Vec<&str> = letters
+            .iter()
+            .map(|letter| letter.reason.as_str())
+            .collect();
+        assert_eq!(reasons, ["no database", "no disk"], "{version}");
+    }
+    Ok(())
+}
