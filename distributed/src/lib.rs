@@ -43,7 +43,7 @@
 //! | --- | --- |
 //! | `QueueManager.register("get_task_queue", callable=…)` | [`Builder::queue`] |
 //! | `SyncManager`'s `Queue`, `JoinableQueue` | [`Builder::factory`] |
-//! | `SyncManager`'s `dict`, `list`, `Namespace`, `Value`, `Array` | [`Builder::sync_manager`], [`Builder::object`], [`Builder::object_factory`] |
+//! | `SyncManager`'s `dict`, `list`, `Namespace`, `Value`, `Array`, `Lock`, `RLock`, `Semaphore`, `BoundedSemaphore`, `Event`, `Condition`, `Barrier` | [`Builder::sync_manager`], [`Builder::object`], [`Builder::object_factory`] |
 //! | `manager.start()` | [`Builder::serve`] |
 //! | `manager.get_server().serve_forever()` | [`Server::wait`], or the program `manager` |
 //! | `manager.shutdown()` | [`Server::shutdown`] |
@@ -59,9 +59,8 @@
 //! | `RemoteError`, `ValueError`, `TypeError` | [`Error::Remote`] |
 //! | nothing | redelivery, the dead queue, [`Queue::lease`], [`Queue::put_many`], [`Client::status`] |
 //!
-//! Queues are first in, first out. `Lock` and the other types of a `SyncManager` that wait, its
-//! `Pool`, `queue.shutdown` of Python 3.13, Unix sockets and the XML-RPC serializer are left out.
-//! What differs for the objects is in [`guide::shared_objects`].
+//! Queues are first in, first out. `Pool` of a `SyncManager`, `queue.shutdown` of Python 3.13, Unix
+//! sockets and the XML-RPC serializer are left out. What differs for the objects is in [`guide::shared_objects`].
 
 use std::time::Duration;
 

@@ -1,8 +1,12 @@
 //! The objects of Python's `SyncManager`, asked by CPython of every version here.
 
-use distributed::Server;
+use std::path::Path;
+use std::process::Stdio;
 
-use support::{python, pythons, run};
+use common::program::Program;
+use distributed::{ObjectType, Server};
+
+use support::{line, python, pythons, run, some_pythons, start};
 
 mod support;
 
@@ -39,4 +43,131 @@ fn a_list_answers_as_pythons_own() {
 #[test]
 fn a_namespace_a_value_and_an_array_answer_as_pythons_own() {
     answers_as_pythons_own_server("values");
+}
+
+#[test]
+fn locks_and_semaphores_answer_as_pythons_own() {
+    answers_as_pythons_own_server("locks");
+}
+
+#[test]
+fn an_event_answers_as_pythons_own() {
+    answers_as_pythons_own_server("events");
+}
+
+#[test]
+fn a_condition_answers_as_pythons_own() {
+    answers_as_pythons_own_server("conditions");
+}
+
+#[test]
+fn a_barrier_answers_as_pythons_own() {
+    answers_as_pythons_own_server("barriers");
+}
+
+/// One object of each kind that clients open by name.
+fn named() -> Server {
+    Server::builder()
+        .sync_manager()
+        .object("lock", ObjectType::Lock)
+        .object("table", ObjectType::Dict)
+        .object("gate", ObjectType::Barrier(3))
+        .object("condition", ObjectType::Condition)
+        .serve("127.0.0.1:0", b"abc")
+        .expect("a port is free")
+}
+
+/// A client of this server that does what a case of `objects.py` says.
+fn client(path: &Path, server: &Server, case: &str) -> Program {
+    let address = server.address().to_string();
+    start(
+        python(path, "objects.py")
+            .args([&address, case])
+            .stderr(Stdio::null()),
+    )
+}
+
+/// Returns when what the server says of an object has this text in it.
+fn watch(path: &Path, server: &Server, name: &str, text: &str) {
+    let address = server.address().to_string();
+    let said = run(python(path, "objects.py").args([&address, "watch", name, text]));
+    assert_eq!(said, "ok\n");
+}
+
+#[test]
+fn a_lock_keeps_its_holder_when_another_proxy_of_it_goes_away() {
+    for (version, path) in pythons() {
+        let server = named();
+        for case in ["named", "shared_lock"] {
+            let said = support::finish(client(&path, &server, case));
+            assert_eq!(said, "ok\n", "{version}, {case}");
+        }
+    }
+}
+
+#[test]
+fn a_lock_of_a_killed_client_goes_to_the_next_waiter() {
+    for (_, path) in pythons() {
+        let server = named();
+        let mut holder = client(&path, &server, "hold");
+        assert_eq!(line(&holder), "held");
+        let mut waiter = client(&path, &server, "hold");
+        // One that is killed while it waits is passed over.
+        let mut dying = client(&path, &server, "hold");
+        watch(&path, &server, "lock", "2 waiting");
+        dying.kill().expect("it is ours");
+        holder.kill().expect("it is ours");
+        assert_eq!(line(&waiter), "held");
+        waiter.kill().expect("it is ours");
+        let last = client(&path, &server, "hold");
+        assert_eq!(line(&last), "held");
+    }
+}
+
+#[test]
+fn a_barrier_breaks_when_a_party_that_waits_is_killed() {
+    for (_, path) in some_pythons() {
+        let server = named();
+        let parties = [(); 2].map(|()| client(&path, &server, "meet"));
+        let [mut dying, other] = parties;
+        assert_eq!([line(&dying), line(&other)], ["here", "here"]);
+        watch(&path, &server, "gate", "2 of 3");
+        dying.kill().expect("it is ours");
+        let said = line(&other);
+        assert!(said.starts_with("broken: a party has left"), "{said}");
+    }
+}
+
+#[test]
+fn a_notification_goes_to_who_is_there() {
+    for (_, path) in some_pythons() {
+        let server = named();
+        let mut dying = client(&path, &server, "wait_for_notice");
+        assert_eq!(line(&dying), "waits");
+        let other = client(&path, &server, "wait_for_notice");
+        assert_eq!(line(&other), "waits");
+        dying.kill().expect("it is ours");
+        watch(&path, &server, "condition", "1 wait");
+        assert_eq!(support::finish(client(&path, &server, "notify")), "ok\n");
+        assert_eq!(line(&other), "notified");
+    }
+}
+
+#[test]
+fn calls_that_wait_end_with_the_server() {
+    for (_, path) in some_pythons() {
+        let server = named();
+        let holder = client(&path, &server, "hold");
+        assert_eq!(line(&holder), "held");
+        let waiters = ["hold", "meet", "wait_for_notice"].map(|case| client(&path, &server, case));
+        watch(&path, &server, "lock", "1 waiting");
+        watch(&path, &server, "gate", "1 of 3");
+        watch(&path, &server, "condition", "1 wait");
+        server.shutdown();
+        for waiter in waiters {
+            let ended = waiter.finish(std::time::Instant::now() + support::LONG);
+            let ended = ended.unwrap_or_else(|why| panic!("{why}"));
+            assert!(!ended.status.success(), "{}", ended.out);
+        }
+    }
 }

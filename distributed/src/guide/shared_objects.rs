@@ -42,6 +42,8 @@
 //! | an instance, an enum, a `frozenset`, not a number | a key of a `dict`; `in`, `index`, `count`, `remove` and `sort` of a `list` that get to it |
 //! | a function | `sort(key=…)`: the server runs no code |
 //! | a proxy, a generator | `dict(…)`, `list(…)`, `extend`, `update`: pass `proxy.copy()` or `proxy[:]` |
+//! | a function | the action of a `Barrier`: the party that gets 0 from `wait()` can do it |
+//! | a lock of another server, or none | `Condition(lock)`: it takes a proxy of a `Lock` or `RLock` of this server |
 //! | another typecode than `b B h H i I l L q Q f d` | `Array` |
 //! | `Pool` | everywhere: there is no such name |
 //!
@@ -59,6 +61,29 @@
 //!
 //! A call that looks at all elements of a long list, and most of all `sort`, holds up everybody else
 //! for as long as it takes.
+//!
+//! # Who holds a lock
+//!
+//! The holder of a lock, of an `RLock` and of a permit is a connection. In CPython that is a thread
+//! of a process, as it is with a manager of its own. Who waits is served in the order of arrival.
+//! As in CPython, any thread may release a `Lock` or a semaphore, and only its holder an `RLock`.
+//!
+//! CPython's own server knows no holder of a `Lock`: a program that is killed leaves it locked for
+//! ever. This server does not:
+//!
+//! | What ends | What follows |
+//! | --- | --- |
+//! | the holder of a `Lock` or `RLock` | it is free at once, and goes to who waits longest |
+//! | the holder of permits of a semaphore | they are free, as far as the semaphore does not get more than it began with: one that began with 0 counts events, and what was taken from it was heard |
+//! | one that waits for a lock, a permit or an event | it is passed over |
+//! | one that waits in a `Condition` | it does not count: `notify()` reaches one that is there |
+//! | a party that waits at a `Barrier` | the barrier is broken: the others raise `BrokenBarrierError`, which says so, and the server logs it; `reset()` mends it |
+//! | the server | calls that wait raise `EOFError` |
+//!
+//! What a lock protected may be half done when its holder is killed. Who gets it then is not told.
+//!
+//! A thread that ends lets go of what it holds, since its connection ends with it. A client that
+//! acquires in one thread and releases in another does so while the first one lives.
 //!
 //! # When a client dies
 //!

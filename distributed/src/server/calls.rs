@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::item_queue::{Code, Delivery};
+use super::objects::CallStep;
 use super::state::ServerState;
 use crate::wire::pickle::{Encoder, Span, ValueKind};
 use crate::wire::protocol::{Fault, Request, reply};
@@ -50,8 +51,8 @@ pub(super) enum Method {
     TaskDone,
     Acknowledge(u64),
     Release(u64),
-    /// Of an object that is no queue: its reply.
-    Object(Vec<u8>),
+    /// Of an object that is no queue: how it goes on.
+    Object(CallStep),
     /// Of the lease, or of what the connection holds; and why.
     Fail(Option<u64>, String),
     Len,
@@ -120,16 +121,16 @@ impl Call {
     /// Reads a request. An error is the reply that says what is wrong with it.
     ///
     /// The arguments may be long, and no lock is held while they are read.
-    pub(super) fn read(state: &ServerState, body: &[u8]) -> Result<Call, Vec<u8>> {
+    pub(super) fn read(state: &ServerState, connection: u64, body: &[u8]) -> Result<Call, Vec<u8>> {
         let traceback = |fault: Fault| reply::traceback(&fault);
         let request = Request::read(body).map_err(traceback)?;
         let ident = request.ident.unwrap_or_default();
         // As in Python, an unknown object and an unknown method are errors of the server, and what
         // is wrong with the arguments is raised by the method.
         let items_max = items_max(body.len());
-        let object = state.queues().call_object(&request, items_max);
+        let object = state.queues().call_object(&request, connection, items_max);
         let method = match object {
-            Some(reply) => reply.map(|reply| reply.map(Method::Object)),
+            Some(step) => step.map(|step| step.map(Method::Object)),
             None => {
                 state.queues().queue(ident).map_err(traceback)?;
                 Method::read(&request, items_max)

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::item_queue::{Consumer, Delivery, ItemQueue, Waiter};
 use super::leases::{Holder, LeaseTable};
 use super::memory::{Budget, QUEUE_OVERHEAD};
-use super::objects::{ObjectCall, Objects};
+use super::objects::{CallStep, ObjectCall, Objects};
 use crate::wire::protocol::{Fault, Request};
 use crate::{QueueOptions, QueueStatus};
 
@@ -191,11 +191,14 @@ impl Queues {
     pub(super) fn call_object(
         &mut self,
         request: &Request,
+        connection: u64,
         items_max: usize,
-    ) -> Option<Result<Option<Vec<u8>>, Fault>> {
+    ) -> Option<Result<Option<CallStep>, Fault>> {
         let ident = self.objects.resolve(request.ident?)?;
         let call = ObjectCall {
             request,
+            connection,
+            ticket: self.number(),
             items_max,
             budget: Arc::clone(self.objects.budget()),
         };
@@ -219,6 +222,7 @@ impl Queues {
         if let Some(queue) = self.queues.get_mut(ident) {
             queue.withdraw(ticket);
         }
+        self.objects.withdraw(ident, ticket);
         // It may have been a put of many items, behind which a put of fewer waits that fits.
         self.serve(ident);
     }
@@ -256,6 +260,7 @@ impl Queues {
 
     /// A connection has ended: what it held goes back.
     pub(super) fn end(&mut self, connection: u64) {
+        self.objects.end(connection);
         // Each goes to the front, so the last one first: then they stand there in their old order.
         for lease in self.leases.of_connection(connection).into_iter().rev() {
             let _ = self.release(lease);

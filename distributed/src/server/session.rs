@@ -15,6 +15,7 @@ use super::calls::{Call, DeliveryFormat, Method, NO_WAIT};
 use super::frame_stream::{FrameStream, GivenUp};
 use super::item_queue::{Consumer, Delivery, Waiter};
 use super::management::{FirstReply, manage};
+use super::objects::{CallStep, ObjectWait};
 use super::state::ServerState;
 use super::strangers::Stranger;
 use crate::wire::handshake::{FRAME_MAX, Handshake, Step};
@@ -216,10 +217,11 @@ impl Session {
     /// Reads a call, in another thread if that may take long: the other clients are served meanwhile.
     async fn read_call(&mut self, body: Range<usize>) -> Result<Call, Vec<u8>> {
         if body.len() <= READ_HERE_MAX {
-            return Call::read(&self.state, self.stream.message(body));
+            return Call::read(&self.state, self.number, self.stream.message(body));
         }
-        let (state, buffer) = (Arc::clone(&self.state), self.stream.take_buffer());
-        let read = spawn_blocking(move || (Call::read(&state, &buffer[body]), buffer));
+        let (state, number) = (Arc::clone(&self.state), self.number);
+        let buffer = self.stream.take_buffer();
+        let read = spawn_blocking(move || (Call::read(&state, number, &buffer[body]), buffer));
         let (call, buffer) = read.await.expect("what a client sends makes no panic");
         self.stream.restore(buffer);
         call
@@ -239,7 +241,7 @@ impl Session {
             Method::TaskDone => queues().task_done(ident, self.number).map(none)?,
             Method::Acknowledge(lease) => queues().acknowledge(lease).map(none)?,
             Method::Release(lease) => queues().release(lease).map(none)?,
-            Method::Object(reply) => reply,
+            Method::Object(step) => self.object(ident, step).await?,
             Method::Fail(lease, reason) => {
                 let failed = queues().fail(self.number, lease, &reason);
                 failed.map(none)?
@@ -318,6 +320,38 @@ impl Session {
         match self.wait(ident, waiter, None).await {
             (_, None) => Ok(reply::none()),
             (_, Some(given_up)) => Err(given_up.into()),
+        }
+    }
+
+    /// Goes on with a call of an object, as far as to its reply.
+    async fn object(&mut self, ident: &str, mut step: CallStep) -> Result<Vec<u8>, Failure> {
+        loop {
+            step = match step {
+                CallStep::Reply(reply) => return Ok(reply),
+                CallStep::Raise(fault) => return Err(fault.into()),
+                CallStep::Reacquire { count, notified } => {
+                    let mut queues = self.state.queues();
+                    let ticket = queues.number();
+                    let objects = &mut queues.objects;
+                    objects.reacquire(ident, ticket, self.number, (count, notified))?
+                }
+                CallStep::Wait(ObjectWait {
+                    waiter,
+                    timeout,
+                    late,
+                }) => match self.wait(ident, waiter, timeout).await {
+                    (Some(step), None) if self.stream.is_open() => step,
+                    (None, None) => *late,
+                    (None, Some(given_up)) => return Err(given_up.into()),
+                    // What came is of nobody's use, and goes back with the connection.
+                    (came, _) => {
+                        if let Some(CallStep::Reacquire { .. }) = came {
+                            self.state.queues().objects.pass_on(ident);
+                        }
+                        return Err(over().into());
+                    }
+                },
+            };
         }
     }
 

@@ -199,6 +199,238 @@ def values(manager, is_ours):
     assert f[0] == array.array("f", [0.1])[0]
 
 
+def in_thread(act, *args):
+    """Begins `act` in a thread, which has a connection of its own. A function that waits for it."""
+    said = []
+
+    def run():
+        try:
+            said.append(act(*args))
+        except Exception as error:
+            said.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.daemon = True
+    thread.start()
+
+    def wait():
+        thread.join(60)
+        return said[0]
+
+    return wait
+
+
+def locks(manager, is_ours):
+    for lock in (manager.Lock(), manager.RLock(), manager.Semaphore(), manager.Semaphore(1)):
+        with lock:
+            assert in_thread(lock.acquire, False)() is False
+            if not PYTHON_2:
+                assert in_thread(lock.acquire, True, 0.01)() is False
+                assert in_thread(lock.acquire, True, 0)() is False
+            waiting = in_thread(lambda: (lock.acquire(), lock.release()))
+        assert waiting()[0] is True
+        assert lock.acquire() is True and lock.release() is None
+    if not PYTHON_2:
+        lock = manager.Lock()
+        assert lock.acquire(timeout=1) and not lock.acquire(timeout=0.01)
+        raises(ValueError, lock.acquire, True, -2)
+        raises(ValueError, lock.acquire, False, 1)
+        # Another thread may release it.
+        assert in_thread(lock.release)() is None
+        raises(RuntimeError, lock.release)
+
+    lock = manager.RLock()
+    assert lock.acquire() and lock.acquire()
+    raises(RuntimeError, lambda: raises_again(in_thread(lock.release)()))
+    lock.release()
+    assert not in_thread(lock.acquire, False)()
+    lock.release()
+    raises(RuntimeError, lock.release)
+    assert in_thread(lambda: (lock.acquire(False), lock.release()))()[0]
+
+    slots = manager.Semaphore(2)
+    assert slots.acquire() and slots.acquire() and not slots.acquire(False)
+    for _ in range(3):
+        slots.release()
+    assert slots.acquire() and slots.acquire() and slots.acquire() and not slots.acquire(False)
+    bounded = manager.BoundedSemaphore(1)
+    assert bounded.acquire() and bounded.release() is None
+    raises(ValueError, bounded.release)
+    raises(RemoteError, manager.Semaphore, -1)
+
+
+def raises_again(said):
+    if isinstance(said, Exception):
+        raise said
+    return said
+
+
+def events(manager, is_ours):
+    event = manager.Event()
+    assert not event.is_set() and not event.wait(0.01) and not event.wait(0)
+    waiting = [in_thread(event.wait), in_thread(event.wait, 60)]
+    event.set()
+    assert event.is_set() and event.wait() and event.wait(-1)
+    assert [wait() for wait in waiting] == [True, True]
+    event.clear()
+    assert not event.is_set()
+
+
+def conditions(manager, is_ours):
+    condition = manager.Condition()
+    raises(RuntimeError, condition.wait)
+    raises(RuntimeError, condition.notify)
+    raises(RuntimeError, condition.notify_all)
+    raises(RuntimeError, condition.release)
+    ready = manager.list()
+
+    def consume():
+        with condition:
+            ready.append(1)
+            if PYTHON_2:
+                condition.wait(60)
+                return True
+            return condition.wait(60)
+
+    def until(count):
+        while True:
+            with condition:
+                if len(ready) == count:
+                    return
+
+    waiting = [in_thread(consume), in_thread(consume), in_thread(consume)]
+    until(3)
+    with condition:
+        # What waits has let the lock go, also where it had it twice.
+        with condition:
+            condition.notify()
+            if not PYTHON_2:
+                assert condition.wait(0.01) is False
+        condition.notify_all()
+    assert [wait() for wait in waiting] == [True] * 3
+    if not PYTHON_2:
+        done = manager.Value("i", 0)
+        with condition:
+            assert condition.wait_for(lambda: done.value == 1, timeout=0.01) is False
+            waiting = in_thread(lambda: with_notice(condition, done))
+            assert condition.wait_for(lambda: done.value == 1, timeout=60)
+        waiting()
+
+
+def with_notice(condition, done):
+    with condition:
+        done.value = 1
+        condition.notify_all()
+
+
+def barriers(manager, is_ours):
+    if PYTHON_2:
+        return
+    broken = threading.BrokenBarrierError
+    barrier = manager.Barrier(3)
+    assert (barrier.parties, barrier.n_waiting, barrier.broken) == (3, 0, False)
+    for _ in range(3):
+        waiting = [in_thread(barrier.wait), in_thread(barrier.wait, 60)]
+        said = [barrier.wait()] + [wait() for wait in waiting]
+        assert sorted(said) == [0, 1, 2]
+    waiting = in_thread(barrier.wait)
+    raises(broken, barrier.wait, 0.01)
+    assert isinstance(waiting(), broken) and barrier.broken
+    raises(broken, barrier.wait)
+    barrier.reset()
+    assert not barrier.broken
+    waiting = in_thread(barrier.wait)
+    while barrier.n_waiting < 1:
+        pass
+    barrier.abort()
+    assert isinstance(waiting(), broken) and barrier.broken
+    barrier.reset()
+    waiting = in_thread(barrier.wait)
+    while barrier.n_waiting < 1:
+        pass
+    barrier.reset()
+    assert isinstance(waiting(), broken) and not barrier.broken
+    raises(broken, manager.Barrier(2, timeout=0.01).wait)
+    assert manager.Barrier(1).wait() == 0
+    if is_ours:
+        raises(RemoteError, manager.Barrier, 2, sorted)
+
+
+def shared_lock(manager, is_ours):
+    """A lock and a condition of it; of ours only, where the lock keeps its holder."""
+    lock = manager.Lock()
+    condition = manager.Condition(lock)
+    with lock:
+        assert not in_thread(condition.acquire, False)()
+        condition.notify()
+    with condition:
+        assert not in_thread(lock.acquire, False)()
+    raises(RemoteError, manager.Condition, manager.Event())
+
+
+def named(manager, is_ours):
+    """Two proxies of one object, and one that goes away while the other holds the lock."""
+    Manager.register("lock", proxytype=managers.AcquirerProxy)
+    Manager.register("table", proxytype=managers.DictProxy)
+    manager.table()["x"] = 1
+    assert manager.table()["x"] == 1
+    lock, other = manager.lock(), manager.lock()
+    assert lock.acquire()
+    del other
+    gc.collect()
+    assert not in_thread(manager.lock().acquire, False)()
+    lock.release()
+
+
+def hold(manager, is_ours):
+    """Acquires what is called `lock`, says so, and keeps it until it is killed."""
+    Manager.register("lock", proxytype=managers.AcquirerProxy)
+    lock = manager.lock()
+    lock.acquire()
+    print("held")
+    time.sleep(600)
+
+
+def meet(manager, is_ours):
+    """Waits at what is called `gate`, and says what became of it."""
+    Manager.register("gate", proxytype=managers.BarrierProxy)
+    gate = manager.gate()
+    print("here")
+    try:
+        gate.wait()
+    except threading.BrokenBarrierError as error:
+        print("broken: %s" % error)
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def wait_for_notice(manager, is_ours):
+    """Waits in what is called `condition`, and says what it was told."""
+    Manager.register("condition", proxytype=managers.ConditionProxy)
+    condition = manager.condition()
+    with condition:
+        print("waits")
+        condition.wait()
+        print("notified")
+
+
+def watch(manager, is_ours):
+    """Returns when what the server says of an object has a text in it."""
+    name, text = sys.argv[3:]
+    Manager.register(name, proxytype=managers.EventProxy)
+    proxy = getattr(manager, name)()
+    while text not in str(proxy):
+        time.sleep(0.001)
+
+
+def notify(manager, is_ours):
+    """Notifies one that waits in what is called `condition`."""
+    Manager.register("condition", proxytype=managers.ConditionProxy)
+    condition = manager.condition()
+    with condition:
+        condition.notify()
+
+
 def main(address, case):
     manager = connect(address)
     globals()[case](manager, address != "own")

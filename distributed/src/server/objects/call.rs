@@ -1,6 +1,7 @@
 //! A call of an object: its arguments as the methods take them, and what it may store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::datum::Datum;
 use crate::server::item_queue::Code;
@@ -14,6 +15,9 @@ const ELEMENTS_MAX: usize = 1 << 20;
 /// A call of one object, under the lock of the queues.
 pub(in crate::server) struct ObjectCall<'c> {
     pub(in crate::server) request: &'c Request<'c>,
+    pub(in crate::server) connection: u64,
+    /// A number that nothing else has, for a call that has to wait.
+    pub(in crate::server) ticket: u64,
     /// The most bytes that the items of one message may take, either way.
     pub(in crate::server) items_max: usize,
     pub(in crate::server) budget: Arc<Budget>,
@@ -121,6 +125,21 @@ impl ObjectCall<'_> {
                 Ok(numbers.into_iter().map(code).collect())
             }
             _ => Err(not_iterable()),
+        }
+    }
+
+    /// How long a call may wait by an argument of which a number below 0 means no time.
+    pub(super) fn wait_time(&self, arg: Option<Span>) -> Result<Option<Duration>, Fault> {
+        let seconds = self.signed_seconds(arg)?;
+        Ok(seconds.and_then(|seconds| crate::server::calls::duration(seconds.max(0.0))))
+    }
+
+    /// A number of seconds, which may be below 0, or none.
+    pub(super) fn signed_seconds(&self, arg: Option<Span>) -> Result<Option<f64>, Fault> {
+        match arg.map(|arg| self.datum(arg)) {
+            Some(Datum::Int(seconds)) => Ok(Some(seconds as f64)),
+            Some(Datum::Float(seconds)) => Ok(Some(seconds)),
+            _ => self.request.seconds(arg),
         }
     }
 

@@ -11,8 +11,10 @@
 //! - `call`: a call, its arguments and what it may store.
 //! - `datum`, `repr`, `slice`: what the server reads of values, how it shows them, and indices.
 //! - `dict`, `list`, `namespace`, `array`: the objects that hold values.
+//! - `acquirer`, `event`: locks and semaphores; events and barriers.
+//! - `wait`: the steps of calls that wait, conditions, and the ends of connections.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,23 +23,30 @@ use crate::random;
 use crate::wire::pickle::Encoder;
 use crate::wire::protocol::{Fault, Request, reply};
 
+mod acquirer;
 mod array;
 mod call;
 mod datum;
 mod dict;
+mod event;
 mod list;
 mod namespace;
 mod repr;
 mod slice;
 mod types;
+mod wait;
 
+use acquirer::{Acquirer, AcquirerKind};
 use array::SharedArray;
 pub(super) use call::ObjectCall;
 use dict::{KeyIterator, SharedDict};
+use event::{SharedBarrier, SharedEvent};
 use list::SharedList;
 use namespace::{SharedNamespace, SharedValue};
 pub use types::ObjectType;
 pub(super) use types::SYNC_MANAGER;
+use wait::SharedCondition;
+pub(super) use wait::{CallStep, ObjectWait};
 
 /// The most objects that calls may have made at one time.
 const MADE_MAX: usize = 65_536;
@@ -50,8 +59,10 @@ pub(super) struct Objects {
     records: BTreeMap<Arc<str>, ObjectRecord>,
     /// Those without a proxy, and until when they are kept.
     kept: VecDeque<(Instant, Arc<str>)>,
-    /// How many of them calls have made.
+    /// How many of the objects calls have made.
     made: usize,
+    /// Which connection holds something of which lock.
+    held: BTreeSet<(u64, Arc<str>)>,
     budget: Arc<Budget>,
 }
 
@@ -71,6 +82,10 @@ enum ObjectState {
     Value(SharedValue),
     Array(SharedArray),
     Iterator(KeyIterator),
+    Acquirer(Acquirer),
+    Condition(SharedCondition),
+    Event(SharedEvent),
+    Barrier(SharedBarrier),
 }
 
 impl Objects {
@@ -79,6 +94,7 @@ impl Objects {
             records: BTreeMap::new(),
             kept: VecDeque::new(),
             made: 0,
+            held: BTreeSet::new(),
             budget: Budget::within(memory, None),
         }
     }
@@ -92,7 +108,8 @@ impl Objects {
         // As if a client had asked for it, in the words of a request.
         let body = object.request();
         let request = Request::read(&body)?;
-        let state = ObjectState::new(object, &self.call_of(&request))?;
+        let call = self.call_of(&request);
+        let state = self.new_state(object, &call)?;
         let record = ObjectRecord::new(state, None);
         self.records.insert(name.into(), record);
         Ok(())
@@ -102,6 +119,8 @@ impl Objects {
     fn call_of<'c>(&self, request: &'c Request<'c>) -> ObjectCall<'c> {
         ObjectCall {
             request,
+            connection: 0,
+            ticket: 0,
             items_max: usize::MAX,
             budget: Arc::clone(&self.budget),
         }
@@ -127,7 +146,7 @@ impl Objects {
             items_max,
             ..self.call_of(request)
         };
-        let state = ObjectState::new(object, &call)?;
+        let state = self.new_state(object, &call)?;
         self.insert(typeid, state)
     }
 
@@ -208,8 +227,13 @@ impl Objects {
     }
 
     fn forget(&mut self, ident: &str) {
-        self.records.remove(ident);
+        let record = self.records.remove(ident);
         self.made -= 1;
+        if let Some(ObjectState::Condition(condition)) = record.map(|record| record.state)
+            && let Some(lock) = condition.other_lock()
+        {
+            self.unrefer(lock);
+        }
     }
 
     /// Lets the object go that is kept longest, whose time is not over.
@@ -258,11 +282,16 @@ impl Objects {
     /// that the method raises, and none that there is no such method.
     pub(super) fn call(
         &mut self,
-        ident: &str,
+        ident: &Arc<str>,
         call: &ObjectCall,
-    ) -> Option<Result<Option<Vec<u8>>, Fault>> {
+    ) -> Option<Result<Option<CallStep>, Fault>> {
         let record = self.records.get_mut(ident)?;
-        Some(match &mut record.state {
+        let reply = match &mut record.state {
+            ObjectState::Acquirer(_) | ObjectState::Condition(_) => {
+                return Some(self.call_lock(ident, call));
+            }
+            ObjectState::Event(event) => return Some(event.call(call)),
+            ObjectState::Barrier(barrier) => return Some(barrier.call(call)),
             ObjectState::Dict(dict) if call.request.method == "__iter__" => {
                 let iterator = KeyIterator::new(dict, call).map(ObjectState::Iterator);
                 iterator.and_then(|iterator| {
@@ -276,6 +305,31 @@ impl Objects {
             ObjectState::Value(value) => value.call(call),
             ObjectState::Array(array) => array.call(call),
             ObjectState::Iterator(iterator) => iterator.call(call),
+        };
+        Some(reply.map(|reply| reply.map(CallStep::Reply)))
+    }
+
+    fn new_state(&mut self, object: ObjectType, call: &ObjectCall) -> Result<ObjectState, Fault> {
+        let lock = |kind| call.none().map(|()| Acquirer::new(kind, 1));
+        let semaphore = |kind| Acquirer::semaphore(kind, call);
+        Ok(match object {
+            ObjectType::Dict => ObjectState::Dict(SharedDict::new(call)?),
+            ObjectType::List => ObjectState::List(SharedList::new(call)?),
+            ObjectType::Namespace => ObjectState::Namespace(SharedNamespace::new(call)?),
+            ObjectType::Value => ObjectState::Value(SharedValue::new(call)?),
+            ObjectType::Array(_) => ObjectState::Array(SharedArray::new(call)?),
+            ObjectType::Lock => ObjectState::Acquirer(lock(AcquirerKind::Lock)?),
+            ObjectType::RLock => ObjectState::Acquirer(lock(AcquirerKind::RLock)?),
+            ObjectType::Semaphore(_) => ObjectState::Acquirer(semaphore(AcquirerKind::Semaphore)?),
+            ObjectType::BoundedSemaphore(_) => {
+                ObjectState::Acquirer(semaphore(AcquirerKind::BoundedSemaphore)?)
+            }
+            ObjectType::Condition => ObjectState::Condition(self.condition(call)?),
+            ObjectType::Event => {
+                call.none()?;
+                ObjectState::Event(SharedEvent::default())
+            }
+            ObjectType::Barrier(_) => ObjectState::Barrier(SharedBarrier::new(call)?),
         })
     }
 }
@@ -293,16 +347,6 @@ impl ObjectRecord {
 }
 
 impl ObjectState {
-    fn new(object: ObjectType, call: &ObjectCall) -> Result<ObjectState, Fault> {
-        Ok(match object {
-            ObjectType::Dict => ObjectState::Dict(SharedDict::new(call)?),
-            ObjectType::List => ObjectState::List(SharedList::new(call)?),
-            ObjectType::Namespace => ObjectState::Namespace(SharedNamespace::new(call)?),
-            ObjectType::Value => ObjectState::Value(SharedValue::new(call)?),
-            ObjectType::Array(_) => ObjectState::Array(SharedArray::new(call)?),
-        })
-    }
-
     fn exposed(&self) -> &'static [&'static str] {
         match self {
             ObjectState::Dict(_) => dict::EXPOSED,
@@ -311,6 +355,10 @@ impl ObjectState {
             ObjectState::Value(_) => SharedValue::EXPOSED,
             ObjectState::Array(_) => array::EXPOSED,
             ObjectState::Iterator(_) => KeyIterator::EXPOSED,
+            ObjectState::Acquirer(_) => acquirer::EXPOSED,
+            ObjectState::Condition(_) => SharedCondition::EXPOSED,
+            ObjectState::Event(_) => SharedEvent::EXPOSED,
+            ObjectState::Barrier(_) => SharedBarrier::EXPOSED,
         }
     }
 
@@ -322,6 +370,10 @@ impl ObjectState {
             ObjectState::Value(_) => "Value",
             ObjectState::Array(_) => "Array",
             ObjectState::Iterator(_) => "iterator of a dict",
+            ObjectState::Acquirer(acquirer) => acquirer.name(),
+            ObjectState::Condition(_) => "Condition",
+            ObjectState::Event(_) => "Event",
+            ObjectState::Barrier(_) => "Barrier",
         }
     }
 }
@@ -338,7 +390,10 @@ impl ObjectType {
                 (0..len).for_each(|_| _ = to.int(0));
                 to.appends();
             }
-            ObjectType::Dict | ObjectType::List | ObjectType::Namespace => {}
+            ObjectType::Semaphore(number)
+            | ObjectType::BoundedSemaphore(number)
+            | ObjectType::Barrier(number) => _ = to.int(number.into()),
+            _ => {}
         }
         to.tuple().dict().setitems().tuple();
         to.finish()

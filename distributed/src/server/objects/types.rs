@@ -31,15 +31,36 @@ pub enum ObjectType {
     Value,
     /// `Array`: whole numbers of 64 bits, at first 0, and how many there are.
     Array(u32),
+    /// `Lock`.
+    Lock,
+    /// `RLock`, which its holder may acquire again.
+    RLock,
+    /// `Semaphore`, and how many may hold it at once.
+    Semaphore(u32),
+    /// `BoundedSemaphore`, which refuses to be released more often than it was acquired.
+    BoundedSemaphore(u32),
+    /// `Event`.
+    Event,
+    /// `Condition`, with an `RLock` of its own.
+    Condition,
+    /// `Barrier`, and how many parties it waits for.
+    Barrier(u32),
 }
 
 /// The types of Python's `SyncManager` under its names of them.
-pub(in crate::server) const SYNC_MANAGER: [(&str, ObjectType); 5] = [
+pub(in crate::server) const SYNC_MANAGER: [(&str, ObjectType); 12] = [
     ("dict", ObjectType::Dict),
     ("list", ObjectType::List),
     ("Namespace", ObjectType::Namespace),
     ("Value", ObjectType::Value),
     ("Array", ObjectType::Array(0)),
+    ("Lock", ObjectType::Lock),
+    ("RLock", ObjectType::RLock),
+    ("Semaphore", ObjectType::Semaphore(1)),
+    ("BoundedSemaphore", ObjectType::BoundedSemaphore(1)),
+    ("Event", ObjectType::Event),
+    ("Condition", ObjectType::Condition),
+    ("Barrier", ObjectType::Barrier(1)),
 ];
 
 impl FromStr for ObjectType {
@@ -59,8 +80,12 @@ impl FromStr for ObjectType {
             return Ok(*known);
         };
         let wrong = |_| format!("'{number}' after {name}: expected a number");
+        let number = number.parse().map_err(wrong)?;
         match known {
-            ObjectType::Array(_) => Ok(ObjectType::Array(number.parse().map_err(wrong)?)),
+            ObjectType::Array(_) => Ok(ObjectType::Array(number)),
+            ObjectType::Semaphore(_) => Ok(ObjectType::Semaphore(number)),
+            ObjectType::BoundedSemaphore(_) => Ok(ObjectType::BoundedSemaphore(number)),
+            ObjectType::Barrier(_) => Ok(ObjectType::Barrier(number)),
             _ => Err(format!("{name} takes no number")),
         }
     }
