@@ -201,7 +201,8 @@ impl Builder {
     /// let server = builder.serve("127.0.0.1:0", b"abc")?;
     /// let tasks = Client::connect(server.address(), b"abc")?.queue::<String>("tasks")?;
     /// let item = "x".repeat(200_000);
-    /// tasks.put_many(&[item.clone(), item.clone()])?;
+    /// tasks.put(&item)?;
+    /// tasks.put(&item)?;
     /// assert!(matches!(tasks.try_put(&item), Err(Error::Full)));
     /// assert_eq!(server.status().max_memory, 1 << 20);
     /// # Ok::<(), Error>(())
