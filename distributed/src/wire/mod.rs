@@ -3,5 +3,6 @@
 
 pub(crate) mod frame;
 pub mod handshake;
+mod number;
 pub mod pickle;
 pub(crate) mod protocol;

@@ -3,6 +3,7 @@
 //! A request is `(ident, method, args, kwargs)`, a reply `(kind, value)`.
 
 use super::frame;
+use super::number::number;
 use super::pickle::{Encoder, Malformed, Pickle, Scalar, Span, Value, ValueKind};
 
 /// A request, read in place.
@@ -107,21 +108,14 @@ impl<'a> Request<'a> {
 
     /// A number of seconds, or none. Not a number but infinite is as good as none.
     pub(crate) fn seconds(&self, arg: Option<Span>) -> Result<Option<f64>, Fault> {
-        let seconds = match arg.map(|arg| self.pickle.scalar(arg.value)) {
-            None | Some(Some(Scalar::None)) => return Ok(None),
-            Some(Some(Scalar::Bool(truth))) => f64::from(u8::from(truth)),
-            Some(Some(Scalar::Int(number))) => number as f64,
-            Some(Some(Scalar::Float(number))) => number,
-            Some(Some(Scalar::BigInt(bytes))) => match bytes.last() {
-                Some(0x80..) => -1.0,
-                _ => f64::INFINITY,
-            },
-            _ => {
-                return Err(Fault::new(
-                    "TypeError",
-                    "'timeout' must be a number or None",
-                ));
-            }
+        let Some(arg) = arg.filter(|arg| self.pickle.kind(arg.value) != ValueKind::None) else {
+            return Ok(None);
+        };
+        let Some(seconds) = number(&self.pickle, arg.value) else {
+            return Err(Fault::new(
+                "TypeError",
+                "'timeout' must be a number or None",
+            ));
         };
         match seconds < 0.0 {
             true => Err(Fault::new(

@@ -4,6 +4,8 @@ import gc
 import sys
 import threading
 import multiprocessing
+from decimal import Decimal
+from fractions import Fraction
 from multiprocessing.managers import BaseManager, RemoteError
 
 try:
@@ -53,6 +55,9 @@ def main(address):
     raises(TypeError, q.put, 1, 2, 3, 4)
     raises(TypeError, q.put, 1, colour=2)
     raises(TypeError, q.get, timeout="soon")
+    raises(queue.Empty, q.get, timeout=Fraction(1, 100))
+    raises(ValueError, q.get, timeout=Fraction(-1, 100))
+    raises(TypeError, q.get, timeout=Decimal("0.01"))
     raises(ValueError, q.get_many, 0)
     q.task_done()
     assert str(raises(ValueError, q.task_done)) == "task_done() called too many times"
