@@ -37,7 +37,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Auth`] when the keys differ, [`Error::EmptyKey`] for an empty one, [`Error::Io`]
+    /// [`Error::Auth`] when the keys differ, [`Error::EmptyKey`] for an empty one,
+    /// [`Error::Address`] for an address that is not `host:port`, [`Error::Io`]
     /// when nobody listens there or the handshake takes over 5 s, [`Error::Protocol`] when it is
     /// another kind of server.
     ///
@@ -58,7 +59,9 @@ impl Client {
         if key.is_empty() {
             return Err(Error::EmptyKey);
         }
-        let mut client = ManagerClient::new(address.to_string(), key.to_vec());
+        let address = address.to_string();
+        Error::unless_address(&address)?;
+        let mut client = ManagerClient::new(address, key.to_vec());
         client.check()?;
         Ok(Client(Arc::new(client)))
     }

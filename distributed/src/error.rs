@@ -17,11 +17,11 @@ use crate::wire::pickle;
 ///     Err(Error::Empty) => println!("no task yet"),
 ///     Err(error) => return Err(error),
 /// }
+/// // Its text has the cause too, and so has what a `main` prints that returns it.
 /// let error = client.queue::<u32>("task").expect_err("it has another name");
 /// assert!(error.to_string().starts_with("the server has no queue `task`"));
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The queue held no item in time: Python's `queue.Empty`.
@@ -118,7 +118,7 @@ impl fmt::Display for Error {
             Error::Address(reason) => write!(f, "cannot use the address of queues: {reason}"),
             Error::Engine { attempt, reason } => write!(f, "{attempt}: {reason}"),
             Error::Protocol(reason) => write!(f, "protocol: {reason}"),
-            Error::Io { attempt, .. } => f.write_str(attempt),
+            Error::Io { attempt, source } => write!(f, "{attempt}: {source}"),
         }
     }
 }
@@ -128,8 +128,18 @@ impl std::error::Error for Error {
         match self {
             Error::Item { source, .. } => Some(source),
             Error::Json { source, .. } => Some(source.as_ref()),
-            Error::Io { source, .. } => Some(source),
+            // Of an error of the system the text has it already.
             _ => None,
+        }
+    }
+}
+
+/// The text and its cause, for this is what a `main` that returns an error prints of it.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match std::error::Error::source(self) {
+            Some(source) => write!(f, "{self}: {source}"),
+            None => write!(f, "{self}"),
         }
     }
 }
@@ -138,6 +148,17 @@ impl std::error::Error for Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// Refuses what is not written as an address of one machine and port.
+    pub(crate) fn unless_address(text: &str) -> Result<()> {
+        let parts = text.rsplit_once(':');
+        match parts.filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+            Some(_) => Ok(()),
+            None => Err(Error::Address(format!(
+                "expected HOST:PORT, as 127.0.0.1:5000, in place of `{text}`"
+            ))),
+        }
+    }
+
     /// Names the attempt; the many ways in which the system says that a peer is gone become one.
     pub(crate) fn io(attempt: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         move |source| match source.kind() {

@@ -339,6 +339,76 @@ fn a_worker_with_another_key_fails_and_says_why() {
 }
 
 #[test]
+fn a_key_of_a_text_has_no_line_break_and_one_of_other_bytes_is_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let file = folder.path().join("key");
+    for (content, key) in [
+        (&b"abc"[..], &b"abc"[..]),
+        (b"abc\n", b"abc"),
+        (b"abc\r\n", b"abc"),
+        (b"abc\n\n", b"abc\n\n"),
+        (b"abc\r", b"abc\r"),
+        (b"\xff\x00\x07\n", b"\xff\x00\x07\n"),
+        (b"\xff\x00\x07\r", b"\xff\x00\x07\r"),
+    ] {
+        let server = Server::builder().queue("q").serve("127.0.0.1:0", key);
+        let server = server.expect("a port is free");
+        std::fs::write(&file, content).expect("the folder is ours");
+        let mut manager = program("manager");
+        manager.args(["status", &server.address().to_string(), "--authkey-file"]);
+        manager.arg(&file).assert().success();
+    }
+}
+
+#[test]
+fn what_is_no_address_and_who_is_no_manager_is_said() {
+    for (name, option) in [("manager", "--bind"), ("task_master", "--bind")] {
+        for address in ["5000", ":0", "localhost", "127.0.0.1:port"] {
+            let mut program = program(name);
+            program
+                .env("MANAGER_AUTHKEY", "abc")
+                .args([option, address]);
+            if name == "manager" {
+                program.args(["--queue", "q"]);
+            }
+            let assert = program.assert().code(2);
+            let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+            let want = format!("expected HOST:PORT, as 127.0.0.1:5000, in place of `{address}`");
+            assert!(said.contains(&want), "{said}");
+        }
+    }
+    program("task_worker").arg("5000").assert().code(2);
+    // A server of another protocol that speaks first.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let other = thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("it comes");
+        client
+            .write_all(b"MIME-Version: 1.0\r\n")
+            .expect("it is there");
+        let _ = client.read(&mut [0]);
+    });
+    let mut status = program("manager");
+    let status = status.args(["status", &address]);
+    let said = failure(status.env("MANAGER_AUTHKEY", "abc"));
+    assert!(said.contains("is not a manager"), "{said}");
+    other.join().expect("no panic");
+}
+
+#[test]
+fn an_error_of_the_system_has_its_cause_as_text_and_as_a_main_prints_it() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let taken = free.local_addr().expect("it is bound");
+    let error = Server::builder()
+        .serve(taken, b"abc")
+        .expect_err("it is taken");
+    let said = error.to_string();
+    assert!(said.starts_with(&format!("listen on {taken}: ")), "{said}");
+    assert!(said.contains("in use"), "{said}");
+    assert_eq!(format!("{error:?}"), said);
+}
+
+#[test]
 fn a_master_without_workers_names_the_command_that_starts_one() {
     let mut master = program("task_master");
     let said = failure(master.args(["--bind", "127.0.0.1:0", "--timeout", "0.25"]));

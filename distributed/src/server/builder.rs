@@ -297,7 +297,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyKey`] for an empty key; [`Error::Io`] when it cannot listen there.
+    /// [`Error::EmptyKey`] for an empty key; [`Error::Address`] for an address that is not
+    /// `host:port`; [`Error::Io`] when it cannot listen there.
     ///
     /// # Examples
     ///
@@ -314,6 +315,8 @@ impl Builder {
         if key.is_empty() {
             return Err(Error::EmptyKey);
         }
+        let address = address.to_string();
+        Error::unless_address(&address)?;
         let max_memory = self.max_memory.unwrap_or_else(memory::half_of_the_machine);
         // A quarter is left for messages on their way in and out.
         let memory = memory::Budget::new(max_memory - max_memory / 4);
@@ -344,7 +347,7 @@ impl Builder {
             places: Arc::new(Semaphore::new(self.limits.connections)),
             stop: watch::Sender::new(false),
         });
-        let (address, served) = (address.to_string(), Arc::clone(&state));
+        let served = Arc::clone(&state);
         let (started, bound) = mpsc::channel();
         // The thread makes the runtime and drops it too: a caller that is async may not do so.
         let thread = thread::Builder::new()

@@ -71,15 +71,16 @@ impl Target {
         };
         let deadline = Instant::now() + self.time;
         loop {
-            let body = connection.receive(FRAME_MAX, Some(deadline))?;
+            let body = match connection.receive(FRAME_MAX, Some(deadline)) {
+                // What others say first is no frame of ours.
+                Err(Error::Protocol(_)) => return Err(self.no_manager()),
+                body => body?,
+            };
             let (frame, end) = match handshake.receive(body) {
                 Step::Send(frame) => (Some(frame), None),
                 Step::Done(frame) => (frame, Some(Ok(()))),
                 Step::Refused(frame) => (frame, Some(Err(Error::Auth))),
-                Step::Garbage => {
-                    let text = format!("{} is not a manager of multiprocessing", self.address);
-                    return Err(Error::Protocol(text));
-                }
+                Step::Garbage => return Err(self.no_manager()),
             };
             if let Some(frame) = frame {
                 connection.write(&frame::framed(&frame))?;
@@ -92,11 +93,16 @@ impl Target {
         }
     }
 
+    fn no_manager(&self) -> Error {
+        let text = format!("{} is not a manager of multiprocessing", self.address);
+        Error::Protocol(text)
+    }
+
     fn stream(&self) -> Result<TcpStream> {
         let address = &self.address;
-        let addresses = address.to_socket_addrs().map_err(Error::io(format!(
-            "look up `{address}` (expected host:port)"
-        )))?;
+        let addresses = address
+            .to_socket_addrs()
+            .map_err(Error::io(format!("look up `{address}`")))?;
         let mut failure = io::Error::from(ErrorKind::AddrNotAvailable);
         for address in addresses {
             match TcpStream::connect_timeout(&address, self.time) {
@@ -235,9 +241,8 @@ impl Connection {
             Ok(0) => Err(Error::Closed),
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                Err(Error::io("shake hands with the server")(
-                    ErrorKind::TimedOut.into(),
-                ))
+                let text = format!("shake hands with {}, which may be no manager", self.address);
+                Err(Error::io(text)(ErrorKind::TimedOut.into()))
             }
             Err(error) => Err(self.failure("receive a message", error)),
         }

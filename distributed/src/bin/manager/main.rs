@@ -2,7 +2,6 @@
 
 use std::thread;
 
-use anyhow::Context;
 use clap::Parser;
 use options::Serve;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -26,7 +25,7 @@ fn serve(options: &Serve) -> anyhow::Result<()> {
     let (key, builder) = (options.key()?, options.builder());
     options.prepare();
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let server = builder.serve(&options.bind, &key).context("cannot serve")?;
+    let server = options.serve(builder, &key)?;
     println!("{}", server.address());
     let stopper = server.stopper();
     thread::spawn(move || signals.forever().next().map(|_| stopper.stop()));

@@ -4,9 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use distributed::{Builder, Client, ObjectType, QueueOptions, Server};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use shared::{engine, key, seconds, usage};
+use shared::{addressed, engine, key, seconds, usage};
 use tracing_subscriber::EnvFilter;
 
 #[path = "../shared/mod.rs"]
@@ -66,6 +67,9 @@ pub(crate) struct Serve {
     #[arg(long, value_enum, default_value_t = Log::Human)]
     log: Log,
     /// File with the key [default: the environment variable MANAGER_AUTHKEY]
+    ///
+    /// A line break at the end of a text is no part of the key. A key of other bytes is taken as it
+    /// is.
     #[arg(long, value_name = "FILE", global = true)]
     authkey_file: Option<PathBuf>,
 }
@@ -119,7 +123,10 @@ impl Serve {
     pub(crate) fn client(&self, address: &str) -> anyhow::Result<Client> {
         match address.contains("://") {
             true => engine::<Serve>(address, Duration::ZERO),
-            false => Ok(Client::connect(address, &self.key()?)?),
+            false => {
+                let client = Client::connect(address, &self.key()?);
+                Ok(addressed::<Serve, _>(client)?)
+            }
         }
     }
 
@@ -151,6 +158,12 @@ impl Serve {
             }
         }
         Ok(())
+    }
+
+    /// Serves what the builder says.
+    pub(crate) fn serve(&self, builder: Builder, key: &[u8]) -> anyhow::Result<Server> {
+        let server = builder.serve(&self.bind, key);
+        addressed::<Serve, _>(server).context("cannot serve")
     }
 
     /// The server that the options describe.

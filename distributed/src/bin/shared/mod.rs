@@ -15,7 +15,8 @@ use distributed::{Client, Error};
 pub(crate) fn engine<Options: CommandFactory>(url: &str, time: Duration) -> anyhow::Result<Client> {
     if let Some(address) = url.strip_prefix("tcp://") {
         let key = key(None)?.unwrap_or_else(|| b"abc".to_vec());
-        return Ok(Client::connect_within(time, address, &key)?);
+        let client = Client::connect_within(time, address, &key);
+        return Ok(addressed::<Options, _>(client)?);
     }
     match distributed::connect_within(time, url) {
         Err(error @ Error::Address(_)) => usage::<Options>(&error.to_string()),
@@ -34,18 +35,33 @@ pub(crate) fn usage<Options: CommandFactory>(text: &str) -> ! {
         .exit()
 }
 
-/// The key, which no command line shows: what the file holds, without a line break at its end, or
-/// else the environment variable `MANAGER_AUTHKEY`.
+/// What was made of an address; if it is none, says so and exits with 2.
+pub(crate) fn addressed<Options: CommandFactory, T>(
+    outcome: distributed::Result<T>,
+) -> distributed::Result<T> {
+    match outcome {
+        Err(error @ Error::Address(_)) => usage::<Options>(&error.to_string()),
+        outcome => outcome,
+    }
+}
+
+/// The key, which no command line shows: what the file holds, without the line break at the end of a
+/// text, or else the environment variable `MANAGER_AUTHKEY`.
 pub(crate) fn key(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
     let Some(file) = file else {
         return Ok(env::var_os("MANAGER_AUTHKEY").map(|key| key.into_encoded_bytes()));
     };
     let attempt = || format!("read the key from {}", file.display());
-    let mut key = fs::read(file).with_context(attempt)?;
-    for end in [b'\n', b'\r'] {
-        key.pop_if(|byte| *byte == end);
-    }
-    Ok(Some(key))
+    let key = fs::read(file).with_context(attempt)?;
+    let line = key
+        .strip_suffix(b"\r\n")
+        .or_else(|| key.strip_suffix(b"\n"));
+    let is_text = |line: &&[u8]| {
+        let text = std::str::from_utf8(line);
+        text.is_ok_and(|text| !text.chars().any(char::is_control))
+    };
+    // In a key of random bytes such a byte may be the last one of it.
+    Ok(Some(line.filter(is_text).unwrap_or(&key).to_vec()))
 }
 
 /// Reads a duration as Python writes a timeout: in seconds, with decimals if need be.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use distributed::{Builder, Client, Error, QueueOptions, Server};
-use shared::{engine, key, seconds};
+use shared::{addressed, engine, key, seconds};
 
 #[path = "../shared/mod.rs"]
 mod shared;
@@ -57,7 +57,8 @@ impl Master {
             let key = key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec());
             let builder = queues.into_iter().fold(Server::builder(), Builder::queue);
             let served = builder.serve(&self.bind, &key);
-            let server = served.context("cannot serve (--bind takes another address)")?;
+            let server = addressed::<Master, _>(served)
+                .context("cannot serve (--bind takes another address)")?;
             let client = Client::connect(server.address(), &key)?;
             return Ok((Some(server), client));
         };

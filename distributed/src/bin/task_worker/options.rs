@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use distributed::{Client, Error};
-use shared::{engine, key, seconds};
+use shared::{addressed, engine, key, seconds};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -63,7 +63,7 @@ impl Worker {
             return Ok(engine::<Worker>(url, time)?.reconnect_within(retry_time));
         }
         let key = key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec());
-        Client::connect_within(time, &self.address, &key)
+        addressed::<Worker, _>(Client::connect_within(time, &self.address, &key))
             .context("no master to join (start it with cargo run -p distributed --bin task_master)")
     }
 
