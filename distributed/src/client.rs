@@ -10,7 +10,7 @@ use crate::backend::Backend;
 use crate::backend::manager::ManagerClient;
 #[cfg(feature = "nats")]
 use crate::backend::nats::NatsClient;
-use crate::{DeadLetter, Durability, Error, Queue, QueueOptions, Result, Status};
+use crate::{DeadLetter, Durability, Error, Queue, QueueOptions, QueueOrder, Result, Status};
 
 /// A client of the place where queues are: of a manager, from
 /// [`Client::connect`](crate::Client::connect), or of an engine, from
@@ -183,7 +183,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NoQueue`] for a manager. [`Error::Engine`] when the stream of this name was not
+    /// [`Error::NoQueue`] for a manager, and for another order than first in, first out.
+    /// [`Error::Engine`] when the stream of this name was not
     /// made by this crate, or when the server refuses: more replicas than nodes, no room on its
     /// disk, no permission.
     ///
@@ -198,7 +199,14 @@ impl Client {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn create(&self, queue: impl Into<QueueOptions>) -> Result<()> {
-        self.0.create(&queue.into())
+        let queue = queue.into();
+        if queue.order != QueueOrder::Fifo {
+            return Err(Error::NoQueue {
+                name: queue.name,
+                said: "only a manager has another order than first in, first out".to_string(),
+            });
+        }
+        self.0.create(&queue)
     }
 
     /// Empties a queue: what waits, and on an engine what is out, too.

@@ -42,7 +42,8 @@
 //! | Python | Rust |
 //! | --- | --- |
 //! | `QueueManager.register("get_task_queue", callable=…)` | [`Builder::queue`] |
-//! | `SyncManager`'s `Queue`, `JoinableQueue` | [`Builder::factory`] |
+//! | `SyncManager`'s `Queue`, `JoinableQueue` | [`Builder::factory`], [`Builder::sync_manager`] |
+//! | `LifoQueue`, `PriorityQueue`, `SimpleQueue` | [`QueueOptions::order`], [`Builder::queue_factory`] |
 //! | `SyncManager`'s `dict`, `list`, `Namespace`, `Value`, `Array`, `Lock`, `RLock`, `Semaphore`, `BoundedSemaphore`, `Event`, `Condition`, `Barrier` | [`Builder::sync_manager`], [`Builder::object`], [`Builder::object_factory`] |
 //! | `manager.start()` | [`Builder::serve`] |
 //! | `manager.get_server().serve_forever()` | [`Server::wait`], or the program `manager` |
@@ -59,7 +60,7 @@
 //! | `RemoteError`, `ValueError`, `TypeError` | [`Error::Remote`] |
 //! | nothing | redelivery, the dead queue, [`Queue::lease`], [`Queue::put_many`], [`Client::status`] |
 //!
-//! Queues are first in, first out. `Pool` of a `SyncManager`, `queue.shutdown` of Python 3.13, Unix
+//! `Pool` of a `SyncManager`, `queue.shutdown` of Python 3.13, Unix
 //! sockets and the XML-RPC serializer are left out. What differs for the objects is in [`guide::shared_objects`].
 
 use std::time::Duration;
@@ -86,7 +87,7 @@ pub use durability::Durability;
 pub use error::{Error, Result};
 pub use lease::Lease;
 pub use queue::Queue;
-pub use queue_options::QueueOptions;
+pub use queue_options::{QueueOptions, QueueOrder};
 pub use server::{Builder, ObjectType, Server, Stopper};
 pub use status::{QueueStatus, Status};
 pub use wire::{handshake, pickle};

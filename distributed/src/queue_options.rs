@@ -1,4 +1,49 @@
+use std::str::FromStr;
 use std::time::Duration;
+
+/// The order in which a queue hands out its items.
+///
+/// Its text is Python's name of such a queue.
+///
+/// # Examples
+///
+/// ```
+/// use distributed::QueueOrder;
+///
+/// assert_eq!("LifoQueue".parse(), Ok(QueueOrder::Lifo));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueueOrder {
+    /// First in, first out: Python's `Queue`, `JoinableQueue` and `SimpleQueue`.
+    #[default]
+    Fifo,
+    /// Last in, first out: Python's `LifoQueue`.
+    Lifo,
+    /// The least first, and of equal ones the one that came first: Python's `PriorityQueue`.
+    ///
+    /// The server compares `None`, `bool`, `int`, `float`, `str`, `bytes`, and tuples and lists of
+    /// them, as far as the first that differ: of `(2, anything)` it reads the 2. `put` of what it
+    /// cannot compare with what waits is a `TypeError` in Python, [`Error::Remote`](crate::Error::Remote)
+    /// in Rust. An item that comes back has the place that its value has.
+    Priority,
+}
+
+impl FromStr for QueueOrder {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<QueueOrder, String> {
+        match text {
+            "Queue" | "JoinableQueue" | "SimpleQueue" => Ok(QueueOrder::Fifo),
+            "LifoQueue" => Ok(QueueOrder::Lifo),
+            "PriorityQueue" => Ok(QueueOrder::Priority),
+            _ => Err(format!(
+                "no queue '{text}': there are Queue, JoinableQueue, SimpleQueue, LifoQueue and \
+                 PriorityQueue"
+            )),
+        }
+    }
+}
 
 /// A queue that is to be served: its name and its rules.
 ///
@@ -18,6 +63,7 @@ use std::time::Duration;
 pub struct QueueOptions {
     pub(crate) name: String,
     pub(crate) maxsize: usize,
+    pub(crate) order: QueueOrder,
     pub(crate) max_bytes: Option<u64>,
     pub(crate) redeliver: bool,
     pub(crate) max_deliveries: u32,
@@ -48,6 +94,7 @@ impl QueueOptions {
         QueueOptions {
             name: name.into(),
             maxsize: 0,
+            order: QueueOrder::Fifo,
             max_bytes: None,
             redeliver: false,
             max_deliveries: 3,
@@ -86,6 +133,26 @@ impl QueueOptions {
     /// ```
     pub fn maxsize(mut self, items: usize) -> QueueOptions {
         self.maxsize = items;
+        self
+    }
+
+    /// On a manager, the order in which items are handed out; an engine has first in, first out
+    /// alone, and refuses the others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Error, QueueOptions, QueueOrder, Server};
+    ///
+    /// let tasks = QueueOptions::new("tasks").order(QueueOrder::Priority);
+    /// let server = Server::builder().queue(tasks).serve("127.0.0.1:0", b"abc")?;
+    /// let tasks = Client::connect(server.address(), b"abc")?.queue::<(u32, String)>("tasks")?;
+    /// tasks.put_many(&[(2, "later".into()), (1, "first".into())])?;
+    /// assert_eq!(tasks.get()?.1, "first");
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn order(mut self, order: QueueOrder) -> QueueOptions {
+        self.order = order;
         self
     }
 

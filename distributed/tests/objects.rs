@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use common::program::Program;
-use distributed::{ObjectType, Server};
+use distributed::{Client, Error, ObjectType, QueueOptions, QueueOrder, Result, Server};
 
 use support::{line, python, pythons, run, some_pythons, start};
 
@@ -63,6 +63,39 @@ fn a_condition_answers_as_pythons_own() {
 #[test]
 fn a_barrier_answers_as_pythons_own() {
     answers_as_pythons_own_server("barriers");
+}
+
+#[test]
+fn queues_of_every_order_answer_as_pythons_own() {
+    answers_as_pythons_own_server("queues");
+}
+
+#[test]
+fn an_item_that_comes_back_has_the_place_that_its_order_gives_it() -> Result<()> {
+    let queue = |name: &str, order| QueueOptions::new(name).redeliver(true).order(order);
+    let server = Server::builder()
+        .queue(queue("least", QueueOrder::Priority))
+        .queue(queue("last", QueueOrder::Lifo))
+        .serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    for (name, order) in [("least", [0, 1, 1, 2]), ("last", [1, 0, 2, 1])] {
+        let queue = client.queue::<(u32, u32)>(name)?;
+        queue.put_many(&[(1, 0), (2, 0), (1, 1)])?;
+        let lease = queue.lease()?;
+        queue.put(&(0, 0))?;
+        drop(lease);
+        let found = queue.get_many(9, None)?;
+        assert_eq!(
+            found.iter().map(|(n, _)| *n).collect::<Vec<_>>(),
+            order,
+            "{name}"
+        );
+    }
+    let least = client.queue::<(u32, u32)>("least")?;
+    least.put(&(1, 1))?;
+    let words = client.queue::<String>("least")?.put(&"a".to_string());
+    assert!(matches!(words, Err(Error::Remote { class, .. }) if class == "TypeError"));
+    Ok(())
 }
 
 /// One object of each kind that clients open by name.

@@ -62,6 +62,13 @@
 //! A call that looks at all elements of a long list, and most of all `sort`, holds up everybody else
 //! for as long as it takes.
 //!
+//! # Queues
+//!
+//! `Queue` and `JoinableQueue` are there too, and `LifoQueue`, `PriorityQueue` and `SimpleQueue` of
+//! the module `queue`, which Python's `SyncManager` does not have: a client registers these names.
+//! [`QueueOrder`](crate::QueueOrder) says what a `PriorityQueue` compares. A queue under a name has
+//! its order by [`QueueOptions::order`](crate::QueueOptions::order) or `--queue jobs:PriorityQueue`.
+//!
 //! # Who holds a lock
 //!
 //! The holder of a lock, of an `RLock` and of a permit is a connection. In CPython that is a thread

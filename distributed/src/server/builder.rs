@@ -14,7 +14,7 @@ use super::objects::{self, ObjectType};
 use super::state::{Factory, Limits, ServerState};
 use super::{Server, memory, queues, run};
 use crate::peer_timeout::PEER_TIMEOUT;
-use crate::{Error, QueueOptions, Result};
+use crate::{Error, QueueOptions, QueueOrder, Result};
 
 /// A server that does not serve yet; from [`Server::builder`](crate::Server::builder).
 ///
@@ -92,7 +92,25 @@ impl Builder {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn factory(mut self, name: impl Into<String>) -> Builder {
-        self.factories.insert(name.into(), Factory::Queue);
+        self.factories
+            .insert(name.into(), Factory::Queue(QueueOrder::Fifo));
+        self
+    }
+
+    /// As [`factory`](Builder::factory), of queues that hand out their items in this order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, QueueOrder, Server};
+    ///
+    /// // A program of Python may now call `manager.LifoQueue()`.
+    /// let builder = Server::builder().queue_factory("LifoQueue", QueueOrder::Lifo);
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn queue_factory(mut self, name: impl Into<String>, order: QueueOrder) -> Builder {
+        self.factories.insert(name.into(), Factory::Queue(order));
         self
     }
 
@@ -137,7 +155,8 @@ impl Builder {
         self
     }
 
-    /// Adds all names of Python's `SyncManager` but `Pool`: a program that calls `connect()` instead
+    /// Adds all names of Python's `SyncManager` but `Pool`, and those of the queues that the module
+    /// `queue` has beside, `LifoQueue`, `PriorityQueue` and `SimpleQueue`: a program that calls `connect()` instead
     /// of `start()` may call `manager.dict()`, `manager.Lock()` and the others as before.
     ///
     /// # Examples
@@ -152,7 +171,11 @@ impl Builder {
         for (name, object) in objects::SYNC_MANAGER {
             self = self.object_factory(name, object);
         }
-        self.factory("Queue").factory("JoinableQueue")
+        self.factory("Queue")
+            .factory("JoinableQueue")
+            .factory("SimpleQueue")
+            .queue_factory("LifoQueue", QueueOrder::Lifo)
+            .queue_factory("PriorityQueue", QueueOrder::Priority)
     }
 
     /// The longest message, in bytes, at most 4 GiB and a quarter of

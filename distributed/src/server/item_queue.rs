@@ -2,6 +2,7 @@
 //!
 //! It decides who is next and does not wait itself: a waiter is the sending end of a channel.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +10,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::memory::{Budget, Charge, ITEM_OVERHEAD, QUEUE_OVERHEAD, StoredItem, cost};
+use super::objects::Datum;
 use crate::wire::protocol::Fault;
-use crate::{DeadLetter, QueueOptions, QueueStatus};
+use crate::{DeadLetter, QueueOptions, QueueOrder, QueueStatus};
 
 /// An item, shared by its queue or lease and the client that it is written to.
 pub(super) type Code = Arc<StoredItem>;
@@ -185,11 +187,55 @@ impl ItemQueue {
     fn push_stored(&mut self, code: Code, death: Option<Arc<Death>>) {
         self.unfinished += 1;
         self.put += 1;
-        self.items.push_back(QueuedItem {
+        let item = QueuedItem {
             code,
             deliveries: 0,
             death,
-        });
+        };
+        match self.options.order {
+            QueueOrder::Fifo => self.items.push_back(item),
+            QueueOrder::Lifo => self.items.push_front(item),
+            QueueOrder::Priority => {
+                let at = self.place_of(&item.code, Ordering::is_le);
+                self.items.insert(at, item);
+            }
+        }
+    }
+
+    /// Puts an item back in front of all that are not to be handed out before it.
+    fn push_back_in_front(&mut self, item: QueuedItem) {
+        let at = match self.options.order {
+            QueueOrder::Fifo | QueueOrder::Lifo => 0,
+            QueueOrder::Priority => self.place_of(&item.code, Ordering::is_lt),
+        };
+        self.items.insert(at, item);
+    }
+
+    /// After how many items one stands before which those stand that are `before` it.
+    fn place_of(&self, code: &[u8], before: fn(Ordering) -> bool) -> usize {
+        let datum = Datum::of_item(code);
+        self.items
+            .partition_point(|item| before(Datum::of_item(&item.code).order(&datum, &mut None)))
+    }
+
+    /// Refuses items that have no order among each other and with the first one that waits.
+    pub(super) fn check_order(&self, items: &[Vec<u8>]) -> Result<(), Fault> {
+        if self.options.order != QueueOrder::Priority {
+            return Ok(());
+        }
+        let first = self.items.front().map(|item| &item.code[..]);
+        let mut all = first.into_iter().chain(items.iter().map(|item| &item[..]));
+        let first = all.next().map(Datum::of_item);
+        for item in all {
+            let mut refusal = None;
+            if let Some(first) = &first {
+                Datum::of_item(item).order(first, &mut refusal);
+            }
+            if let Some(refusal) = refusal {
+                return Err(refusal);
+            }
+        }
+        Ok(())
     }
 
     /// Takes the first items out, at most so many, for delivery.
@@ -205,7 +251,7 @@ impl ItemQueue {
     /// Puts an item back in front, as if it had never been delivered.
     pub(super) fn undeliver(&mut self, delivery: Delivery) {
         self.delivered -= 1;
-        self.items.push_front(QueuedItem {
+        self.push_back_in_front(QueuedItem {
             code: delivery.code,
             deliveries: delivery.deliveries - 1,
             death: delivery.death,
@@ -247,7 +293,7 @@ impl ItemQueue {
             return Err(item);
         }
         self.redelivered += 1;
-        self.items.push_front(item);
+        self.push_back_in_front(item);
         Ok(())
     }
 

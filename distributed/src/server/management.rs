@@ -5,7 +5,7 @@ use super::queues::Queues;
 use super::state::{Factory, ServerState};
 use crate::wire::pickle::{Encoder, to_item};
 use crate::wire::protocol::{Fault, Request, reply};
-use crate::{QueueOptions, random};
+use crate::{QueueOptions, QueueOrder, random};
 
 /// The most queues that calls may have made at one time.
 const MADE_MAX: usize = 65_536;
@@ -120,9 +120,9 @@ fn create(
     match state.factories.get(typeid) {
         Some(Factory::Object(object)) => {
             let items_max = items_max(request.pickle.len());
-            return queues.objects.make(typeid, *object, &request, items_max);
+            queues.objects.make(typeid, *object, &request, items_max)
         }
-        Some(Factory::Queue) => {}
+        Some(Factory::Queue(order)) => make_queue(*order, queues, typeid, &request),
         None => {
             if let Some(opened) = queues.objects.open(typeid) {
                 return Ok(opened);
@@ -134,9 +134,17 @@ fn create(
                 let text = format!("'{typeid}' (there are: {})", known.join(", "));
                 Fault::new("KeyError", text)
             })?;
-            return Ok((typeid.to_string(), &METHODS));
+            Ok((typeid.to_string(), &METHODS))
         }
     }
+}
+
+fn make_queue(
+    order: QueueOrder,
+    queues: &mut Queues,
+    typeid: &str,
+    request: &Request,
+) -> Result<(String, &'static [&'static str]), Fault> {
     if queues.made >= MADE_MAX {
         return Err(Fault::new("RuntimeError", "there are too many queues"));
     }
@@ -146,7 +154,10 @@ fn create(
     let maxsize = usize::try_from(maxsize).unwrap_or(0);
     // At random, so that an ident from before a restart is no other's after it.
     let ident = format!("{typeid}-{:016x}", u64::from_ne_bytes(random::bytes()));
-    queues.make(&ident, QueueOptions::new(typeid).maxsize(maxsize))?;
+    queues.make(
+        &ident,
+        QueueOptions::new(typeid).maxsize(maxsize).order(order),
+    )?;
     queues.refer(&ident)?;
     Ok((ident, &METHODS))
 }
@@ -169,7 +180,7 @@ mod tests {
         let memory = Budget::new(1 << 30);
         let state = ServerState {
             key: Vec::new(),
-            factories: BTreeMap::from([("Queue".to_string(), Factory::Queue)]),
+            factories: BTreeMap::from([("Queue".to_string(), Factory::Queue(QueueOrder::Fifo))]),
             messages: Arc::new(tokio::sync::Semaphore::new(0)),
             limits: Limits {
                 message: 1024,

@@ -141,7 +141,9 @@ impl Queues {
     ) -> Result<bool, Fault> {
         // The put ends the leases of what the client was handed before, and thus frees its bytes.
         let freed = self.leases.implicit_cost(connection);
-        Ok(self.queue(ident)?.may_put(items, freed))
+        let queue = self.queue(ident)?;
+        queue.check_order(items)?;
+        Ok(queue.may_put(items, freed))
     }
 
     /// Puts items for which [`Queues::may_put`] says that there is room.

@@ -11,7 +11,7 @@ use super::memory::Budget;
 use super::objects::ObjectType;
 use super::queues::Queues;
 use super::strangers::Strangers;
-use crate::Status;
+use crate::{QueueOrder, Status};
 
 /// What a client may ask of the server at most.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Limits {
 /// What a name makes whenever a client calls it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Factory {
-    Queue,
+    Queue(QueueOrder),
     Object(ObjectType),
 }
 

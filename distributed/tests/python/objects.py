@@ -17,8 +17,18 @@ from multiprocessing.managers import SyncManager, RemoteError
 PYTHON_2 = sys.version_info[0] == 2
 
 
+try:
+    import queue
+except ImportError:
+    import Queue as queue
+
+
 class Manager(SyncManager):
     pass
+
+
+for name in ("LifoQueue", "PriorityQueue", "SimpleQueue"):
+    Manager.register(name, getattr(queue, name, queue.Queue))
 
 
 def connect(address):
@@ -354,6 +364,52 @@ def barriers(manager, is_ours):
     assert manager.Barrier(1).wait() == 0
     if is_ours:
         raises(RemoteError, manager.Barrier, 2, sorted)
+
+
+def queues(manager, is_ours):
+    last = manager.LifoQueue(3)
+    for item in (1, [2], "three"):
+        last.put(item)
+    assert last.full() and last.qsize() == 3
+    raises(queue.Full, last.put, 4, False)
+    assert [last.get(), last.get(), last.get(timeout=1)] == ["three", [2], 1]
+    raises(queue.Empty, last.get_nowait)
+    waiting = in_thread(last.join)
+    for _ in range(3):
+        last.task_done()
+    waiting()
+
+    least = manager.PriorityQueue()
+    for item in (3, 1, 2.5, True, -(2 ** 70), 0):
+        least.put(item)
+    assert [least.get() for _ in range(6)] == [-(2 ** 70), 0, 1, True, 2.5, 3]
+    for item in ((2, "b"), (1, "z"), (2, "a"), (1, None)):
+        least.put(item)
+        assert least.qsize() > 0
+        if item[1] is None:
+            break
+        if item[1] == "a":
+            assert [least.get() for _ in range(3)] == [(1, "z"), (2, "a"), (2, "b")]
+    assert least.get() == (1, None)
+    # Only as much is compared as decides.
+    least.put((2, Point(2)))
+    least.put((1, Point(1)))
+    assert [least.get()[1].x, least.get()[1].x] == [1, 2]
+    if not PYTHON_2:
+        least.put(1)
+        raises(TypeError, least.put, "a")
+
+    simple = manager.SimpleQueue()
+    simple.put(1)
+    simple.put(2)
+    assert (simple.get(), simple.get(), simple.empty()) == (1, 2, True)
+    joinable = manager.JoinableQueue()
+    joinable.put(1)
+    waiting = in_thread(joinable.join)
+    assert joinable.get() == 1
+    joinable.task_done()
+    waiting()
+    raises(ValueError, joinable.task_done)
 
 
 def shared_lock(manager, is_ours):

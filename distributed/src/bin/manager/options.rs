@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use distributed::{Builder, Client, ObjectType, QueueOptions, Server};
+use distributed::{Builder, Client, ObjectType, QueueOptions, QueueOrder, Server};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use shared::{addressed, engine, key, seconds, usage};
 use tracing_subscriber::EnvFilter;
@@ -25,8 +25,9 @@ pub(crate) struct Serve {
     /// Address to serve the queues on; messages are not encrypted, so mind who can reach it
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
     pub(crate) bind: String,
-    /// A queue that clients open by this name; may be given again
-    #[arg(long, value_name = "NAME[:MAXSIZE]", value_parser = queue)]
+    /// A queue that clients open by this name, as tasks, tasks:100 or tasks:LifoQueue; may be given
+    /// again
+    #[arg(long, value_name = "NAME[:MAXSIZE][:TYPE]", value_parser = queue)]
     queue: Vec<QueueOptions>,
     /// An object of a type of Python's SyncManager that clients open by this name, as settings:dict
     /// or slots:Semaphore:4; may be given again
@@ -35,7 +36,7 @@ pub(crate) struct Serve {
     /// A name that makes a queue, or an object of a type, whenever a client calls it; may be given
     /// again
     #[arg(long, value_name = "NAME[:TYPE]", value_parser = factory)]
-    factory: Vec<(String, Option<ObjectType>)>,
+    factory: Vec<(String, MadeType)>,
     /// Serve all names of Python's SyncManager but Pool: dict, list, Lock and the others
     #[arg(long)]
     sync_manager: bool,
@@ -107,6 +108,13 @@ enum Log {
     Human,
     /// An object on a line
     Json,
+}
+
+/// What a factory makes.
+#[derive(Clone, Copy, Debug)]
+enum MadeType {
+    Queue(QueueOrder),
+    Object(ObjectType),
 }
 
 impl Serve {
@@ -200,11 +208,13 @@ impl Serve {
         if self.sync_manager {
             builder = builder.sync_manager();
         }
-        let made = |builder: Builder, (name, object): &(String, Option<ObjectType>)| match object {
-            Some(object) => builder.object_factory(name, *object),
-            None => builder.factory(name),
-        };
-        self.factory.iter().fold(builder, made)
+        for (name, made) in &self.factory {
+            builder = match made {
+                MadeType::Queue(order) => builder.queue_factory(name, *order),
+                MadeType::Object(object) => builder.object_factory(name, *object),
+            };
+        }
+        builder
     }
 
     /// Starts the log, and takes as many descriptors as there may be: a connection needs one.
@@ -238,16 +248,21 @@ fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).ok_or_else(expected)
 }
 
-/// Reads `NAME` or `NAME:MAXSIZE`.
+/// Reads `NAME`, and after it the most items, the type of queue, or both.
 fn queue(text: &str) -> Result<QueueOptions, String> {
-    let (name, maxsize) = match text.split_once(':') {
-        Some((name, maxsize)) => (name, maxsize.parse().map_err(|_| "expected NAME:MAXSIZE")?),
-        None => (text, 0),
+    let mut parts = text.split(':');
+    let mut queue = match parts.next() {
+        None | Some("") => return Err("a queue needs a name".into()),
+        Some(name) => QueueOptions::new(name),
     };
-    match name {
-        "" => Err("a queue needs a name".into()),
-        name => Ok(QueueOptions::new(name).maxsize(maxsize)),
+    for part in parts {
+        queue = match (part.parse(), part.parse()) {
+            (Ok(maxsize), _) => queue.maxsize(maxsize),
+            (_, Ok(order)) => queue.order(order),
+            (_, Err(_)) => return Err("expected NAME:MAXSIZE or NAME:TYPE, as tasks:100".into()),
+        };
     }
+    Ok(queue)
 }
 
 /// Reads `NAME:TYPE` or `NAME:TYPE:NUMBER`.
@@ -260,9 +275,12 @@ fn object(text: &str) -> Result<(String, ObjectType), String> {
 }
 
 /// Reads `NAME`, which makes a queue, or `NAME:TYPE`.
-fn factory(text: &str) -> Result<(String, Option<ObjectType>), String> {
-    match text.contains(':') {
-        true => object(text).map(|(name, object)| (name, Some(object))),
-        false => Ok((text.into(), None)),
+fn factory(text: &str) -> Result<(String, MadeType), String> {
+    let Some((name, made)) = text.split_once(':') else {
+        return Ok((text.into(), MadeType::Queue(QueueOrder::Fifo)));
+    };
+    match made.parse() {
+        Ok(order) => Ok((name.into(), MadeType::Queue(order))),
+        Err(_) => object(text).map(|(name, object)| (name, MadeType::Object(object))),
     }
 }

@@ -13,7 +13,7 @@ const DEPTH_MAX: usize = 32;
 
 /// A value, as far as the server can read it.
 #[derive(Clone, Debug)]
-pub(super) enum Datum<'a> {
+pub(in crate::server) enum Datum<'a> {
     None,
     /// A whole number: an `int`, a `bool`, or a `float` without a fraction.
     Int(i128),
@@ -31,7 +31,7 @@ pub(super) enum Datum<'a> {
 
 impl<'a> Datum<'a> {
     /// The value of an item.
-    pub(super) fn of_item(code: &'a [u8]) -> Datum<'a> {
+    pub(in crate::server) fn of_item(code: &'a [u8]) -> Datum<'a> {
         if let Some(scalar) = scalar_item(code) {
             return Datum::of_scalar(scalar);
         }
@@ -144,7 +144,7 @@ impl<'a> Datum<'a> {
 
     /// Where it stands to another, in an order of all values. Where Python has no order of the two,
     /// `refusal` is set to what it says.
-    pub(super) fn order(&self, other: &Datum, refusal: &mut Option<Fault>) -> Ordering {
+    pub(in crate::server) fn order(&self, other: &Datum, refusal: &mut Option<Fault>) -> Ordering {
         let ranks = self.rank().cmp(&other.rank());
         match (self, other) {
             (Datum::Str(text), Datum::Str(other)) => text.cmp(other),

@@ -39,6 +39,7 @@ mod wait;
 use acquirer::{Acquirer, AcquirerKind};
 use array::SharedArray;
 pub(super) use call::ObjectCall;
+pub(super) use datum::Datum;
 use dict::{KeyIterator, SharedDict};
 use event::{SharedBarrier, SharedEvent};
 use list::SharedList;
