@@ -1,0 +1,85 @@
+//! The programs in `examples/` do what they say.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+use std::{env, fs};
+
+use support::{LONG, pythons, run, start};
+
+mod support;
+
+/// An example, as cargo builds it for the tests of a package.
+fn example(name: &str) -> Command {
+    let test = env::current_exe().expect("a test is a program");
+    let target = test.ancestors().nth(2).expect("it is in a target folder");
+    let program = target.join("examples").join(name);
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
+    let changed = |file: &PathBuf| fs::metadata(file).and_then(|data| data.modified());
+    let built = changed(&program).is_ok_and(|built| changed(&source).is_ok_and(|at| at <= built));
+    assert!(
+        built,
+        "{} is not built: cargo build --package distributed --examples",
+        program.display()
+    );
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null()).env("MANAGER_AUTHKEY", "abc");
+    command
+}
+
+#[test]
+fn an_example_without_its_arguments_says_what_it_wants() {
+    for name in ["python_workers", "task_service"] {
+        let output = example(name).output().expect("it starts");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{err}");
+        assert!(err.starts_with(&format!("usage: {name} ")), "{err}");
+    }
+}
+
+#[test]
+fn workers_of_every_python_square_the_numbers() {
+    let worker = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/worker.py");
+    for (version, python) in pythons() {
+        let said = run(example("python_workers").arg(python).arg(&worker));
+        let mut lines: Vec<&str> = said.lines().collect();
+        lines.sort_unstable();
+        let mut squares = (1..=10)
+            .map(|n| format!("{n} * {n} = {}", n * n))
+            .collect::<Vec<_>>();
+        squares.sort_unstable();
+        assert_eq!(lines, squares, "{version}");
+    }
+}
+
+#[test]
+fn a_worker_that_cannot_be_started_is_named() {
+    let output = example("python_workers")
+        .args(["/no/such/python", "worker.py"])
+        .output();
+    let output = output.expect("it starts");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(
+        err.contains("start /no/such/python") && err.contains("No such file"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_service_gives_each_text_its_result_also_after_a_worker_was_killed() {
+    let deadline = Instant::now() + LONG;
+    let server = start(example("task_service").args(["serve", "127.0.0.1:0"]));
+    let said = server.until("serving on ", deadline).expect("it serves");
+    let url = format!(
+        "tcp://{}",
+        said.trim_end().trim_start_matches("serving on ")
+    );
+    let mut killed = start(example("task_service").args(["work", &url]));
+    let ask = || run(example("task_service").args(["ask", &url, "été", "", "four"]));
+    let lengths = "été: 3 letters\n: 0 letters\nfour: 4 letters\n";
+    assert_eq!(ask(), lengths);
+    killed.kill().expect("it is ours");
+    let _worker = start(example("task_service").args(["work", &url]));
+    assert_eq!(ask(), lengths);
+}
