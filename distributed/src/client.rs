@@ -56,12 +56,37 @@ impl Client {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn connect(address: impl Display, key: &[u8]) -> Result<Client> {
+        Client::connect_manager(address, key, false)
+    }
+
+    /// As [`connect`](Client::connect), to a server that proves the key by SHA-256: no proof by MD5
+    /// is given or taken, as Python's servers up to 3.11 have it.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Client::connect), and [`Error::Auth`] from such a server.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Error, Server};
+    ///
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// let client = Client::connect_sha256(server.address(), b"abc")?;
+    /// assert!(client.queue::<u32>("tasks")?.is_empty()?);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn connect_sha256(address: impl Display, key: &[u8]) -> Result<Client> {
+        Client::connect_manager(address, key, true)
+    }
+
+    fn connect_manager(address: impl Display, key: &[u8], requires_sha256: bool) -> Result<Client> {
         if key.is_empty() {
             return Err(Error::EmptyKey);
         }
         let address = address.to_string();
         Error::unless_address(&address)?;
-        let mut client = ManagerClient::new(address, key.to_vec());
+        let mut client = ManagerClient::new(address, key.to_vec(), requires_sha256);
         client.check()?;
         Ok(Client(Arc::new(client)))
     }

@@ -2,16 +2,18 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use assert_cmd::cargo::cargo_bin;
 use distributed::{Client, Server, pickle};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::de::IgnoredAny;
 
 use support::raw::{Raw, request};
-use support::{LONG, python, run, some_pythons};
+use support::{LONG, python, pythons, run, some_pythons};
 
 mod support;
 
@@ -358,4 +360,44 @@ fn an_item_at_the_end_of_a_long_chain_is_taken_out_in_time() {
     let reply = raw.call(&request("q", "put_many", &chain));
     assert!(reply.ends_with(b"Nt."), "{reply:?}");
     assert_eq!(server.status().queues[0].len, 2);
+}
+
+#[test]
+fn md5_is_refused_where_sha256_is_required_and_the_log_names_ten_of_those_refused() {
+    let mut command = Command::new(cargo_bin("manager"));
+    command.args(["--bind", "127.0.0.1:0", "--queue", "q", "--require-sha256"]);
+    command
+        .env("MANAGER_AUTHKEY", "abc")
+        .env("RUST_LOG", "info");
+    let mut manager = support::start(command.stderr(Stdio::piped()));
+    let address = support::line(&manager);
+    for (version, path) in pythons() {
+        let mut client = python(&path, "count.py");
+        let client = client.arg(&address).output().expect("it runs");
+        let numbers = version
+            .split('.')
+            .filter_map(|part| part.parse::<u32>().ok());
+        let is_new = numbers.collect::<Vec<_>>() >= vec![3, 12];
+        assert_eq!(client.status.success(), is_new, "{version}");
+    }
+    assert!(Client::connect_sha256(&address, b"abc").is_ok());
+    for _ in 0..100 {
+        let mut raw = Raw(TcpStream::connect(&address).expect("it listens"));
+        raw.receive().expect("a challenge");
+        raw.send(b"neither of this protocol nor of the key");
+        while raw.receive().is_some() {}
+    }
+    manager.kill().expect("it is ours");
+    let finished = manager.finish(Instant::now() + LONG);
+    let log = finished.expect("it ends").err;
+    let named = log
+        .lines()
+        .filter(|line| line.contains("a peer is refused"));
+    let named: Vec<&str> = named.collect();
+    // Ten in ten seconds, and it may have taken longer than that.
+    assert!((10..=60).contains(&named.len()), "{log}");
+    assert!(
+        named.iter().all(|line| line.contains("peer=127.0.0.1:")),
+        "{log}"
+    );
 }

@@ -7,7 +7,7 @@
 //! those who have the key, and whoever opens connections fast drives out his own
 //! ([`Builder::max_connections`](crate::Builder::max_connections)). Against one who opens ten thousand a
 //! second from the address of an honest client, only a firewall helps. A public address has to be asked for; an empty key
-//! is refused.
+//! is refused. The log names the address of who is refused, at most ten in ten seconds.
 //!
 //! **With the key**, one can do everything: open, fill and empty every queue, make queues, and end
 //! the server (`shutdown`). The server limits what that costs: the length of a message, the number
@@ -18,7 +18,11 @@
 //! **On the wire** nothing is encrypted, and nothing after the handshake is signed. The key itself
 //! is never sent. Who can listen reads all items. Who can sit between two sides can let them shake
 //! hands and then read and change what they say; and a short key can be guessed from a recorded
-//! handshake. On a network that is not yours, use a tunnel: SSH, WireGuard, or TLS by a proxy.
+//! handshake. A false server that is asked for a proof can have one from another client: clients of one
+//! process of this crate see through that and refuse, those of different processes cannot. A proof is
+//! by SHA-256 from Python 3.12 on, and by MD5 before;
+//! [`Builder::require_sha256`](crate::Builder::require_sha256) and
+//! [`Client::connect_sha256`](crate::Client::connect_sha256) refuse the latter. On a network that is not yours, use a tunnel: SSH, WireGuard, or TLS by a proxy.
 //!
 //! **The server runs nothing.** It reads pickles as data, names no class and calls no function,
 //! where CPython's server runs whatever a pickle says, at once on receipt.

@@ -11,6 +11,7 @@ use tracing::info;
 
 use super::frame_stream::PERMIT;
 use super::objects::{self, ObjectType};
+use super::refusals::Refusals;
 use super::state::{Factory, Limits, ServerState};
 use super::{Server, memory, queues, run};
 use crate::peer_timeout::PEER_TIMEOUT;
@@ -53,6 +54,7 @@ impl Builder {
                 connections: 10_000,
                 handshake: Duration::from_secs(10),
                 peer_timeout: PEER_TIMEOUT,
+                requires_sha256: false,
             },
             max_memory: None,
         }
@@ -288,6 +290,24 @@ impl Builder {
         self
     }
 
+    /// Lets nobody in who proves the key by MD5, as Python up to 3.11 does; from 3.12 on it proves it
+    /// by SHA-256. Nobody is known to forge the proof by MD5, but many rules forbid it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Error, Server};
+    ///
+    /// let server = Server::builder().queue("tasks").require_sha256().serve("127.0.0.1:0", b"abc")?;
+    /// let client = Client::connect_sha256(server.address(), b"abc")?;
+    /// client.queue::<u32>("tasks")?.put(&34)?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn require_sha256(mut self) -> Builder {
+        self.limits.requires_sha256 = true;
+        self
+    }
+
     /// How long a client's machine may be silent before its connection counts as lost; 90 s if not
     /// said, and 18 hours at most. Then what it held comes back, and it waits for nothing any more.
     ///
@@ -367,6 +387,7 @@ impl Builder {
             memory,
             messages: Arc::new(Semaphore::new(messages)),
             strangers: Arc::default(),
+            refusals: Refusals::default(),
             places: Arc::new(Semaphore::new(self.limits.connections)),
             stop: watch::Sender::new(false),
         });

@@ -187,11 +187,13 @@ mod tests {
                 connections: 1,
                 handshake: Duration::ZERO,
                 peer_timeout: Duration::ZERO,
+                requires_sha256: false,
             },
             queues: Mutex::new(Queues::new(Arc::clone(&memory))),
             max_memory: 1 << 30,
             memory,
             strangers: Arc::default(),
+            refusals: super::super::refusals::Refusals::default(),
             places: Arc::new(Semaphore::new(1)),
             stop: watch::Sender::new(false),
         };

@@ -23,6 +23,7 @@ mod management;
 mod memory;
 mod objects;
 mod queues;
+mod refusals;
 mod session;
 mod state;
 mod strangers;
@@ -313,7 +314,12 @@ async fn accept(listener: TcpListener, state: Arc<ServerState>) {
             _ = stopping.wait_for(|is_stopping| *is_stopping) => break,
             stranger = state.strangers.admit(address.ip()) => stranger,
         };
-        clients.spawn(session::serve(stream, Arc::clone(&state), stranger));
+        clients.spawn(session::serve(
+            stream,
+            address,
+            Arc::clone(&state),
+            stranger,
+        ));
     }
     drop(listener);
     let all = async { while clients.join_next().await.is_some() {} };

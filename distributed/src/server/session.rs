@@ -1,6 +1,7 @@
 //! One client's session, from its first byte to its last: a tokio task.
 
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::calls::{Call, DeliveryFormat, Method, NO_WAIT};
 use super::frame_stream::{FrameStream, GivenUp};
@@ -25,13 +26,18 @@ use crate::wire::protocol::{Fault, reply};
 const READ_HERE_MAX: usize = 64 << 10;
 
 /// Serves a client until it leaves, breaks the rules, or the server ends.
-pub(super) async fn serve(stream: TcpStream, state: Arc<ServerState>, stranger: Stranger) {
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    state: Arc<ServerState>,
+    stranger: Stranger,
+) {
     let number = {
         let mut queues = state.queues();
         queues.connections += 1;
         queues.number()
     };
-    let end = run(stream, &state, stranger, number).await;
+    let end = run(stream, peer, &state, stranger, number).await;
     if let Err(error) = end
         && error.kind() != io::ErrorKind::UnexpectedEof
     {
@@ -44,22 +50,23 @@ pub(super) async fn serve(stream: TcpStream, state: Arc<ServerState>, stranger: 
 
 async fn run(
     stream: TcpStream,
+    peer: SocketAddr,
     state: &Arc<ServerState>,
     stranger: Stranger,
     number: u64,
 ) -> io::Result<()> {
     let mut session = Session {
         number,
+        peer,
         stream: FrameStream::new(stream, state.limits.peer_timeout, &state.messages)?,
         state: Arc::clone(state),
         stopping: state.stop.subscribe(),
         place: None,
     };
     let Ok(first) = timeout(state.limits.handshake, session.introduce(stranger)).await else {
-        warn!(
-            connection = number,
-            "a peer is dropped: no handshake in time"
-        );
+        state
+            .refusals
+            .note(peer, "it has not proved the key in time");
         return Ok(());
     };
     match manage(state, session.stream.message(first?)) {
@@ -78,6 +85,7 @@ async fn run(
 
 struct Session {
     number: u64,
+    peer: SocketAddr,
     stream: FrameStream,
     state: Arc<ServerState>,
     stopping: watch::Receiver<bool>,
@@ -125,7 +133,7 @@ impl Session {
             biased;
             proved = self.prove() => proved?,
             () = stranger.evicted() => {
-                warn!(connection = self.number, "a silent peer makes room for another");
+                self.refuse("it was silent, and another comes");
                 return Err(over());
             }
         }
@@ -136,9 +144,16 @@ impl Session {
         self.next().await
     }
 
+    fn refuse(&self, reason: &'static str) {
+        self.state.refusals.note(self.peer, reason);
+    }
+
     /// Lets the client prove that it has the key.
     async fn prove(&mut self) -> io::Result<()> {
         let (mut handshake, challenge) = Handshake::accept(&self.state.key);
+        if self.state.limits.requires_sha256 {
+            handshake = handshake.require_sha256();
+        }
         self.stream.send_short(&challenge).await?;
         loop {
             self.stream.acknowledge_quickly();
@@ -152,14 +167,12 @@ impl Session {
                     return Ok(());
                 }
                 Step::Refused(frame) => {
-                    let connection = self.number;
-                    warn!(connection, "a peer is refused: it has another key");
+                    self.refuse("it has another key, or proves it by MD5 where that is not taken");
                     self.stream.send_short(&frame.unwrap_or_default()).await?;
                     return Err(over());
                 }
                 Step::Garbage => {
-                    let connection = self.number;
-                    warn!(connection, "a peer is dropped: it speaks another protocol");
+                    self.refuse("it speaks another protocol");
                     return Err(over());
                 }
             }

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use super::memory::Budget;
 use super::objects::ObjectType;
 use super::queues::Queues;
+use super::refusals::Refusals;
 use super::strangers::Strangers;
 use crate::{QueueOrder, Status};
 
@@ -24,6 +25,8 @@ pub(super) struct Limits {
     pub(super) handshake: Duration,
     /// How long a client's machine may be silent.
     pub(super) peer_timeout: Duration,
+    /// Whether MD5 proves nothing.
+    pub(super) requires_sha256: bool,
 }
 
 /// What a name makes whenever a client calls it.
@@ -48,6 +51,7 @@ pub(super) struct ServerState {
     /// The places of those who have not proved the key, and of those who have.
     pub(super) strangers: Arc<Strangers>,
     pub(super) places: Arc<Semaphore>,
+    pub(super) refusals: Refusals,
     /// Whether the server is to end.
     pub(super) stop: watch::Sender<bool>,
 }

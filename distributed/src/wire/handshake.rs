@@ -12,6 +12,9 @@ use hmac::{KeyInit, Mac, SimpleHmac};
 use md5::Md5;
 use sha2::{Sha256, Sha384};
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
 use crate::random;
 
 const CHALLENGE: &[u8] = b"#CHALLENGE#";
@@ -21,6 +24,10 @@ const FAILURE: &[u8] = b"#FAILURE#";
 pub const FRAME_MAX: usize = 256;
 /// As long as Python's, from 3.12 on.
 const NONCE_LEN: usize = 40;
+
+/// The challenges of this process's clients that await their proof. A server that cannot prove the
+/// key itself might have one client prove it to another.
+static AWAITED: Mutex<BTreeSet<Vec<u8>>> = Mutex::new(BTreeSet::new());
 
 /// What to do after a frame.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,6 +80,8 @@ pub struct Handshake {
     /// How a bare challenge is answered.
     bare: Digest,
     met_bare: bool,
+    /// Whether MD5 proves nothing.
+    requires_sha256: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -118,7 +127,16 @@ impl Handshake {
             ours: Vec::new(),
             bare,
             met_bare: false,
+            requires_sha256: false,
         }
+    }
+
+    /// Takes no proof by MD5, and gives none. Python up to 3.11 has no other, except as Red Hat and
+    /// Fedora ship it.
+    #[must_use = "it holds for the handshake that is returned"]
+    pub fn require_sha256(mut self) -> Handshake {
+        self.requires_sha256 = true;
+        self
     }
 
     /// Whether the other side's challenge named no digest.
@@ -142,7 +160,9 @@ impl Handshake {
                     self.state = HandshakeState::Proof {
                         then_challenged: false,
                     };
-                    Step::Send(self.challenge())
+                    let challenge = self.challenge();
+                    AWAITED.lock().unwrap().insert(self.ours.clone());
+                    Step::Send(challenge)
                 }
                 WELCOME => Step::Done(None),
                 FAILURE => Step::Refused(None),
@@ -159,8 +179,18 @@ impl Handshake {
     }
 
     fn answer(&mut self, message: &[u8], then_challenge: bool) -> Step {
+        // A server in this process is challenged by clients in it, as it should be.
+        if then_challenge && AWAITED.lock().unwrap().contains(message) {
+            return Step::Refused(None);
+        }
         let named = prefix(message).and_then(|name| Some((name, by_name(name)?)));
         self.met_bare = named.is_none();
+        if self.requires_sha256 {
+            if matches!(named, Some((b"md5", _))) {
+                return Step::Refused(None);
+            }
+            self.bare = Digest::Sha256;
+        }
         let proof = match (named, message.len()) {
             (Some((name, mac)), _) => {
                 [b"{", name, b"}", &mac(&self.key, message, None).proof[..]].concat()
@@ -179,7 +209,13 @@ impl Handshake {
             Digest::Md5
         };
         let (mac, proof) = match prefix(proof).and_then(|name| Some((name, by_name(name)?))) {
+            Some((b"md5", _)) if self.requires_sha256 => {
+                return Step::Refused(Some(FAILURE.to_vec()));
+            }
             Some((name, mac)) => (mac, &proof[name.len() + 2..]),
+            None if self.requires_sha256 && bare_digest == Digest::Md5 => {
+                return Step::Refused(Some(FAILURE.to_vec()));
+            }
             None => {
                 self.bare = bare_digest;
                 (bare(bare_digest), proof)
@@ -197,6 +233,12 @@ impl Handshake {
             }
             false => Step::Done(Some(WELCOME.to_vec())),
         }
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        AWAITED.lock().unwrap().remove(&self.ours);
     }
 }
 
@@ -329,6 +371,50 @@ mod tests {
         assert_eq!(verdict(NAMED, &proof), refused());
         proof.pop();
         assert_eq!(verdict(NAMED, &proof), refused());
+    }
+
+    #[test]
+    fn a_client_answers_no_challenge_of_another_client_of_its_process() {
+        let nonce = [CHALLENGE, &[7; 20][..]].concat();
+        let mut one = Handshake::connect(b"abc", Digest::Md5);
+        assert!(matches!(one.receive(&nonce), Step::Send(_)));
+        let Step::Send(challenge) = one.receive(WELCOME) else {
+            panic!("it challenges in its turn");
+        };
+        let mut other = Handshake::connect(b"abc", Digest::Md5);
+        assert_eq!(other.receive(&challenge), Step::Refused(None));
+        // A server of this process answers, and so does a client once nobody waits for it.
+        drop(one);
+        let mut later = Handshake::connect(b"abc", Digest::Md5);
+        assert!(matches!(later.receive(&challenge), Step::Send(_)));
+    }
+
+    #[test]
+    fn md5_proves_nothing_where_sha256_is_required() {
+        let named = |name: &str, digest: Prove, message: &[u8]| {
+            let proof = digest(b"abc", message, None).proof;
+            [name.as_bytes(), &proof].concat()
+        };
+        let refused = Step::Refused(Some(FAILURE.to_vec()));
+        let welcome = Step::Send(WELCOME.to_vec());
+        for (name, digest, want) in [
+            ("", bare(Digest::Md5), &refused),
+            ("{md5}", bare(Digest::Md5), &refused),
+            ("", bare(Digest::Sha256), &welcome),
+            ("{sha256}", bare(Digest::Sha256), &welcome),
+        ] {
+            let (server, challenge) = Handshake::accept(b"abc");
+            let mut server = server.require_sha256();
+            let proof = named(name, digest, &challenge[CHALLENGE.len()..]);
+            assert_eq!(server.receive(&proof), *want, "{name}");
+        }
+        let client = || Handshake::connect(b"abc", Digest::Md5).require_sha256();
+        let nonce = [7; 20];
+        let want = bare(Digest::Sha256)(b"abc", &nonce, None).proof;
+        let challenge = [CHALLENGE, &nonce[..]].concat();
+        assert_eq!(client().receive(&challenge), Step::Send(want));
+        let challenge = [CHALLENGE, b"{md5}", &nonce[..]].concat();
+        assert_eq!(client().receive(&challenge), Step::Refused(None));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) struct Target {
     pub(crate) key: Vec<u8>,
     /// The digest that this server wants where it names none.
     pub(crate) bare: Digest,
+    pub(crate) requires_sha256: bool,
     /// How long a connection and its handshake may take.
     pub(crate) time: Duration,
     /// How long the server's machine may be silent.
@@ -57,6 +58,9 @@ impl Target {
     /// One connection, and whether the server's challenge named no digest.
     fn attempt(&self) -> (Result<Connection>, bool) {
         let mut handshake = Handshake::connect(&self.key, self.bare);
+        if self.requires_sha256 {
+            handshake = handshake.require_sha256();
+        }
         let outcome = self.handshake(&mut handshake);
         (outcome, handshake.met_bare_challenge())
     }

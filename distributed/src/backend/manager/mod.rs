@@ -97,11 +97,12 @@ fn fixed(queue: &str) -> Error {
 }
 
 impl ManagerClient {
-    pub(crate) fn new(address: String, key: Vec<u8>) -> ManagerClient {
+    pub(crate) fn new(address: String, key: Vec<u8>, requires_sha256: bool) -> ManagerClient {
         let target = Target {
             address,
             key,
             bare: Digest::Md5,
+            requires_sha256,
             time: CONNECT_TIME,
             peer_timeout: PEER_TIMEOUT,
         };

@@ -61,6 +61,9 @@ pub(crate) struct Serve {
     /// How long a client may take to prove that it has the key
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     handshake_timeout: Duration,
+    /// Let nobody in who proves the key by MD5, as Python up to 3.11 does
+    #[arg(long)]
+    require_sha256: bool,
     /// How long a client's machine may be silent before what it holds goes to others
     #[arg(long, value_name = "SECONDS", default_value = "90", value_parser = seconds)]
     peer_timeout: Duration,
@@ -191,6 +194,9 @@ impl Serve {
             .max_connections(self.max_connections)
             .handshake_timeout(self.handshake_timeout)
             .peer_timeout(self.peer_timeout);
+        if self.require_sha256 {
+            builder = builder.require_sha256();
+        }
         if let Some(bytes) = self.max_memory {
             builder = builder.max_memory(bytes);
         }
