@@ -12,6 +12,8 @@ use support::raw::{Raw, request};
 mod support;
 
 const MIB: usize = 1 << 20;
+/// How long clients of ill will do harm.
+const HARM: Duration = Duration::from_secs(5);
 /// The budget of the servers here, of which a quarter is for messages under way.
 const BUDGET: u64 = 16 << 20;
 
@@ -248,5 +250,86 @@ fn a_long_message_of_short_values_holds_up_nobody() -> Result<()> {
     // Where a message is read that nobody else is served meanwhile, it takes most of the time.
     let all = begin.elapsed();
     assert!(slowest < all / 2, "{slowest:?} of {all:?}");
+    Ok(())
+}
+
+/// What a client of ill will does once, with a connection of its own.
+fn harm(address: &str, kind: usize) {
+    let get = request("tasks", "get", b"");
+    let mut raw = Raw::accepted(address);
+    match kind % 5 {
+        // Fills the queue.
+        0 => while raw.call(&put_of(MIB)).ends_with(b"Nt.") {},
+        // Asks and does not read.
+        1 => {
+            raw.send(&get);
+            thread::sleep(Duration::from_millis(200));
+        }
+        // Takes on a lease, and vanishes.
+        2 => {
+            raw.send(&request("tasks", "lease", b"\x89"));
+            raw.receive();
+        }
+        // Sends ahead of the replies, until the server takes no more.
+        3 => {
+            let timeout = Some(Duration::from_millis(200));
+            raw.0.set_write_timeout(timeout).expect("it is a time");
+            let many = framed(&request("tasks", "qsize", b"")).repeat(1000);
+            while raw.0.write_all(&many).is_ok() {}
+        }
+        // Announces a long message, and stops halfway.
+        _ => {
+            let put = framed(&put_of(8 * MIB));
+            let timeout = Some(Duration::from_millis(200));
+            raw.0.set_write_timeout(timeout).expect("it is a time");
+            let _ = raw.0.write_all(&put[..4 * MIB]);
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+fn framed(body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32).to_be_bytes(), body].concat()
+}
+
+#[test]
+fn twenty_clients_of_ill_will_cost_their_budget_and_an_honest_one_loses_nothing() -> Result<()> {
+    let arguments = [
+        "--queue",
+        "tasks",
+        "--queue",
+        "honest",
+        "--max-memory",
+        "256M",
+    ];
+    let (manager, address) = support::manager(&arguments);
+    let end = Instant::now() + HARM;
+    let mut times = Vec::new();
+    thread::scope(|s| {
+        for kind in 0..20 {
+            let address = &address;
+            s.spawn(move || {
+                while Instant::now() < end {
+                    harm(address, kind);
+                }
+            });
+        }
+        let honest = Client::connect(&address, b"abc")?.queue::<u64>("honest")?;
+        for n in 0.. {
+            let begin = Instant::now();
+            if begin > end {
+                return Ok(());
+            }
+            honest.put(&n)?;
+            times.push(begin.elapsed());
+            assert_eq!(honest.get_timeout(support::LONG)?, n);
+        }
+        Result::Ok(())
+    })?;
+    times.sort_unstable();
+    let peak = support::memory(manager.child.id(), "VmHWM") >> 20;
+    let (median, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+    println!("{peak} MiB at the peak; a put took {median:?}, and {p99:?} one in a hundred");
+    assert!(peak < 400, "{peak} MiB at the peak");
     Ok(())
 }
