@@ -58,7 +58,7 @@
 //! | `AuthenticationError` | [`Error::Auth`] |
 //! | `EOFError`, `BrokenPipeError` | [`Error::Closed`]; [`Error::ShutDown`] from a server that says so |
 //! | `RemoteError`, `ValueError`, `TypeError` | [`Error::Remote`] |
-//! | nothing | redelivery, the dead queue, [`Queue::lease`], [`Queue::put_many`], [`Client::status`] |
+//! | nothing | redelivery, the dead queue, [`Master`], [`Queue::lease`], [`Queue::put_many`], [`Client::status`] |
 //!
 //! `Pool` of a `SyncManager`, `queue.shutdown` of Python 3.13, Unix
 //! sockets and the XML-RPC serializer are left out. What differs for the objects is in [`guide::shared_objects`].
@@ -72,6 +72,7 @@ mod durability;
 mod error;
 pub mod guide;
 mod lease;
+mod master;
 mod peer_timeout;
 mod queue;
 mod queue_options;
@@ -86,6 +87,7 @@ pub use dead_letter::DeadLetter;
 pub use durability::Durability;
 pub use error::{Error, Result};
 pub use lease::Lease;
+pub use master::{Master, TaskFailed, TaskResult};
 pub use queue::Queue;
 pub use queue_options::{QueueOptions, QueueOrder};
 pub use server::{Builder, ObjectType, Server, Stopper};

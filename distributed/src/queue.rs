@@ -38,7 +38,7 @@ use crate::{Lease, Result};
 /// ```
 #[derive(Debug)]
 pub struct Queue<T> {
-    backend: Box<dyn QueueBackend>,
+    pub(crate) backend: Box<dyn QueueBackend>,
     items: PhantomData<fn(T) -> T>,
 }
 

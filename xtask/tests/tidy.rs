@@ -264,7 +264,7 @@ fn sources() -> Vec<PathBuf> {
 }
 
 /// Names that two types have, each with the reason.
-const SHARED_NAMES: [(&str, &str); 17] = [
+const SHARED_NAMES: [(&str, &str); 18] = [
     (
         "Builder",
         "as in std, each type that is built has one in its own module",
@@ -294,6 +294,10 @@ const SHARED_NAMES: [(&str, &str); 17] = [
     (
         "Parts",
         "the parts of a value: the codec writes them and reads them",
+    ),
+    (
+        "Master",
+        "of tasks with ids, and the options of the program",
     ),
     (
         "Queue",

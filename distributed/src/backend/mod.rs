@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{DeadLetter, Durability, QueueOptions, Result, Status};
+use crate::{DeadLetter, Durability, Error, QueueOptions, Result, Status};
 
 mod codec;
 #[cfg(feature = "nats")]
@@ -47,6 +47,15 @@ pub(crate) trait Backend: Debug + Send + Sync {
     fn durability(&self, name: &str) -> Result<Durability>;
 }
 
+/// The id of a task, and if it failed how often it was tried and why it failed.
+pub(crate) type ResultParts = (String, Option<(u32, String)>);
+
+/// Where tasks have no masters.
+fn no_masters() -> Error {
+    let text = "tasks have masters only on a manager of this crate".to_string();
+    Error::Address(text)
+}
+
 /// Decodes an item where it was received, so that no call copies it first.
 pub(crate) type Read<'r> = &'r mut dyn FnMut(Encoded) -> Result<()>;
 
@@ -60,6 +69,16 @@ pub(crate) trait QueueBackend: Any + Debug + Send + Sync {
     /// Puts results, each under the id of its item if both backends know ids.
     fn put_results(&self, results: Vec<(Option<String>, Vec<u8>)>) -> Result<()> {
         self.put(results.into_iter().map(|(_, item)| item).collect(), None)
+    }
+
+    /// Puts tasks whose results go to the queue of this name; their ids.
+    fn put_tasks(&self, _items: Vec<Vec<u8>>, _reply: &str) -> Result<Vec<String>> {
+        Err(no_masters())
+    }
+
+    /// The next result: the id of its task, and how often and why that failed, if so.
+    fn get_result(&self, _timeout: Option<Duration>, _read: Read) -> Result<ResultParts> {
+        Err(no_masters())
     }
 
     /// Takes up to `n` items: at least one, or an error.

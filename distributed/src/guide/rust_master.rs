@@ -47,6 +47,9 @@
 //! # Ok::<(), distributed::Error>(())
 //! ```
 //!
+//! Whoever gets from `get_result_queue` is handed results of all masters. Of several, or of one that is
+//! started again, each gets its own with [`Master`](crate::Master), from the same workers.
+//!
 //! Where the master is Python too, the program `manager` serves the queues for both. In the master
 //! `start()` becomes `connect()`, and `shutdown()` goes: a Python manager has it only after `start()`.
 //!

@@ -11,7 +11,7 @@ use crate::wire::protocol::{Fault, Request, reply};
 
 /// The methods of a queue, as Python's proxies are told. The last ones are ours: a proxy builds
 /// itself from this list, so an unmodified Python client has them too.
-pub(super) const METHODS: [&str; 16] = [
+pub(super) const METHODS: [&str; 18] = [
     "empty",
     "full",
     "get",
@@ -24,8 +24,10 @@ pub(super) const METHODS: [&str; 16] = [
     "ack",
     "fail",
     "get_many",
+    "get_result",
     "lease",
     "put_many",
+    "put_tasks",
     "release",
     "take",
 ];
@@ -46,6 +48,8 @@ pub(super) struct Call {
 pub(super) enum Method {
     /// As in Python, a timeout that makes no sense matters only to a queue with a `maxsize`.
     Put(Vec<Vec<u8>>, Result<Option<Duration>, Fault>),
+    /// Tasks, and the queue for their results.
+    PutTasks(Vec<Vec<u8>>, String),
     Get(DeliveryFormat, Option<Duration>),
     Join,
     TaskDone,
@@ -70,6 +74,8 @@ pub(super) enum DeliveryFormat {
     One,
     /// One that comes back if the client is gone, whatever its queue says.
     Taken,
+    /// With the id of its task, and how often and why that failed, if so.
+    Identified,
     /// A list of at most so many.
     Many(usize),
     /// With the lease, which, if a time is said, ends after it and not with the connection.
@@ -100,6 +106,7 @@ impl DeliveryFormat {
                 item(to, &one.code);
                 to.tuple();
             }
+            (DeliveryFormat::Identified, [one]) => identified(to, one),
             (_, many) => {
                 to.list();
                 many.iter().for_each(|delivery| item(to, &delivery.code));
@@ -173,14 +180,42 @@ impl Method {
                 let [block, timeout] = request.bind(["block", "timeout"], 0)?;
                 Method::Get(DeliveryFormat::One, wait_limit(request, block, timeout)?)
             }
-            "take" => {
-                let [block, timeout] = request.bind(["block", "timeout"], 0)?;
-                Method::Get(DeliveryFormat::Taken, wait_limit(request, block, timeout)?)
-            }
             "get_nowait" => {
                 let [] = request.bind([], 0)?;
                 Method::Get(DeliveryFormat::One, NO_WAIT)
             }
+            "__str__" | "__repr__" => Method::Describe,
+            "#GETVALUE" => Method::Value,
+            name => {
+                let method = match name {
+                    "join" => Method::Join,
+                    "task_done" => Method::TaskDone,
+                    "qsize" => Method::Len,
+                    "empty" => Method::IsEmpty,
+                    "full" => Method::IsFull,
+                    name => return Method::read_ours(name, request, items_max),
+                };
+                let [] = request.bind([], 0)?;
+                method
+            }
+        }))
+    }
+
+    /// A method that Python's queues do not have.
+    fn read_ours(name: &str, request: &Request, items_max: usize) -> Result<Option<Method>, Fault> {
+        Ok(Some(match name {
+            "take" => {
+                let [block, timeout] = request.bind(["block", "timeout"], 0)?;
+                Method::Get(DeliveryFormat::Taken, wait_limit(request, block, timeout)?)
+            }
+            "get_result" => {
+                let [block, timeout] = request.bind(["block", "timeout"], 0)?;
+                Method::Get(
+                    DeliveryFormat::Identified,
+                    wait_limit(request, block, timeout)?,
+                )
+            }
+            "put_tasks" => put_tasks(request, items_max)?,
             "get_many" => {
                 let [n, timeout] = request.bind(["n", "timeout"], 1)?;
                 let n = request.int("n", required(n))?;
@@ -200,20 +235,7 @@ impl Method {
             "ack" => Method::Acknowledge(lease(request)?),
             "release" => Method::Release(lease(request)?),
             "fail" => failure(request)?,
-            "__str__" | "__repr__" => Method::Describe,
-            "#GETVALUE" => Method::Value,
-            name => {
-                let method = match name {
-                    "join" => Method::Join,
-                    "task_done" => Method::TaskDone,
-                    "qsize" => Method::Len,
-                    "empty" => Method::IsEmpty,
-                    "full" => Method::IsFull,
-                    _ => return Ok(None),
-                };
-                let [] = request.bind([], 0)?;
-                method
-            }
+            _ => return Ok(None),
         }))
     }
 }
@@ -263,6 +285,27 @@ fn lease(request: &Request) -> Result<u64, Fault> {
     let lease = request.int("lease", required(lease))?;
     // No lease has the number 0.
     Ok(u64::try_from(lease).unwrap_or(0))
+}
+
+fn put_tasks(request: &Request, items_max: usize) -> Result<Method, Fault> {
+    let [items, reply] = request.bind(["items", "reply"], 2)?;
+    let items = many_items(request, items, items_max)?;
+    let reply = request.text("reply", required(reply))?;
+    Ok(Method::PutTasks(items, reply.to_string()))
+}
+
+/// `(id, None or (tries, reason), item)`
+fn identified(to: &mut Encoder, delivery: &Delivery) {
+    to.mark();
+    match &delivery.task {
+        Some(task) => to.str(&task.id),
+        None => to.none(),
+    };
+    match &delivery.death {
+        Some(death) => to.mark().int(death.tries.into()).str(&death.reason).tuple(),
+        None => to.none(),
+    };
+    to.item(&delivery.code).tuple();
 }
 
 /// What has failed, and why.

@@ -73,8 +73,12 @@ impl Queues {
             reason,
         };
         let dead = format!("{ident}{DEAD}");
-        self.queue(&dead)?.adopt(item.code, Some(Arc::new(death)));
+        let (death, task) = (Arc::new(death), item.task.clone());
+        self.queue(&dead)?.adopt(item, Some(Arc::clone(&death)));
         self.serve(&dead);
+        if let Some(task) = task {
+            self.tell_of_death(task, &death);
+        }
         Ok(())
     }
 
@@ -86,10 +90,10 @@ impl Queues {
 
     /// Puts the dead letters of a queue at its end, as if they had never been tried. How many.
     pub(super) fn retry_dead(&mut self, ident: &str) -> Result<u64, Fault> {
-        let codes = self.queue(&format!("{ident}{DEAD}"))?.drain();
-        let (count, queue) = (codes.len() as u64, self.queue(ident)?);
-        for code in codes {
-            queue.adopt(code, None);
+        let items = self.queue(&format!("{ident}{DEAD}"))?.drain();
+        let (count, queue) = (items.len() as u64, self.queue(ident)?);
+        for item in items {
+            queue.adopt(item, None);
         }
         self.serve(ident);
         Ok(count)

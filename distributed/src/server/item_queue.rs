@@ -4,6 +4,7 @@
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,16 @@ pub(super) struct QueuedItem {
     pub(super) deliveries: u32,
     /// Of a dead letter, how it became one.
     pub(super) death: Option<Arc<Death>>,
+    /// Of a task that has a master, and of its result, which task it is.
+    pub(super) task: Option<Arc<TaskOrigin>>,
+}
+
+/// A task that has a master.
+#[derive(Debug)]
+pub(super) struct TaskOrigin {
+    pub(super) id: String,
+    /// The queue of its master, for its result.
+    pub(super) reply: Arc<str>,
 }
 
 /// How an item became a dead letter.
@@ -40,6 +51,7 @@ pub(super) struct Delivery {
     pub(super) lease: Option<u64>,
     pub(super) deliveries: u32,
     pub(super) death: Option<Arc<Death>>,
+    pub(super) task: Option<Arc<TaskOrigin>>,
 }
 
 /// Who asks for items, and on what terms.
@@ -66,6 +78,7 @@ pub(super) struct Putter {
     ticket: u64,
     pub(super) connection: u64,
     items: Vec<Vec<u8>>,
+    tasks: Vec<Arc<TaskOrigin>>,
     /// What the items cost while they wait, if there was room for that.
     charge: Option<Charge>,
     send: oneshot::Sender<()>,
@@ -82,6 +95,8 @@ pub(super) struct ItemQueue {
     pub(super) options: QueueOptions,
     /// Made by a call, and gone with its last reference; else it has a name and stays.
     pub(super) is_made: bool,
+    /// Has the results of one master, and is gone when that has left and nothing is in it.
+    pub(super) is_reply: bool,
     /// How many proxies of clients refer to it, as far as clients tell.
     pub(super) references: u64,
     items: VecDeque<QueuedItem>,
@@ -108,6 +123,7 @@ impl ItemQueue {
         ItemQueue {
             ident,
             is_made,
+            is_reply: false,
             references: 0,
             items: VecDeque::new(),
             unfinished: 0,
@@ -169,28 +185,55 @@ impl ItemQueue {
         self.getters.is_empty() && !self.items.is_empty()
     }
 
-    pub(super) fn push(&mut self, items: Vec<Vec<u8>>) {
-        for code in items {
-            self.push_stored(Arc::new(StoredItem::new(code, &self.budget)), None);
+    /// Puts items: tasks or results of the ones named, each of one, or of none.
+    pub(super) fn push(&mut self, items: Vec<Vec<u8>>, tasks: Vec<Arc<TaskOrigin>>) {
+        let tasks = tasks.into_iter().map(Some).chain(iter::repeat(None));
+        for (code, task) in items.into_iter().zip(tasks) {
+            let code = Arc::new(StoredItem::new(code, &self.budget));
+            self.push_stored(code, None, task);
         }
     }
 
+    /// Puts the word that a task has failed in place of its result.
+    pub(super) fn push_notice(&mut self, task: Arc<TaskOrigin>, death: Arc<Death>) {
+        let none = Arc::new(StoredItem::new(b"N".to_vec(), &self.budget));
+        self.push_stored(none, Some(death), Some(task));
+    }
+
+    /// Whether nobody refers to it, nobody waits, and nothing is there.
+    pub(super) fn is_unused(&self) -> bool {
+        self.references == 0
+            && self.items.is_empty()
+            && self.getters.is_empty()
+            && self.putters.is_empty()
+    }
+
     /// Puts an item that another queue gives up.
-    pub(super) fn adopt(&mut self, mut code: Code, death: Option<Arc<Death>>) {
+    pub(super) fn adopt(
+        &mut self,
+        QueuedItem { mut code, task, .. }: QueuedItem,
+        death: Option<Arc<Death>>,
+    ) {
         // One that is still on its way to a client counts where it was until it has arrived.
         if let Some(item) = Arc::get_mut(&mut code) {
             item.move_to(&self.budget);
         }
-        self.push_stored(code, death);
+        self.push_stored(code, death, task);
     }
 
-    fn push_stored(&mut self, code: Code, death: Option<Arc<Death>>) {
+    fn push_stored(
+        &mut self,
+        code: Code,
+        death: Option<Arc<Death>>,
+        task: Option<Arc<TaskOrigin>>,
+    ) {
         self.unfinished += 1;
         self.put += 1;
         let item = QueuedItem {
             code,
             deliveries: 0,
             death,
+            task,
         };
         match self.options.order {
             QueueOrder::Fifo => self.items.push_back(item),
@@ -255,12 +298,13 @@ impl ItemQueue {
             code: delivery.code,
             deliveries: delivery.deliveries - 1,
             death: delivery.death,
+            task: delivery.task,
         });
     }
 
     /// Takes all items out that wait, not for delivery.
-    pub(super) fn drain(&mut self) -> Vec<Code> {
-        self.items.drain(..).map(|item| item.code).collect()
+    pub(super) fn drain(&mut self) -> Vec<QueuedItem> {
+        self.items.drain(..).collect()
     }
 
     /// What waits here as dead letters.
@@ -332,6 +376,7 @@ impl ItemQueue {
         ticket: u64,
         connection: u64,
         items: Vec<Vec<u8>>,
+        tasks: Vec<Arc<TaskOrigin>>,
     ) -> Waiter<()> {
         let (send, receive) = oneshot::channel();
         let bytes = total_cost(&items);
@@ -340,6 +385,7 @@ impl ItemQueue {
             ticket,
             connection,
             items,
+            tasks,
             charge: has_room.then(|| self.budget.charge(bytes)),
             send,
         });
@@ -385,7 +431,7 @@ impl ItemQueue {
         }
         let mut putter = self.putters.pop_front()?;
         putter.charge = None;
-        self.push(putter.items);
+        self.push(putter.items, putter.tasks);
         // Put is put: a putter that has left meanwhile finds out by its own connection.
         let _ = putter.send.send(());
         Some(putter.connection)

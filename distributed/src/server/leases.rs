@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::item_queue::QueuedItem;
+use super::item_queue::{QueuedItem, TaskOrigin};
 use super::memory::cost;
 use crate::random;
 
@@ -145,6 +145,14 @@ impl LeaseTable {
             .held
             .range((connection, false, 0)..=(connection, false, u64::MAX));
         held.map(|(_, id)| *id).collect()
+    }
+
+    /// The task that the connection has taken, if it is one alone.
+    pub(super) fn task_of(&self, connection: u64) -> Option<Arc<TaskOrigin>> {
+        match self.implicit_of(connection)[..] {
+            [only] => self.records.get(&only)?.item.task.clone(),
+            _ => None,
+        }
     }
 
     /// What becomes free with the leases that the connection did not ask for, in bytes.

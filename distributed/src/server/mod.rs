@@ -24,6 +24,7 @@ mod memory;
 mod objects;
 mod queues;
 mod refusals;
+mod replies;
 mod session;
 mod state;
 mod strangers;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::item_queue::{Consumer, Delivery, ItemQueue, Waiter};
+use super::item_queue::{Consumer, Delivery, ItemQueue, TaskOrigin, Waiter};
 use super::leases::{Holder, LeaseTable};
 use super::memory::{Budget, QUEUE_OVERHEAD};
 use super::objects::{CallStep, ObjectCall, Objects};
@@ -33,6 +33,8 @@ pub(super) struct Queues {
     pub(super) connections: u64,
     /// How many of the queues calls have made.
     pub(super) made: usize,
+    /// How many of them have the results of a master.
+    pub(super) replies: usize,
     pub(super) memory: Arc<Budget>,
 }
 
@@ -45,6 +47,7 @@ impl Queues {
             last: 0,
             connections: 0,
             made: 0,
+            replies: 0,
             memory,
         }
     }
@@ -86,9 +89,21 @@ impl Queues {
             // What is dead stays here, however often it is looked at.
             self.add(QueueOptions::new(ident).max_deliveries(u32::MAX));
         }
+        if !self.queues.contains_key(ident) {
+            self.add_reply_queue(ident);
+        }
         self.queues
             .get_mut(ident)
             .ok_or_else(|| Fault::new("KeyError", format!("'{ident}'")))
+    }
+
+    /// The queue, if it is there.
+    pub(super) fn get(&self, ident: &str) -> Option<&ItemQueue> {
+        self.queues.get(ident)
+    }
+
+    pub(super) fn get_mut(&mut self, ident: &str) -> Option<&mut ItemQueue> {
+        self.queues.get_mut(ident)
     }
 
     pub(super) fn names(&self) -> Vec<&str> {
@@ -111,6 +126,9 @@ impl Queues {
             self.queues.remove(&ident);
             self.made -= 1;
             self.leases.forget(&ident);
+        } else if self.is_left_reply(ident) {
+            self.queues.remove(ident);
+            self.replies -= 1;
         }
         Ok(())
     }
@@ -152,8 +170,9 @@ impl Queues {
         ident: &str,
         connection: u64,
         items: Vec<Vec<u8>>,
+        tasks: Vec<Arc<TaskOrigin>>,
     ) -> Result<(), Fault> {
-        self.queue(ident)?.push(items);
+        self.queue(ident)?.push(items, tasks);
         // Under the same lock, so that a worker's death loses neither the result nor its task: the
         // result is in its queue and the task is done, or neither.
         self.leases.acknowledge_implicit(connection);
@@ -168,15 +187,17 @@ impl Queues {
         ticket: u64,
         connection: u64,
         items: Vec<Vec<u8>>,
+        tasks: Vec<Arc<TaskOrigin>>,
     ) -> Result<Waiter<()>, Fault> {
-        let waiter = self.queue(ident)?.wait_to_put(ticket, connection, items);
+        let queue = self.queue(ident)?;
+        let waiter = queue.wait_to_put(ticket, connection, items, tasks);
         // If it waits for memory, it says so: some may have become free in this moment.
         self.serve(ident);
         Ok(waiter)
     }
 
     /// The items that are there for the consumer, which may be none.
-    pub(super) fn get(&mut self, ident: &str, consumer: Consumer) -> Result<Vec<Delivery>, Fault> {
+    pub(super) fn take(&mut self, ident: &str, consumer: Consumer) -> Result<Vec<Delivery>, Fault> {
         // Who asks for the next item is done with the one before, even if there is no next one.
         self.leases.acknowledge_implicit(consumer.connection);
         if !self.queue(ident)?.may_get() {
@@ -276,6 +297,7 @@ impl Queues {
             return Vec::new();
         };
         let ident = Arc::clone(&queue.ident);
+        let is_task = !queue.is_reply;
         let is_leased = consumer.may_return || queue.options.redeliver;
         let time = consumer.expires.or(queue.options.visibility_timeout);
         // From here on, and not from when it has arrived: a client may be frozen before it reads.
@@ -292,8 +314,10 @@ impl Queues {
                 lease: None,
                 deliveries: item.deliveries,
                 death: item.death.clone(),
+                task: item.task.clone(),
             };
-            if is_leased {
+            // Where a result goes is known from who has its task.
+            if is_leased || is_task && item.task.is_some() && item.death.is_none() {
                 delivery.lease = Some(self.leases.grant(&ident, item, holder, expires));
             }
             deliveries.push(delivery);

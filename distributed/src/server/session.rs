@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::calls::{Call, DeliveryFormat, Method, NO_WAIT};
 use super::frame_stream::{FrameStream, GivenUp};
-use super::item_queue::{Consumer, Delivery, Waiter};
+use super::item_queue::{Consumer, Delivery, TaskOrigin, Waiter};
 use super::management::{FirstReply, manage};
 use super::objects::{CallStep, ObjectWait};
 use super::state::ServerState;
@@ -248,7 +248,21 @@ impl Session {
         let queues = || self.state.queues();
         let none = |()| reply::none();
         let reply = match method {
-            Method::Put(items, timeout) => self.put(ident, items, timeout).await?,
+            Method::Put(items, timeout) => {
+                let task = queues().result_of(self.number, ident);
+                let ident = task.as_ref().map_or(ident, |task| &task.reply).to_string();
+                let tasks = task.map_or(Vec::new(), |task| vec![task; items.len()]);
+                self.put(&ident, items, tasks, timeout).await?
+            }
+            Method::PutTasks(items, reply) => {
+                let tasks = queues().task_origins(&reply, items.len())?;
+                self.put(ident, items, tasks.clone(), Ok(None)).await?;
+                reply::value(|to| {
+                    to.list();
+                    tasks.iter().for_each(|task| _ = to.str(&task.id));
+                    to.appends();
+                })
+            }
             Method::Get(format, timeout) => return self.get(ident, format, timeout).await,
             Method::Join => self.join(ident).await?,
             Method::TaskDone => queues().task_done(ident, self.number).map(none)?,
@@ -284,6 +298,7 @@ impl Session {
         &mut self,
         ident: &str,
         items: Vec<Vec<u8>>,
+        tasks: Vec<Arc<TaskOrigin>>,
         timeout: Result<Option<Duration>, Fault>,
     ) -> Result<Vec<u8>, Failure> {
         let (waiter, timeout) = {
@@ -300,7 +315,7 @@ impl Session {
                 _ => Ok(timeout?),
             };
             if queues.may_put(ident, self.number, &items)? {
-                queues.put(ident, self.number, items)?;
+                queues.put(ident, self.number, items, tasks)?;
                 return Ok(reply::none());
             }
             let memory = Arc::clone(&queues.memory);
@@ -314,7 +329,7 @@ impl Session {
             // The one that waits is done with its tasks when these items are in the queue, not now.
             let ticket = queues.number();
             (
-                queues.wait_to_put(ident, ticket, self.number, items)?,
+                queues.wait_to_put(ident, ticket, self.number, items, tasks)?,
                 timeout,
             )
         };
@@ -387,7 +402,7 @@ impl Session {
         let mut deliveries;
         let waiter = {
             let mut queues = self.state.queues();
-            deliveries = queues.get(ident, consumer)?;
+            deliveries = queues.take(ident, consumer)?;
             if !deliveries.is_empty() {
                 None
             } else if timeout == NO_WAIT {

@@ -1,6 +1,5 @@
 //! The client of a manager: a server of queues in CPython's protocol.
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -9,10 +8,12 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 mod connection;
+mod lease;
 
 use self::connection::{Connection, Target, request};
+use self::lease::{ManagerLease, Out};
 
-use super::{Backend, Codec, Encoded, LeaseBackend, QueueBackend, Read};
+use super::{Backend, Codec, Encoded, LeaseBackend, QueueBackend, Read, ResultParts};
 use crate::peer_timeout::PEER_TIMEOUT;
 use crate::wire::handshake::Digest;
 use crate::wire::pickle::{self, Encoder, Pickle, Span, ValueKind};
@@ -195,6 +196,36 @@ impl QueueBackend for ManagerQueue {
             args.appends();
         };
         self.call("put_many", args, nothing)
+    }
+
+    fn put_tasks(&self, items: Vec<Vec<u8>>, reply: &str) -> Result<Vec<String>> {
+        let args = |args: &mut Encoder| {
+            args.list();
+            items.iter().for_each(|code| _ = args.item(code));
+            args.appends().str(reply);
+        };
+        self.call("put_tasks", args, read)
+    }
+
+    fn get_result(&self, timeout: Option<Duration>, read_item: Read) -> Result<ResultParts> {
+        self.call(
+            "get_result",
+            |args| waiting(args, timeout),
+            |reply, parts| {
+                let parts: Vec<Span> = reply.inside(parts.value).collect();
+                let [id, failure, item] = parts[..] else {
+                    return Err(Error::Protocol(
+                        "a result is not (id, failure, item)".into(),
+                    ));
+                };
+                let id = read::<Option<String>>(reply, id)?;
+                let failure = read::<Option<(u32, String)>>(reply, failure)?;
+                if failure.is_none() {
+                    read_item(Encoded::Pickle(reply, item))?;
+                }
+                Ok((id.unwrap_or_default(), failure))
+            },
+        )
     }
 
     fn get(&self, n: usize, timeout: Option<Duration>, read: Read) -> Result<()> {
@@ -390,91 +421,6 @@ impl Drop for ManagerQueue {
         state.client.target.time = FAREWELL;
         let ident = |args: &mut Encoder| _ = args.str(&state.ident);
         let _ = state.client.once("decref", ident, nothing);
-    }
-}
-
-/// What holds an item that is out. Dropped, the item goes back, if its queue has that.
-#[derive(Debug)]
-struct ManagerLease<'q> {
-    out: Option<Out>,
-    queue: &'q ManagerQueue,
-}
-
-#[derive(Debug)]
-enum Out {
-    /// By a lease of this number.
-    Leased(u64),
-    /// By the connection alone.
-    Got,
-}
-
-impl LeaseBackend for ManagerLease<'_> {
-    fn done(mut self: Box<Self>) -> Result<()> {
-        match self.out.take() {
-            Some(Out::Leased(id)) => {
-                self.queue
-                    .call("ack", |args| _ = args.int(id.into()), nothing)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn fail(mut self: Box<Self>, reason: &str) -> Result<()> {
-        if !self.queue.methods.contains("fail") {
-            return Ok(());
-        }
-        let args = |args: &mut Encoder| {
-            args.str(reason);
-            if let Some(Out::Leased(id)) = self.out {
-                args.int(id.into());
-            }
-        };
-        match self.queue.call("fail", args, nothing) {
-            // The lease is over: the item has gone back.
-            Err(Error::Remote { .. }) | Ok(()) => {
-                self.out = None;
-                Ok(())
-            }
-            failed => failed,
-        }
-    }
-
-    fn finish(mut self: Box<Self>, results: &dyn QueueBackend, result: Vec<u8>) -> Result<bool> {
-        match (results as &dyn Any).downcast_ref::<ManagerQueue>() {
-            // Over the same connection, so that for the server the one ends with the other.
-            Some(results)
-                if matches!(self.out, Some(Out::Got)) && results.address == self.queue.address =>
-            {
-                let ident = results.state.lock().unwrap().ident.clone();
-                let args = |args: &mut Encoder| waiting(args.item(&result), None);
-                let mut state = self.queue.state.lock().unwrap();
-                match state.attempt(&ident, "put", args, nothing) {
-                    // The time of the item was over: another does it, and its result counts.
-                    Err(Error::Remote { class, .. }) if class == "RuntimeError" => {
-                        self.out = None;
-                        return Ok(false);
-                    }
-                    put => put?,
-                }
-            }
-            _ => results.put(vec![result], None)?,
-        }
-        Ok(self.done().is_ok())
-    }
-}
-
-impl Drop for ManagerLease<'_> {
-    fn drop(&mut self) {
-        match self.out {
-            Some(Out::Leased(id)) => {
-                let _ = self
-                    .queue
-                    .call("release", |args| _ = args.int(id.into()), nothing);
-            }
-            // The end of the connection is the only word for it that every server knows.
-            Some(Out::Got) => drop(self.queue.state.lock().unwrap().connection.take()),
-            None => {}
-        }
     }
 }
 

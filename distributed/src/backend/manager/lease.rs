@@ -1,0 +1,94 @@
+//! What a client of a manager has taken and is not done with.
+
+use std::any::Any;
+
+use super::{ManagerQueue, nothing, waiting};
+use crate::backend::{LeaseBackend, QueueBackend};
+use crate::wire::pickle::Encoder;
+use crate::{Error, Result};
+
+/// What holds an item that is out. Dropped, the item goes back, if its queue has that.
+#[derive(Debug)]
+pub(super) struct ManagerLease<'q> {
+    pub(super) out: Option<Out>,
+    pub(super) queue: &'q ManagerQueue,
+}
+
+/// By what an item is held.
+#[derive(Debug)]
+pub(super) enum Out {
+    /// By a lease of this number.
+    Leased(u64),
+    /// By the connection alone.
+    Got,
+}
+
+impl LeaseBackend for ManagerLease<'_> {
+    fn done(mut self: Box<Self>) -> Result<()> {
+        match self.out.take() {
+            Some(Out::Leased(id)) => {
+                self.queue
+                    .call("ack", |args| _ = args.int(id.into()), nothing)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fail(mut self: Box<Self>, reason: &str) -> Result<()> {
+        if !self.queue.methods.contains("fail") {
+            return Ok(());
+        }
+        let args = |args: &mut Encoder| {
+            args.str(reason);
+            if let Some(Out::Leased(id)) = self.out {
+                args.int(id.into());
+            }
+        };
+        match self.queue.call("fail", args, nothing) {
+            // The lease is over: the item has gone back.
+            Err(Error::Remote { .. }) | Ok(()) => {
+                self.out = None;
+                Ok(())
+            }
+            failed => failed,
+        }
+    }
+
+    fn finish(mut self: Box<Self>, results: &dyn QueueBackend, result: Vec<u8>) -> Result<bool> {
+        match (results as &dyn Any).downcast_ref::<ManagerQueue>() {
+            // Over the same connection, so that for the server the one ends with the other.
+            Some(results)
+                if matches!(self.out, Some(Out::Got)) && results.address == self.queue.address =>
+            {
+                let ident = results.state.lock().unwrap().ident.clone();
+                let args = |args: &mut Encoder| waiting(args.item(&result), None);
+                let mut state = self.queue.state.lock().unwrap();
+                match state.attempt(&ident, "put", args, nothing) {
+                    // The time of the item was over: another does it, and its result counts.
+                    Err(Error::Remote { class, .. }) if class == "RuntimeError" => {
+                        self.out = None;
+                        return Ok(false);
+                    }
+                    put => put?,
+                }
+            }
+            _ => results.put(vec![result], None)?,
+        }
+        Ok(self.done().is_ok())
+    }
+}
+
+impl Drop for ManagerLease<'_> {
+    fn drop(&mut self) {
+        match self.out {
+            Some(Out::Leased(id)) => {
+                let _ = self
+                    .queue
+                    .call("release", |args| _ = args.int(id.into()), nothing);
+            }
+            // The end of the connection is the only word for it that every server knows.
+            Some(Out::Got) => drop(self.queue.state.lock().unwrap().connection.take()),
+            None => {}
+        }
+    }
+}
