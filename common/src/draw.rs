@@ -36,16 +36,34 @@ pub struct Draws {
 /// assert!((0.0..3.0).contains(&seconds));
 /// ```
 pub fn stream(number: u64) -> Draws {
-    let seed = env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse::<u64>().ok());
     Draws {
         recorded: env::var(DRAWS).map_or(VecDeque::new(), |text| Draws::read(&text, number)),
-        own: match seed {
-            Some(seed) => StdRng::seed_from_u64(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ seed),
-            None => rand::make_rng(),
+        own: match seed() {
+            Ok(Some(seed)) => {
+                StdRng::seed_from_u64(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ seed)
+            }
+            _ => rand::make_rng(),
         },
     }
+}
+
+/// The value of `SEED`; none where that is unset.
+///
+/// # Errors
+///
+/// A sentence, where the value is no number that a seed can be.
+pub fn seed() -> Result<Option<u64>, String> {
+    let Some(text) = env::var_os("SEED") else {
+        return Ok(None);
+    };
+    let seed = text.to_str().and_then(|text| text.parse().ok());
+    seed.map(Some).ok_or_else(|| {
+        let text = text.display();
+        format!(
+            "SEED={text} is no seed: it is a whole number from 0 to {}",
+            u64::MAX
+        )
+    })
 }
 
 /// The text of these draws for [`DRAWS`]: a list for each stream, each draw as a fraction of its range.

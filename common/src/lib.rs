@@ -9,12 +9,14 @@
 //! - [`program`] is for tests and tools: a program that is killed with its descendants when dropped.
 //!   [`nats_server`] starts the engine.
 //! - [`pace`], [`draw`] and [`stand_in`] are what the cells themselves use, so that a replay can
-//!   speed up their pauses, repeat their draws and do without the network.
+//!   speed up their pauses, repeat their draws and do without the network; [`environment`] checks what
+//!   they are told.
 //!
 //! This crate knows no chapter and has no `unsafe`.
 
 pub mod check;
 pub mod draw;
+pub mod environment;
 pub mod far_away;
 pub mod nats_server;
 pub mod notebook;

@@ -6,11 +6,29 @@
 use std::time::Duration;
 use std::{env, thread};
 
-/// The factor on all pauses: the value of `PACE`, and 1 where that is unset or not a number ≥ 0.
-pub fn factor() -> f64 {
-    let pace = env::var("PACE").ok().and_then(|pace| pace.parse().ok());
+/// The factor on all pauses: the value of `PACE`, and 1 where that is unset.
+///
+/// # Errors
+///
+/// A sentence, where the value is no number from 0 to 1000.
+pub fn read() -> Result<f64, String> {
+    let Some(text) = env::var_os("PACE") else {
+        return Ok(1.0);
+    };
+    let pace = text.to_str().and_then(|text| text.parse().ok());
     pace.filter(|pace| (0.0..=1000.0).contains(pace))
-        .unwrap_or(1.0)
+        .ok_or_else(|| {
+            format!(
+                "PACE={} is no factor on pauses: it is a number from 0 to 1000",
+                text.display()
+            )
+        })
+}
+
+/// The same; 1 too where [`read`] gives an error, which a program's start has reported by then
+/// ([`check`](crate::environment::check)).
+pub fn factor() -> f64 {
+    read().unwrap_or(1.0)
 }
 
 /// Sleeps for so many seconds, times [`factor`]: Python's `time.sleep`.

@@ -1,6 +1,7 @@
 //! The cells of chapter 1, replayed.
 
 use assert_cmd::cargo::cargo_bin;
+use common::environment;
 use common::replay::assert_holds;
 
 #[test]
@@ -31,4 +32,10 @@ fn communicate() {
 #[test]
 fn queue() {
     assert_holds(&cargo_bin("queue"));
+}
+
+#[test]
+fn a_pace_or_seed_that_is_none_is_refused() {
+    environment::assert_checks(&cargo_bin("pool"));
+    environment::assert_checks(&cargo_bin("queue"));
 }

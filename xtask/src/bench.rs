@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::Exit;
 use crate::cli::BenchOptions;
+use crate::output::{self, complain, say};
 
 /// A peer that hangs is a finding too, but must not end the run.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -118,14 +119,15 @@ struct BenchRow {
 }
 
 pub(crate) fn bench(options: &BenchOptions) -> anyhow::Result<Exit> {
+    output::leave_to(&options.json);
     let wanted = |case: &&Benchmark| {
         options.names.is_empty() || options.names.iter().any(|name| case.name.starts_with(name))
     };
     let cases: Vec<&Benchmark> = CASES.iter().filter(wanted).collect();
     if cases.is_empty() {
         let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
-        eprintln!(
-            "error: no row starts with {}; there are {}",
+        complain!(
+            "no row starts with {}; there are {}",
             options.names.join(" or "),
             names.join(", ")
         );
@@ -134,27 +136,27 @@ pub(crate) fn bench(options: &BenchOptions) -> anyhow::Result<Exit> {
     let Some(program) = build()? else {
         return Ok(Exit::BuildFailed);
     };
-    println!(
+    say!(
         "best of {}, in turns; {}; {} processors",
         options.rounds,
         python_version(),
         crate::doctor::processors()
-    );
+    )?;
     let mut failures = Vec::new();
     let mut rows = Vec::new();
-    print_head();
+    print_head()?;
     for case in cases {
         let row = measure(case, &program, options.rounds, &mut failures);
-        print_row(case, &row);
+        print_row(case, &row)?;
         rows.push(row);
     }
     for failure in &failures {
-        println!("! {failure}");
+        say!("! {failure}")?;
     }
     if let Some(file) = &options.json {
-        let text =
-            serde_json::to_vec_pretty(&BenchReport { rows }).context("write the rows as JSON")?;
-        fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+        let text = serde_json::to_string_pretty(&BenchReport { rows })
+            .context("write the rows as JSON")?;
+        file.write(&(text + "\n"))?;
     }
     Ok(match failures.is_empty() {
         true => Exit::Held,
@@ -304,18 +306,15 @@ fn once(who: &str, row: &str, program: &Path) -> anyhow::Result<f64> {
         .with_context(|| format!("read its figure {text:?}"))
 }
 
-fn print_head() {
-    print!("{:28} {:8} {:>9}", "", "", "ours");
-    for peer in PEERS {
-        print!(" {peer:>17}");
-    }
-    println!();
+fn print_head() -> anyhow::Result<()> {
+    let peers = PEERS.map(|peer| format!(" {peer:>17}")).concat();
+    say!("{:28} {:8} {:>9}{peers}", "", "", "ours")
 }
 
 /// Each figure, and after it how many times better ours is.
-fn print_row(case: &Benchmark, row: &BenchRow) {
+fn print_row(case: &Benchmark, row: &BenchRow) -> anyhow::Result<()> {
     let ours = row.ours.map_or("-".to_string(), short);
-    print!("{:28} {:8} {ours:>9}", row.name, row.unit);
+    let mut line = format!("{:28} {:8} {ours:>9}", row.name, row.unit);
     for peer in PEERS {
         let text = match (row.ours, row.peers[peer]) {
             (Some(ours), Some(peer)) => {
@@ -330,10 +329,9 @@ fn print_row(case: &Benchmark, row: &BenchRow) {
             (_, None) if case.peers.contains(&peer) => "failed".to_string(),
             (_, None) => String::new(),
         };
-        print!(" {text:>17}");
+        line += &format!(" {text:>17}");
     }
-    println!();
-    let _ = io::stdout().flush();
+    say!("{}", line.trim_end())
 }
 
 /// Three digits and a magnitude: 18.4M.

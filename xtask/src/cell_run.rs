@@ -86,15 +86,13 @@ impl<'a> CellRun<'a> {
 
     /// What makes this run again.
     pub(crate) fn again(&self) -> String {
-        let fast = if self.replay.pace == 1.0 {
-            ""
-        } else {
-            " --fast"
+        let (before, after) = match self.replay.pace {
+            1.0 => (String::new(), ""),
+            0.1 => (String::new(), " --fast"),
+            pace => (format!("PACE={pace} "), ""),
         };
-        format!(
-            "cargo xtask run {} --seed {}{fast}",
-            self.cell.bin, self.replay.seed
-        )
+        let (bin, seed) = (self.cell.bin, self.replay.seed);
+        format!("{before}cargo xtask run {bin} --seed {seed}{after}")
     }
 
     /// `In [16] repaired`, as a heading.

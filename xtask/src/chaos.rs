@@ -4,7 +4,6 @@
 //! program that forks must, while the judge outside may hang on nothing that the program does.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Exit;
 use crate::cli::ChaosOptions;
+use crate::output::{self, complain, say};
 
 mod application;
 mod distributed;
@@ -192,14 +192,15 @@ struct CaseReport {
 }
 
 pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<Exit> {
+    output::leave_to(&options.json);
     let wanted = |case: &&Case| {
         options.names.is_empty() || options.names.iter().any(|name| case.name.starts_with(name))
     };
     let cases: Vec<&Case> = CASES.iter().filter(wanted).collect();
     if cases.is_empty() {
         let names = CASES.map(|case| case.name).join(", ");
-        eprintln!(
-            "error: no case starts with {}; there are {names}",
+        complain!(
+            "no case starts with {}; there are {names}",
             options.names.join(" or ")
         );
         return Ok(Exit::NoCell);
@@ -210,8 +211,8 @@ pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<Exit> {
     let (mut found, mut missing) = (Vec::new(), false);
     for case in cases {
         if let Some(need) = case.needs.iter().find_map(Requirement::missing) {
-            println!("{}: {}", case.name, case.claim);
-            println!("  - not run: it needs {need}");
+            say!("{}: {}", case.name, case.claim)?;
+            say!("  - not run: it needs {need}")?;
             missing = true;
             continue;
         }
@@ -219,12 +220,12 @@ pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<Exit> {
     }
     let held = found.iter().all(|found| found.held == found.rounds);
     if !held {
-        println!("again: cargo xtask chaos --seed {seed}");
+        say!("again: cargo xtask chaos --seed {seed}")?;
     }
     if let Some(file) = &options.json {
         let record = ChaosReport { seed, cases: found };
-        let text = serde_json::to_vec_pretty(&record).context("write the findings as JSON")?;
-        fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+        let text = serde_json::to_string_pretty(&record).context("write the findings as JSON")?;
+        file.write(&(text + "\n"))?;
     }
     Ok(match (held, missing) {
         (false, _) => Exit::Failed,
@@ -234,7 +235,7 @@ pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<Exit> {
 }
 
 fn run(case: &'static Case, rounds: u32, seed: u64) -> anyhow::Result<CaseReport> {
-    println!("{}: {}", case.name, case.claim);
+    say!("{}: {}", case.name, case.claim)?;
     let start = Instant::now();
     let mut seeds = StdRng::seed_from_u64(seed);
     let mut found = CaseReport {
@@ -259,7 +260,7 @@ fn run(case: &'static Case, rounds: u32, seed: u64) -> anyhow::Result<CaseReport
         }
         found.held += u32::from(round.broken.is_empty());
         for broken in round.broken {
-            println!("  ✗ round {number}: {broken}");
+            say!("  ✗ round {number}: {broken}")?;
             found.broken.push(format!("round {number}: {broken}"));
         }
     }
@@ -269,12 +270,12 @@ fn run(case: &'static Case, rounds: u32, seed: u64) -> anyhow::Result<CaseReport
         .iter()
         .map(|(what, count)| format!("{count} {what}"))
         .collect();
-    println!(
+    say!(
         "  {mark} {} of {rounds} rounds held, {:.1} s: {}",
         found.held,
         start.elapsed().as_secs_f64(),
         figures.join(", ")
-    );
+    )?;
     Ok(found)
 }
 

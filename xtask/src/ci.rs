@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::Exit;
+use crate::output::{complain, say};
 
 /// What cargo does, and with which variable in its environment.
 struct Gate {
@@ -108,10 +109,10 @@ pub(crate) fn ci() -> anyhow::Result<Exit> {
             Some((name, value)) => format!("{name}='{value}' cargo {arguments}"),
             None => format!("cargo {arguments}"),
         };
-        println!("$ {typed}");
+        say!("$ {typed}")?;
         let status = command.status().with_context(|| format!("run {typed}"))?;
         if !status.success() {
-            eprintln!("error: {typed} failed: {status}");
+            complain!("{typed} failed: {status}");
             return Ok(Exit::Failed);
         }
     }

@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::output::JsonFile;
+
 /// Replays a Python notebook on concurrency, rebuilt in Rust, and checks it against the original.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXITS)]
@@ -10,9 +12,13 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// How many seconds one run of a cell may take, if nobody says.
+pub(crate) const TIMEOUT: f64 = 60.0;
+
 const EXITS: &str = "\
-Exit codes: 0 all checks held, 1 a check failed, 2 usage, 3 a required need is missing,
-4 no cell matched, 5 the build failed, 130 interrupted.";
+Exit codes: 0 all checks held; 1 a check failed, diff found a difference, or what was found
+could not be written; 2 usage; 3 a required need is missing; 4 no cell matched; 5 the build failed;
+6 there is no run to show, or it cannot be read; 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -97,7 +103,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "CELL")]
     pub(crate) skip: Vec<String>,
     /// How many seconds one run of a cell may take
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT, value_parser = seconds)]
     pub(crate) timeout: f64,
     /// Run the real nslookup, over the network, where it is there
     #[arg(long)]
@@ -105,9 +111,9 @@ pub(crate) struct Options {
     /// Fail with 3 if this need is missing: nslookup, dns, two-cpus, port-5000
     #[arg(long, value_name = "NEED")]
     pub(crate) require: Vec<String>,
-    /// Write what was found to this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+    /// Write what was found to this file; - is standard output
+    #[arg(long, value_name = "FILE", value_parser = JsonFile::parse)]
+    pub(crate) json: Option<JsonFile>,
     /// Print only what failed, and the summary
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -185,9 +191,9 @@ pub(crate) struct BenchOptions {
     /// How a row's name starts (queue, pool/map); without one, all are measured
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
-    /// Write the rows to this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+    /// Write the rows to this file; - is standard output
+    #[arg(long, value_name = "FILE", value_parser = JsonFile::parse)]
+    pub(crate) json: Option<JsonFile>,
     /// How often to measure each; the best counts
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
@@ -201,9 +207,9 @@ pub(crate) struct ChaosOptions {
     /// How often to run each
     #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
-    /// Write what was found to this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+    /// Write what was found to this file; - is standard output
+    #[arg(long, value_name = "FILE", value_parser = JsonFile::parse)]
+    pub(crate) json: Option<JsonFile>,
     /// Repeat the moments of the run that printed this seed, as far as the system lets them repeat
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,

@@ -9,6 +9,7 @@ use common::speakers::Speaker;
 use crate::Exit;
 use crate::cell_run::CellRun;
 use crate::cli::ViewOptions;
+use crate::output::{complain, say};
 use crate::record::ReplayRecord;
 use crate::select;
 
@@ -41,7 +42,7 @@ pub(crate) fn diff(options: &ViewOptions) -> anyhow::Result<Exit> {
     let cells = match select::named(&options.cells) {
         Ok(cells) => cells,
         Err(sentence) => {
-            eprintln!("error: {sentence}");
+            complain!("{sentence}");
             return Ok(Exit::NoCell);
         }
     };
@@ -51,25 +52,25 @@ pub(crate) fn diff(options: &ViewOptions) -> anyhow::Result<Exit> {
     for cell_run in CellRun::all(&replays)? {
         if cells.iter().any(|cell| cell.bin == cell_run.cell.bin) {
             shown = true;
-            same &= show(&cell_run);
+            same &= show(&cell_run)?;
         }
     }
     if !shown {
-        eprintln!("error: the run has none of these cells: replay them with cargo xtask run");
+        complain!("the run has none of these cells: replay them with cargo xtask run");
         return Ok(Exit::NoCell);
     }
     Ok(if same { Exit::Held } else { Exit::Failed })
 }
 
 /// Prints the comparison, and says whether nothing changed but what may.
-fn show(cell_run: &CellRun) -> bool {
+fn show(cell_run: &CellRun) -> anyhow::Result<bool> {
     let Some(recorded) = &cell_run.recorded else {
-        println!("{}: the notebook has no output for this\n", cell_run.name());
-        return true;
+        say!("{}: the notebook has no output for this\n", cell_run.name())?;
+        return Ok(true);
     };
     let (text, same) = compare(cell_run.variant, recorded, &cell_run.now);
-    println!("{}\n{text}", cell_run.name());
-    same
+    say!("{}\n{text}", cell_run.name())?;
+    Ok(same)
 }
 
 fn compare(variant: &Variant, recorded: &Printout, now: &Printout) -> (String, bool) {

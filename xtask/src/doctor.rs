@@ -8,6 +8,7 @@ use common::replay::NOTEBOOK_PORT;
 use common::stand_in;
 
 use crate::Exit;
+use crate::output::say;
 
 /// Whether the machine has it. A name server is asked for a name, which may take a while.
 pub(crate) fn has(need: Need) -> bool {
@@ -25,15 +26,15 @@ pub(crate) fn processors() -> usize {
 }
 
 pub(crate) fn doctor() -> anyhow::Result<Exit> {
-    println!(
+    say!(
         "✓ {} cells can be replayed, on {} processors",
         CELLS.len(),
         processors()
-    );
+    )?;
     for need in Need::ALL {
         match has(need) {
-            true => println!("✓ {}", need.name()),
-            false => println!("! {} is missing: {}", need.name(), need.without()),
+            true => say!("✓ {}", need.name())?,
+            false => say!("! {}: {}", need.absence(), need.without())?,
         }
     }
     Ok(Exit::Held)

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 
 use crate::Exit;
 use crate::cli::ClusterTask;
+use crate::output::say;
 
 const NODES: u16 = 3;
 const LOOPBACK: &str = "127.0.0.1";
@@ -241,7 +242,7 @@ pub(crate) fn cluster(task: ClusterTask) -> anyhow::Result<Exit> {
                 node.start()?;
             }
             wait_for_leader(&nodes)?;
-            println!("{}", url(&nodes));
+            say!("{}", url(&nodes))?;
         }
         ClusterTask::Down => {
             for node in &nodes {
@@ -254,7 +255,7 @@ pub(crate) fn cluster(task: ClusterTask) -> anyhow::Result<Exit> {
                     Some(pid) => format!("runs, process {pid}"),
                     None => "is down".to_string(),
                 };
-                println!("node{} on port {}: {state}", number + 1, node.port);
+                say!("node{} on port {}: {state}", number + 1, node.port)?;
             }
             if nodes.iter().any(|node| node.pid().is_none()) {
                 return Ok(Exit::Failed);

@@ -20,6 +20,7 @@ mod engine;
 mod export;
 mod highlight;
 mod list;
+mod output;
 mod picture;
 mod race;
 mod record;
@@ -31,6 +32,7 @@ mod terminal;
 mod translations;
 
 use cli::{Cli, Command};
+use output::complain;
 
 /// What an exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,7 @@ enum Exit {
     NeedMissing = 3,
     NoCell = 4,
     BuildFailed = 5,
+    NoRun = 6,
     Interrupted = 130,
 }
 
@@ -71,8 +74,11 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("error: {error:#}");
-            Exit::Failed.into()
+            complain!("{error:#}");
+            match error.is::<record::NoRun>() {
+                true => Exit::NoRun.into(),
+                false => Exit::Failed.into(),
+            }
         }
     }
 }

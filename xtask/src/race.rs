@@ -5,6 +5,7 @@ use common::notebook::{CELLS, Cell};
 use crate::Exit;
 use crate::cell_run::CellRun;
 use crate::cli::{Lang, Options};
+use crate::output;
 use crate::picture::{bins, rows};
 use crate::replay;
 
@@ -24,10 +25,8 @@ pub(crate) fn race(mut options: Options) -> anyhow::Result<Exit> {
     let names: Vec<String> = cells.map(|cell| cell.bin.to_string()).collect();
     let (exit, record) = replay::recorded(&names, &options)?;
     if let Some(record) = record {
-        print!(
-            "{}",
-            histogram(&CellRun::all(std::slice::from_ref(&record))?, options.lang)
-        );
+        let cell_runs = CellRun::all(std::slice::from_ref(&record))?;
+        output::write(format_args!("{}", histogram(&cell_runs, options.lang)))?;
     }
     Ok(exit)
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{env, fs};
+use std::{env, fmt, fs, io};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use common::observed::Ended;
 use common::printout::Printout;
 use common::transcript::{Printed, Source};
@@ -155,6 +155,16 @@ fn lines(printout: &Printout) -> Vec<LineRecord> {
     printout.printed.iter().enumerate().map(line).collect()
 }
 
+/// Why there is no run to show: what a view says then, with an exit code of its own.
+#[derive(Debug)]
+pub(crate) struct NoRun(String);
+
+impl fmt::Display for NoRun {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The folder of what replays leave for the views: `target/replay`.
 pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     let exe = env::current_exe().context("find this program's own folder")?;
@@ -178,7 +188,7 @@ impl ReplayRecord {
             // Another replay that ends now may have moved it.
             let _ = fs::rename(&last, folder.join(name));
         }
-        self.write(&last)?;
+        write_whole(&last, &self.text()?)?;
         let mut known = BTreeSet::new();
         for file in files(&folder) {
             let shows_more = read(&file).is_ok_and(|replay| {
@@ -192,9 +202,10 @@ impl ReplayRecord {
         Ok(())
     }
 
-    pub(crate) fn write(&self, file: &Path) -> anyhow::Result<()> {
+    /// It as JSON.
+    pub(crate) fn text(&self) -> anyhow::Result<String> {
         let text = serde_json::to_string_pretty(self).context("write down the replay")?;
-        write_whole(file, &(text + "\n"))
+        Ok(text + "\n")
     }
 
     /// Reads a replay: that of the file, or the last one and behind it the earlier ones that are kept,
@@ -235,7 +246,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn read(file: &Path) -> anyhow::Result<ReplayRecord> {
     let text = fs::read_to_string(file).with_context(|| {
         let name = file.display();
-        format!("read {name} (cargo xtask all replays the notebook and leaves its run there)")
+        NoRun(format!(
+            "read {name} (cargo xtask all replays the notebook and leaves its run there)"
+        ))
     })?;
     #[derive(Deserialize)]
     struct VersionOnly {
@@ -243,15 +256,15 @@ fn read(file: &Path) -> anyhow::Result<ReplayRecord> {
     }
     let name = file.display();
     let head: VersionOnly = serde_json::from_str(&text)
-        .with_context(|| format!("{name} is not the run of a replay"))?;
+        .with_context(|| NoRun(format!("{name} is not the run of a replay")))?;
     if head.version != VERSION {
-        bail!(
+        return Err(anyhow!(NoRun(format!(
             "{name} has version {} of run.json, and this xtask reads version {VERSION}: \
              replay again with cargo xtask all",
             head.version
-        );
+        ))));
     }
-    serde_json::from_str(&text).with_context(|| format!("read the run in {name}"))
+    serde_json::from_str(&text).with_context(|| NoRun(format!("read the run in {name}")))
 }
 
 /// Writes the file whole or not at all: a reader never finds half of it, whoever else writes.
@@ -260,7 +273,11 @@ pub(crate) fn write_whole(file: &Path, text: &str) -> anyhow::Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let write = || -> std::io::Result<()> {
+    let write = || -> io::Result<()> {
+        // A device or a pipe is written to, and not replaced by a file.
+        if fs::metadata(file).is_ok_and(|old| !old.is_file()) {
+            return fs::write(file, text);
+        }
         let part = tempfile::Builder::new()
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
             .tempfile_in(folder)?;

@@ -10,15 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use common::notebook::{Cell, Need};
+use common::notebook::{CELLS, Cell, Need};
 use common::replay::Replay;
 use common::verdict::CellOutcome;
+use common::{draw, pace};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::Exit;
 use crate::cell_run::root;
-use crate::cli::Options;
+use crate::cli::{Options, TIMEOUT};
 use crate::doctor::{has, processors};
+use crate::output::{self, complain};
 use crate::record::{Machine, ReplayRecord, VERSION};
 use crate::report;
 use crate::select::select;
@@ -34,6 +36,7 @@ pub(crate) fn recorded(
     names: &[String],
     options: &Options,
 ) -> anyhow::Result<(Exit, Option<ReplayRecord>)> {
+    output::leave_to(&options.json);
     let stop = Arc::new(AtomicBool::new(false));
     let plan = match plan(names, options, &stop)? {
         Ok(plan) => plan,
@@ -55,7 +58,7 @@ pub(crate) fn recorded(
         online: plan.real,
         as_recorded: options.as_recorded,
         interrupted: stop.load(Ordering::Relaxed),
-        again: again(names, options, plan.seed),
+        again: again(&plan.named, options, &plan),
         machine: Machine {
             processors: processors(),
             os: env::consts::OS.to_string(),
@@ -63,7 +66,7 @@ pub(crate) fn recorded(
             rustc: answer("rustc", &["--version"]),
             commit: answer("git", &["describe", "--always", "--dirty"]),
         },
-        needs: plan.needs,
+        needs: plan.needs.clone(),
         passed,
         failed: outcomes.len() - passed - cut,
         skipped: variants - outcomes.len() + cut,
@@ -74,11 +77,18 @@ pub(crate) fn recorded(
             .map(Into::into)
             .collect(),
     };
+    // What was found comes before any trouble with writing it down.
+    summarise(&record, options, &plan, &terminal);
+    terminal.written()?;
     record.keep()?;
     if let Some(file) = &options.json {
-        record.write(file)?;
+        file.write(&record.text()?)?;
     }
-    summarise(&record, options, &terminal)?;
+    if options.report {
+        let file = report::write(&ReplayRecord::read(None)?, options.lang, None)?;
+        terminal.say(&format!("report: {}", file.display()));
+    }
+    terminal.written()?;
     let exit = match (record.interrupted, record.failed) {
         (true, _) => Exit::Interrupted,
         (false, 0) => Exit::Held,
@@ -90,6 +100,8 @@ pub(crate) fn recorded(
 /// What is to be replayed, and how.
 struct Plan {
     cells: Vec<&'static Cell>,
+    /// The programs of these cells; none for all cells.
+    named: Vec<&'static str>,
     needs: BTreeMap<String, bool>,
     /// The folder with the programs.
     bins: PathBuf,
@@ -109,8 +121,15 @@ fn plan(
     let cells = match select(names, options) {
         Ok(cells) => cells,
         Err(sentence) => {
-            eprintln!("error: {sentence}");
+            complain!("{sentence}");
             return Ok(Err(Exit::NoCell));
+        }
+    };
+    let (seed, pace) = match (draw::seed(), pace::read()) {
+        (Ok(seed), Ok(pace)) => (seed, pace),
+        (Err(sentence), _) | (_, Err(sentence)) => {
+            complain!("{sentence}");
+            return Ok(Err(Exit::Usage));
         }
     };
     let needs = match needs(&cells, options) {
@@ -130,12 +149,16 @@ fn plan(
     };
     let is_there = |need: &Need| needs.get(need.name()) == Some(&true);
     Ok(Ok(Plan {
+        named: match cells.len() == CELLS.len() {
+            true => Vec::new(),
+            false => cells.iter().map(|cell| cell.bin).collect(),
+        },
         real: options.online && [Need::Nslookup, Need::Dns].iter().all(is_there),
         cells,
         needs,
         bins,
-        seed: options.seed.unwrap_or_else(draw_seed),
-        pace: if options.fast { 0.1 } else { 1.0 },
+        seed: options.seed.or(seed).unwrap_or_else(draw_seed),
+        pace: if options.fast { 0.1 } else { pace },
     }))
 }
 
@@ -193,8 +216,8 @@ fn run(
     Ok(outcomes)
 }
 
-/// Says what came out, how to repeat what failed, and where the report is.
-fn summarise(record: &ReplayRecord, options: &Options, terminal: &Terminal) -> anyhow::Result<()> {
+/// Says what came out, and how to repeat what failed.
+fn summarise(record: &ReplayRecord, options: &Options, plan: &Plan, terminal: &Terminal) {
     let checks: usize = record.cells.iter().map(|cell| cell.verdicts.len()).sum();
     terminal.say(&format!(
         "{} passed, {} failed, {} skipped; {checks} checks, {:.1} s",
@@ -202,29 +225,27 @@ fn summarise(record: &ReplayRecord, options: &Options, terminal: &Terminal) -> a
     ));
     if record.failed > 0 {
         let failed = record.cells.iter().filter(|cell| !cell.held);
-        let mut bins: Vec<String> = failed.map(|cell| cell.bin.clone()).collect();
+        let mut bins: Vec<&str> = failed.map(|cell| cell.bin.as_str()).collect();
         bins.dedup();
-        terminal.say(&format!("again: {}", again(&bins, options, record.seed)));
+        terminal.say(&format!("again: {}", again(&bins, options, plan)));
     }
-    if options.report {
-        let file = report::write(&ReplayRecord::read(None)?, options.lang, None)?;
-        terminal.say(&format!("report: {}", file.display()));
-    }
-    Ok(())
 }
 
-/// What makes this run again: the same cells at the same pace, with the same draws.
-fn again(names: &[String], options: &Options, seed: u64) -> String {
-    let mut words = match names {
-        [] => vec!["cargo xtask all".to_string()],
-        _ => vec!["cargo xtask run".to_string(), names.join(" ")],
-    };
-    for (option, cell) in [("--from", &options.from), ("--until", &options.until)] {
-        words.extend(cell.iter().map(|cell| format!("{option} {cell}")));
+/// What makes this run again, for a shell: these programs at the same pace, with the same draws.
+fn again(bins: &[&str], options: &Options, plan: &Plan) -> String {
+    let mut words = Vec::new();
+    if !options.fast && plan.pace != 1.0 {
+        words.push(format!("PACE={}", plan.pace));
     }
-    words.extend(options.skip.iter().map(|cell| format!("--skip {cell}")));
-    words.push(format!("--seed {seed}"));
+    words.push(match bins {
+        [] => "cargo xtask all".to_string(),
+        _ => format!("cargo xtask run {}", bins.join(" ")),
+    });
+    words.push(format!("--seed {}", plan.seed));
     words.extend(options.trials.map(|trials| format!("--trials {trials}")));
+    if options.timeout != TIMEOUT {
+        words.push(format!("--timeout {}", options.timeout));
+    }
     for (option, given) in [
         ("--fast", options.fast),
         ("--as-recorded", options.as_recorded),
@@ -240,10 +261,7 @@ fn needs(cells: &[&Cell], options: &Options) -> Result<BTreeMap<String, bool>, E
     for name in &options.require {
         if !Need::ALL.iter().any(|need| need.name() == name) {
             let names: Vec<&str> = Need::ALL.iter().map(|need| need.name()).collect();
-            eprintln!(
-                "error: no need is called {name:?}: there are {}",
-                names.join(", ")
-            );
+            complain!("no need is called {name:?}: there are {}", names.join(", "));
             return Err(Exit::Usage);
         }
     }
@@ -255,9 +273,10 @@ fn needs(cells: &[&Cell], options: &Options) -> Result<BTreeMap<String, bool>, E
             found.insert(need.name().to_string(), has(need));
         }
         if required && found.get(need.name()) == Some(&false) {
-            eprintln!(
-                "error: {} is required and missing: {}",
+            complain!(
+                "{} is required, and {}: {}",
                 need.name(),
+                need.absence(),
                 need.without()
             );
             return Err(Exit::NeedMissing);

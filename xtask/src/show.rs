@@ -6,6 +6,7 @@ use common::printout::Printout;
 use crate::Exit;
 use crate::cell_run::{self, CellRun};
 use crate::cli::{Lang, ViewOptions};
+use crate::output::{self, complain};
 use crate::picture::gantt::tasks;
 use crate::race;
 use crate::record::ReplayRecord;
@@ -15,7 +16,7 @@ pub(crate) fn show(options: &ViewOptions) -> anyhow::Result<Exit> {
     let cells = match select::named(&options.cells) {
         Ok(cells) => cells,
         Err(sentence) => {
-            eprintln!("error: {sentence}");
+            complain!("{sentence}");
             return Ok(Exit::NoCell);
         }
     };
@@ -26,7 +27,7 @@ pub(crate) fn show(options: &ViewOptions) -> anyhow::Result<Exit> {
     };
     let cell_runs = CellRun::all(&replays)?;
     for cell in cells {
-        print!("{}", text(cell, &cell_runs, options.lang)?);
+        output::write(format_args!("{}", text(cell, &cell_runs, options.lang)?))?;
     }
     Ok(Exit::Held)
 }

@@ -1,5 +1,6 @@
 //! What a reader sees while the notebook replays: live lines on a terminal, plain lines elsewhere.
 
+use std::cell::RefCell;
 use std::env;
 use std::io::{self, IsTerminal, Write};
 
@@ -9,33 +10,54 @@ use common::transcript::Printed;
 use common::verdict::{CellOutcome, Reordering, Verdict};
 
 use crate::cell_run::source_path;
+use crate::output::{self, say};
 
 pub(crate) struct Terminal {
+    /// Whether lines may be overwritten and coloured.
     live: bool,
-    colour: bool,
     quiet: bool,
     chapter: u8,
+    /// Why not all of it could be written.
+    failed: RefCell<Option<anyhow::Error>>,
 }
 
 /// The most characters of a line that are shown while it may still be overwritten.
 const WIDTH: usize = 76;
 
+/// Begins a line anew. What is longer than the terminal is wide is cut off by it and not wrapped,
+/// for nothing would take away a second line.
+const OVER: &str = "\r\x1b[2K\x1b[?7l";
+
+/// Ends such a line.
+const WRAP: &str = "\x1b[?7h";
+
 impl Terminal {
     pub(crate) fn new(quiet: bool) -> Terminal {
-        let live = io::stdout().is_terminal() && !quiet;
-        let colour = live && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let reads_escapes = env::var_os("TERM")
+            .is_some_and(|term| term != "dumb" && !term.is_empty())
+            && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let is_terminal = io::stdout().is_terminal() && !output::is_only_json();
         Terminal {
-            live,
-            colour,
+            live: is_terminal && reads_escapes && !quiet,
             quiet,
             chapter: 0,
+            failed: RefCell::new(None),
         }
     }
 
     /// Says something as it is.
     pub(crate) fn say(&self, text: &str) {
-        // A reader who has gone away, as `head` does, is no reason to fail.
-        let _ = writeln!(io::stdout(), "{text}");
+        if let Err(error) = say!("{text}") {
+            self.failed.borrow_mut().get_or_insert(error);
+        }
+    }
+
+    /// Why not all could be written, if so. A replay goes on to its end all the same.
+    pub(crate) fn written(&self) -> anyhow::Result<()> {
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn begin(&mut self, cell: &Cell, variant: &Variant, place: (usize, usize)) {
@@ -66,7 +88,7 @@ impl Terminal {
                 .filter(|c| !c.is_control())
                 .take(WIDTH - 16)
                 .collect();
-            let _ = write!(io::stdout(), "\r\x1b[2K   {at:7.3} s  {text}");
+            let _ = write!(io::stdout(), "{OVER}   {at:7.3} s  {text}{WRAP}");
             let _ = io::stdout().flush();
         }
     }
@@ -76,7 +98,7 @@ impl Terminal {
     }
 
     fn overwrite(&self, text: &str) {
-        let _ = write!(io::stdout(), "\r\x1b[2K{text}");
+        let _ = write!(io::stdout(), "{OVER}{text}{WRAP}");
         let _ = io::stdout().flush();
     }
 
@@ -154,7 +176,8 @@ impl Terminal {
             self.say(&format!("             {}", verdict.evidence));
             self.surroundings(outcome, verdict);
         }
-        let source = source_path(outcome.cell, outcome.cell.bin);
+        let bin = outcome.cell.program(outcome.variant);
+        let source = source_path(outcome.cell, bin);
         self.say(&format!("     source  {source}"));
     }
 
@@ -177,7 +200,7 @@ impl Terminal {
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour {
+        if self.live {
             format!("\x1b[{code}m{text}\x1b[0m")
         } else {
             text.to_string()

@@ -305,6 +305,16 @@ impl Need {
         }
     }
 
+    /// What is so where it is missing.
+    pub fn absence(self) -> &'static str {
+        match self {
+            Need::Nslookup => "nslookup is not installed",
+            Need::Dns => "no name server answers",
+            Need::TwoCpus => "there is one processor only",
+            Need::Port5000 => "port 5000 is taken",
+        }
+    }
+
     /// What happens without it, and how to mend that.
     pub fn without(self) -> &'static str {
         match self {

@@ -4,6 +4,9 @@ use common::stand_in;
 use multiprocess::{Result, subprocess};
 
 fn main() -> Result<()> {
+    if stand_in::find("nslookup").is_none() {
+        eprintln!("nslookup is not installed: a stand-in answers");
+    }
     println!("$ nslookup");
     let commands = b"set q=mx\npython.org\nexit\n";
     let output = subprocess::communicate(&mut stand_in::command("nslookup"), commands)?;

@@ -3,11 +3,12 @@
 use std::process;
 use std::time::Instant;
 
-use common::{draw, pace};
+use common::{draw, environment, pace};
 use multiprocess::{Pool, Result};
 use rand::RngExt;
 
 fn main() -> Result<()> {
+    environment::check();
     println!("Parent process {}.", process::id());
     let pool = Pool::new(4)?;
     for task in 0..5 {

@@ -2,11 +2,12 @@
 
 use std::process;
 
-use common::{draw, pace};
+use common::{draw, environment, pace};
 use multiprocess::{Process, Queue, Result};
 use rand::RngExt;
 
 fn main() -> Result<()> {
+    environment::check();
     let queue = Queue::new()?;
     let writer = Process::spawn(|| write(&queue))?;
     // A daemon, so that it ends with this program even if an error ends that first.

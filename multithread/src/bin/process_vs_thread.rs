@@ -1,9 +1,10 @@
 //! Chapter 4: what a thread and a process each cost, share and survive, measured here and now.
 
-use common::pace;
+use common::{environment, pace};
 use multithread::compare::{self, Findings, lines};
 
 fn main() -> anyhow::Result<()> {
+    environment::check();
     let rounds = if pace::factor() < 1.0 { 7 } else { 31 };
     println!("median  (5th to 95th percentile, N rounds)");
     let (start, left_out) = compare::start_and_join(rounds)?;

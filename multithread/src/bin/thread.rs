@@ -2,9 +2,10 @@
 
 use std::{io, thread};
 
-use common::pace;
+use common::{environment, pace};
 
 fn main() -> io::Result<()> {
+    environment::check();
     // Rust calls its main thread `main`; `MainThread` is Python's name for it, and the notebook's.
     println!("thread MainThread is running...");
     let looping = thread::Builder::new()

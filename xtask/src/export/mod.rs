@@ -1,7 +1,6 @@
 //! `export`: the last run in the forms that other tools read.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -9,6 +8,7 @@ use anyhow::{Context, bail};
 use crate::Exit;
 use crate::cell_run::CellRun;
 use crate::cli::{ExportOptions, Form, Lang};
+use crate::output::{self, say};
 use crate::picture::{WIDE, pictures};
 use crate::record::{self, ReplayRecord};
 
@@ -35,14 +35,13 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<Exit> {
         }
     };
     if options.output.as_deref() == Some(Path::new("-")) {
-        // A reader who has gone away, as `head` does, is no reason to fail.
-        let _ = io::stdout().write_all(text.as_bytes());
+        output::document(&text)?;
         return Ok(Exit::Held);
     }
     let own = folder.join(name);
     let file = options.output.as_deref().unwrap_or(&own);
     record::write_whole(file, &text)?;
-    println!("{}", file.display());
+    say!("{}", file.display())?;
     Ok(Exit::Held)
 }
 
@@ -56,7 +55,7 @@ fn svg(cell_runs: &[CellRun], folder: &Path, lang: Lang) -> anyhow::Result<Exit>
         for picture in pictures(cell_run, cell_runs, WIDE, lang) {
             let file = folder.join(format!("{}.svg", picture.name));
             record::write_whole(&file, &picture.standalone())?;
-            println!("{}", file.display());
+            say!("{}", file.display())?;
         }
     }
     Ok(Exit::Held)

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::Exit;
 use crate::cell_run::{CellRun, Total};
 use crate::cli::{Lang, ReportOptions};
+use crate::output::say;
 use crate::picture::STYLE as PICTURE_STYLE;
 use crate::record::{self, ReplayRecord};
 
@@ -33,7 +34,7 @@ struct Chapter {
 pub(crate) fn report(options: &ReportOptions) -> anyhow::Result<Exit> {
     let replays = ReplayRecord::read(options.run.as_deref())?;
     let file = write(&replays, options.lang, options.output.as_deref())?;
-    println!("{}", file.display());
+    say!("{}", file.display())?;
     if options.open {
         let opener = if cfg!(target_os = "macos") {
             "open"

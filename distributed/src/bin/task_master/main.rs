@@ -1,7 +1,7 @@
 //! `In [16]`: a master puts tasks in one queue on the network and reads results from another.
 
 use clap::Parser;
-use common::draw;
+use common::{draw, environment};
 use distributed::QueueOptions;
 use options::Master;
 use rand::RngExt;
@@ -9,6 +9,7 @@ use rand::RngExt;
 mod options;
 
 fn main() {
+    environment::check();
     if let Err(error) = run(&Master::parse()) {
         eprintln!("{error:#}");
         std::process::exit(1);

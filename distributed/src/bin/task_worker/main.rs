@@ -1,6 +1,7 @@
 //! `In [16]`: a worker takes tasks from the master's queue and puts results in the other one.
 
 use clap::Parser;
+use common::environment;
 use common::pace::pause;
 use distributed::Error;
 use options::Worker;
@@ -8,6 +9,7 @@ use options::Worker;
 mod options;
 
 fn main() {
+    environment::check();
     if let Err(error) = run(&Worker::parse()) {
         eprintln!("{error:#}");
         std::process::exit(1);

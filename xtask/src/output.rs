@@ -1,0 +1,108 @@
+//! Standard output: all that a command prints for its reader goes through here.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+
+use crate::record::write_whole;
+
+/// Whether standard output is for JSON alone, by `--json -`.
+static ONLY_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Prints a line for the reader: on standard error where standard output is for JSON.
+macro_rules! say {
+    ($($words:tt)*) => {
+        $crate::output::write(format_args!("{}\n", format_args!($($words)*)))
+    };
+}
+pub(crate) use say;
+
+/// Says on standard error what is wrong. Where that is gone too, the exit code has to say it.
+macro_rules! complain {
+    ($($words:tt)*) => {{
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("error: {}\n", format_args!($($words)*)),
+        );
+    }};
+}
+pub(crate) use complain;
+
+/// Prints a text for the reader. A reader who has gone away, as `head` does, is no reason to fail.
+///
+/// # Errors
+///
+/// When it cannot be written, as on a full disk.
+pub(crate) fn write(text: fmt::Arguments) -> anyhow::Result<()> {
+    // In one piece, so that the lines of two programs on one terminal do not mix.
+    let text = text.to_string();
+    match is_only_json() {
+        true => written(io::stderr().write_all(text.as_bytes()), "error"),
+        false => document(&text),
+    }
+}
+
+/// Writes a document to standard output, by the same rules.
+pub(crate) fn document(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let written_out = out.write_all(text.as_bytes());
+    // What std holds back would be lost at the end without a word.
+    written(written_out.and_then(|()| out.flush()), "output")
+}
+
+fn written(result: io::Result<()>, stream: &str) -> anyhow::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.with_context(|| format!("write to standard {stream}")),
+    }
+}
+
+/// Whether standard output is for JSON alone.
+pub(crate) fn is_only_json() -> bool {
+    ONLY_JSON.load(Ordering::Relaxed)
+}
+
+/// Leaves standard output to JSON, if that is where it goes.
+pub(crate) fn leave_to(json: &Option<JsonFile>) {
+    ONLY_JSON.store(matches!(json, Some(JsonFile::Stdout)), Ordering::Relaxed);
+}
+
+/// Where `--json` writes.
+#[derive(Clone, Debug)]
+pub(crate) enum JsonFile {
+    /// `-`: standard output. What is for the reader goes to standard error then.
+    Stdout,
+    File(PathBuf),
+}
+
+impl JsonFile {
+    /// The value of `--json`, if a file can be made there: who has replayed for a minute should not
+    /// hear only then that there is no such folder.
+    pub(crate) fn parse(text: &str) -> Result<JsonFile, String> {
+        if text == "-" {
+            return Ok(JsonFile::Stdout);
+        }
+        let file = PathBuf::from(text);
+        if file.is_dir() {
+            return Err("it is a folder: name a file in it".to_string());
+        }
+        let folder = match file.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        if !folder.is_dir() {
+            return Err(format!("there is no folder {}", folder.display()));
+        }
+        Ok(JsonFile::File(file))
+    }
+
+    pub(crate) fn write(&self, text: &str) -> anyhow::Result<()> {
+        match self {
+            JsonFile::Stdout => document(text),
+            JsonFile::File(file) => write_whole(file, text),
+        }
+    }
+}
