@@ -114,6 +114,34 @@ fn a_python_that_is_interrupted_in_get_loses_nothing_and_gets_its_own_answers() 
 }
 
 #[test]
+fn the_queues_that_a_killed_python_has_made_go_after_their_time_and_those_in_use_stay() -> Result<()>
+{
+    for (version, path) in some_pythons() {
+        let builder = Server::builder().factory("Queue");
+        let builder = builder.factory_timeout(Duration::from_secs(1));
+        let server = builder.serve("127.0.0.1:0", b"abc")?;
+        let client = || {
+            let mut command = python(&path, "made.py");
+            let command = command.arg(server.address().to_string());
+            support::start(command.stdin(Stdio::piped()))
+        };
+        let mut clients = [client(), client()];
+        for client in &clients {
+            assert_eq!(support::line(client), "10 made", "{version}");
+        }
+        clients[0].kill().expect("it is ours");
+        let count = || server.status().queues.len();
+        assert!(eventually(|| count() == 10), "{version}");
+        // Longer than the time: the other client is there, and leaves them alone.
+        thread::sleep(Duration::from_millis(1500));
+        let [_, mut used] = clients;
+        drop(used.child.stdin.take());
+        assert_eq!(support::finish(used), "10 in use\n", "{version}");
+    }
+    Ok(())
+}
+
+#[test]
 fn every_task_has_one_result_while_workers_are_killed_at_random() -> Result<()> {
     const TASKS: u32 = 1000;
     let Some((_, path)) = some_pythons().pop() else {

@@ -55,6 +55,7 @@ impl Builder {
                 handshake: Duration::from_secs(10),
                 peer_timeout: PEER_TIMEOUT,
                 requires_sha256: false,
+                factory_timeout: None,
             },
             max_memory: None,
         }
@@ -96,6 +97,30 @@ impl Builder {
     pub fn factory(mut self, name: impl Into<String>) -> Builder {
         self.factories
             .insert(name.into(), Factory::Queue(QueueOrder::Fifo));
+        self
+    }
+
+    /// How long a queue of a [factory](Builder::factory) may be without use before it is dropped with
+    /// what is in it; for ever if not said, as in Python, where a client that is killed leaves its
+    /// queues. A queue is in use while a connection is open that has called it. At least 10 ms.
+    ///
+    /// Say more than your clients leave a queue alone for: one that made a queue and did not call it,
+    /// or whose threads have ended, has no connection.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use distributed::{Error, Server};
+    ///
+    /// let builder = Server::builder().factory("Queue");
+    /// let builder = builder.factory_timeout(Duration::from_secs(24 * 3600));
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn factory_timeout(mut self, time: Duration) -> Builder {
+        self.limits.factory_timeout = Some(time.max(Duration::from_millis(10)));
         self
     }
 

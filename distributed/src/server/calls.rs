@@ -139,7 +139,11 @@ impl Call {
         let method = match object {
             Some(step) => step.map(|step| step.map(Method::Object)),
             None => {
-                state.queues().queue(ident).map_err(traceback)?;
+                {
+                    let mut queues = state.queues();
+                    queues.queue(ident).map_err(traceback)?;
+                    queues.note_use(ident, connection);
+                }
                 Method::read(&request, items_max)
             }
         };

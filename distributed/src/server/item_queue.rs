@@ -3,10 +3,10 @@
 //! It decides who is next and does not wait itself: a waiter is the sending end of a channel.
 
 use std::cmp::Ordering;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::iter;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -97,6 +97,9 @@ pub(super) struct ItemQueue {
     pub(super) is_made: bool,
     /// Has the results of one master, and is gone when that has left and nothing is in it.
     pub(super) is_reply: bool,
+    /// Of one that is made: the open connections that have called it, and when it was used last.
+    pub(super) users: BTreeSet<u64>,
+    pub(super) used: Instant,
     /// How many proxies of clients refer to it, as far as clients tell.
     pub(super) references: u64,
     items: VecDeque<QueuedItem>,
@@ -124,6 +127,8 @@ impl ItemQueue {
             ident,
             is_made,
             is_reply: false,
+            users: BTreeSet::new(),
+            used: Instant::now(),
             references: 0,
             items: VecDeque::new(),
             unfinished: 0,

@@ -188,6 +188,7 @@ mod tests {
                 handshake: Duration::ZERO,
                 peer_timeout: Duration::ZERO,
                 requires_sha256: false,
+                factory_timeout: None,
             },
             queues: Mutex::new(Queues::new(Arc::clone(&memory))),
             max_memory: 1 << 30,

@@ -19,6 +19,7 @@ mod dead_letters;
 mod frame_stream;
 mod item_queue;
 mod leases;
+mod made_queues;
 mod management;
 mod memory;
 mod objects;
@@ -62,6 +63,7 @@ fn run(address: &str, state: Arc<ServerState>, started: &mpsc::Sender<Result<Soc
                 // They go with the runtime.
                 tokio::spawn(serve_putters(Arc::clone(&state)));
                 tokio::spawn(expire(Arc::clone(&state)));
+                tokio::spawn(drop_unused(Arc::clone(&state)));
                 accept(listener, state).await;
             }
             Err(error) => {
@@ -286,6 +288,17 @@ async fn expire(state: Arc<ServerState>) {
         }
         // Many may be due, and others are to have the lock between.
         yield_now().await;
+    }
+}
+
+/// Drops what clients have made and nobody uses, if that is wanted.
+async fn drop_unused(state: Arc<ServerState>) {
+    let Some(time) = state.limits.factory_timeout else {
+        return;
+    };
+    loop {
+        sleep(time / 4).await;
+        state.queues().drop_unused(Instant::now(), time);
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Queues {
     pub(super) connections: u64,
     /// How many of the queues calls have made.
     pub(super) made: usize,
+    /// Which of these each open connection has called.
+    pub(super) used_by: BTreeMap<u64, Vec<Arc<str>>>,
     /// How many of them have the results of a master.
     pub(super) replies: usize,
     pub(super) memory: Arc<Budget>,
@@ -47,6 +49,7 @@ impl Queues {
             last: 0,
             connections: 0,
             made: 0,
+            used_by: BTreeMap::new(),
             replies: 0,
             memory,
         }
@@ -113,7 +116,9 @@ impl Queues {
 
     /// Python's `incref`. For a queue with a name it only counts.
     pub(super) fn refer(&mut self, ident: &str) -> Result<(), Fault> {
-        self.queue(ident)?.references += 1;
+        let queue = self.queue(ident)?;
+        queue.references += 1;
+        queue.used = Instant::now();
         Ok(())
     }
 
@@ -123,14 +128,23 @@ impl Queues {
         queue.references = queue.references.saturating_sub(1);
         if queue.is_made && queue.references == 0 {
             let ident = Arc::clone(&queue.ident);
-            self.queues.remove(&ident);
-            self.made -= 1;
-            self.leases.forget(&ident);
+            self.drop_made(&ident);
         } else if self.is_left_reply(ident) {
             self.queues.remove(ident);
             self.replies -= 1;
         }
         Ok(())
+    }
+
+    /// Drops a queue that a call has made.
+    pub(super) fn drop_made(&mut self, ident: &Arc<str>) {
+        self.queues.remove(ident);
+        self.made -= 1;
+        self.leases.forget(ident);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &ItemQueue> {
+        self.queues.values()
     }
 
     pub(super) fn number_of_objects(&self) -> usize {
@@ -284,6 +298,7 @@ impl Queues {
     /// A connection has ended: what it held goes back.
     pub(super) fn end(&mut self, connection: u64) {
         self.objects.end(connection);
+        self.forget_user(connection);
         // Each goes to the front, so the last one first: then they stand there in their old order.
         for lease in self.leases.of_connection(connection).into_iter().rev() {
             let _ = self.release(lease);

@@ -25,6 +25,8 @@ pub(super) struct Limits {
     pub(super) handshake: Duration,
     /// How long a client's machine may be silent.
     pub(super) peer_timeout: Duration,
+    /// How long a queue that a call has made may be without use.
+    pub(super) factory_timeout: Option<Duration>,
     /// Whether MD5 proves nothing.
     pub(super) requires_sha256: bool,
 }

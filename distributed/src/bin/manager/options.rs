@@ -40,6 +40,9 @@ pub(crate) struct Serve {
     /// Serve all names of Python's SyncManager but Pool: dict, list, Lock and the others
     #[arg(long)]
     sync_manager: bool,
+    /// Drop a queue that a call has made when nobody has used it for so long [default: never]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    factory_timeout: Option<Duration>,
     /// Hand out again what a worker that is gone had taken from this queue; may be given again
     #[arg(long, value_name = "NAME")]
     redeliver: Vec<String>,
@@ -194,6 +197,9 @@ impl Serve {
             .max_connections(self.max_connections)
             .handshake_timeout(self.handshake_timeout)
             .peer_timeout(self.peer_timeout);
+        if let Some(time) = self.factory_timeout {
+            builder = builder.factory_timeout(time);
+        }
         if self.require_sha256 {
             builder = builder.require_sha256();
         }
