@@ -1,4 +1,4 @@
-//! Chapter 5: queues served over TCP, for a master and its workers, in CPython's own protocol.
+//! Queues of tasks over the network, for a master and its workers, in CPython's own protocol.
 //!
 //! The master serves named queues with [`Server::builder`]; it and its workers use them as
 //! clients, with [`Client::connect`]. Either side may be Python instead, any from 2.7 to 3.14, and
@@ -32,10 +32,10 @@
 //! - [`guide`]: how to put Rust on one side of a program in Python, who can do what, and what an
 //!   engine is for.
 //! - [`Client`], [`Queue`], [`Lease`], [`Worker`], [`Status`]: what a user holds.
-//! - `backend`: where queues are, on a manager or, with the feature `nats`, on an engine.
-//! - `wire`: the manager protocol as bytes; [`pickle`]: items as data, and what they are in Rust;
-//!   [`handshake`]: how both sides prove that they know the key.
-//! - `server`: the queues, and a task for each connection.
+//! - [`Server`], [`Builder`], [`QueueOptions`]: the queues of a manager, and their rules.
+//! - [`connect`](connect()): queues by their URL, on a manager or, with the feature `nats`, on an engine.
+//! - [`pickle`]: items as data, and what they are in Rust; [`handshake`]: how both sides prove that
+//!   they know the key.
 //!
 //! # Coming from `multiprocessing.managers`
 //!

@@ -1,6 +1,9 @@
-//! Chapter 1: processes, pools and queues, as Python's `multiprocessing` and `subprocess` have them.
+#![doc = include_str!("../README.md")]
 //!
-//! [`coming_from_python`] maps all names of theirs, and [`failures`] lists what goes wrong with them
+//! # Where things are
+//!
+//! [`Pool`], [`Process`] and [`Queue`] are what most programs need.
+//! [`coming_from_python`] maps all names of Python's, and [`failures`] lists what goes wrong there
 //! and not here. [`in_your_program`] says how to depend on the crate, and what to know in tests, async
 //! runtimes, servers and containers.
 //!
@@ -48,7 +51,9 @@ mod zygote;
 
 pub use error::{Error, Result};
 pub use pipe::{Connection, pipe};
+#[doc(inline)]
 pub use pool::{AsyncResult, Pool};
+#[doc(inline)]
 pub use process::Process;
 pub use queue::{Iter, Queue};
 pub use serializable::Serializable;
@@ -88,3 +93,12 @@ pub mod failures {}
 
 #[doc = include_str!("in_your_program.md")]
 pub mod in_your_program {}
+
+/// The programs of the first page run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod first_page {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.zh-CN.md")]
+mod first_page_in_chinese {}
