@@ -538,3 +538,45 @@ fn a_library_brings_few_crates_along() {
         );
     }
 }
+
+#[test]
+fn a_package_has_what_its_readers_want_and_no_other_package() {
+    for package in [
+        "multiprocess",
+        "multithread",
+        "threadlocal",
+        "distributed",
+        "common",
+    ] {
+        let manifest = read(format!("{package}/Cargo.toml"));
+        for key in [
+            "description = ",
+            "readme = ",
+            "keywords = ",
+            "categories = ",
+        ] {
+            assert!(manifest.contains(&format!("\n{key}")), "{package}: {key}");
+        }
+        let output = Command::new(env!("CARGO"))
+            .args([
+                "package",
+                "--list",
+                "--allow-dirty",
+                "--offline",
+                "--package",
+                package,
+            ])
+            .current_dir(root())
+            .output()
+            .expect("cargo runs");
+        let files = String::from_utf8(output.stdout).expect("names are text");
+        let files: BTreeSet<&str> = files.lines().collect();
+        for file in ["README.md", "LICENSE-MIT", "LICENSE-APACHE", "src/lib.rs"] {
+            let err = String::from_utf8_lossy(&output.stderr);
+            assert!(files.contains(file), "{package} has no {file}: {err}");
+        }
+        let strange =
+            |file: &&&str| file.starts_with("other-program/") || file.starts_with("fuzz/");
+        assert_eq!(files.iter().find(strange), None, "{package}");
+    }
+}
