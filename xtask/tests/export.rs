@@ -331,12 +331,12 @@ fn a_run_of_another_version_and_a_file_that_is_none_get_a_clear_error() {
             let mut arguments = view.to_vec();
             arguments.extend(["--run", run]);
             let (code, _, err) = xtask(&arguments);
-            assert_eq!(code, 1, "{view:?}: {err}");
+            assert_eq!(code, 6, "{view:?}: {err}");
             assert!(err.contains(error), "{view:?}: {err}");
         }
     }
     let (code, _, err) = xtask(&["report", "--run", "/nowhere/run.json"]);
-    assert_eq!(code, 1);
+    assert_eq!(code, 6);
     assert!(
         err.contains("cargo xtask all replays the notebook"),
         "{err}"
