@@ -25,7 +25,7 @@ const PACE: &str = "0.2";
 /// A task takes 40 ms, so that there is work left when a node has returned and the next one is killed.
 const PACE_OF_NODES: &str = "0.4";
 /// A task takes ten minutes, for a worker that shall be at it.
-const SLOW: &str = "6000";
+const SLOW: &str = "1000";
 const LEASE_SECONDS: u64 = 2;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a node is down, and how long the cluster has to find itself before the next one is.
