@@ -24,7 +24,7 @@ pub(super) const WORKERS: usize = 4;
 const PACE: &str = "0.2";
 /// A task takes 40 ms, so that there is work left when a node has returned and the next one is killed.
 const PACE_OF_NODES: &str = "0.4";
-/// A task takes ten minutes, for a worker that shall be at it.
+/// A task takes 100 s, for a worker that shall be at it.
 const SLOW: &str = "1000";
 const LEASE_SECONDS: u64 = 2;
 const PAUSE: Duration = Duration::from_millis(500);
