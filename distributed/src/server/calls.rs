@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::item_queue::{Code, Delivery};
+use super::item_queue::Delivery;
+use super::memory::Code;
 use super::objects::CallStep;
 use super::state::ServerState;
+use super::waiter::duration;
 use crate::wire::pickle::{Encoder, Span, ValueKind};
 use crate::wire::protocol::{Fault, Request, reply};
 
@@ -323,12 +325,4 @@ fn failure(request: &Request) -> Result<Method, Fault> {
 
 fn required(arg: Option<Span>) -> Span {
     arg.expect("bind has seen to it that a required argument is there")
-}
-
-/// So many seconds; none where that is beyond the end of time.
-pub(super) fn duration(seconds: f64) -> Option<Duration> {
-    const FOREVER: f64 = 1e9;
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|_| seconds < FOREVER)
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::item_queue::Code;
+use super::memory::Code;
 use crate::peer_timeout;
 use crate::wire::frame::{self, Head};
 

@@ -10,13 +10,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::memory::{Budget, Charge, ITEM_OVERHEAD, QUEUE_OVERHEAD, StoredItem, cost};
+use super::memory::{Budget, Charge, Code, ITEM_OVERHEAD, QUEUE_OVERHEAD, StoredItem, cost};
 use super::objects::Datum;
+use super::waiter::Waiter;
 use crate::wire::protocol::Fault;
 use crate::{DeadLetter, QueueOptions, QueueOrder, QueueStatus};
-
-/// An item, shared by its queue or lease and the client that it is written to.
-pub(super) type Code = Arc<StoredItem>;
 
 pub(super) struct QueuedItem {
     pub(super) code: Code,
@@ -82,12 +80,6 @@ pub(super) struct Putter {
     /// What the items cost while they wait, if there was room for that.
     charge: Option<Charge>,
     send: oneshot::Sender<()>,
-}
-
-/// What a client waits on. The queue keeps the other end, under the ticket.
-pub(super) struct Waiter<T> {
-    pub(super) ticket: u64,
-    pub(super) receive: oneshot::Receiver<T>,
 }
 
 pub(super) struct ItemQueue {

@@ -126,6 +126,9 @@ pub(super) struct StoredItem {
     charge: Charge,
 }
 
+/// An item, shared by its queue or lease and the client that it is written to.
+pub(super) type Code = Arc<StoredItem>;
+
 impl StoredItem {
     pub(super) fn new(code: Vec<u8>, budget: &Arc<Budget>) -> StoredItem {
         let charge = budget.charge(cost(&code));

@@ -29,6 +29,7 @@ mod replies;
 mod session;
 mod state;
 mod strangers;
+mod waiter;
 
 pub use builder::Builder;
 pub use objects::ObjectType;

@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::item_queue::{Consumer, Delivery, ItemQueue, TaskOrigin, Waiter};
+use super::item_queue::{Consumer, Delivery, ItemQueue, TaskOrigin};
 use super::leases::{Holder, LeaseTable};
 use super::memory::{Budget, QUEUE_OVERHEAD};
 use super::objects::{CallStep, ObjectCall, Objects};
+use super::waiter::Waiter;
 use crate::wire::protocol::{Fault, Request};
 use crate::{QueueOptions, QueueStatus};
 

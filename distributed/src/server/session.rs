@@ -14,11 +14,12 @@ use tracing::debug;
 
 use super::calls::{Call, DeliveryFormat, Method, NO_WAIT};
 use super::frame_stream::{FrameStream, GivenUp};
-use super::item_queue::{Consumer, Delivery, TaskOrigin, Waiter};
+use super::item_queue::{Consumer, Delivery, TaskOrigin};
 use super::management::{FirstReply, manage};
 use super::objects::{CallStep, ObjectWait};
 use super::state::ServerState;
 use super::strangers::Stranger;
+use super::waiter::Waiter;
 use crate::wire::handshake::{FRAME_MAX, Handshake, Step};
 use crate::wire::protocol::{Fault, reply};
 
@@ -206,12 +207,7 @@ impl Session {
                 Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
                     Err(Fault::full().into())
                 }
-                Err(error) => {
-                    if *self.stopping.borrow() {
-                        let _ = self.stream.send(reply::farewell()).await;
-                    }
-                    return Err(error);
-                }
+                Err(error) => Err(error.into()),
             };
             match done {
                 Ok(()) => {}

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::oneshot;
 
 use super::call::ObjectCall;
-use super::wait::CallStep;
-use crate::server::item_queue::Waiter;
+use super::step::CallStep;
+use crate::server::waiter::Waiter;
 use crate::wire::protocol::Fault;
 
 /// The methods, as a proxy is told of them.

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::call::{ObjectCall, int, required, text};
 use super::repr;
 use super::slice::{SliceRange, Subscript, place};
-use crate::server::item_queue::Code;
 use crate::server::memory::Charge;
+use crate::server::memory::Code;
 use crate::wire::pickle::{Encoder, Scalar, Span, ValueKind, scalar_item};
 use crate::wire::protocol::{Fault, reply};
 

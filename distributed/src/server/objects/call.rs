@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::datum::Datum;
-use crate::server::item_queue::Code;
+use crate::server::memory::Code;
 use crate::server::memory::{Budget, Charge, StoredItem, cost};
+use crate::server::waiter::duration;
 use crate::wire::pickle::{Encoder, Span, ValueKind};
 use crate::wire::protocol::{Fault, Request, reply};
 
@@ -131,7 +132,7 @@ impl ObjectCall<'_> {
     /// How long a call may wait by an argument of which a number below 0 means no time.
     pub(super) fn wait_time(&self, arg: Option<Span>) -> Result<Option<Duration>, Fault> {
         let seconds = self.signed_seconds(arg)?;
-        Ok(seconds.and_then(|seconds| crate::server::calls::duration(seconds.max(0.0))))
+        Ok(seconds.and_then(|seconds| duration(seconds.max(0.0))))
     }
 
     /// A number of seconds, which may be below 0, or none.

@@ -8,8 +8,8 @@ use tracing::warn;
 
 use super::call::{ObjectCall, int, required, text, truth};
 use super::datum::Datum;
-use super::wait::{CallStep, ObjectWait};
-use crate::server::item_queue::Waiter;
+use super::step::{CallStep, ObjectWait};
+use crate::server::waiter::Waiter;
 use crate::wire::protocol::{Fault, reply};
 
 #[derive(Default)]

@@ -7,7 +7,7 @@ use super::datum::Datum;
 use super::dict::{item, list};
 use super::repr;
 use super::slice::{SliceRange, Subscript, index, place};
-use crate::server::item_queue::Code;
+use crate::server::memory::Code;
 use crate::server::memory::StoredItem;
 use crate::wire::pickle::Span;
 use crate::wire::protocol::{Fault, reply};

@@ -11,8 +11,9 @@
 //! - `call`: a call, its arguments and what it may store.
 //! - `datum`, `repr`, `slice`: what the server reads of values, how it shows them, and indices.
 //! - `dict`, `list`, `namespace`, `array`: the objects that hold values.
-//! - `acquirer`, `event`: locks and semaphores; events and barriers.
-//! - `wait`: the steps of calls that wait, conditions, and the ends of connections.
+//! - `step`: the steps of calls that wait.
+//! - `acquirer`, `event`, `condition`: locks and semaphores; events and barriers; conditions.
+//! - `wait`: calls that wait, and the ends of connections.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::wire::protocol::{Fault, Request, reply};
 mod acquirer;
 mod array;
 mod call;
+mod condition;
 mod datum;
 mod dict;
 mod event;
@@ -33,21 +35,22 @@ mod list;
 mod namespace;
 mod repr;
 mod slice;
+mod step;
 mod types;
 mod wait;
 
 use acquirer::{Acquirer, AcquirerKind};
 use array::SharedArray;
 pub(super) use call::ObjectCall;
+use condition::SharedCondition;
 pub(super) use datum::Datum;
 use dict::{KeyIterator, SharedDict};
 use event::{SharedBarrier, SharedEvent};
 use list::SharedList;
 use namespace::{SharedNamespace, SharedValue};
+pub(super) use step::{CallStep, ObjectWait};
 pub use types::ObjectType;
 pub(super) use types::SYNC_MANAGER;
-use wait::SharedCondition;
-pub(super) use wait::{CallStep, ObjectWait};
 
 /// The most objects that calls may have made at one time.
 const MADE_MAX: usize = 65_536;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::call::{ObjectCall, required, text};
 use super::dict::item;
 use super::repr;
-use crate::server::item_queue::Code;
+use crate::server::memory::Code;
 use crate::wire::pickle::Encoder;
 use crate::wire::protocol::{Fault, reply};
 

@@ -1,4 +1,4 @@
-//! Calls of objects that wait, step by step, and what follows when a connection ends.
+//! Calls of objects that wait, and what follows when a connection ends.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,66 +9,13 @@ use tracing::info;
 
 use super::acquirer::{Acquirer, AcquirerKind};
 use super::call::{ObjectCall, text, truth};
+use super::condition::{ConditionLock, SharedCondition};
 use super::datum::Datum;
+use super::step::{CallStep, ObjectWait};
 use super::{ObjectState, Objects};
-use crate::server::item_queue::Waiter;
+use crate::server::waiter::{Waiter, duration};
 use crate::wire::pickle::Span;
 use crate::wire::protocol::{Fault, reply};
-
-/// How a call goes on.
-pub(in crate::server) enum CallStep {
-    Reply(Vec<u8>),
-    Raise(Fault),
-    Wait(ObjectWait),
-    /// It has waited in a condition, and takes the lock again as often as it had it before.
-    Reacquire {
-        count: u64,
-        notified: bool,
-    },
-}
-
-/// What a call waits on, for how long, and what follows when that is over.
-pub(in crate::server) struct ObjectWait {
-    pub(in crate::server) waiter: Waiter<CallStep>,
-    pub(in crate::server) timeout: Option<Duration>,
-    pub(in crate::server) late: Box<CallStep>,
-}
-
-/// `Condition`: a lock, and those who wait until one who holds it notifies them.
-pub(super) struct SharedCondition {
-    lock: ConditionLock,
-    waiters: VecDeque<(u64, oneshot::Sender<CallStep>, u64)>,
-}
-
-enum ConditionLock {
-    Own(Acquirer),
-    /// Another object, by its name or ident.
-    Other(Arc<str>),
-}
-
-impl SharedCondition {
-    pub(super) const EXPOSED: &[&str] = &["acquire", "notify", "notify_all", "release", "wait"];
-
-    /// The lock that it shares with others.
-    pub(super) fn other_lock(&self) -> Option<&Arc<str>> {
-        match &self.lock {
-            ConditionLock::Own(_) => None,
-            ConditionLock::Other(lock) => Some(lock),
-        }
-    }
-
-    /// Lets so many go on, those first who wait longest.
-    fn notify(&mut self, most: usize) {
-        let mut left = most;
-        while left > 0
-            && let Some((_, send, count)) = self.waiters.pop_front()
-        {
-            let notified = true;
-            // One that has left is not counted.
-            left -= usize::from(send.send(CallStep::Reacquire { count, notified }).is_ok());
-        }
-    }
-}
 
 impl Objects {
     /// Python's `Condition(lock=None)`, where the lock is a proxy of a `Lock` or `RLock` here.
@@ -194,7 +141,7 @@ impl Objects {
             return Err(Fault::new("ValueError", text));
         }
         let timeout = match blocks {
-            true => seconds.and_then(|seconds| super::super::calls::duration(seconds.max(0.0))),
+            true => seconds.and_then(|seconds| duration(seconds.max(0.0))),
             false => Some(Duration::ZERO),
         };
         let then = CallStep::Reply(truth(true));

@@ -1,0 +1,45 @@
+//! `Condition`: those who wait until they are notified.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::acquirer::Acquirer;
+use super::step::CallStep;
+
+/// `Condition`: a lock, and those who wait until one who holds it notifies them.
+pub(super) struct SharedCondition {
+    pub(super) lock: ConditionLock,
+    pub(super) waiters: VecDeque<(u64, oneshot::Sender<CallStep>, u64)>,
+}
+
+pub(super) enum ConditionLock {
+    Own(Acquirer),
+    /// Another object, by its name or ident.
+    Other(Arc<str>),
+}
+
+impl SharedCondition {
+    pub(super) const EXPOSED: &[&str] = &["acquire", "notify", "notify_all", "release", "wait"];
+
+    /// The lock that it shares with others.
+    pub(super) fn other_lock(&self) -> Option<&Arc<str>> {
+        match &self.lock {
+            ConditionLock::Own(_) => None,
+            ConditionLock::Other(lock) => Some(lock),
+        }
+    }
+
+    /// Lets so many go on, those first who wait longest.
+    pub(super) fn notify(&mut self, most: usize) {
+        let mut left = most;
+        while left > 0
+            && let Some((_, send, count)) = self.waiters.pop_front()
+        {
+            let notified = true;
+            // One that has left is not counted.
+            left -= usize::from(send.send(CallStep::Reacquire { count, notified }).is_ok());
+        }
+    }
+}
