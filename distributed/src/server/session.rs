@@ -459,6 +459,9 @@ impl Session {
             how = self.stream.given_up() => Some(how),
             _ = self.stopping.wait_for(|is_stopping| *is_stopping) => Some(GivenUp::Left),
             came = &mut waiter.receive => match came {
+                // What the end of the server sets free, as a lock, is nobody's any more. The session
+                // may hear of that end later than the one whose lock it was.
+                Ok(came) if *self.state.stop.borrow() => return (Some(came), Some(GivenUp::Left)),
                 Ok(came) => return (Some(came), None),
                 // The queue is gone with its last reference.
                 Err(_) => Some(GivenUp::Left),
