@@ -34,7 +34,7 @@ pub(crate) fn doctor() -> anyhow::Result<Exit> {
     for need in Need::ALL {
         match has(need) {
             true => say!("✓ {}", need.name())?,
-            false => say!("! {}: {}", need.absence(), need.without())?,
+            false => say!("! {}: {}: {}", need.name(), need.absence(), need.without())?,
         }
     }
     Ok(Exit::Held)
