@@ -341,7 +341,7 @@ struct Thread<'w, T, R> {
 }
 
 /// What a thread has before it, which its watchdog sees too.
-struct Batch<'q, T, R> {
+struct TaskBatch<'q, T, R> {
     ahead: VecDeque<Lease<'q, T>>,
     finished: Vec<(Lease<'q, T>, R)>,
     /// How many were asked for that have not been taken yet.
@@ -360,7 +360,7 @@ where
     R: Serialize + DeserializeOwned + Send,
 {
     fn run<E: Display>(&self, work: impl Fn(&T) -> std::result::Result<R, E>) -> Result<Worked> {
-        let batch = Mutex::new(Batch {
+        let batch = Mutex::new(TaskBatch {
             ahead: VecDeque::new(),
             finished: Vec::new(),
             asked: 0,
@@ -387,7 +387,7 @@ where
     /// Fetches tasks and works them off, until it is time to leave.
     fn work<'q, E: Display>(
         &'q self,
-        batch: &Mutex<Batch<'q, T, R>>,
+        batch: &Mutex<TaskBatch<'q, T, R>>,
         work: impl Fn(&T) -> std::result::Result<R, E>,
     ) -> Result<()> {
         let mut at_once = 1;
@@ -443,7 +443,7 @@ where
     /// Works off the batch.
     fn work_off<'q, E: Display>(
         &'q self,
-        batch: &Mutex<Batch<'q, T, R>>,
+        batch: &Mutex<TaskBatch<'q, T, R>>,
         work: impl Fn(&T) -> std::result::Result<R, E>,
     ) -> Result<()> {
         let mut stored = Instant::now();
@@ -489,7 +489,7 @@ where
 
     /// Sees to it that nothing waits for a task that takes long: neither the tasks behind it, which
     /// others may do, nor the results before it.
-    fn watch_time<'q>(&'q self, batch: &Mutex<Batch<'q, T, R>>, left: &Condvar) -> Result<()> {
+    fn watch_time<'q>(&'q self, batch: &Mutex<TaskBatch<'q, T, R>>, left: &Condvar) -> Result<()> {
         loop {
             let guard = batch.lock().unwrap();
             let waited = left.wait_timeout_while(guard, AHEAD, |batch| !batch.is_left);
@@ -508,7 +508,7 @@ where
     }
 
     /// Gives back what was asked for and not taken yet.
-    fn give_back_asked<'q>(&'q self, batch: &Mutex<Batch<'q, T, R>>) {
+    fn give_back_asked<'q>(&'q self, batch: &Mutex<TaskBatch<'q, T, R>>) {
         let asked = mem::take(&mut batch.lock().unwrap().asked);
         if asked > 0
             && let Ok(leases) = self.tasks.take_many(asked, Some(Duration::ZERO), None)
@@ -526,7 +526,7 @@ where
     }
 }
 
-impl<'q, T, R> Batch<'q, T, R> {
+impl<'q, T, R> TaskBatch<'q, T, R> {
     fn refill(&mut self, leases: Vec<Lease<'q, T>>) {
         self.ahead = leases.into();
         self.busy = Duration::ZERO;

@@ -55,7 +55,7 @@ pub use pipe::{Connection, pipe};
 pub use pool::{AsyncResult, Pool};
 #[doc(inline)]
 pub use process::Process;
-pub use queue::{Iter, Queue};
+pub use queue::{Batch, Iter, Queue};
 pub use serializable::Serializable;
 pub use zygote::init;
 

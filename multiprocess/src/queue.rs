@@ -9,8 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codec::{self, Buffer};
 use crate::{Result, Serializable};
+pub use batch::Batch;
 use raw::{RawQueue, Wait};
 
+mod batch;
 pub(crate) mod event;
 pub(crate) mod layout;
 mod memory;

@@ -237,7 +237,8 @@ def measure(row, address):
         return measure_tasks(int(row.rsplit("-", 1)[1].rstrip("w")))
     if row.startswith("manager/"):
         return measure_manager(row, address)
-    if row == "queue/u64/1p1c":
+    # One by one in both: there is no call for many.
+    if row in ("queue/u64/1p1c", "queue/u64/batch64"):
         return per_second(one_to_one)
     if row == "queue/u64/4p4c":
         return per_second(four_to_four)

@@ -54,7 +54,7 @@ const fn case(
 
 const PY: &str = "multiprocessing";
 const CELERY: &str = "celery";
-const CASES: [Benchmark; 22] = [
+const CASES: [Benchmark; 23] = [
     case(
         "queue/u64/1p1c",
         "items/s",
@@ -62,6 +62,8 @@ const CASES: [Benchmark; 22] = [
         &[PY, "ipc-channel", "crossbeam"],
     ),
     case("queue/u64/4p4c", "items/s", true, &[PY, "crossbeam"]),
+    // The peers have no call for many items.
+    case("queue/u64/batch64", "items/s", true, &[PY, "crossbeam"]),
     case(
         "queue/roundtrip",
         "us",

@@ -88,6 +88,14 @@ impl Event {
         }
     }
 
+    /// Wakes so many waiters, as far as they sleep; as [`notify_one`](Self::notify_one).
+    #[inline]
+    pub(crate) fn notify_many(&self, count: usize) {
+        if count > 0 && self.word.load(SeqCst) & SLEEPER != 0 {
+            self.notify(i32::try_from(count).unwrap_or(i32::MAX));
+        }
+    }
+
     /// Wakes all waiters.
     pub(crate) fn notify_all(&self) {
         self.notify(i32::MAX);

@@ -203,52 +203,63 @@ impl Memory {
         }
     }
 
-    /// Reads the record at a place into `buffer`, whose length only grows; returns the length of
-    /// the item.
+    /// Reads the record at a place into `buffer` from `start` on, which is within it or its end; the
+    /// buffer's length only grows. Returns the length of the item.
     #[inline]
-    pub(super) fn read(&self, place: Place, buffer: &mut Vec<u8>) -> Result<usize, Unread> {
+    pub(super) fn read(
+        &self,
+        place: Place,
+        buffer: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<usize, Unread> {
         let first = self.word(place).load(Relaxed);
         if first & (LINK | LONG) != 0 {
-            return self.read_long(place, first, buffer);
+            return self.read_long(place, first, buffer, start);
         }
         let len = (first & (LONG - 1)) as usize;
         if record_bytes(len) + WORD > self.lap(place.ring) {
             return Err(Unread::Damaged);
         }
-        if buffer.len() < len.max(4) {
-            self.grow(buffer, len.max(4))?;
+        if buffer.len() - start < len.max(4) {
+            self.grow(buffer, start, len.max(4))?;
         }
-        let (head, rest) = buffer.split_at_mut(4);
+        let (head, rest) = buffer[start..].split_at_mut(4);
         head.copy_from_slice(&((first >> 32) as u32).to_le_bytes());
         self.read_bytes(place.after(WORD), &mut rest[..len.saturating_sub(4)]);
         Ok(len)
     }
 
     #[cold]
-    fn read_long(&self, place: Place, first: u64, buffer: &mut Vec<u8>) -> Result<usize, Unread> {
+    fn read_long(
+        &self,
+        place: Place,
+        first: u64,
+        buffer: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<usize, Unread> {
         let len = first & (LONG - 1) | first >> 32 << 30;
         // A link leads to a record and never to a link.
         if first & LINK != 0 || len < LONG || len + 2 * WORD > self.lap(place.ring) {
             return Err(Unread::Damaged);
         }
         let len = len as usize;
-        if buffer.len() < len {
-            self.grow(buffer, len)?;
+        if buffer.len() - start < len {
+            self.grow(buffer, start, len)?;
         }
-        self.read_bytes(place.after(WORD), &mut buffer[..len]);
+        self.read_bytes(place.after(WORD), &mut buffer[start..start + len]);
         Ok(len)
     }
 
-    /// Makes room for an item, if it can be there and there is memory for it.
+    /// Makes room for an item from `start` on, if it can be there and there is memory for it.
     #[cold]
-    fn grow(&self, buffer: &mut Vec<u8>, len: usize) -> Result<(), Unread> {
+    fn grow(&self, buffer: &mut Vec<u8>, start: usize, len: usize) -> Result<(), Unread> {
         if len >= CHECKED_MIN && self.shared.allocated() < len as u64 {
             return Err(Unread::Damaged);
         }
-        let more = len - buffer.len();
+        let more = start + len - buffer.len();
         let reserved = buffer.try_reserve(more);
         reserved.map_err(|_| Unread::NoMemory { len })?;
-        buffer.resize(len, 0);
+        buffer.resize(start + len, 0);
         Ok(())
     }
 

@@ -39,7 +39,7 @@ fn rings() -> Rings {
 
 /// Takes an item from rings that nobody has damaged.
 fn take(rings: &Rings, buffer: &mut Vec<u8>) -> Option<(u64, usize)> {
-    rings.take(buffer, |_, _| ()).expect("whole rings")
+    rings.take(buffer, 0, |_, _| ()).expect("whole rings")
 }
 
 /// An item of this length, different for each number.

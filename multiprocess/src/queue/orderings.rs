@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::batch::Frames;
 use super::event::Event;
 use super::memory::Memory;
 use super::model::{SMALL, in_order, puts_beside_takes};
@@ -76,6 +77,38 @@ fn put(queue: &RawQueue, wait: Wait) -> Result<(), Error> {
 
 fn put_one(queue: &RawQueue) {
     put(queue, Wait::No).expect("there is room");
+}
+
+/// Takes two items in one call.
+fn get_two(queue: &RawQueue) {
+    let mut items = Frames::to_read();
+    queue
+        .get_many(&mut items, 2, Wait::No)
+        .expect("there are items");
+}
+
+/// Puts two items in one call.
+fn put_two(queue: &RawQueue) {
+    let mut items = Frames::of(&[1, 2], u64::MAX).expect("numbers can be serialised");
+    queue.put_many(&mut items, Wait::No).expect("there is room");
+}
+
+#[test]
+fn who_misses_a_batch_is_seen_to_sleep() {
+    no_sleeper_is_passed_by(
+        0,
+        |_| (),
+        put_two,
+        |queue, wait| get(queue, wait) == Err(Error::Empty),
+        |queue| &queue.header().items,
+    );
+    no_sleeper_is_passed_by(
+        2,
+        put_two,
+        get_two,
+        |queue, wait| put(queue, wait) == Err(Error::Full),
+        |queue| &queue.header().room,
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::batch::Frames;
 use super::event::AdaptiveSpin;
 use super::layout::Header;
 use super::memory::{Memory, Unread};
@@ -53,6 +54,9 @@ impl Wait {
         }
     }
 }
+
+/// How many items go in or out under one lock: others wait for it so long.
+const BATCH_ITEMS: usize = 256;
 
 /// How long one waits for a lock who does not want to wait.
 const LOCK_WITHIN: Duration = Duration::from_secs(1);
@@ -143,6 +147,83 @@ impl RawQueue {
         }
     }
 
+    /// Puts all items in their order. After an error, the items that were put are no longer in
+    /// `items`.
+    pub(crate) fn put_many(&self, items: &mut Frames, wait: Wait) -> Result<()> {
+        loop {
+            let put = self.put_with_room(items, wait)?;
+            items.advance(put);
+            // The next one, if any, waits for room as every item does.
+            let Some(item) = items.iter().next() else {
+                return Ok(());
+            };
+            self.put(item, wait)?;
+            items.advance(1);
+        }
+    }
+
+    /// Puts the first items that there is room for, under one lock; returns how many.
+    fn put_with_room(&self, items: &mut Frames, wait: Wait) -> Result<usize> {
+        let header = self.header();
+        let repair = || self.rings.clear_half_written();
+        let lock = header.producers.lock.lock(|| wait.lock_deadline(), repair);
+        let Some(held) = lock else {
+            return Err(Error::Full);
+        };
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        let put = self.rings.put_many(items.iter().take(BATCH_ITEMS));
+        drop(held);
+        header.items.notify_many(put);
+        Ok(put)
+    }
+
+    /// Appends to `items` what is there, at most `max` items; waits for one if there is none.
+    pub(crate) fn get_many(&self, items: &mut Frames, max: usize, wait: Wait) -> Result<()> {
+        self.get_with_items(items, max)?;
+        if items.len() == 0 && max > 0 {
+            let (buffer, start) = items.room();
+            let (_, len) = self.get_to(buffer, start, wait, |_, _| ())?;
+            items.push(len);
+            self.get_with_items(items, max)?;
+        }
+        Ok(())
+    }
+
+    /// Appends to `items` what is there now, until they are `max`.
+    fn get_with_items(&self, items: &mut Frames, max: usize) -> Result<()> {
+        let header = self.header();
+        // No more than at first: the writers may be faster.
+        let mut left = self.len().min(max - items.len());
+        while left > 0 {
+            let repair = || self.rings.repair();
+            let lock = header
+                .consumers
+                .lock
+                .lock(|| Wait::No.lock_deadline(), repair);
+            // Whoever has it may be stopped: the caller has items, or waits as it wants to.
+            let Some(held) = lock else { break };
+            let reader = self.slot.reader(header);
+            let taken = self.rings.take_many(items, left.min(BATCH_ITEMS), || {
+                let count = reader.taken.load(Relaxed).wrapping_add(1);
+                reader.taken.store(count, Relaxed);
+            });
+            drop(held);
+            match taken {
+                Ok(0) => break,
+                Ok(taken) => {
+                    header.room.notify_many(taken);
+                    left -= taken;
+                }
+                Err(reason) if items.len() == 0 => return Err(unread(reason)),
+                // The next call says so; these items are taken.
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the first item into `buffer`, whose length only grows; returns the item's number and
     /// its length. `before_commit` is called with the number and the item when all but the commit is
     /// done: if the caller is killed, the item is its own only if that call was made, and it was
@@ -150,6 +231,18 @@ impl RawQueue {
     pub(crate) fn get(
         &self,
         buffer: &mut Vec<u8>,
+        wait: Wait,
+        before_commit: impl FnMut(u64, &[u8]),
+    ) -> Result<(u64, usize)> {
+        self.get_to(buffer, 0, wait, before_commit)
+    }
+
+    /// As [`get`](Self::get), into `buffer` from `start` on.
+    #[inline]
+    fn get_to(
+        &self,
+        buffer: &mut Vec<u8>,
+        start: usize,
         wait: Wait,
         mut before_commit: impl FnMut(u64, &[u8]),
     ) -> Result<(u64, usize)> {
@@ -165,7 +258,7 @@ impl RawQueue {
                 return Err(Error::Empty);
             };
             let reader = self.slot.reader(header);
-            let taken = self.rings.take(buffer, |ordinal, item| {
+            let taken = self.rings.take(buffer, start, |ordinal, item| {
                 before_commit(ordinal, item);
                 let count = reader.taken.load(Relaxed).wrapping_add(1);
                 reader.taken.store(count, Relaxed);

@@ -38,12 +38,16 @@
 //! Bytes of a ring are counted without end; a lap is a power of two. In each ring, the producers may
 //! write up to one lap behind `free`. A ring is left at a page border, and entered there again.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release, SeqCst};
 
+use super::batch::Frames;
 use super::layout::{Header, RINGS};
 use super::memory::{COLD, LINK, Memory, PAGE, Place, Unread, WORD, record_bytes};
 use super::step::step;
 use crate::sys::shm::Shared;
+
+/// How many bytes go in or out under one lock, in bytes: others wait for it so long.
+const BATCH_BYTES: usize = 64 << 10;
 
 /// The rings, and who is where in them.
 pub(crate) struct Rings {
@@ -76,6 +80,36 @@ impl Rings {
     /// Puts an item at the end and returns its number, counted from 0; `None` if there is no room.
     #[inline]
     pub(crate) fn put(&self, item: &[u8]) -> Option<u64> {
+        // The commit stands in one order with the sleepers' announcements: a consumer sees it or is
+        // seen to sleep.
+        self.put_committing(item, SeqCst)
+    }
+
+    /// Puts items as far as there is room, and no more than [`BATCH_BYTES`]; returns how many. One
+    /// commit each: whoever dies in
+    /// here has put some of them.
+    pub(crate) fn put_many<'a>(&self, items: impl Iterator<Item = &'a [u8]>) -> usize {
+        let mut count = 0;
+        let mut bytes = 0;
+        // Release is enough for all but the last, for nobody is woken before that.
+        for item in items {
+            bytes += item.len();
+            if bytes > BATCH_BYTES || self.put_committing(item, Release).is_none() {
+                break;
+            }
+            count += 1;
+        }
+        if count > 0 {
+            // The last commit once more, in one order with the sleepers' announcements.
+            let put = &self.header().put;
+            put.store(put.load(Relaxed), SeqCst);
+        }
+        count
+    }
+
+    /// Puts an item with this ordering of its commit, which is at least `Release`.
+    #[inline]
+    fn put_committing(&self, item: &[u8], commit: Ordering) -> Option<u64> {
         let header = self.header();
         let count = header.put.load(Relaxed);
         if !self.has_room_for_one_more(count) {
@@ -91,9 +125,8 @@ impl Rings {
         // The place that is not in force. Relaxed, since only who holds the lock reads it.
         header.producers.at[(next & 1) as usize].store(place.after(need).word(), Relaxed);
         step("put: the position is written");
-        // The commit. It releases the record to the consumer that acquires this count, and stands
-        // in one order with the sleepers' announcements: a consumer sees it or is seen to sleep.
-        header.put.store(next, SeqCst);
+        // The commit. It releases the record to the consumer that acquires this count.
+        header.put.store(next, commit);
         step("put: committed");
         Some(count)
     }
@@ -213,13 +246,59 @@ impl Rings {
 
     // -- The consumers' side; all of it with `consumers.lock` held.
 
-    /// Takes the first item into `buffer`, whose length only grows; returns the item's number and
-    /// its length. Calls `before_commit` with both when all but the commit is done.
+    /// Takes the first item into `buffer` from `start` on, whose length only grows; returns the
+    /// item's number and its length. Calls `before_commit` with both when all but the commit is done.
     #[inline]
     pub(crate) fn take(
         &self,
         buffer: &mut Vec<u8>,
+        start: usize,
         before_commit: impl FnOnce(u64, &[u8]),
+    ) -> Result<Option<(u64, usize)>, Unread> {
+        // The commit stands in one order with the announcements of producers that wait for room.
+        self.take_committing(buffer, start, before_commit, SeqCst)
+    }
+
+    /// Takes at most `max` items, until they are [`BATCH_BYTES`], and appends them to `batch`; returns
+    /// how many. One commit each: whoever dies in here has taken some of them. Calls `before_commit` before each.
+    pub(crate) fn take_many(
+        &self,
+        batch: &mut Frames,
+        max: usize,
+        mut before_commit: impl FnMut(),
+    ) -> Result<usize, Unread> {
+        let mut count = 0;
+        let mut bytes = 0;
+        // Release is enough for all but the last, for nobody is woken before that.
+        while count < max && bytes < BATCH_BYTES {
+            let (buffer, start) = batch.room();
+            let taken = self.take_committing(buffer, start, |_, _| before_commit(), Release);
+            match taken {
+                Ok(Some((_, len))) => {
+                    batch.push(len);
+                    bytes += len;
+                }
+                Err(reason) if count == 0 => return Err(reason),
+                Ok(None) | Err(_) => break,
+            }
+            count += 1;
+        }
+        if count > 0 {
+            // The last commit once more, in one order with the announcements of sleepers.
+            let taken = &self.header().progress.taken;
+            taken.store(taken.load(Relaxed), SeqCst);
+        }
+        Ok(count)
+    }
+
+    /// As [`take`](Self::take), with this ordering of the commit, which is at least `Release`.
+    #[inline]
+    fn take_committing(
+        &self,
+        buffer: &mut Vec<u8>,
+        start: usize,
+        before_commit: impl FnOnce(u64, &[u8]),
+        commit: Ordering,
     ) -> Result<Option<(u64, usize)>, Unread> {
         let header = self.header();
         let count = header.progress.taken.load(Relaxed);
@@ -233,16 +312,16 @@ impl Rings {
         }
         let head = Place::from_word(header.consumers.at[(count & 1) as usize].load(Relaxed));
         let place = self.follow(head);
-        let len = self.memory.read(place, buffer)?;
+        let len = self.memory.read(place, buffer, start)?;
         step("take: the item is read");
-        before_commit(count, &buffer[..len]);
+        before_commit(count, &buffer[start..start + len]);
         let end = place.after(record_bytes(len));
         let next = count.wrapping_add(1);
         // The place that is not in force. Relaxed, since only who holds the lock reads it.
         header.consumers.at[(next & 1) as usize].store(end.word(), Relaxed);
         step("take: the position is written");
-        // The commit, in one order with the announcements of producers that wait for room.
-        header.progress.taken.store(next, SeqCst);
+        // The commit.
+        header.progress.taken.store(next, commit);
         step("take: committed");
         // The room is given free after the commit: before it, a killed consumer would have lost what
         // the producers then write over.

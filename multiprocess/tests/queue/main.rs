@@ -6,6 +6,8 @@ mod support;
 
 // What holds while nobody is killed.
 mod plain;
+// Many items in one call.
+mod batches;
 // Items of any size, and the memory that they take.
 mod sizes;
 // What holds under limits of address space and of file sizes.
@@ -26,6 +28,7 @@ mod pipe;
 fn main() {
     let tests = [
         plain::TESTS,
+        batches::TESTS,
         sizes::TESTS,
         limits::TESTS,
         damaged::TESTS,

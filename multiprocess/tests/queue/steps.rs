@@ -18,6 +18,8 @@ use crate::support::{Child, SOON, eventually, is_gone};
 tests![
     a_writer_killed_at_any_step_has_put_its_item_or_not,
     a_reader_killed_at_any_step_has_taken_its_item_or_not,
+    a_batch_killed_at_any_step_is_in_the_queue_up_to_there,
+    a_reader_killed_at_any_step_of_a_batch_has_taken_the_items_up_to_there,
     a_reader_killed_while_it_repairs_leaves_that_to_the_next,
     readers_killed_between_two_rings_leave_both_to_the_writers,
     who_sleeps_is_woken_though_the_waker_died_after_its_commit,
@@ -174,6 +176,60 @@ fn a_reader_killed_at_any_step_has_taken_its_item_or_not() {
             let lost = after_a_killed_reader(&queue, step, occurrence);
             assert_eq!(queue.len() as u64, ITEMS - lost, "{step:?}, {occurrence}");
             // Nothing but what it had taken is missing, and all else is in order.
+            (lost..ITEMS).for_each(|number| take(&queue, number));
+            put(&queue, 0..ITEMS);
+            (0..ITEMS).for_each(|number| take(&queue, number));
+            match queue.join_timeout(SOON) {
+                Ok(()) => assert_eq!(lost, 0),
+                Err(Error::ItemsLost(count)) => assert_eq!(count, lost),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+/// How many items an operation on a batch has moved when it is killed at a step; `None` for a step
+/// that not every item makes.
+fn moved(step: &str, occurrence: u64) -> Option<u64> {
+    let of_every_item = [
+        "put: the record is written",
+        "put: the position is written",
+        "put: committed",
+        "take: the item is read",
+        "take: the position is written",
+        "take: committed",
+    ];
+    let before = occurrence - 1 + u64::from(has_happened(step));
+    of_every_item.contains(&step).then_some(before)
+}
+
+fn a_batch_killed_at_any_step_is_in_the_queue_up_to_there() {
+    for step in steps("put: ") {
+        for &occurrence in occurrences(step) {
+            let queue = Queue::new().unwrap();
+            killed_at(step, occurrence, |_| {
+                let items: Vec<Item> = (0..ITEMS).map(item).collect();
+                queue.put_many(&items).unwrap();
+            });
+            let count = queue.len() as u64;
+            assert_eq!(count, moved(step, occurrence).unwrap_or(count), "{step:?}");
+            put(&queue, count..ITEMS);
+            (0..ITEMS).for_each(|number| take(&queue, number));
+            queue.join().unwrap();
+        }
+    }
+}
+
+fn a_reader_killed_at_any_step_of_a_batch_has_taken_the_items_up_to_there() {
+    for step in steps("take: ") {
+        for &occurrence in occurrences(step) {
+            let queue = Queue::new().unwrap();
+            put(&queue, 0..ITEMS);
+            killed_at(step, occurrence, |_| {
+                queue.get_many(ITEMS as usize).unwrap();
+            });
+            let lost = ITEMS - queue.len() as u64;
+            assert_eq!(lost, moved(step, occurrence).unwrap_or(lost), "{step:?}");
             (lost..ITEMS).for_each(|number| take(&queue, number));
             put(&queue, 0..ITEMS);
             (0..ITEMS).for_each(|number| take(&queue, number));

@@ -14,6 +14,8 @@ use crate::support::{Child, SOON};
 tests![
     a_put_wakes_a_reader,
     a_put_wakes_one_reader_for_each_item,
+    a_batch_wakes_one_reader_for_each_item,
+    a_batch_taken_wakes_one_writer_for_each_item,
     a_get_wakes_a_writer,
     a_close_wakes_all_readers_and_writers,
     the_last_task_done_wakes_those_in_join,
@@ -53,6 +55,21 @@ fn a_put_wakes_one_reader_for_each_item() {
     let readers = [(); 4].map(|()| asleep(|| assert!(queue.get_timeout(SOON).is_ok())));
     (0..4).for_each(|n| queue.put(&n).unwrap());
     readers.iter().for_each(Child::succeed);
+}
+
+fn a_batch_wakes_one_reader_for_each_item() {
+    let queue = Queue::<u8>::new().unwrap();
+    let readers = [(); 4].map(|()| asleep(|| assert!(queue.get_timeout(SOON).is_ok())));
+    queue.put_many(&[0, 1, 2, 3]).unwrap();
+    readers.iter().for_each(Child::succeed);
+}
+
+fn a_batch_taken_wakes_one_writer_for_each_item() {
+    let queue = Queue::bounded(3).unwrap();
+    queue.put_many(&[0, 1, 2]).unwrap();
+    let writers = [(); 3].map(|()| asleep(|| queue.put_timeout(&3, SOON).unwrap()));
+    assert_eq!(queue.get_many(3).unwrap().len(), 3);
+    writers.iter().for_each(Child::succeed);
 }
 
 fn a_get_wakes_a_writer() {

@@ -12,7 +12,8 @@ const CAPACITY: usize = 1024;
 
 pub(crate) fn measure(row: &str) -> Measured {
     match row {
-        "queue/u64/1p1c" => per_second(|count| many_to_many(1, count)),
+        // One by one in both: it has no call for many.
+        "queue/u64/1p1c" | "queue/u64/batch64" => per_second(|count| many_to_many(1, count)),
         "queue/u64/4p4c" => per_second(|count| many_to_many(4, count / 4)),
         "queue/roundtrip" => micros(round_trips),
         "queue/1MiB" => per_second(mebibytes),

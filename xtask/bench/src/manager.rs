@@ -15,7 +15,9 @@ use crate::{Measured, per_second};
 const BATCH: u64 = 256;
 
 pub(crate) fn measure(row: &str) -> Measured {
-    let server = Server::builder().queue("get_queue").serve("127.0.0.1:0", b"abc")?;
+    let server = Server::builder()
+        .queue("get_queue")
+        .serve("127.0.0.1:0", b"abc")?;
     match row {
         "manager/items" => per_second(|count| items(&server, count)),
         "manager/server-cpu" => {
@@ -41,13 +43,19 @@ fn python(row: &str, server: &Server) -> Measured {
 fn processor_micros() -> Measured {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
     let times = [usage.user_time(), usage.system_time()];
-    Ok(times.iter().map(|time| 1e6 * time.tv_sec() as f64 + time.tv_usec() as f64).sum())
+    Ok(times
+        .iter()
+        .map(|time| 1e6 * time.tv_sec() as f64 + time.tv_usec() as f64)
+        .sum())
 }
 
 /// A writer and a reader, each with a connection of its own.
 fn items(server: &Server, count: u64) -> Result<(), Box<dyn Error>> {
     let manager = Client::connect(server.address(), b"abc")?;
-    let (writer, reader) = (manager.queue::<u64>("get_queue")?, manager.queue::<u64>("get_queue")?);
+    let (writer, reader) = (
+        manager.queue::<u64>("get_queue")?,
+        manager.queue::<u64>("get_queue")?,
+    );
     thread::scope(|s| {
         let writer = s.spawn(move || {
             let mut batches = (0..count).step_by(BATCH as usize);

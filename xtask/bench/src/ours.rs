@@ -6,7 +6,7 @@ use std::hint::black_box;
 use multiprocess::{Pool, Process, Queue, init};
 use serde_bytes::ByteBuf;
 
-use crate::{MIB, Measured, manager, gibibyte, micros, per_second, tasks, unknown};
+use crate::{MIB, Measured, gibibyte, manager, micros, per_second, tasks, unknown};
 
 /// As many as Python's pool is measured with.
 const WORKERS: usize = 2;
@@ -15,6 +15,7 @@ pub(crate) fn measure(row: &str) -> Measured {
     match row {
         "queue/u64/1p1c" => per_second(one_to_one),
         "queue/u64/4p4c" => per_second(four_to_four),
+        "queue/u64/batch64" => per_second(in_batches),
         "queue/roundtrip" => micros(round_trips),
         "queue/1MiB" => per_second(mebibytes),
         "pool/single" => {
@@ -62,6 +63,29 @@ fn four_to_four(count: u64) -> Result<(), Box<dyn Error>> {
         process.join()??;
     }
     Ok(())
+}
+
+/// How many items go in and out at a time.
+const BATCH: usize = 64;
+
+fn in_batches(count: u64) -> Result<(), Box<dyn Error>> {
+    let queue = Queue::new()?;
+    let write = || {
+        let items = [0; BATCH];
+        (0..count)
+            .step_by(BATCH)
+            .try_for_each(|start| queue.put_many(&items[..BATCH.min((count - start) as usize)]))
+    };
+    let writer = Process::spawn(|| write().map_err(|error| error.to_string()))?;
+    let mut left = count as usize;
+    while left > 0 {
+        let batch = queue.get_many(BATCH)?;
+        left -= batch.len();
+        for item in batch {
+            black_box(item?);
+        }
+    }
+    Ok(writer.join()??)
 }
 
 fn put(queue: &Queue<u64>, count: u64) -> Result<(), String> {
