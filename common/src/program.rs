@@ -5,11 +5,12 @@
 //! in process groups and sessions of their own.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
-use std::{fs, process, thread};
+use std::{env, fs, process, thread};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -298,6 +299,31 @@ impl Stat {
             environment: field(50)?,
         })
     }
+}
+
+/// A program of a package's `examples/`, as cargo builds it for that package's tests. `package` is the
+/// package's folder.
+///
+/// # Panics
+///
+/// If it is not built, or older than its source: `cargo test --test NAME` alone builds no examples.
+/// The message says what builds it.
+pub fn example(package: &Path, name: &str) -> Command {
+    let test = env::current_exe().expect("a test is a program");
+    let target = test.ancestors().nth(2).expect("it is in a target folder");
+    let program = target.join("examples").join(name);
+    let source = package.join(format!("examples/{name}.rs"));
+    let changed = |file: &Path| fs::metadata(file).and_then(|data| data.modified());
+    let built = changed(&program).is_ok_and(|built| changed(&source).is_ok_and(|at| at <= built));
+    assert!(
+        built,
+        "{} is not built: cd {} && cargo build --examples",
+        program.display(),
+        package.display()
+    );
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null());
+    command
 }
 
 #[cfg(test)]

@@ -1,29 +1,17 @@
 //! The programs in `examples/` do what they say.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
-use std::{env, fs};
 
+use common::program;
 use support::{LONG, pythons, run, start};
 
 mod support;
 
-/// An example, as cargo builds it for the tests of a package.
 fn example(name: &str) -> Command {
-    let test = env::current_exe().expect("a test is a program");
-    let target = test.ancestors().nth(2).expect("it is in a target folder");
-    let program = target.join("examples").join(name);
-    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
-    let changed = |file: &PathBuf| fs::metadata(file).and_then(|data| data.modified());
-    let built = changed(&program).is_ok_and(|built| changed(&source).is_ok_and(|at| at <= built));
-    assert!(
-        built,
-        "{} is not built: cargo build --package distributed --examples",
-        program.display()
-    );
-    let mut command = Command::new(program);
-    command.stdin(Stdio::null()).env("MANAGER_AUTHKEY", "abc");
+    let mut command = program::example(Path::new(env!("CARGO_MANIFEST_DIR")), name);
+    command.env("MANAGER_AUTHKEY", "abc");
     command
 }
 

@@ -2,32 +2,18 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{fs, thread};
 
-use common::program::Program;
+use common::program::{self, Program};
 
 /// No program here needs so long.
 const LONG: Duration = Duration::from_secs(60);
 
-/// An example, as cargo builds it for the tests of a package.
 fn example(name: &str) -> Command {
-    let test = env::current_exe().expect("a test is a program");
-    let target = test.ancestors().nth(2).expect("it is in a target folder");
-    let program = target.join("examples").join(name);
-    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
-    let changed = |file: &PathBuf| fs::metadata(file).and_then(|data| data.modified());
-    let built = changed(&program).is_ok_and(|built| changed(&source).is_ok_and(|at| at <= built));
-    assert!(
-        built,
-        "{} is not built: cargo build --package multiprocess --examples",
-        program.display()
-    );
-    let mut command = Command::new(program);
-    command.stdin(Stdio::null());
-    command
+    program::example(Path::new(env!("CARGO_MANIFEST_DIR")), name)
 }
 
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
