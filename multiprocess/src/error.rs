@@ -92,6 +92,16 @@ pub enum Error {
         /// How it failed.
         error: Box<Error>,
     },
+    /// Tasks of a pool failed whose handles were dropped, so that nobody heard of it.
+    TasksFailed {
+        /// How many.
+        count: u64,
+        /// The first of them, counted from 0 in the order in which tasks were handed in; a chunk of a
+        /// map is one task.
+        task: u64,
+        /// How that one failed.
+        error: Box<Error>,
+    },
     /// A pool cannot have so many workers: Python's `ValueError`.
     WorkerCount {
         /// How many were asked for.
@@ -215,6 +225,16 @@ impl fmt::Display for Error {
                 f.write_str("the pool is broken: the process that supervises its workers is gone")
             }
             Self::MapFailed { item, ran, error } => write_map_failed(f, *item, ran, error),
+            Self::TasksFailed { count, task, error } => match count {
+                1 => write!(
+                    f,
+                    "task {task}, whose result nobody asked for, failed: {error}"
+                ),
+                _ => write!(
+                    f,
+                    "{count} tasks failed whose results nobody asked for; task {task}: {error}"
+                ),
+            },
             Self::WorkerCount { workers, max } => write!(
                 f,
                 "cannot make a pool of {workers} workers: the number must be at least 1 and at \

@@ -292,7 +292,8 @@ impl Pool {
     ///
     /// [`Error::PoolBroken`](crate::Error::PoolBroken) or
     /// [`Error::InitializerFailed`](crate::Error::InitializerFailed), if tasks were not done for
-    /// that reason. A task that failed is no error here: its own handle reports it.
+    /// that reason. [`Error::TasksFailed`](crate::Error::TasksFailed), if tasks failed whose handles
+    /// were dropped before anyone asked; of the others, the handle reports it.
     ///
     /// # Examples
     ///
@@ -308,7 +309,7 @@ impl Pool {
         self.client.close();
         self.client.wait_for_all()?;
         self.client.shut_down();
-        Ok(())
+        self.client.unheard_failures()
     }
 
     /// Ends the workers and what they started at once: `terminate()`. Tasks that are not done are

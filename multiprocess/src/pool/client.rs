@@ -122,7 +122,9 @@ impl PoolClient {
         let value = self.wait(deadline, |table| {
             let outcome = table.outcome(ticket)?;
             let read = read.take().expect("an outcome is returned once");
-            Some(outcome.map_err(Error::clone).and_then(read))
+            let value = outcome.map_err(Error::clone).and_then(read);
+            table.hear(ticket);
+            Some(value)
         })?;
         value.transpose()
     }
@@ -156,6 +158,11 @@ impl PoolClient {
             _ => None,
         })?;
         over.unwrap_or(Ok(()))
+    }
+
+    /// The failures of tasks whose handles were dropped before anyone asked.
+    pub(super) fn unheard_failures(&self) -> Result<()> {
+        self.table().unheard_failures()
     }
 
     pub(super) fn progress(&self) -> Progress {

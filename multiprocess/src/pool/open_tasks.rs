@@ -17,6 +17,8 @@ pub(super) struct Task {
     pub(super) items: u64,
     /// Nobody asks for the outcome.
     pub(super) forgotten: bool,
+    /// Somebody has seen the outcome.
+    pub(super) heard: bool,
     pub(super) outcome: Option<Result<Box<[u8]>, Box<Error>>>,
     pub(super) more: Option<Box<More>>,
     /// The completion queue in which its handle waits for any of several tasks.
@@ -50,6 +52,24 @@ pub(super) struct Retry {
     pub(super) left: u32,
     pub(super) item: u64,
     pub(super) task: Box<[u8]>,
+}
+
+impl Task {
+    /// The failures that nobody has heard of, nor caused.
+    pub(super) fn unheard_failures(&self) -> impl Iterator<Item = &Error> {
+        let chunk = self.more.as_ref().and_then(|more| more.chunk.as_ref());
+        let parts = chunk.map_or(&[][..], |chunk| &chunk.parts);
+        let of_items = parts.iter().filter_map(|part| match part {
+            Part::Failed(error) => Some(error),
+            Part::Results(..) => None,
+        });
+        let own = self
+            .outcome
+            .iter()
+            .filter_map(|outcome| outcome.as_ref().err());
+        let failures = of_items.chain(own.map(AsRef::as_ref));
+        failures.filter(|error| !self.heard && !matches!(error, Error::Cancelled))
+    }
 }
 
 impl Retry {
@@ -135,15 +155,19 @@ impl Tasks {
         }
     }
 
-    pub(super) fn remove(&mut self, ticket: u64) {
+    pub(super) fn remove(&mut self, ticket: u64) -> Option<Task> {
         let place = ticket.checked_sub(self.first).map(|place| place as usize);
-        match place.and_then(|place| self.latest.get_mut(place)) {
-            Some(task) => self.count -= usize::from(task.take().is_some()),
-            None => _ = self.older.remove(&ticket),
-        }
+        let removed = match place.and_then(|place| self.latest.get_mut(place)) {
+            Some(task) => {
+                self.count -= usize::from(task.is_some());
+                task.take()
+            }
+            None => self.older.remove(&ticket),
+        };
         while let Some(None) = self.latest.front() {
             self.latest.pop_front();
             self.first += 1;
         }
+        removed
     }
 }

@@ -57,6 +57,10 @@ pub(super) struct TaskTable {
     pub(super) message: Vec<u8>,
     /// How many tasks were forgotten without an outcome since the results were last taken for that.
     forgotten: u32,
+    /// The numbers of tries in between, which rise: they are no tickets.
+    tries: Vec<u64>,
+    /// What nobody has heard of: how many failures, and the first by the order of tasks.
+    unheard: (u64, Option<(u64, Error)>),
 }
 
 /// How many tasks are forgotten before somebody looks for their results.
@@ -112,6 +116,7 @@ impl TaskTable {
             number,
             items: submission.items,
             forgotten: false,
+            heard: false,
             outcome: None,
             more: (more.chunk.is_some() || is_kept).then(|| Box::new(more)),
             completion_queue: submission.completion_queue,
@@ -169,9 +174,42 @@ impl TaskTable {
         if is_open {
             self.forgotten += 1;
         } else {
-            self.tasks.remove(ticket);
+            self.remove(ticket);
         }
         is_open.then_some(number)
+    }
+
+    /// Removes a task that has an outcome, or has none any more, and notes what nobody has heard.
+    fn remove(&mut self, ticket: u64) {
+        let Some(task) = self.tasks.remove(ticket) else {
+            return;
+        };
+        let (count, first) = &mut self.unheard;
+        for error in task.unheard_failures() {
+            *count += 1;
+            if first.as_ref().is_none_or(|(first, _)| ticket < *first) {
+                *first = Some((ticket, error.clone()));
+            }
+        }
+    }
+
+    /// Notes that the outcome of a task has been seen.
+    pub(super) fn hear(&mut self, ticket: u64) {
+        if let Some(task) = self.tasks.get_mut(ticket) {
+            task.heard = true;
+        }
+    }
+
+    /// The failures of forgotten tasks, as one error.
+    pub(super) fn unheard_failures(&self) -> Result<()> {
+        match &self.unheard {
+            (count, Some((ticket, error))) => Err(Error::TasksFailed {
+                count: *count,
+                task: ticket - self.tries.partition_point(|number| number < ticket) as u64,
+                error: Box::new(error.clone()),
+            }),
+            (_, None) => Ok(()),
+        }
     }
 
     /// What became of the items of a chunk that is done, in their order.
@@ -365,6 +403,7 @@ impl TaskTable {
             return Some(error);
         };
         task.number = next;
+        self.tries.push(next);
         self.retried.remove(&number);
         self.retried.insert(next, ticket);
         None
@@ -394,7 +433,7 @@ impl TaskTable {
             queue.push_back(ticket);
         }
         if task.forgotten {
-            self.tasks.remove(ticket);
+            self.remove(ticket);
         }
     }
 }

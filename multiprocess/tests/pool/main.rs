@@ -31,6 +31,8 @@ mod map;
 mod resources;
 // What becomes of tasks.
 mod tasks;
+// What is said of tasks that nobody asks for.
+mod unheard;
 // What holds when a worker is killed between two stores, at each.
 #[cfg(feature = "kill-points")]
 mod steps;
@@ -43,6 +45,7 @@ fn main() {
         map::TESTS,
         resources::TESTS,
         tasks::TESTS,
+        unheard::TESTS,
         #[cfg(feature = "kill-points")]
         steps::TESTS,
     ];
