@@ -225,16 +225,7 @@ impl fmt::Display for Error {
                 f.write_str("the pool is broken: the process that supervises its workers is gone")
             }
             Self::MapFailed { item, ran, error } => write_map_failed(f, *item, ran, error),
-            Self::TasksFailed { count, task, error } => match count {
-                1 => write!(
-                    f,
-                    "task {task}, whose result nobody asked for, failed: {error}"
-                ),
-                _ => write!(
-                    f,
-                    "{count} tasks failed whose results nobody asked for; task {task}: {error}"
-                ),
-            },
+            Self::TasksFailed { count, task, error } => write_tasks_failed(f, *count, *task, error),
             Self::WorkerCount { workers, max } => write!(
                 f,
                 "cannot make a pool of {workers} workers: the number must be at least 1 and at \
@@ -276,6 +267,24 @@ fn write_nested_too_deep(f: &mut fmt::Formatter<'_>, pools: u32) -> fmt::Result 
         "cannot make a pool within {pools} others, each in a task of the one around it: a static \
          pool is another one in each worker, so its tasks must not use it without end"
     )
+}
+
+fn write_tasks_failed(
+    f: &mut fmt::Formatter<'_>,
+    count: u64,
+    task: u64,
+    error: &Error,
+) -> fmt::Result {
+    match count {
+        1 => write!(
+            f,
+            "task {task}, whose result nobody asked for, failed: {error}"
+        ),
+        _ => write!(
+            f,
+            "{count} tasks failed whose results nobody asked for; task {task}: {error}"
+        ),
+    }
 }
 
 fn write_map_failed(

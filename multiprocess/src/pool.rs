@@ -52,6 +52,7 @@ mod slot;
 mod supervisor;
 mod table;
 mod task;
+mod unheard;
 mod worker;
 
 /// Worker processes that share tasks, each taking the next as it gets free: Python's

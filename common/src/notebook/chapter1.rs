@@ -133,8 +133,8 @@ pub(super) static POOL: Cell = Cell {
     python: "multiprocessing.Pool",
     teaches: "Four workers take five tasks from one queue. The fifth task starts as soon as the first worker is free, in that worker's process; so a pool saves the start of a process for each task, and never runs more than four at once.",
     teaches_zh: "四个工作进程从同一个队列里领取五个任务。谁先空下来，第五个任务就在谁那里开始；因此进程池不必为每个任务启动进程，同时运行的也从不超过四个。",
-    hint: "Kill a worker with kill -9 in the middle of a task: the pool says which task was lost and starts another worker.",
-    hint_zh: "任务进行到一半时用 kill -9 杀掉一个工作进程：进程池会说出丢了哪个任务，并补上新的进程。",
+    hint: "Kill a worker with kill -9 in the middle of a task: another worker is started, the other tasks are done, and join says which task was lost.",
+    hint_zh: "任务进行到一半时用 kill -9 杀掉一个工作进程：进程池会补上新的进程，做完其余任务，join 会说出丢了哪个任务。",
     needs: &[],
     picture: PictureKind::Gantt,
     variants: &[Variant {
@@ -374,8 +374,8 @@ pub(super) static QUEUE: Cell = Cell {
     python: "multiprocessing.Queue",
     teaches: "A writer and a reader, two processes, share a queue. Items arrive in the order in which they were put, each after it was put. The reader would wait for ever, so it is terminated once everything put has been worked on.",
     teaches_zh: "写进程和读进程共用一个队列。数据按放入的次序取出，而且总在放入之后。读进程自己不会结束，所以等放入的全部处理完，再把它终止。",
-    hint: "Kill the reader with kill -9 instead: the queue is not damaged, and another reader could go on.",
-    hint_zh: "改用 kill -9 杀掉读进程：队列不会损坏，换一个读进程就能接着读。",
+    hint: "Kill the reader with kill -9 while it waits: the program says so and ends. With two readers, the other one goes on: the queue is not damaged.",
+    hint_zh: "读进程等待时用 kill -9 杀掉它：程序会说明这一点，然后结束。如果有两个读进程，另一个会接着读：队列不会损坏。",
     needs: &[],
     picture: PictureKind::ItemLanes,
     variants: &[Variant {

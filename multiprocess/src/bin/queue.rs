@@ -1,9 +1,9 @@
 //! `In [10]`: a writer and a reader share a queue.
 
-use std::process;
+use std::{process, time::Duration};
 
 use common::{draw, environment, pace};
-use multiprocess::{Process, Queue, Result};
+use multiprocess::{Error, Process, Queue, Result};
 use rand::RngExt;
 
 fn main() -> Result<()> {
@@ -14,10 +14,11 @@ fn main() -> Result<()> {
     let reader = Process::builder().daemon(true).spawn(|| read(&queue))?;
     writer.join()??;
     // The reader never ends by itself. It is ended when it has worked on the last item.
-    queue.join()?;
+    let moment = Duration::from_millis(50);
+    while reader.is_alive() && queue.join_timeout(moment) == Err(Error::TimedOut) {}
     reader.terminate()?;
-    let _ = reader.join();
-    Ok(())
+    // If it was killed before that, items are left, and it says how it ended.
+    queue.join_timeout(moment).or(reader.join().flatten())
 }
 
 fn write(queue: &Queue<String>) -> Result<()> {

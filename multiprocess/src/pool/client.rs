@@ -162,7 +162,7 @@ impl PoolClient {
 
     /// The failures of tasks whose handles were dropped before anyone asked.
     pub(super) fn unheard_failures(&self) -> Result<()> {
-        self.table().unheard_failures()
+        self.table().unheard.as_result()
     }
 
     pub(super) fn progress(&self) -> Progress {

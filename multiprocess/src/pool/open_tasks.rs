@@ -54,24 +54,6 @@ pub(super) struct Retry {
     pub(super) task: Box<[u8]>,
 }
 
-impl Task {
-    /// The failures that nobody has heard of, nor caused.
-    pub(super) fn unheard_failures(&self) -> impl Iterator<Item = &Error> {
-        let chunk = self.more.as_ref().and_then(|more| more.chunk.as_ref());
-        let parts = chunk.map_or(&[][..], |chunk| &chunk.parts);
-        let of_items = parts.iter().filter_map(|part| match part {
-            Part::Failed(error) => Some(error),
-            Part::Results(..) => None,
-        });
-        let own = self
-            .outcome
-            .iter()
-            .filter_map(|outcome| outcome.as_ref().err());
-        let failures = of_items.chain(own.map(AsRef::as_ref));
-        failures.filter(|error| !self.heard && !matches!(error, Error::Cancelled))
-    }
-}
-
 impl Retry {
     /// Whether an item may be tried once more; counts it.
     pub(super) fn allows(&mut self, item: u64) -> bool {

@@ -10,6 +10,7 @@ use super::{
     message::{self, Report},
     open_tasks::{ChunkState, More, Retry, Submission, Task, Tasks},
     slot::Step,
+    unheard::UnheardFailures,
 };
 use crate::{Error, Result};
 
@@ -57,10 +58,7 @@ pub(super) struct TaskTable {
     pub(super) message: Vec<u8>,
     /// How many tasks were forgotten without an outcome since the results were last taken for that.
     forgotten: u32,
-    /// The numbers of tries in between, which rise: they are no tickets.
-    tries: Vec<u64>,
-    /// What nobody has heard of: how many failures, and the first by the order of tasks.
-    unheard: (u64, Option<(u64, Error)>),
+    pub(super) unheard: UnheardFailures,
 }
 
 /// How many tasks are forgotten before somebody looks for their results.
@@ -181,15 +179,8 @@ impl TaskTable {
 
     /// Removes a task that has an outcome, or has none any more, and notes what nobody has heard.
     fn remove(&mut self, ticket: u64) {
-        let Some(task) = self.tasks.remove(ticket) else {
-            return;
-        };
-        let (count, first) = &mut self.unheard;
-        for error in task.unheard_failures() {
-            *count += 1;
-            if first.as_ref().is_none_or(|(first, _)| ticket < *first) {
-                *first = Some((ticket, error.clone()));
-            }
+        if let Some(task) = self.tasks.remove(ticket) {
+            self.unheard.note(ticket, &task);
         }
     }
 
@@ -197,18 +188,6 @@ impl TaskTable {
     pub(super) fn hear(&mut self, ticket: u64) {
         if let Some(task) = self.tasks.get_mut(ticket) {
             task.heard = true;
-        }
-    }
-
-    /// The failures of forgotten tasks, as one error.
-    pub(super) fn unheard_failures(&self) -> Result<()> {
-        match &self.unheard {
-            (count, Some((ticket, error))) => Err(Error::TasksFailed {
-                count: *count,
-                task: ticket - self.tries.partition_point(|number| number < ticket) as u64,
-                error: Box::new(error.clone()),
-            }),
-            (_, None) => Ok(()),
         }
     }
 
@@ -403,7 +382,7 @@ impl TaskTable {
             return Some(error);
         };
         task.number = next;
-        self.tries.push(next);
+        self.unheard.skip(next);
         self.retried.remove(&number);
         self.retried.insert(next, ticket);
         None
