@@ -23,6 +23,7 @@ use encode::Encoder;
 mod decode;
 mod encode;
 mod names;
+mod numbers;
 mod packed;
 mod tag;
 
@@ -104,8 +105,8 @@ pub(crate) fn append<T: Serializable>(value: &T, buffer: &mut Vec<u8>) -> Result
 /// As [`append`], for a value of this crate's own, which is not read back.
 #[inline]
 pub(crate) fn append_unread<T: Serialize + ?Sized>(value: &T, buffer: &mut Vec<u8>) -> Result<()> {
-    value
-        .serialize(&mut Encoder::new(buffer))
+    Encoder::new(buffer)
+        .value(value)
         .map_err(|failure| not_serialised::<T>(&failure))
 }
 
@@ -167,7 +168,7 @@ fn has_std_paths_only(name: &str) -> bool {
 #[inline]
 pub(crate) fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8])> {
     let mut decoder = Decoder::new(bytes);
-    match T::deserialize(&mut decoder) {
+    match decoder.read() {
         Ok(value) => Ok((value, decoder.rest())),
         Err(failure) => Err(not_deserialised::<T>(&failure)),
     }

@@ -1,6 +1,6 @@
 //! What goes in comes out: values with every serde attribute, with `serde_json` as the judge.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -313,6 +313,61 @@ struct Outer {
 struct Inner {
     #[serde(serialize_with = "never")]
     secret: u8,
+}
+
+#[test]
+fn vectors_of_numbers_come_out_wherever_they_stand() {
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Frame {
+        name: String,
+        bytes: Vec<u8>,
+        samples: Option<Vec<f32>>,
+        rows: Vec<Vec<i64>>,
+        by_name: BTreeMap<String, Vec<u16>>,
+        wrapped: Wrapped,
+        pair: (Vec<i8>, Vec<u32>),
+    }
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Wrapped(Vec<u64>);
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    #[serde(untagged)]
+    enum Either {
+        Numbers(Vec<u8>),
+        Text { text: Vec<i32> },
+    }
+    same(vec![0u8, 127, 128, 255]);
+    same(vec![i8::MIN, -1, 0, i8::MAX]);
+    same(vec![u16::MAX, 0]);
+    same(vec![i16::MIN, 7]);
+    same(vec![u32::MAX, 0]);
+    same(vec![i32::MIN, 7]);
+    same(vec![u64::MAX, 0]);
+    same(vec![i64::MIN, 7]);
+    kept(vec![f32::MIN_POSITIVE, -0.0, f32::INFINITY]);
+    kept(vec![f64::MIN_POSITIVE, -0.0, f64::INFINITY]);
+    same(Vec::<u8>::new());
+    same(vec![Some(vec![1u8]), None, Some(vec![])]);
+    same(Frame {
+        name: "one".to_string(),
+        bytes: (0..=255).collect(),
+        samples: Some(vec![0.5, -1.5]),
+        rows: vec![vec![1, -2], vec![], vec![i64::MAX]],
+        by_name: BTreeMap::from([("a".to_string(), vec![1, 2])]),
+        wrapped: Wrapped(vec![1, u64::MAX]),
+        pair: (vec![-1], vec![1]),
+    });
+    same(Either::Numbers(vec![1, 2]));
+    same(Either::Text { text: vec![-1, 2] });
+}
+
+#[test]
+fn sequences_like_a_vector_of_numbers_come_out_too() {
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    #[serde(transparent)]
+    struct One(u16);
+    same(vec![One(1), One(500)]);
+    same(VecDeque::from([1u8, 200]));
+    same(vec![1u8, 200].into_boxed_slice());
 }
 
 fn never<S: serde::Serializer>(_: &u8, _: S) -> Result<S::Ok, S::Error> {

@@ -1,9 +1,10 @@
 //! From bytes to values.
 
+use std::marker::PhantomData;
 use std::str;
 
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{
         DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
         value::BorrowedStrDeserializer,
@@ -12,10 +13,11 @@ use serde::{
 };
 
 use super::{
-    DEPTH_MAX, Failing, Failure, cut_off,
+    DEPTH_MAX, Failing, Failure, cut_off, numbers,
     packed::{Packed, number},
     tag, unknown,
 };
+use crate::sys::same_type;
 
 /// Reads values from the start of its bytes. Whoever wrote them may have been killed or be hostile:
 /// nothing is believed that was not compared with what is there.
@@ -37,6 +39,24 @@ impl<'de> Decoder<'de> {
             depth: 0,
             in_key: false,
         }
+    }
+
+    /// Reads a value.
+    #[inline]
+    pub(super) fn read<T: Deserialize<'de>>(&mut self) -> Failing<T> {
+        self.seeded(PhantomData)
+    }
+
+    /// Reads a value, or a part of one.
+    #[inline(always)]
+    fn seeded<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Failing<T::Value> {
+        // Another seed may make something else of the vector.
+        if same_type::is::<T, PhantomData<T::Value>>()
+            && let Some(numbers) = numbers::read(&mut self.bytes)
+        {
+            return Ok(numbers);
+        }
+        seed.deserialize(self)
     }
 
     #[inline]
@@ -355,7 +375,7 @@ impl<'de> SeqAccess<'de> for &mut Parts<'_, 'de> {
             return Ok(None);
         }
         self.left -= 1;
-        seed.deserialize(&mut *self.decoder).map(Some)
+        self.decoder.seeded(seed).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -380,7 +400,7 @@ impl<'de> MapAccess<'de> for &mut Parts<'_, 'de> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Failing<V::Value> {
         let key = self.key.take();
-        let value = seed.deserialize(&mut *self.decoder);
+        let value = self.decoder.seeded(seed);
         value.map_err(
             |failure| match key.and_then(|key| self.decoder.spelled(key)) {
                 Some(name) => failure.in_field(name),
@@ -432,7 +452,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Failing<T::Value> {
-        seed.deserialize(self.decoder)
+        self.decoder.seeded(seed)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Failing<V::Value> {

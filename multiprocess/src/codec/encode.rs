@@ -11,6 +11,7 @@ use serde::{
 use super::{
     DEPTH_MAX, Failing, Failure,
     names::{Name, Names},
+    numbers,
     packed::Packer,
     tag,
 };
@@ -30,6 +31,15 @@ impl<'a> Encoder<'a> {
             out,
             names,
             depth: 0,
+        }
+    }
+
+    /// Writes a value, or a part of one.
+    #[inline(always)]
+    pub(super) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Failing<()> {
+        match numbers::write(value, self.out) {
+            true => Ok(()),
+            false => value.serialize(self),
         }
     }
 
@@ -207,7 +217,7 @@ impl<'e, 'a> Serializer for &'e mut Encoder<'a> {
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Failing<()> {
         let start = self.out.len();
         self.enter()?;
-        value.serialize(&mut *self)?;
+        self.value(value)?;
         self.depth -= 1;
         if matches!(self.out.get(start), Some(&(tag::NONE | tag::SOME))) {
             self.out.insert(start, tag::SOME);
@@ -234,7 +244,7 @@ impl<'e, 'a> Serializer for &'e mut Encoder<'a> {
         _: &'static str,
         value: &T,
     ) -> Failing<()> {
-        value.serialize(self)
+        self.value(value)
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -245,7 +255,7 @@ impl<'e, 'a> Serializer for &'e mut Encoder<'a> {
         value: &T,
     ) -> Failing<()> {
         self.variant(name)?;
-        value.serialize(&mut *self).map_err(|e| e.in_field(name))?;
+        self.value(value).map_err(|e| e.in_field(name))?;
         self.depth -= 1;
         Ok(())
     }
@@ -320,7 +330,7 @@ impl Parts<'_, '_> {
             return Ok(());
         }
         self.count += 1;
-        value.serialize(&mut *self.encoder)
+        self.encoder.value(value)
     }
 
     /// Writes a number without its tag; false if it is none, or of another type than those before.
@@ -411,7 +421,7 @@ impl SerializeMap for Parts<'_, '_> {
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Failing<()> {
-        value.serialize(&mut *self.encoder)
+        self.encoder.value(value)
     }
 
     fn end(self) -> Failing<()> {
@@ -445,8 +455,8 @@ impl Fields<'_, '_> {
             }
         };
         encoder.name(name);
-        value
-            .serialize(&mut **encoder)
+        encoder
+            .value(value)
             .map_err(|failure| failure.in_field(name))
     }
 

@@ -23,6 +23,7 @@ pub(crate) mod memfd;
 pub(crate) mod mutex;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
+pub(crate) mod same_type;
 pub(crate) mod scm_rights;
 pub(crate) mod shm;
 pub(crate) mod signals;
