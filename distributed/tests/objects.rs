@@ -98,6 +98,21 @@ fn an_item_that_comes_back_has_the_place_that_its_order_gives_it() -> Result<()>
     Ok(())
 }
 
+#[test]
+fn too_many_and_too_large_objects_are_a_memory_error_and_the_server_goes_on() {
+    for (version, path) in pythons() {
+        let builder = Server::builder().sync_manager().max_memory(1 << 20);
+        let server = builder
+            .serve("127.0.0.1:0", b"abc")
+            .expect("a port is free");
+        let address = server.address().to_string();
+        let said = run(python(&path, "sharing.py").args([&address, "fill"]));
+        assert_eq!(said, "ok\n", "{version}");
+        let status = server.status();
+        assert!(status.memory <= status.max_memory, "{version}: {status}");
+    }
+}
+
 /// One object of each kind that clients open by name.
 fn named() -> Server {
     Server::builder()

@@ -95,7 +95,10 @@
 //! # When a client dies
 //!
 //! An object that a call made ends 10 s after its last proxy has gone, so that a proxy that is on its
-//! way to another program finds it. A client that is killed tells nobody that its proxies are gone,
-//! here as in CPython: what only it had made stays until the server ends. An object with a name
-//! stays in any case, and a proxy of it from before a restart of the server finds the one after it,
-//! which is empty.
+//! way to another program finds it. A client that is killed tells nobody that its proxies are gone:
+//! what only it had made stays until the server ends. CPython's server does the same. It counts the
+//! proxies that programs say they have, and the end of a connection says nothing of them: a thread
+//! that ends closes its connection too, and its proxies may be with other threads.
+//! [`factory_timeout`](crate::Builder::factory_timeout) drops what nobody has used for so long. An
+//! object with a name stays in any case, and a proxy of it from before a restart of the server finds
+//! the one after it, which is empty.

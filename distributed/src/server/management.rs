@@ -171,16 +171,18 @@ mod tests {
     use tokio::sync::{Semaphore, watch};
 
     use super::super::memory::Budget;
+    use super::super::objects::ObjectType;
     use super::super::state::Limits;
     use super::*;
 
-    /// With a count of all queues for each one it takes half a minute.
-    #[test]
-    fn the_sixty_thousandth_queue_costs_what_the_first_one_does() {
+    fn state() -> ServerState {
         let memory = Budget::new(1 << 30);
-        let state = ServerState {
+        ServerState {
             key: Vec::new(),
-            factories: BTreeMap::from([("Queue".to_string(), Factory::Queue(QueueOrder::Fifo))]),
+            factories: BTreeMap::from([
+                ("Queue".to_string(), Factory::Queue(QueueOrder::Fifo)),
+                ("Event".to_string(), Factory::Object(ObjectType::Event)),
+            ]),
             messages: Arc::new(tokio::sync::Semaphore::new(0)),
             limits: Limits {
                 message: 1024,
@@ -197,7 +199,13 @@ mod tests {
             refusals: super::super::refusals::Refusals::default(),
             places: Arc::new(Semaphore::new(1)),
             stop: watch::Sender::new(false),
-        };
+        }
+    }
+
+    /// With a count of all queues for each one it takes half a minute.
+    #[test]
+    fn the_sixty_thousandth_queue_costs_what_the_first_one_does() {
+        let state = state();
         // pickle.dumps((None, 'create', ('Queue',), {}), 2)
         let create = b"\x80\x02(NX\x06\0\0\0createX\x05\0\0\0Queue\x85}t.";
         let start = Instant::now();
@@ -208,5 +216,25 @@ mod tests {
         assert_eq!(queues.made, 60_000);
         assert_eq!(queues.number_of_objects(), 60_000);
         assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn there_are_so_many_objects_at_one_time_and_those_without_a_proxy_make_room() {
+        let state = state();
+        // pickle.dumps((None, 'create', ('Event',), {}), 2)
+        let create = b"\x80\x02(NX\x06\0\0\0createX\x05\0\0\0Event\x85}t.";
+        let said = || match manage(&state, create) {
+            FirstReply::Last(reply) => String::from_utf8_lossy(&reply).into_owned(),
+            _ => panic!("to create is all that is asked for"),
+        };
+        let first = said();
+        (1..MADE_MAX).for_each(|_| _ = said());
+        assert_eq!(state.queues().number_of_objects(), MADE_MAX);
+        assert!(said().contains("there are too many objects"));
+        let from = first.find("Event-").expect("its ident");
+        let ident = &first[from..][.."Event-".len() + 16];
+        assert!(state.queues().objects.unrefer(ident));
+        assert!(said().contains("Event-"));
+        assert!(said().contains("there are too many objects"));
     }
 }

@@ -1,0 +1,139 @@
+//! The options of the program `manager`, each as the clients of the one it starts see it.
+
+use std::io::Read;
+use std::path::Path;
+
+use assert_cmd::Command;
+use assert_cmd::cargo::cargo_bin;
+use distributed::{Client, Result};
+
+use support::raw::Raw;
+use support::{eventually, python, run, some_pythons};
+
+mod support;
+
+/// A case of a script says that all is as it is to be.
+#[track_caller]
+fn agrees(path: &Path, script: &str, address: &str, case: &str) {
+    let said = run(python(path, script).args([address, case]));
+    assert_eq!(said, "ok\n", "{case}");
+}
+
+#[test]
+fn sync_manager_serves_every_name_of_pythons_sync_manager() {
+    for (_, path) in some_pythons() {
+        let (_manager, address) = support::manager(&["--sync-manager"]);
+        for case in [
+            "dicts",
+            "lists",
+            "values",
+            "locks",
+            "events",
+            "conditions",
+            "barriers",
+            "queues",
+        ] {
+            agrees(&path, "objects.py", &address, case);
+        }
+    }
+}
+
+#[test]
+fn factories_objects_and_queues_are_of_the_type_and_number_that_their_options_say() {
+    let options = [
+        "--factory=jobs",
+        "--factory=last:LifoQueue",
+        "--factory=tables:dict",
+        "--object=slots:Semaphore:2",
+        "--object=settings:dict",
+        "--queue=top:2:PriorityQueue",
+    ];
+    for (_, path) in some_pythons() {
+        let (_manager, address) = support::manager(&options);
+        agrees(&path, "sharing.py", &address, "options");
+    }
+}
+
+#[test]
+fn factory_timeout_drops_what_nobody_uses() -> Result<()> {
+    let (_manager, address) = support::manager(&["--factory=Queue", "--factory-timeout=0.05"]);
+    // pickle.dumps((None, 'create', ('Queue',), {}), 2), by a client that is then gone.
+    let create = b"\x80\x02(NX\x06\0\0\0createX\x05\0\0\0Queue\x85}t.";
+    Raw::connect(&address).call(create);
+    let client = Client::connect(&address, b"abc")?;
+    assert!(eventually(|| {
+        let status = client.status();
+        status.is_ok_and(|status| status.queues.is_empty())
+    }));
+    Ok(())
+}
+
+#[test]
+fn max_connections_and_handshake_timeout_keep_out_who_comes_too_late() -> Result<()> {
+    let options = [
+        "--queue=q",
+        "--max-connections=1",
+        "--handshake-timeout=0.2",
+    ];
+    let (_manager, address) = support::manager(&options);
+    let only = Client::connect(&address, b"abc")?.queue::<u32>("q")?;
+    only.put(&7)?;
+    assert!(Client::connect(&address, b"abc").is_err());
+    // One that says nothing hears the challenge, and then the end.
+    let mut silent = std::net::TcpStream::connect(&address).expect("it listens");
+    let end = silent.read_to_end(&mut Vec::new());
+    assert!(end.is_ok(), "{end:?}");
+    assert_eq!(only.get()?, 7);
+    Ok(())
+}
+
+#[test]
+fn max_message_refuses_what_is_longer() -> Result<()> {
+    let (_manager, address) = support::manager(&["--queue=q", "--max-message=1024"]);
+    let queue = Client::connect(&address, b"abc")?.queue::<String>("q")?;
+    queue.put(&"x".repeat(500))?;
+    let said = queue.put(&"x".repeat(2000)).expect_err("it is longer");
+    assert!(
+        said.to_string().contains("over the limit of 1024"),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_option_that_makes_no_sense_ends_with_2_and_says_what_would() {
+    for (options, wanted) in [
+        (&[][..], "nothing to serve"),
+        (
+            &["--object=settings"],
+            "expected NAME:TYPE, as settings:dict",
+        ),
+        (&["--object=:dict"], "an object needs a name"),
+        (&["--object=a:frob"], "no type 'frob': there are dict, list"),
+        (&["--object=a:dict:3"], "dict takes no number"),
+        (&["--object=a:Semaphore:x"], "expected a number"),
+        (&["--factory=a:frob"], "no type 'frob'"),
+        (&["--factory=:dict"], "an object needs a name"),
+        (&["--queue=:5"], "a queue needs a name"),
+        (&["--queue=a:frob"], "expected NAME:MAXSIZE or NAME:TYPE"),
+        (
+            &["--queue=a", "--redeliver=b"],
+            "--redeliver b needs --queue b",
+        ),
+        (&["--queue=a", "--visibility-timeout=5"], "--redeliver"),
+        (
+            &["--queue=a", "--max-memory=3X"],
+            "expected a number of bytes",
+        ),
+        (
+            &["--queue=a", "--factory-timeout=soon"],
+            "--factory-timeout",
+        ),
+    ] {
+        let mut manager = Command::new(cargo_bin("manager"));
+        let manager = manager.env("MANAGER_AUTHKEY", "abc").args(options);
+        let output = manager.timeout(support::LONG).assert().code(2);
+        let said = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(said.contains(wanted), "{options:?}: {said}");
+    }
+}
