@@ -30,6 +30,7 @@ pub mod chaos;
 mod child;
 mod codec;
 mod error;
+mod event;
 mod fd_passing;
 mod handle;
 mod limits;

@@ -13,7 +13,6 @@ pub use batch::Batch;
 use raw::{RawQueue, Wait};
 
 mod batch;
-pub(crate) mod event;
 pub(crate) mod layout;
 mod memory;
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::ops::Deref;
 
-use super::event::Event;
+use crate::event::Event;
 use crate::sys::mutex::RobustMutex;
 use crate::sys::shm::shareable;
 use crate::sys::word::{AtomicU32, AtomicU64};

@@ -4,11 +4,11 @@
 use std::time::Instant;
 
 use super::batch::Frames;
-use super::event::Event;
 use super::memory::Memory;
 use super::model::{SMALL, in_order, puts_beside_takes};
 use super::raw::{RawQueue, Wait};
 use crate::Error;
+use crate::event::Event;
 use crate::sys::word::{WeakMemory, modelled};
 
 /// Runs two threads over the model; the seed draws the order of their steps and what they see.

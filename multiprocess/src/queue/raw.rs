@@ -9,13 +9,13 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::batch::Frames;
-use super::event::AdaptiveSpin;
 use super::layout::Header;
 use super::memory::{Memory, Unread};
 use super::readers::{self, JoinState, ReaderSlot};
 use super::ring::Rings;
 use super::sizing;
 use super::step::step;
+use crate::event::AdaptiveSpin;
 use crate::sys::shm::Shared;
 use crate::{Error, Result};
 

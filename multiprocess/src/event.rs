@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 use std::{hint, thread};
 
-use super::step::step;
+use crate::queue::step::step;
 use crate::sys::futex::{self, looks};
 use crate::sys::shm::shareable;
 use crate::sys::word;
@@ -115,7 +115,7 @@ impl Event {
 
     /// Whether someone may sleep, whom nobody has woken.
     #[cfg(test)]
-    pub(super) fn has_sleeper(&self) -> bool {
+    pub(crate) fn has_sleeper(&self) -> bool {
         self.word.load(SeqCst) & SLEEPER != 0
     }
 
