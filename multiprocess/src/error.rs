@@ -2,7 +2,7 @@ use std::{fmt, io, ops::Range, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// What can go wrong with a process, a pool or a queue.
+/// What can go wrong with a process, a pool, a queue or a lock.
 ///
 /// One enum serves the whole crate, since a pool's handle can meet what a process meets and what
 /// a queue meets. Each method names in its `# Errors` the few variants that it returns.
@@ -43,9 +43,15 @@ pub enum Error {
     },
     /// Readers died with this many items in hand, for which `task_done` will never be called.
     ItemsLost(u64),
+    /// The owner of a lock died while it had it. The guard is in the
+    /// [`OwnerDied`](crate::sync::OwnerDied) that the lock returns.
+    OwnerDied {
+        /// The process that had the lock.
+        pid: u32,
+    },
     /// `task_done` was called more often than items were taken: Python's `ValueError`.
     NothingInHand,
-    /// An item or a message held a queue or a connection, which are no mere data.
+    /// An item or a message held a queue, a connection or a lock, which are no mere data.
     NotAtStart,
     /// The program has threads, so that forking it here could deadlock the child.
     Threaded {
@@ -194,13 +200,11 @@ impl fmt::Display for Error {
                     "{count} items were lost with the processes that had taken them"
                 )
             }
+            Self::OwnerDied { pid } => write_owner_died(f, *pid),
             Self::NothingInHand => {
                 f.write_str("task_done was called more often than items were taken from the queue")
             }
-            Self::NotAtStart => f.write_str(
-                "a queue or a connection can be handed to a process only at its start, as one of \
-                 its arguments",
-            ),
+            Self::NotAtStart => f.write_str(NOT_AT_START),
             Self::Threaded { threads } => write!(
                 f,
                 "cannot fork a program with {threads} threads: start the process by spawn_with, \
@@ -250,6 +254,17 @@ impl fmt::Display for Error {
             }
         }
     }
+}
+
+/// How [`Error::NotAtStart`] reads.
+const NOT_AT_START: &str = "a queue, a connection or a lock can be handed to a process only at its \
+                            start, as one of its arguments";
+
+fn write_owner_died(f: &mut fmt::Formatter<'_>, pid: u32) -> fmt::Result {
+    write!(
+        f,
+        "process {pid} died while it had the lock: look at what it guards, and clear that"
+    )
 }
 
 fn write_too_large(f: &mut fmt::Formatter<'_>, len: u64, max: u64) -> fmt::Result {

@@ -12,6 +12,7 @@
 //! | `Process(target=f).start()`, `join`, `terminate`, `kill` | [`Process`] |
 //! | `Pool(4)`, `apply_async`, `map`, `close`, `join` | [`Pool`], [`AsyncResult`] |
 //! | `Queue()`, `put`, `get`, `task_done`, `join` | [`Queue`] |
+//! | `Lock()`, `Value()`, `Array()` | [`sync`]: [`Mutex`](sync::Mutex), [`Value`](sync::Value), [`Array`](sync::Array) |
 //! | `subprocess.call`, `Popen.communicate` | [`subprocess`] |
 //!
 //! Processes are made in two ways. [`Process::spawn`] forks the program with all its memory, for a
@@ -43,6 +44,7 @@ mod queue;
 mod serializable;
 mod spawn_request;
 pub mod subprocess;
+pub mod sync;
 #[expect(
     unsafe_code,
     reason = "the system's calls and shared memory need it; nothing else does"
@@ -58,6 +60,7 @@ pub use pool::{AsyncResult, Pool};
 pub use process::Process;
 pub use queue::{Batch, Iter, Queue};
 pub use serializable::Serializable;
+pub use zerocopy;
 pub use zygote::init;
 
 #[cfg(feature = "testing")]

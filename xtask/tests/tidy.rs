@@ -264,7 +264,7 @@ fn sources() -> Vec<PathBuf> {
 }
 
 /// Names that two types have, each with the reason.
-const SHARED_NAMES: [(&str, &str); 18] = [
+const SHARED_NAMES: [(&str, &str); 19] = [
     (
         "Builder",
         "as in std, each type that is built has one in its own module",
@@ -311,6 +311,10 @@ const SHARED_NAMES: [(&str, &str); 18] = [
         "of a worker of tasks, and as a robust lock sees its owner",
     ),
     ("State", "what a lock holds, on each backend"),
+    (
+        "Value",
+        "in memory that processes share, as in Python, and what a pickle says",
+    ),
     (
         "Variant",
         "of a cell in the table, and of an enum in the codec",

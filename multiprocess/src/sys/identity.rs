@@ -55,7 +55,7 @@ impl Identity {
         self.is_alive().then_some(opened)
     }
 
-    fn pid(self) -> u32 {
+    pub(crate) fn pid(self) -> u32 {
         (self.word() & ((1 << PID_BITS) - 1)) as u32
     }
 

@@ -8,7 +8,7 @@
 //!
 //! The thread must have been born by pthread_create or fork: a raw clone has no list.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::marker::PhantomData;
 use std::mem::offset_of;
@@ -64,8 +64,27 @@ pub(crate) struct Guard<'a> {
     head: *const Head,
     /// The entry that was the list's first. The copy in the shared memory is the kernel's.
     next: *mut AtomicU64,
+    /// The entry before this one, if it is no longer the first.
+    before: Option<*mut AtomicU64>,
     /// The list is the thread's that locked.
     not_send: PhantomData<*const ()>,
+}
+
+/// A guard that may be dropped in any order with others of its kind. Dropped in a forked child, which
+/// has not got the lock, it does nothing.
+///
+/// Whoever forgets one keeps the mutex's memory mapped: the thread's list goes on through it.
+#[must_use]
+pub(crate) struct FreeGuard<'a> {
+    guard: Option<Guard<'a>>,
+    process: Identity,
+}
+
+/// A lock that is held by a [`FreeGuard`], as its thread knows it.
+struct Listed {
+    entry: *mut AtomicU64,
+    /// The entry that follows it.
+    next: *mut AtomicU64,
 }
 
 /// What this thread knows of itself.
@@ -81,6 +100,9 @@ thread_local! {
     static THREAD: Cell<Thread> = const {
         Cell::new(Thread { process: 0, id: 0, head: ptr::null() })
     };
+    /// The list's entries of [`FreeGuard`]s, from the last to the first. What the shared memory says
+    /// of them is not believed.
+    static LISTED: RefCell<Vec<Listed>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Thread {
@@ -172,12 +194,33 @@ impl RobustMutex {
             mutex: self,
             head,
             next,
+            before: None,
             not_send: PhantomData,
         };
         if died {
             repair();
         }
         Some(guard)
+    }
+
+    /// As [`lock`](Self::lock), for locks that users hold. What the dead left is told by the memory
+    /// itself, so there is nothing to repair.
+    #[inline]
+    pub(crate) fn lock_free_order(
+        &self,
+        deadline: impl FnOnce() -> Option<Instant>,
+    ) -> Option<FreeGuard<'_>> {
+        let guard = self.lock(deadline, || ())?;
+        let listed = Listed {
+            entry: self.entry.as_ptr().cast(),
+            next: guard.next,
+        };
+        // While the thread's variables are being destroyed, locks are given back in turn.
+        let _ = LISTED.try_with(|list| list.borrow_mut().push(listed));
+        Some(FreeGuard {
+            guard: Some(guard),
+            process: Identity::mine(),
+        })
     }
 
     /// The owner needs a fraction of a microsecond, if it runs at all: look again a few times, let
@@ -232,8 +275,15 @@ impl Drop for Guard<'_> {
         let entry = self.mutex.entry.as_ptr().cast::<AtomicU64>();
         head.pending.store(entry, Relaxed);
         compiler_fence(SeqCst);
-        // Guards are dropped in the reverse order of their locks, so this one is the first.
-        head.first.store(self.next, Relaxed);
+        match self.before {
+            // Guards are dropped in the reverse order of their locks, so this one is the first.
+            None => head.first.store(self.next, Relaxed),
+            Some(before) => {
+                // SAFETY: its lock is held by a `FreeGuard`, so its memory is mapped.
+                let before = unsafe { &*before };
+                before.store(self.next.expose_provenance() as u64, Relaxed);
+            }
+        }
         compiler_fence(SeqCst);
         // Release: the next owner sees what this one wrote.
         if self.mutex.word.swap(0, Release) & WAITERS != 0 {
@@ -242,6 +292,39 @@ impl Drop for Guard<'_> {
         // Up to here the kernel would wake someone in this thread's place.
         compiler_fence(SeqCst);
         head.pending.store(ptr::null_mut(), Relaxed);
+    }
+}
+
+impl FreeGuard<'_> {
+    /// Whether this process has the lock, and is no fork of the one that has it.
+    #[inline]
+    pub(crate) fn is_ours(&self) -> bool {
+        Identity::mine() == self.process
+    }
+}
+
+impl Drop for FreeGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let is_ours = self.is_ours();
+        let Some(mut guard) = self.guard.take() else {
+            return;
+        };
+        if !is_ours {
+            std::mem::forget(guard);
+            return;
+        }
+        let entry = guard.mutex.entry.as_ptr().cast::<AtomicU64>();
+        let _ = LISTED.try_with(|list| {
+            let mut list = list.borrow_mut();
+            if let Some(place) = list.iter().rposition(|listed| listed.entry == entry) {
+                guard.next = list.remove(place).next;
+                if let Some(before) = list.get_mut(place) {
+                    before.next = guard.next;
+                    guard.before = Some(before.entry);
+                }
+            }
+        });
     }
 }
 
@@ -337,6 +420,35 @@ mod tests {
             let second = inner.lock(forever, || panic!("nobody died"));
             drop(second);
             drop(first);
+        }
+    }
+
+    #[test]
+    fn locks_given_back_in_any_order_are_freed_when_their_thread_ends() {
+        for given_back in 0..3 {
+            let mutexes = [mutex(), mutex(), mutex()];
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let lock = |mutex| RobustMutex::lock_free_order(mutex, forever);
+                    let mut guards = mutexes.each_ref().map(|mutex| lock(mutex));
+                    drop(guards[given_back].take());
+                    // Another has it, and writes its own list's address into the entry.
+                    let other = &mutexes[given_back];
+                    thread::scope(|scope| {
+                        scope.spawn(|| std::mem::forget(other.lock(forever, || ())));
+                    });
+                    std::mem::forget(guards);
+                });
+            });
+            let soon = || Some(Instant::now() + Duration::from_secs(10));
+            for mutex in &mutexes {
+                let mut died = false;
+                assert!(mutex.lock(soon, || died = true).is_some());
+                assert!(
+                    died,
+                    "it was given back although its owner died in possession"
+                );
+            }
         }
     }
 }

@@ -1,0 +1,144 @@
+//! Locks, events and values between processes, which outlive their owners: the synchronisation
+//! types of Python's `multiprocessing` in the shapes of [`std::sync`].
+//!
+//! Each of them lies in shared memory without a name. A clone is another handle of the same one. A
+//! forked child has its parent's handles; any other process gets one as an argument at its start, as
+//! it gets a [`Queue`](crate::Queue): by [`Process::spawn_with`](crate::Process::spawn_with) or
+//! [`initializer_with`](crate::pool::Builder::initializer_with). Threads share one by reference. The
+//! memory goes back to the system with the last process that has it, also when all are killed.
+//!
+//! # When a process is killed
+//!
+//! | type | Python | when its holder is killed |
+//! |---|---|---|
+//! | [`Mutex`] | `Lock` | who locks next is told which process died, and has the value as it was before |
+//! | [`Value`] | `Value` | the value is as it was before the change |
+//! | [`Array`] | `Array` | as for `Mutex`, but elements may have been written already |
+//!
+//! In Python all others wait for ever.
+//!
+//! A process that writes over the shared memory can take a lock or a value from the others, and can
+//! keep them waiting; it cannot make them read or write elsewhere.
+//!
+//! # No `RLock`
+//! A guard is the only way to what it guards, as in [`std::sync::Mutex`]. Two guards of one lock, in
+//! one thread, would be two exclusive references to one value. Pass the guard, or what it guards, to
+//! the functions that need it. A thread that locks what it has locked waits for ever, as for
+//! Python's `Lock`; [`Mutex::lock_timeout`] returns.
+//!
+//! # Values
+//! What lies in shared memory is [`Plain`] data. Structs become plain by a derive of the crate
+//! [`zerocopy`], which is re-exported; the feature `derive` of this crate turns the derives on.
+//!
+//! ```
+//! use multiprocess::sync::Mutex;
+//! use multiprocess::zerocopy::{FromBytes, Immutable, IntoBytes};
+//!
+//! #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+//! #[zerocopy(crate = "multiprocess::zerocopy")]
+//! #[repr(C)]
+//! struct Account {
+//!     balance: i64,
+//!     transfers: u64,
+//! }
+//!
+//! let account = Mutex::new(Account { balance: 0, transfers: 0 })?;
+//! let mut guard = account.lock()?;
+//! guard.balance += 5;
+//! guard.transfers += 1;
+//! # Ok::<(), multiprocess::Error>(())
+//! ```
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::sys::mutex as robust;
+use crate::sys::shm::{Shareable, Shared};
+use crate::{Error, Result};
+
+pub use array::{Array, ArrayGuard};
+pub use mutex::{Mutex, MutexGuard};
+pub use owner_died::{LockResult, OwnerDied, TryLockError, TryLockResult};
+pub use plain::{Integer, Plain};
+pub use value::Value;
+
+mod array;
+mod bytes;
+mod mutex;
+mod owner_died;
+mod ownership;
+mod plain;
+mod value;
+
+/// What each of these types has in a process: the shared memory, mapped once for all clones.
+struct Segment<H: Shareable> {
+    shared: Arc<Shared<H>>,
+    /// How many guards this process has. Their locks stand in lists of their threads, which go on
+    /// through the memory.
+    guards: AtomicU32,
+}
+
+impl<H: Shareable> Segment<H> {
+    /// New memory, all zeroes, with room for `words` words behind the header.
+    fn create(what: &str, words: usize) -> Result<Arc<Self>> {
+        let refused = |error| Error::os(format!("create the shared memory of {what}"), error);
+        robust::is_supported().map_err(refused)?;
+        let shared = Shared::create("multiprocess-sync", words).map_err(refused)?;
+        Ok(Arc::new(Self::over(shared)))
+    }
+
+    fn over(shared: Shared<H>) -> Self {
+        Self {
+            shared: Arc::new(shared),
+            guards: AtomicU32::new(0),
+        }
+    }
+
+    /// The memory that was handed to this process, if it has room for so many words.
+    fn received<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        words: impl FnOnce(&H) -> usize,
+    ) -> Result<Arc<Self>, D::Error> {
+        robust::is_supported().map_err(D::Error::custom)?;
+        let shared = Shared::<H>::deserialize(deserializer)?;
+        if words(&shared) > shared.words().len() {
+            return Err(D::Error::custom("its memory is shorter than its value"));
+        }
+        Ok(Arc::new(Self::over(shared)))
+    }
+}
+
+impl<H: Shareable> Deref for Segment<H> {
+    type Target = Shared<H>;
+
+    #[inline]
+    fn deref(&self) -> &Shared<H> {
+        &self.shared
+    }
+}
+
+impl<H: Shareable> Serialize for Segment<H> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
+}
+
+impl<H: Shareable> Drop for Segment<H> {
+    fn drop(&mut self) {
+        // A guard was forgotten: its lock stays locked, and its memory mapped.
+        if self.guards.load(Relaxed) > 0 {
+            std::mem::forget(Arc::clone(&self.shared));
+        }
+    }
+}
+
+/// From now for so long; none if the clock does not reach so far.
+fn after(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}

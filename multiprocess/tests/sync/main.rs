@@ -1,0 +1,14 @@
+//! The promises of locks, events and shared values, in processes of one thread each.
+
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod support;
+
+// Locks with what they guard.
+mod mutex;
+// Shared values and arrays.
+mod values;
+
+fn main() {
+    support::main(&[mutex::TESTS, values::TESTS].concat())
+}
