@@ -31,7 +31,7 @@ pub mod chaos;
 mod child;
 mod codec;
 mod error;
-mod event;
+mod event_count;
 mod fd_passing;
 mod handle;
 mod limits;

@@ -5,7 +5,7 @@
 
 use std::ops::Deref;
 
-use crate::event::Event;
+use crate::event_count::EventCount;
 use crate::sys::mutex::RobustMutex;
 use crate::sys::shm::shareable;
 use crate::sys::word::{AtomicU32, AtomicU64};
@@ -30,11 +30,11 @@ shareable! {
         /// What the consumers tell the producers.
         pub(crate) progress: ConsumerProgress,
         /// Consumers sleep here until there is an item.
-        pub(crate) items: Line<Event>,
+        pub(crate) items: Line<EventCount>,
         /// Producers sleep here until there is room.
-        pub(crate) room: Line<Event>,
+        pub(crate) room: Line<EventCount>,
         /// Those in `join` sleep here until everything is done.
-        pub(crate) all_done: Line<Event>,
+        pub(crate) all_done: Line<EventCount>,
         /// How many items were reported by `task_done`, which anyone may call.
         pub(crate) done: Line<AtomicU64>,
         /// Who took how many.

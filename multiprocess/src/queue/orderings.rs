@@ -8,7 +8,7 @@ use super::memory::Memory;
 use super::model::{SMALL, in_order, puts_beside_takes};
 use super::raw::{RawQueue, Wait};
 use crate::Error;
-use crate::event::Event;
+use crate::event_count::EventCount;
 use crate::sys::word::{WeakMemory, modelled};
 
 /// Runs two threads over the model; the seed draws the order of their steps and what they see.
@@ -51,7 +51,7 @@ fn no_sleeper_is_passed_by(
     prepare: impl Fn(&RawQueue),
     change: impl Fn(&RawQueue) + Sync,
     would_sleep: impl Fn(&RawQueue, Wait) -> bool + Sync,
-    event: impl Fn(&RawQueue) -> &Event,
+    event: impl Fn(&RawQueue) -> &EventCount,
 ) {
     for seed in 1..=1500 {
         let queue = RawQueue::over(Memory::create(SMALL, maxsize).expect("some memory"));

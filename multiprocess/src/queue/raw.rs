@@ -15,7 +15,7 @@ use super::readers::{self, JoinState, ReaderSlot};
 use super::ring::Rings;
 use super::sizing;
 use super::step::step;
-use crate::event::AdaptiveSpin;
+use crate::event_count::AdaptiveSpin;
 use crate::sys::shm::Shared;
 use crate::{Error, Result};
 
@@ -38,7 +38,7 @@ impl Wait {
             .map_or(Self::Forever, Self::Until)
     }
 
-    fn deadline(self) -> Option<Instant> {
+    pub(crate) fn deadline(self) -> Option<Instant> {
         match self {
             Self::Until(deadline) => Some(deadline),
             Self::No | Self::Forever => None,
@@ -47,7 +47,7 @@ impl Wait {
 
     /// The deadline of the lock, which is held for moments only: who does not want to wait for an
     /// item still waits for that, but not for an owner that is stopped.
-    fn lock_deadline(self) -> Option<Instant> {
+    pub(crate) fn lock_deadline(self) -> Option<Instant> {
         match self {
             Self::No => Some(Instant::now() + LOCK_WITHIN),
             _ => self.deadline(),

@@ -32,7 +32,7 @@ const LOOKLESS_MAX: u32 = 32;
 shareable! {
     /// A place to sleep: a counter that changes with every wait and every wake, with the lowest bit
     /// set while someone may be asleep.
-    pub(crate) struct Event {
+    pub(crate) struct EventCount {
         word: word::AtomicU32,
     }
 }
@@ -40,7 +40,7 @@ shareable! {
 const SLEEPER: u32 = 1;
 const STEP: u32 = 2;
 
-impl Event {
+impl EventCount {
     /// Waits until `ready`, or the deadline; returns the last answer of `ready`, which must load
     /// what it looks at with `SeqCst`.
     pub(crate) fn wait(
