@@ -51,6 +51,8 @@ pub enum Error {
     },
     /// `task_done` was called more often than items were taken: Python's `ValueError`.
     NothingInHand,
+    /// A permit was released that nobody had, of a bounded semaphore: Python's `ValueError`.
+    ReleasedTooOften,
     /// An item or a message held a queue, a connection or a lock, which are no mere data.
     NotAtStart,
     /// The program has threads, so that forking it here could deadlock the child.
@@ -204,6 +206,7 @@ impl fmt::Display for Error {
             Self::NothingInHand => {
                 f.write_str("task_done was called more often than items were taken from the queue")
             }
+            Self::ReleasedTooOften => f.write_str("all permits of the semaphore are free already"),
             Self::NotAtStart => f.write_str(NOT_AT_START),
             Self::Threaded { threads } => write!(
                 f,

@@ -14,6 +14,7 @@
 //! | [`Mutex`] | `Lock` | who locks next is told which process died, and has the value as it was before |
 //! | [`Value`] | `Value` | the value is as it was before the change |
 //! | [`Array`] | `Array` | as for `Mutex`, but elements may have been written already |
+//! | [`Semaphore`] | `Semaphore`, `BoundedSemaphore` | its permits come back |
 //!
 //! In Python all others wait for ever.
 //!
@@ -66,6 +67,7 @@ pub use array::{Array, ArrayGuard};
 pub use mutex::{Mutex, MutexGuard};
 pub use owner_died::{LockResult, OwnerDied, TryLockError, TryLockResult};
 pub use plain::{Integer, Plain};
+pub use semaphore::{Permit, Semaphore};
 pub use value::Value;
 
 mod array;
@@ -74,6 +76,7 @@ mod mutex;
 mod owner_died;
 mod ownership;
 mod plain;
+mod semaphore;
 mod value;
 
 /// What each of these types has in a process: the shared memory, mapped once for all clones.
@@ -135,6 +138,27 @@ impl<H: Shareable> Drop for Segment<H> {
         if self.guards.load(Relaxed) > 0 {
             std::mem::forget(Arc::clone(&self.shared));
         }
+    }
+}
+
+/// How long one sleeps who waits for what processes have, before it looks whether they live.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How a handle is serialised: as its memory, for a process that is being started.
+mod handed_over {
+    use super::{Arc, Deserializer, Segment, Serialize, Serializer, Shareable};
+
+    pub(super) fn serialize<H: Shareable, S: Serializer>(
+        segment: &Arc<Segment<H>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        (**segment).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, H: Shareable, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<Segment<H>>, D::Error> {
+        Segment::received(deserializer, |_| 0)
     }
 }
 

@@ -8,7 +8,9 @@ mod support;
 mod mutex;
 // Shared values and arrays.
 mod values;
+// Permits.
+mod semaphore;
 
 fn main() {
-    support::main(&[mutex::TESTS, values::TESTS].concat())
+    support::main(&[mutex::TESTS, values::TESTS, semaphore::TESTS].concat())
 }
