@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+use crate::evidence::{Evidence, Timing};
 use crate::notebook::Check;
 use crate::observed::Observed;
 use crate::transcript::{Event, Transcript, line_and_field};
@@ -26,9 +27,9 @@ fn early(observed: &Observed) -> f64 {
 
 /// What a check found: `Ok` with the evidence, `Err` with the line, if there is one, and what is
 /// wrong.
-pub type Finding = Result<String, (Option<usize>, String)>;
+pub type Finding = Result<Evidence, (Option<usize>, Evidence)>;
 
-fn wrong(line: Option<&Event>, why: String) -> Finding {
+fn wrong(line: Option<&Event>, why: Evidence) -> Finding {
     Err((line.map(|event| event.line), why))
 }
 
@@ -97,30 +98,23 @@ impl Check {
                 every(lines, field, is_gone)
             }
             Check::PortFree => match observed?.port_free {
-                Some(false) => wrong(None, "it is still taken".to_string()),
-                _ => Ok("it could be bound again".to_string()),
+                Some(false) => wrong(None, Evidence::PortFree(false)),
+                _ => Ok(Evidence::PortFree(true)),
             },
         };
         Some(finding)
     }
 }
 
-fn list<T: AsRef<str>>(values: &[T]) -> String {
-    let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
-    if values.is_empty() {
-        "nothing".to_string()
-    } else {
-        values.join(", ")
-    }
+fn owned<T: AsRef<str>>(values: &[T]) -> Vec<String> {
+    let values = values.iter().map(|value| value.as_ref().to_string());
+    values.collect()
 }
 
 fn same(want: &[&str], found: &[&str]) -> Finding {
     match want == found {
-        true => Ok(list(found)),
-        false => wrong(
-            None,
-            format!("expected {}, got {}", list(want), list(found)),
-        ),
+        true => Ok(Evidence::Values(owned(found))),
+        false => wrong(None, Evidence::Expected(owned(want), owned(found))),
     }
 }
 
@@ -128,7 +122,7 @@ fn order(lines: &Transcript, names: &[&str]) -> Finding {
     names
         .windows(2)
         .find_map(|pair| before(lines, pair[0], pair[1]).err())
-        .map_or(Ok("in order".to_string()), Err)
+        .map_or(Ok(Evidence::InOrder), Err)
 }
 
 fn set(lines: &Transcript, field: &str, want: &[&str]) -> Finding {
@@ -142,29 +136,27 @@ fn one_value(lines: &Transcript, fields: &[&str]) -> Finding {
     let all = fields.iter().flat_map(|field| lines.values(field));
     let values = Vec::from_iter(BTreeSet::from_iter(all));
     match values.len() {
-        0 | 1 => Ok(list(&values)),
-        _ => wrong(None, format!("different values: {}", list(&values))),
+        0 | 1 => Ok(Evidence::Values(owned(&values))),
+        _ => wrong(None, Evidence::Different(owned(&values))),
     }
 }
 
 fn distinct(lines: &Transcript, field: &str, least: usize, most: usize) -> Finding {
     let values = Vec::from_iter(BTreeSet::from_iter(lines.values(field)));
     match (least..=most).contains(&values.len()) {
-        true => Ok(list(&values)),
-        false => wrong(
-            None,
-            format!("{} different: {}", values.len(), list(&values)),
-        ),
+        true => Ok(Evidence::Values(owned(&values))),
+        false => wrong(None, Evidence::Different(owned(&values))),
     }
 }
 
 fn every(lines: &Transcript, field: &str, right: impl Fn(&str) -> bool) -> Finding {
     let (name, capture) = line_and_field(field);
     match lines.named(name).find(|event| !right(event.value(capture))) {
-        Some(event) => wrong(Some(event), format!("{field} is {}", event.value(capture))),
-        None => Ok(list(&Vec::from_iter(BTreeSet::from_iter(
-            lines.values(field),
-        )))),
+        Some(event) => wrong(Some(event), Evidence::Is(event.value(capture).to_string())),
+        None => {
+            let values = BTreeSet::from_iter(lines.values(field));
+            Ok(Evidence::Values(owned(&Vec::from_iter(values))))
+        }
     }
 }
 
@@ -175,10 +167,8 @@ fn edge<'a>(
     pick: fn(&mut dyn Iterator<Item = &'a Event>) -> Option<&'a Event>,
 ) -> Finding {
     let Some(named) = lines.named(name).next() else {
-        return wrong(
-            None,
-            format!("there is no `{name}` among {} lines", lines.events.len()),
-        );
+        let missing = Evidence::Missing(lines.quote(name), lines.events.len());
+        return wrong(None, missing);
     };
     match pick(
         &mut lines
@@ -186,9 +176,9 @@ fn edge<'a>(
             .filter(|event| event.source == named.source),
     ) {
         Some(event) if event.name != name => {
-            wrong(Some(event), format!("`{}` is there", event.name))
+            wrong(Some(event), Evidence::Stands(lines.text(event)))
         }
-        found => Ok(format!("line {}", found.map_or(0, |event| event.line))),
+        found => Ok(Evidence::AtLine(found.map_or(0, |event| event.line))),
     }
 }
 
@@ -198,9 +188,9 @@ fn before(lines: &Transcript, first: &str, then: &str) -> Finding {
     match (last_first, first_then) {
         (Some(a), Some(b)) if a.line > b.line => wrong(
             Some(a),
-            format!("`{first}` comes after the `{then}` of line {}", b.line),
+            Evidence::ComesAfter(lines.text(a), lines.text(b), b.line),
         ),
-        _ => Ok("in order".to_string()),
+        _ => Ok(Evidence::InOrder),
     }
 }
 
@@ -212,22 +202,18 @@ fn before_each(lines: &Transcript, first: &str, then: &str, on: &str) -> Finding
             Some(earlier) => {
                 return wrong(
                     Some(later),
-                    format!(
-                        "the `{first}` of {on} {} is line {}",
-                        later.value(on),
-                        earlier.line
-                    ),
+                    Evidence::OnlyAtLine(lines.quote(first), later.value(on).into(), earlier.line),
                 );
             }
             None => {
                 return wrong(
                     Some(later),
-                    format!("there is no `{first}` of {on} {}", later.value(on)),
+                    Evidence::NoneFor(lines.quote(first), later.value(on).into()),
                 );
             }
         }
     }
-    Ok(format!("{pairs} pairs"))
+    Ok(Evidence::Pairs(pairs))
 }
 
 fn pairs(lines: &Transcript, line: &str, one: &str, other: &str, want: &[(&str, &str)]) -> Finding {
@@ -239,8 +225,14 @@ fn pairs(lines: &Transcript, line: &str, one: &str, other: &str, want: &[(&str, 
     want.sort_unstable();
     found.sort_unstable();
     match want == found {
-        true => Ok(format!("{} pairs", found.len())),
-        false => wrong(None, format!("expected {want:?}, got {found:?}")),
+        true => Ok(Evidence::Pairs(found.len())),
+        false => {
+            let [want, found] = [want, found].map(|pairs| {
+                let pairs = pairs.iter().map(|(a, b)| [a.to_string(), b.to_string()]);
+                pairs.collect()
+            });
+            wrong(None, Evidence::ExpectedPairs(want, found))
+        }
     }
 }
 
@@ -258,10 +250,12 @@ fn numbers(
     let number = |value: &str| value.parse::<f64>().unwrap_or(f64::NAN);
     for ((a, b), c) in a.iter().zip(&b).zip(&c) {
         if !right(number(a), number(b), number(c)) {
-            return wrong(None, format!("not so for {a}, {b}, {c}"));
+            let mut values = owned(&[a, b, c]);
+            values.dedup();
+            return wrong(None, Evidence::NotSo(values));
         }
     }
-    Ok(format!("{} lines", a.len()))
+    Ok(Evidence::Lines(a.len()))
 }
 
 fn at_most_open(lines: &Transcript, open: &str, close: &str, on: &str, limit: usize) -> Finding {
@@ -275,11 +269,11 @@ fn at_most_open(lines: &Transcript, open: &str, close: &str, on: &str, limit: us
         };
         let count = lines.named(open).filter(now_open).count();
         if count > limit {
-            return wrong(Some(opened), format!("{count} are open"));
+            return wrong(Some(opened), Evidence::Open(count));
         }
         most = most.max(count);
     }
-    Ok(format!("at most {most} were"))
+    Ok(Evidence::AtMostOpen(most))
 }
 
 fn one_at_a_time(lines: &Transcript, open: &str, close: &str, on: &str, by: &str) -> Finding {
@@ -290,15 +284,12 @@ fn one_at_a_time(lines: &Transcript, open: &str, close: &str, on: &str, by: &str
             again += 1;
             let closed = lines.partner(earlier, close, on);
             if closed.is_none_or(|closed| closed.line > opened.line) {
-                let who = opened.value(by);
-                return wrong(
-                    Some(opened),
-                    format!("{who} had not closed {on} {}", earlier.value(on)),
-                );
+                let (who, what) = (opened.value(by).into(), earlier.value(on).into());
+                return wrong(Some(opened), Evidence::NotClosed(who, what));
             }
         }
     }
-    Ok(format!("opened again {again} times"))
+    Ok(Evidence::OpenedAgain(again))
 }
 
 fn seconds_between(one: &Event, other: &Event) -> f64 {
@@ -319,12 +310,12 @@ fn lasts(lines: &Transcript, names: [&str; 4], early: f64) -> Finding {
         if !(-early..=LATE).contains(&off) {
             return wrong(
                 Some(end),
-                format!("{claimed:.2} s printed, {seen:.2} s seen"),
+                Evidence::Timed(Timing::PrintedAndSeen(claimed, seen)),
             );
         }
         most = most.max(off.abs());
     }
-    Ok(format!("off by at most {most:.2} s"))
+    Ok(Evidence::Timed(Timing::OffBy(most)))
 }
 
 fn gaps(lines: &Transcript, name: &str, seconds: f64) -> Finding {
@@ -333,21 +324,18 @@ fn gaps(lines: &Transcript, name: &str, seconds: f64) -> Finding {
     for pair in events.windows(2) {
         let gap = seconds_between(pair[0], pair[1]);
         if gap > seconds + LATE {
-            return wrong(
-                Some(pair[1]),
-                format!("{gap:.2} s passed, not {seconds:.2} s"),
-            );
+            return wrong(Some(pair[1]), Evidence::Timed(Timing::Passed(gap, seconds)));
         }
-        found.push(format!("{gap:.2}"));
+        found.push(gap);
     }
     // One late arrival shortens the gap behind it, so that only the whole cannot be too short.
     let least = 0.75 * seconds * found.len() as f64;
     match (events.first(), events.last()) {
         (Some(first), Some(last)) if seconds_between(first, last) < least => wrong(
             Some(last),
-            format!("the gaps are {} s, not {seconds:.2} s", list(&found)),
+            Evidence::Timed(Timing::TooShort(found, seconds)),
         ),
-        _ => Ok(format!("{} s", list(&found))),
+        _ => Ok(Evidence::Timed(Timing::Gaps(found))),
     }
 }
 
@@ -356,11 +344,14 @@ fn after(lines: &Transcript, first: &str, then: &str, seconds: f64, early: f64) 
         (Some(a), Some(b)) => {
             let gap = seconds_between(a, b);
             match (seconds - early..=seconds + LATE).contains(&gap) {
-                true => Ok(format!("{gap:.2} s")),
-                false => wrong(Some(b), format!("{gap:.2} s passed, not {seconds:.2} s")),
+                true => Ok(Evidence::Timed(Timing::Gaps(vec![gap]))),
+                false => wrong(Some(b), Evidence::Timed(Timing::Passed(gap, seconds))),
             }
         }
-        _ => wrong(None, format!("there is no `{first}` with a `{then}`")),
+        _ => wrong(
+            None,
+            Evidence::NotBoth(lines.quote(first), lines.quote(then)),
+        ),
     }
 }
 

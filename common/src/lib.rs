@@ -4,7 +4,8 @@
 //!   checks that these must pass. Tests, replay and documents all come from it.
 //! - [`pattern`] and [`transcript`] read what a cell printed, [`speakers`] says who printed it, and
 //!   [`printout`] keeps both.
-//! - [`check`] judges the lines, with what the system showed ([`observed`]); [`verdict`] sums up.
+//! - [`check`] judges the lines, with what the system showed ([`observed`]); [`evidence`] is what it
+//!   finds, and [`verdict`] sums up.
 //! - [`replay`] runs one cell, to a deadline, and notes what arrived when and what stayed behind.
 //! - [`program`] is for tests and tools: a program that is killed with its descendants when dropped.
 //!   [`nats_server`] starts the engine.
@@ -17,6 +18,7 @@
 pub mod check;
 pub mod draw;
 pub mod environment;
+pub mod evidence;
 pub mod far_away;
 pub mod nats_server;
 pub mod notebook;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::evidence::LeftBehind;
+
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -24,8 +26,8 @@ pub struct Observed {
     pub ended: Ended,
     /// How its companion ended, if it has one: the line after which it starts may never come.
     pub companion: Option<Ended>,
-    /// The processes that were left behind, running or unreaped, each in a few words.
-    pub left: Vec<String>,
+    /// The processes that were left behind, running or unreaped.
+    pub left: Vec<LeftBehind>,
     /// Whether the port that was handed out is free again.
     pub port_free: Option<bool>,
     /// The port that was handed out.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::evidence::Evidence;
 use crate::notebook::{Line, Variant};
 use crate::pattern::{Captures, Pattern};
 
@@ -65,8 +66,8 @@ impl Event {
 pub struct Misfit {
     /// Its place among all lines, from 1.
     pub line: usize,
-    /// What is wrong with it, in words.
-    pub why: String,
+    /// What is wrong with it.
+    pub why: Evidence,
 }
 
 /// The lines of one run, named.
@@ -110,31 +111,28 @@ impl Transcript {
             if *source == printed.source
                 && let Some(captures) = pattern.captures(&printed.text)
             {
-                fits.push((line.event, captures));
+                fits.push((*line, captures));
             }
         }
-        let text = &printed.text;
+        let text = printed.text.clone();
         let why = match fits.len() {
-            _ if !printed.whole => format!("torn, it has no end: {text:?}"),
-            0 if printed.source == Source::Err => format!("said on standard error: {text:?}"),
-            0 => format!("not a line of this cell: {text:?}"),
+            _ if !printed.whole => Evidence::Torn(text),
+            0 if printed.source == Source::Err => Evidence::OnStandardError(text),
+            0 => Evidence::Stray(text),
             1 => {
-                let (name, captures) = fits.remove(0);
+                let (line, captures) = fits.remove(0);
                 self.events.push(Event {
                     line: number,
                     source: printed.source,
                     at: printed.at,
-                    name,
+                    name: line.event,
                     captures,
                 });
                 return;
             }
             _ => {
-                let names: Vec<&str> = fits.iter().map(|(name, _)| *name).collect();
-                format!(
-                    "fits more than one line of the table ({}): {text:?}",
-                    names.join(", ")
-                )
+                let lines = fits.iter().map(|(line, _)| line.quote());
+                Evidence::Ambiguous(text, lines.collect())
             }
         };
         self.misfits.push(Misfit { line: number, why });
@@ -167,6 +165,21 @@ impl Transcript {
     pub fn lines(&self) -> impl Iterator<Item = &'static Line> {
         self.lines.iter().map(|(_, line, _)| *line)
     }
+
+    /// The line of this name as a sentence quotes it; `…` for `*`, which is every line.
+    pub fn quote(&self, name: &str) -> String {
+        let line = self.lines().find(|line| line.event == name);
+        line.map_or("…".to_string(), Line::quote)
+    }
+
+    /// The line as it was printed.
+    pub fn text(&self, event: &Event) -> String {
+        self.pieces(event)
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect()
+    }
+
     /// The line cut at its fields, each piece with the name of its field.
     pub fn pieces<'a>(&'a self, event: &'a Event) -> Vec<(Option<&'static str>, &'a str)> {
         let mut known = self.lines.iter();

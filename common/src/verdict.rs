@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::check::Finding;
+use crate::evidence::{Evidence, TrialCounts, code};
 use crate::notebook::{Cell, ExpectedEnd, Statistic, Trials, Variant};
 use crate::observed::{Ended, Observed};
 use crate::printout::Printout;
@@ -41,9 +42,9 @@ pub struct CellOutcome {
 /// Two lines that came in another order than in the notebook, which the table allows.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Reordering {
-    /// The line that came first in this run.
+    /// The line that came first in this run, as the table has it: `Run task {i} ({w})...`.
     pub first: String,
-    /// The line that came first in the notebook. It is the same line where several of one name
+    /// The line that came first in the notebook. It is the same line where several of its kind
     /// changed places.
     pub then: String,
 }
@@ -51,19 +52,19 @@ pub struct Reordering {
 impl Reordering {
     /// The reordering as a sentence for a reader.
     pub fn sentence(&self) -> String {
-        let Reordering { first, then } = self;
+        let (first, then) = (code(&self.first), code(&self.then));
         match first == then {
-            true => format!("`{first}` in another order than in the notebook: any is right"),
-            false => format!("`{first}` before `{then}`, in the notebook after it: either may be"),
+            true => format!("{first} in another order than in the notebook: any is right"),
+            false => format!("{first} before {then}, in the notebook after it: either may be"),
         }
     }
 
     /// The sentence in Chinese.
     pub fn sentence_zh(&self) -> String {
-        let Reordering { first, then } = self;
+        let (first, then) = (code(&self.first), code(&self.then));
         match first == then {
-            true => format!("`{first}` 的次序与笔记不同：怎样都对"),
-            false => format!("`{first}` 先于 `{then}`，笔记里则在其后：两种次序都对"),
+            true => format!("{first} 的次序与笔记不同：怎样都对"),
+            false => format!("{first} 先于 {then}，笔记里则在其后：两种次序都对"),
         }
     }
 }
@@ -79,6 +80,8 @@ pub struct Verdict {
     pub held: bool,
     /// What shows it; where it did not hold, what is wrong.
     pub evidence: String,
+    /// The evidence in Chinese.
+    pub evidence_zh: String,
     /// The line that is wrong, from 1, where it is one line.
     pub line: Option<usize>,
     /// The run that the evidence is from, from 1.
@@ -95,7 +98,8 @@ impl Verdict {
             sentence,
             sentence_zh,
             held,
-            evidence,
+            evidence: evidence.sentence(),
+            evidence_zh: evidence.sentence_zh(),
             line,
             run: 1,
         }
@@ -168,11 +172,11 @@ fn judge(variant: &Variant, transcript: &Transcript, observed: Option<&Observed>
     let mut verdicts = vec![Verdict::new(
         [
             "every line is one of the cell's, and whole".to_string(),
-            "每一行都属于这个单元，而且完整".to_string(),
+            "每一行都属于这个单元格，而且完整".to_string(),
         ],
         match transcript.misfits.first() {
             Some(misfit) => Err((Some(misfit.line), misfit.why.clone())),
-            None => Ok(format!("{} lines", transcript.events.len())),
+            None => Ok(Evidence::Lines(transcript.events.len())),
         },
     )];
     for line in transcript.lines() {
@@ -181,29 +185,30 @@ fn judge(variant: &Variant, transcript: &Transcript, observed: Option<&Observed>
         let (times, times_zh) = match (least, most) {
             (0, usize::MAX) => continue,
             (1, 1) => ("once".to_string(), "一次".to_string()),
-            _ if least == most => (format!("{least} times"), format!("{least} 次")),
+            _ if least == most => (format!("{least} times"), format!(" {least} 次")),
             _ => (
                 format!("{least} to {most} times"),
-                format!("{least} 到 {most} 次"),
+                format!(" {least} 到 {most} 次"),
             ),
         };
         let finding = match (least..=most).contains(&count) {
-            true => Ok(format!("{count}")),
-            false => Err((None, format!("{count} times"))),
+            true => Ok(Evidence::Times(count)),
+            false => Err((None, Evidence::Times(count))),
         };
         verdicts.push(Verdict::new(
             [
-                format!("`{}` is printed {times}", line.event),
-                format!("`{}` 打印{times_zh}", line.event),
+                format!("{} is printed {times}", code(&line.quote())),
+                format!("{} 打印{times_zh}", code(&line.quote())),
             ],
             finding,
         ));
     }
     for check in variant.checks {
         let finding = check.judge(transcript, observed);
-        verdicts.extend(
-            finding.map(|finding| Verdict::new([check.sentence(), check.sentence_zh()], finding)),
-        );
+        verdicts.extend(finding.map(|finding| {
+            let sentences = [check.sentence(variant), check.sentence_zh(variant)];
+            Verdict::new(sentences, finding)
+        }));
     }
     if let Some(observed) = observed {
         verdicts.extend(endings(variant, observed));
@@ -234,12 +239,7 @@ fn endings(variant: &Variant, observed: &Observed) -> Vec<Verdict> {
     };
     let took = observed.took.as_secs_f64();
     let finding = |right: bool, ended: Ended| {
-        let how = match ended {
-            Ended::Code(code) => format!("exit code {code}"),
-            Ended::Signal(signal) => format!("ended by signal {signal}"),
-            Ended::Hung => format!("still running after {took:.1} s, and killed"),
-            Ended::Interrupted => "interrupted".to_string(),
-        };
+        let how = Evidence::Ended(ended, took);
         if right { Ok(how) } else { Err((None, how)) }
     };
     let mut verdicts = vec![Verdict::new(want, finding(right, observed.ended))];
@@ -251,19 +251,19 @@ fn endings(variant: &Variant, observed: &Observed) -> Vec<Verdict> {
             ],
             match observed.companion {
                 Some(ended) => finding(ended == Ended::Code(0), ended),
-                None => Err((None, "it was never started".to_string())),
+                None => Err((None, Evidence::NeverStarted)),
             },
         ));
     }
     verdicts.push(Verdict::new(
         [
-            "no process is left behind, running or unreaped",
+            "no process is left behind, alive or unreaped",
             "没有留下进程，无论在运行还是未回收",
         ]
         .map(str::to_string),
-        match observed.left.first() {
-            Some(_) => Err((None, observed.left.join(", "))),
-            None => Ok("none".to_string()),
+        match Evidence::Left(observed.left.clone()) {
+            none if observed.left.is_empty() => Ok(none),
+            left => Err((None, left)),
         },
     ));
     verdicts
@@ -290,24 +290,15 @@ fn statistic(
     };
     let own = cell.program(variant);
     let ((natural, runs_of_it), (without, _)) = (count(own, Some(false)), count(own, None));
-    let mut evidence = match trials.statistic {
-        Statistic::AnyNonZero => format!("{natural} of {runs_of_it} are not 0"),
-        Statistic::AllZero => {
-            format!("{} of {runs_of_it} are 0", runs_of_it - natural - without)
-        }
-    };
-    if without > 0 {
-        evidence += &format!(", {without} came to no result");
-    }
-    let mut any = natural > 0;
-    if let Some(bin) = trials.widened {
-        let (widened, tries) = count(bin, Some(false));
-        any |= widened > 0;
-        evidence += &match tries {
-            0 => ", widened race not needed".to_string(),
-            _ => format!(", widened race {widened} of {tries}"),
-        };
-    }
+    let widened = trials.widened.map(|bin| count(bin, Some(false)));
+    let any = natural > 0 || widened.is_some_and(|(nonzero, _)| nonzero > 0);
+    let evidence = Evidence::Trials(TrialCounts {
+        runs: runs_of_it,
+        nonzero: natural,
+        without,
+        want_zero: trials.statistic == Statistic::AllZero,
+        widened,
+    });
     let (sentence, held) = match trials.statistic {
         Statistic::AnyNonZero => (
             [
@@ -365,8 +356,8 @@ fn reorderings(variant: &Variant, run: &Run) -> Vec<Reordering> {
             false => (other, one),
         };
         differs.then(|| Reordering {
-            first: (*first).to_string(),
-            then: (*then).to_string(),
+            first: variant.quote(first),
+            then: variant.quote(then),
         })
     };
     let mut notes: Vec<Reordering> = Vec::new();

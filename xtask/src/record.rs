@@ -13,7 +13,7 @@ use common::verdict::{CellOutcome, Reordering, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// The version of the form. It grows when a field changes its meaning or goes.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// One replay.
 #[derive(Debug, Serialize, Deserialize)]

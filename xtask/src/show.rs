@@ -64,7 +64,7 @@ fn text(cell: &'static Cell, cell_runs: &[CellRun], lang: Lang) -> anyhow::Resul
             let free = variant
                 .free
                 .iter()
-                .map(|(one, other)| lang.declared(one, other));
+                .map(|pair| lang.declared(variant, *pair));
             let free = free.collect::<Vec<_>>().join("\n");
             text += &section(lang.pick("free", "不作规定"), &free);
         }
@@ -89,8 +89,8 @@ fn section(heading: &str, body: &str) -> String {
 
 fn checks(variant: &Variant, lang: Lang) -> String {
     let sentences = variant.checks.iter().map(|check| match lang {
-        Lang::En => check.sentence(),
-        Lang::Zh => check.sentence_zh(),
+        Lang::En => check.sentence(variant),
+        Lang::Zh => check.sentence_zh(variant),
     });
     let trials = variant.trials.as_ref().map(|trials| match lang {
         Lang::En => format!("the outcomes of {} runs together", trials.runs),

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use common::notebook::{CHAPTERS, Cell};
+use common::evidence::code;
+use common::notebook::{CHAPTERS, Cell, Variant};
 use common::verdict::{Reordering, Verdict};
 
 use crate::cli::Lang;
@@ -37,6 +38,10 @@ impl Lang {
         self.pick(&verdict.sentence, &verdict.sentence_zh)
     }
 
+    pub(crate) fn evidence(self, verdict: &Verdict) -> &str {
+        self.pick(&verdict.evidence, &verdict.evidence_zh)
+    }
+
     pub(crate) fn reordering(self, reordering: &Reordering) -> String {
         match self {
             Lang::En => reordering.sentence(),
@@ -44,13 +49,14 @@ impl Lang {
         }
     }
 
-    /// A reordering that the table declares, as a sentence.
-    pub(crate) fn declared(self, one: &str, other: &str) -> String {
+    /// A reordering that the table of the variant declares, as a sentence.
+    pub(crate) fn declared(self, variant: &Variant, (one, other): (&str, &str)) -> String {
+        let (line, then) = (code(&variant.quote(one)), code(&variant.quote(other)));
         match (one == other, self) {
-            (true, Lang::En) => format!("`{one}` may come in any order"),
-            (true, Lang::Zh) => format!("`{one}` 的次序不限"),
-            (false, Lang::En) => format!("`{one}` and `{other}` may come in either order"),
-            (false, Lang::Zh) => format!("`{one}` 与 `{other}` 谁先谁后都可以"),
+            (true, Lang::En) => format!("{line} may come in any order"),
+            (true, Lang::Zh) => format!("{line} 的次序不限"),
+            (false, Lang::En) => format!("{line} and {then} may come in either order"),
+            (false, Lang::Zh) => format!("{line} 与 {then} 谁先谁后都可以"),
         }
     }
 

@@ -287,7 +287,7 @@ fn show_tells_all_of_a_cell_in_either_language() {
     for said in [
         "Pool::new(4)?",
         "Task 1 runs 0.00 seconds.",
-        "at most 4 `run` at once",
+        "at most 4 of `Run task {i} ({w})...` at once",
         "W2",
         "█",
     ] {

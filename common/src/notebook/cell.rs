@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::check::Check;
+use crate::pattern::Pattern;
 
 /// One cell of the notebook, rebuilt as one program.
 #[derive(Debug)]
@@ -207,6 +208,16 @@ pub struct Line {
     pub times: (usize, usize),
     /// The pattern, see [`Pattern::new`](crate::pattern::Pattern::new).
     pub text: &'static str,
+}
+
+impl Line {
+    /// The line as a sentence quotes it: `Run task {i} ({w})...`, each value by its name, and one
+    /// blank where tabs or several blanks stand.
+    pub fn quote(&self) -> String {
+        let sketch = Pattern::new(self.text).sketch();
+        let words: Vec<&str> = sketch.split_whitespace().collect();
+        words.join(" ")
+    }
 }
 
 /// A line that is printed exactly so many times.

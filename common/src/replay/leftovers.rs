@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::evidence::LeftBehind;
 use crate::program::marked;
 
 /// The environment variable that marks every process of a run. All descendants inherit it, also
@@ -35,7 +36,7 @@ pub(super) fn adopt_orphans() {
 
 /// Ends every process that bears the mark or belongs to one of the groups, and names it. A process
 /// that is about to end by itself has `grace` to do so.
-pub(super) fn clear(mark: &str, groups: &[i32], grace: Duration) -> Vec<String> {
+pub(super) fn clear(mark: &str, groups: &[i32], grace: Duration) -> Vec<LeftBehind> {
     let mark = format!("{MARK}={mark}");
     let deadline = Instant::now() + grace;
     let mut left = Vec::new();
@@ -57,7 +58,7 @@ pub(super) fn clear(mark: &str, groups: &[i32], grace: Duration) -> Vec<String> 
         if Instant::now() > deadline {
             for pid in running {
                 let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-                left.push(format!("{} ({pid}) was still running", name.trim()));
+                left.push(LeftBehind::Running(name.trim().to_string(), pid));
                 let pid = Pid::from_raw(pid);
                 let _ = kill(pid, Signal::SIGKILL);
                 // An orphan in a group of its own belongs to no group of the run, so it is reaped here.
@@ -74,16 +75,15 @@ pub(super) fn clear(mark: &str, groups: &[i32], grace: Duration) -> Vec<String> 
 
 /// Reaps the orphans of a process group that have ended: nobody else waited for them. Returns
 /// whether others are still alive.
-fn reap(group: i32, left: &mut Vec<String>) -> bool {
+fn reap(group: i32, left: &mut Vec<LeftBehind>) -> bool {
     let group = Pid::from_raw(-group);
     loop {
         match waitpid(group, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) => return true,
-            Ok(status) => left.extend(
-                status
-                    .pid()
-                    .map(|pid| format!("nobody waited for process {pid}")),
-            ),
+            Ok(status) => {
+                let pid = status.pid();
+                left.extend(pid.map(|pid| LeftBehind::Unreaped(pid.as_raw())));
+            }
             Err(_) => return false,
         }
     }

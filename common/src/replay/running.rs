@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::leftovers;
+use crate::evidence::LeftBehind;
 use crate::observed::Ended;
 use crate::transcript::{Printed, Source};
 
@@ -191,7 +192,7 @@ impl Running {
     }
 
     /// Ends what the programs left behind, and names it.
-    pub(super) fn clear(&self, grace: Duration) -> Vec<String> {
+    pub(super) fn clear(&self, grace: Duration) -> Vec<LeftBehind> {
         let groups: Vec<i32> = self.programs.iter().map(|program| program.pid).collect();
         leftovers::clear(&self.mark, &groups, grace)
     }

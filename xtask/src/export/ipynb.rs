@@ -55,7 +55,7 @@ pub(super) fn notebook(
             lang.teaches(cell_run.cell)
         );
         cells.push(markdown(&format!("{id}-text"), &text));
-        cells.push(code(cell_run)?);
+        cells.push(code(cell_run, lang)?);
         let pictures = pictures(cell_run, cell_runs, WIDE, lang);
         cells.extend(pictures.iter().map(drawn));
     }
@@ -94,12 +94,12 @@ fn drawn(picture: &Picture) -> Value {
     markdown(&picture.name, &text)
 }
 
-fn code(cell_run: &CellRun) -> anyhow::Result<Value> {
+fn code(cell_run: &CellRun, lang: Lang) -> anyhow::Result<Value> {
     let checks = cell_run.record.verdicts.iter().map(|verdict| {
         json!({
-            "sentence": verdict.sentence,
+            "sentence": lang.sentence(verdict),
             "held": verdict.held,
-            "evidence": verdict.evidence,
+            "evidence": lang.evidence(verdict),
         })
     });
     Ok(json!({

@@ -41,7 +41,7 @@ fn cases(cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<Vec<PageCase>> {
         let verdicts = cell_run.record.verdicts.iter().map(|verdict| PageVerdict {
             held: verdict.held,
             sentence: lang.sentence(verdict).to_string(),
-            evidence: printable(&verdict.evidence),
+            evidence: printable(lang.evidence(verdict)),
             place: cell_run.place(verdict),
         });
         let recorded = cell_run

@@ -3,7 +3,7 @@
 use common::notebook::Cell;
 use common::printout::Printout;
 use common::transcript::Source;
-use common::verdict::Verdict;
+use common::verdict::{Reordering, Verdict};
 use serde::Serialize;
 
 use crate::cell_run::{CellRun, source, source_path};
@@ -249,7 +249,7 @@ fn checked(cell_run: &CellRun, verdict: &Verdict, lang: Lang) -> ShownVerdict {
     ShownVerdict {
         held: verdict.held,
         sentence: lang.sentence(verdict).to_string(),
-        evidence: verdict.evidence.clone(),
+        evidence: lang.evidence(verdict).to_string(),
         line: verdict.line,
         around,
         place: cell_run.place(verdict),
@@ -261,24 +261,18 @@ fn free(cell_run: &CellRun, lang: Lang) -> Vec<Free> {
         used: true,
         sentence: lang.reordering(reordering),
     });
-    let taken = |one: &str, other: &str| {
-        let pair = |first: &str, then: &str| {
-            (first == one && then == other) || (first == other && then == one)
-        };
-        cell_run
-            .record
-            .reorderings
-            .iter()
-            .any(|reordering| pair(&reordering.first, &reordering.then))
+    let variant = cell_run.variant;
+    let taken = |pair: &&(&str, &str)| {
+        let quotes = (variant.quote(pair.0), variant.quote(pair.1));
+        let mut used = cell_run.record.reorderings.iter();
+        used.any(|Reordering { first, then }| {
+            (first, then) == (&quotes.0, &quotes.1) || (then, first) == (&quotes.0, &quotes.1)
+        })
     };
-    let left = cell_run
-        .variant
-        .free
-        .iter()
-        .filter(|(one, other)| !taken(one, other));
-    let left = left.map(|(one, other)| Free {
+    let left = variant.free.iter().filter(|pair| !taken(pair));
+    let left = left.map(|pair| Free {
         used: false,
-        sentence: lang.declared(one, other),
+        sentence: lang.declared(variant, *pair),
     });
     used.chain(left).collect()
 }

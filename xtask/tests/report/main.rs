@@ -209,7 +209,7 @@ fn a_cell_that_failed_says_what_where_and_how_to_see_it_again() {
         .find(|verdict| {
             verdict["sentence"]
                 .as_str()
-                .is_some_and(|text| text.starts_with("get.v is"))
+                .is_some_and(|text| text.starts_with("`{v}` in `Get {v} from queue.` is"))
         })
         .expect("the order is checked");
     wrong["held"] = json!(false);
@@ -226,7 +226,7 @@ fn a_cell_that_failed_says_what_where_and_how_to_see_it_again() {
         .find(|part| part.contains("id=\"queue\""))
         .expect("there");
     for said in [
-        "get.v is A, B, C, in this order",
+        "<code>Get {v} from queue.</code> is <code>A</code>, <code>B</code>, <code>C</code>",
         "expected A, B, C, got A, C",
         "(line 6)",
         "multiprocess&#x2f;src&#x2f;bin&#x2f;queue.rs:",
