@@ -8,7 +8,7 @@
 //!   finds, and [`verdict`] sums up.
 //! - [`replay`] runs one cell, to a deadline, and notes what arrived when and what stayed behind.
 //! - [`program`] is for tests and tools: a program that is killed with its descendants when dropped.
-//!   [`nats_server`] starts the engine.
+//!   [`nats_server`] starts the engine, and [`chinese`] looks at how Chinese text is set.
 //! - [`pace`], [`draw`] and [`stand_in`] are what the cells themselves use, so that a replay can
 //!   speed up their pauses, repeat their draws and do without the network; [`environment`] checks what
 //!   they are told.
@@ -16,6 +16,7 @@
 //! This crate knows no chapter and has no `unsafe`.
 
 pub mod check;
+pub mod chinese;
 pub mod draw;
 pub mod environment;
 pub mod evidence;

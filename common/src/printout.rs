@@ -62,6 +62,18 @@ impl Printout {
         self.lines.pieces(event).into_iter().map(piece).collect()
     }
 
+    /// What the line of this number, from 1, says in Chinese, if it is one of prose.
+    pub fn in_chinese(&self, variant: &Variant, line: usize) -> Option<String> {
+        let event = self.event(line)?;
+        let mut lines = variant.in_chinese.iter();
+        let (_, text) = lines.find(|(name, _)| *name == event.name)?;
+        let fill = |text: String, (field, value): &(&str, String)| {
+            text.replace(&format!("{{{field}}}"), value)
+        };
+        let values = event.captures.iter();
+        Some(values.fold((*text).to_string(), fill))
+    }
+
     /// The line with what `stands` for each process where its number stood.
     pub fn masked(&self, line: usize, stands: impl Fn(&Speaker) -> String) -> String {
         let piece = |(who, text): (Option<usize>, String)| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use common::chinese::misset;
 use common::notebook::{CELLS, Check, Line, Variant};
 use common::observed::{Ended, Observed};
 use common::transcript::{Printed, Transcript, recorded_lines};
@@ -143,35 +144,6 @@ fn a_check_quotes_every_line_that_it_is_about() {
     }
 }
 
-fn is_chinese(c: char) -> bool {
-    ('\u{4e00}'..='\u{9fff}').contains(&c)
-}
-
-fn is_full_width(c: char) -> bool {
-    "，。：；、！？（）「」《》…".contains(c)
-}
-
-/// What is wrong with a Chinese text as it is set, if anything is.
-fn misset(text: &str) -> Option<String> {
-    // What stands in a quote is set as it was printed; around it are blanks as around a number.
-    let [plain, _] = quotes(text);
-    let letters: Vec<char> = plain.join("x").chars().collect();
-    for pair in letters.windows(2) {
-        let [one, other] = [pair[0], pair[1]];
-        let of_both = |is: fn(char) -> bool, of: fn(char) -> bool| {
-            (is(one) && of(other)) || (of(one) && is(other))
-        };
-        let wrong = (one == ' ' && other == ' ')
-            || of_both(is_full_width, |c| c == ' ')
-            || of_both(is_chinese, |c| c.is_ascii_alphanumeric())
-            || of_both(is_chinese, |c| ",;:!?()".contains(c));
-        if wrong {
-            return Some(format!("{one}{other}"));
-        }
-    }
-    None
-}
-
 #[test]
 fn chinese_sentences_have_chinese_punctuation_and_single_blanks() {
     for (bin, variant) in variants() {
@@ -184,8 +156,19 @@ fn chinese_sentences_have_chinese_punctuation_and_single_blanks() {
         }
     }
     for cell in CELLS {
-        for text in [cell.idea_zh, cell.teaches_zh, cell.hint_zh] {
+        for text in [cell.idea_zh, cell.teaches_zh, cell.hint_zh, cell.python_zh] {
             assert_eq!(misset(text), None, "{}: {text}", cell.bin);
+        }
+    }
+    for (bin, variant) in variants() {
+        for (name, text) in variant.in_chinese {
+            assert_eq!(misset(text), None, "{bin}: {text}");
+            let line = lines(variant).into_iter().find(|line| line.event == *name);
+            let quote = line.map(Line::quote).unwrap_or_default();
+            let fields = text.split(['{', '}']).skip(1).step_by(2);
+            for field in fields.map(|field| format!("{{{field}}}")) {
+                assert!(quote.contains(&field), "{bin}: {field} in: {text}");
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use common::printout::Printout;
 use common::verdict::Verdict;
 use serde::Serialize;
 
+use crate::cli::Lang;
 use crate::record::{CellRecord, ReplayRecord, RunRecord};
 
 /// One variant of one cell, as it ran and as the notebook has it.
@@ -96,18 +97,17 @@ impl<'a> CellRun<'a> {
     }
 
     /// `In [16] repaired`, as a heading.
-    pub(crate) fn label(&self) -> String {
-        format!("{} {}", self.cell.label(), self.variant.name)
+    pub(crate) fn label(&self, lang: Lang) -> String {
+        format!("{} {}", lang.label(self.cell), lang.variant(self.variant))
             .trim_end()
             .to_string()
     }
 
     /// `In [16] task_master repaired`, in a text.
-    pub(crate) fn name(&self) -> String {
+    pub(crate) fn name(&self, lang: Lang) -> String {
         let Cell { bin, .. } = self.cell;
-        format!("{} {bin} {}", self.cell.label(), self.variant.name)
-            .trim_end()
-            .to_string()
+        let (label, variant) = (lang.label(self.cell), lang.variant(self.variant));
+        format!("{label} {bin} {variant}").trim_end().to_string()
     }
 
     /// A word that no other cell run has, for links and files: `task_master-repaired`.

@@ -43,9 +43,9 @@ pub(crate) enum Command {
     /// Write the last run in another form
     Export(ExportOptions),
     /// List the cells, what they need and how much is checked
-    List,
+    List(LangOptions),
     /// Say what this machine can replay, and how to mend the rest
-    Doctor,
+    Doctor(LangOptions),
     /// Measure speed next to multiprocessing, procspawn, ipc-channel, crossbeam and the raw limits
     Bench(BenchOptions),
     /// Kill workers, readers, writers, supervisors, servers and nodes, and see that nothing is lost
@@ -87,8 +87,8 @@ pub(crate) struct Options {
     /// Write the run as an HTML page too
     #[arg(long)]
     pub(crate) report: bool,
-    /// The language of that page
-    #[arg(long, value_enum, default_value = "en")]
+    /// The language of what is said, and of the page; the default is the locale's
+    #[arg(long, value_enum, default_value_t = Lang::of_locale())]
     pub(crate) lang: Lang,
     /// Stop at the first cell that fails
     #[arg(long)]
@@ -127,9 +127,16 @@ pub(crate) enum Lang {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct LangOptions {
+    /// The language of what is said; the default is the locale's
+    #[arg(long, value_enum, default_value_t = Lang::of_locale())]
+    pub(crate) lang: Lang,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct ReportOptions {
-    /// The language of the page
-    #[arg(long, value_enum, default_value = "en")]
+    /// The language of the page; the default is the locale's
+    #[arg(long, value_enum, default_value_t = Lang::of_locale())]
     pub(crate) lang: Lang,
     /// Open it in a browser
     #[arg(long)]
@@ -147,8 +154,8 @@ pub(crate) struct ViewOptions {
     /// A program (lock), a number (14, in14) or a chapter (ch2); all cells, if none is named
     #[arg(value_name = "CELL")]
     pub(crate) cells: Vec<String>,
-    /// The language of what is said about the cell
-    #[arg(long, value_enum, default_value = "en")]
+    /// The language of what is said about the cell; the default is the locale's
+    #[arg(long, value_enum, default_value_t = Lang::of_locale())]
     pub(crate) lang: Lang,
     /// Show this run.json, not the last run
     #[arg(long, value_name = "FILE")]
@@ -163,8 +170,8 @@ pub(crate) struct ExportOptions {
     /// Write it to this file, not to target/replay; - is standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// The language of what is said about the cells
-    #[arg(long, value_enum, default_value = "en")]
+    /// The language of what is said about the cells; the default is the locale's
+    #[arg(long, value_enum, default_value_t = Lang::of_locale())]
     pub(crate) lang: Lang,
     /// Show this run.json, not the last run
     #[arg(long, value_name = "FILE")]

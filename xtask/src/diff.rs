@@ -8,10 +8,11 @@ use common::speakers::Speaker;
 
 use crate::Exit;
 use crate::cell_run::CellRun;
-use crate::cli::ViewOptions;
+use crate::cli::{Lang, ViewOptions};
 use crate::output::{complain, say};
 use crate::record::ReplayRecord;
 use crate::select;
+use crate::translations::padded;
 
 /// How a line of this run stands to the notebook's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ struct Matched {
 }
 
 pub(crate) fn diff(options: &ViewOptions) -> anyhow::Result<Exit> {
-    let cells = match select::named(&options.cells) {
+    let cells = match select::named(&options.cells, options.lang) {
         Ok(cells) => cells,
         Err(sentence) => {
             complain!("{sentence}");
@@ -52,28 +53,37 @@ pub(crate) fn diff(options: &ViewOptions) -> anyhow::Result<Exit> {
     for cell_run in CellRun::all(&replays)? {
         if cells.iter().any(|cell| cell.bin == cell_run.cell.bin) {
             shown = true;
-            same &= show(&cell_run)?;
+            same &= show(&cell_run, options.lang)?;
         }
     }
     if !shown {
-        complain!("the run has none of these cells: replay them with cargo xtask run");
+        let none = options.lang.pick(
+            "the run has none of these cells: replay them with cargo xtask run",
+            "这次运行里没有这些单元格：用 cargo xtask run 重放",
+        );
+        complain!("{none}");
         return Ok(Exit::NoCell);
     }
     Ok(if same { Exit::Held } else { Exit::Failed })
 }
 
 /// Prints the comparison, and says whether nothing changed but what may.
-fn show(cell_run: &CellRun) -> anyhow::Result<bool> {
+fn show(cell_run: &CellRun, lang: Lang) -> anyhow::Result<bool> {
+    let name = cell_run.name(lang);
     let Some(recorded) = &cell_run.recorded else {
-        say!("{}: the notebook has no output for this\n", cell_run.name())?;
+        let nothing = lang.pick(
+            "the notebook has no output for this",
+            "笔记里没有这一段的输出",
+        );
+        say!("{name}{}{nothing}\n", lang.colon())?;
         return Ok(true);
     };
-    let (text, same) = compare(cell_run.variant, recorded, &cell_run.now);
-    say!("{}\n{text}", cell_run.name())?;
+    let (text, same) = compare(cell_run.variant, recorded, &cell_run.now, lang);
+    say!("{name}\n{text}")?;
     Ok(same)
 }
 
-fn compare(variant: &Variant, recorded: &Printout, now: &Printout) -> (String, bool) {
+fn compare(variant: &Variant, recorded: &Printout, now: &Printout, lang: Lang) -> (String, bool) {
     let matched = matched(variant, recorded, now);
     let masked = |printout: &Printout| -> Vec<String> {
         (1..=printout.printed.len())
@@ -87,7 +97,8 @@ fn compare(variant: &Variant, recorded: &Printout, now: &Printout) -> (String, b
         .max()
         .unwrap_or(0)
         .max(12);
-    let mut text = format!("    {:width$}    this run\n", "the notebook");
+    let heading = padded(lang.pick("the notebook", "笔记"), width);
+    let mut text = format!("    {heading}    {}\n", lang.pick("this run", "这次运行"));
     for row in 0..left.len().max(right.len()) {
         let one = left.get(row).map_or("", String::as_str);
         let gone = matched
@@ -113,25 +124,54 @@ fn compare(variant: &Variant, recorded: &Printout, now: &Printout) -> (String, b
         let all = matched.now.iter().chain(&matched.recorded);
         all.filter(|known| **known == change).count()
     };
-    let changed = count(Change::Changed) + count(Change::Missing) + count(Change::Extra);
-    let (free, moved, open) = (
-        count(Change::Free),
-        count(Change::Moved),
-        count(Change::Open),
-    );
+    let counts = Counts {
+        changed: count(Change::Changed) + count(Change::Missing) + count(Change::Extra),
+        free: count(Change::Free),
+        moved: count(Change::Moved),
+        open: count(Change::Open),
+    };
     let who = who(recorded, now);
     if !who.is_empty() {
         let _ = writeln!(text, "  {}", who.join("  "));
     }
-    let _ = write!(text, "  {changed} changed, {free} moved (declared free)");
-    if moved > 0 {
-        let _ = write!(text, ", {moved} moved and not free");
+    let _ = writeln!(text, "  {}", counts.sentence(lang));
+    (text, counts.changed == 0 && counts.moved == 0)
+}
+
+/// How many lines stand how to the notebook's.
+struct Counts {
+    changed: usize,
+    free: usize,
+    moved: usize,
+    open: usize,
+}
+
+impl Counts {
+    fn sentence(&self, lang: Lang) -> String {
+        let Counts {
+            changed,
+            free,
+            moved,
+            open,
+        } = self;
+        let mut text = match lang {
+            Lang::En => format!("{changed} changed, {free} moved (declared free)"),
+            Lang::Zh => format!("{changed} 行有变化，{free} 行换了位置（次序本来不限）"),
+        };
+        if *moved > 0 {
+            text += &match lang {
+                Lang::En => format!(", {moved} moved and not free"),
+                Lang::Zh => format!("，{moved} 行换了位置，而次序并非不限"),
+            };
+        }
+        if *open > 0 {
+            text += &match lang {
+                Lang::En => format!(", {open} open (~ any such line is right)"),
+                Lang::Zh => format!("，{open} 行不作规定（~ 这样的行怎样都对）"),
+            };
+        }
+        text
     }
-    if open > 0 {
-        let _ = write!(text, ", {open} open (~ any such line is right)");
-    }
-    text.push('\n');
-    (text, changed == 0 && moved == 0)
 }
 
 /// Which number each process had then and has now.
@@ -261,7 +301,12 @@ mod tests {
         let variant = &notebook::cell(bin).expect("it is in the table").variants[0];
         let recorded = Printout::recorded(variant).expect("it was recorded");
         let printed = recorded_lines(text, "");
-        compare(variant, &recorded, &Printout::read(variant, printed))
+        compare(
+            variant,
+            &recorded,
+            &Printout::read(variant, printed),
+            Lang::En,
+        )
     }
 
     #[test]

@@ -8,6 +8,7 @@ use common::replay::NOTEBOOK_PORT;
 use common::stand_in;
 
 use crate::Exit;
+use crate::cli::Lang;
 use crate::output::say;
 
 /// Whether the machine has it. A name server is asked for a name, which may take a while.
@@ -25,16 +26,16 @@ pub(crate) fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-pub(crate) fn doctor() -> anyhow::Result<Exit> {
-    say!(
-        "✓ {} cells can be replayed, on {} processors",
-        CELLS.len(),
-        processors()
-    )?;
+pub(crate) fn doctor(lang: Lang) -> anyhow::Result<Exit> {
+    let (cells, processors) = (CELLS.len(), processors());
+    match lang {
+        Lang::En => say!("✓ {cells} cells can be replayed, on {processors} processors")?,
+        Lang::Zh => say!("✓ 可以重放 {cells} 个单元格，用 {processors} 个处理器")?,
+    }
     for need in Need::ALL {
         match has(need) {
             true => say!("✓ {}", need.name())?,
-            false => say!("! {}: {}: {}", need.name(), need.absence(), need.without())?,
+            false => say!("! {}", lang.missing(need))?,
         }
     }
     Ok(Exit::Held)

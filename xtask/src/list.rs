@@ -1,11 +1,13 @@
 use common::notebook::{CELLS, CHAPTERS};
 
 use crate::Exit;
+use crate::cli::Lang;
 use crate::output::say;
+use crate::translations::padded;
 
-pub(crate) fn list() -> anyhow::Result<Exit> {
-    for (chapter, english, chinese) in CHAPTERS {
-        say!("{chapter}. {english}  {chinese}")?;
+pub(crate) fn list(lang: Lang) -> anyhow::Result<Exit> {
+    for (chapter, ..) in CHAPTERS {
+        say!("{chapter}. {}", lang.chapter_heading(chapter))?;
         for cell in CELLS.iter().filter(|cell| cell.chapter == chapter) {
             let checks: usize = cell
                 .variants
@@ -13,13 +15,14 @@ pub(crate) fn list() -> anyhow::Result<Exit> {
                 .map(|variant| variant.checks.len() + variant.prints.len())
                 .sum();
             say!(
-                "   {:8} {:18} {:44} {checks:2} checks",
-                cell.label(),
+                "   {} {:18} {} {checks:2} {}",
+                padded(&lang.label(cell), 8),
                 cell.bin,
-                cell.idea
+                padded(lang.idea(cell), 44),
+                lang.pick("checks", "项检查")
             )?;
             for need in cell.needs {
-                say!("{:31}wants {}", "", need.name())?;
+                say!("{:31}{} {}", "", lang.pick("wants", "需要"), need.name())?;
             }
         }
     }

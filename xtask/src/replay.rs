@@ -18,7 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::Exit;
 use crate::cell_run::root;
-use crate::cli::{Options, TIMEOUT};
+use crate::cli::{Lang, Options, TIMEOUT};
 use crate::doctor::{has, processors};
 use crate::output::{self, complain};
 use crate::record::{Machine, ReplayRecord, VERSION};
@@ -42,7 +42,7 @@ pub(crate) fn recorded(
         Ok(plan) => plan,
         Err(exit) => return Ok((exit, None)),
     };
-    let mut terminal = Terminal::new(options.quiet);
+    let mut terminal = Terminal::new(options.quiet, options.lang);
     let begun = Instant::now();
     let started = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let outcomes = run(&plan, options, &stop, &mut terminal)?;
@@ -86,7 +86,8 @@ pub(crate) fn recorded(
     }
     if options.report {
         let file = report::write(&ReplayRecord::read(None)?, options.lang, None)?;
-        terminal.say(&format!("report: {}", file.display()));
+        let report = options.lang.pick("report: ", "报告：");
+        terminal.say(&format!("{report}{}", file.display()));
     }
     terminal.written()?;
     let exit = match (record.interrupted, record.failed) {
@@ -170,18 +171,22 @@ fn run(
     terminal: &mut Terminal,
 ) -> anyhow::Result<Vec<CellOutcome>> {
     if !options.quiet {
-        terminal.say(&format!(
-            "notebook replay: {} cells, seed {}, pace {}, {} processors",
-            plan.cells.len(),
-            plan.seed,
-            plan.pace,
-            processors()
-        ));
+        let (cells, processors) = (plan.cells.len(), processors());
+        let Plan { seed, pace, .. } = plan;
+        terminal.say(&match options.lang {
+            Lang::En => format!(
+                "notebook replay: {cells} cells, seed {seed}, pace {pace}, {processors} processors"
+            ),
+            Lang::Zh => format!(
+                "重放笔记：{cells} 个单元格，种子 {seed}，停顿倍数 {pace}，{processors} 个处理器"
+            ),
+        });
     }
     if options.online && !plan.real {
-        terminal.say(
+        terminal.say(options.lang.pick(
             "nslookup or a name server is missing: a stand-in answers (see cargo xtask doctor)",
-        );
+            "缺少 nslookup 或域名服务器：由替身回答（见 cargo xtask doctor）",
+        ));
     }
     let each = |cell: &&'static Cell| {
         let cell = *cell;
@@ -219,15 +224,27 @@ fn run(
 /// Says what came out, and how to repeat what failed.
 fn summarise(record: &ReplayRecord, options: &Options, plan: &Plan, terminal: &Terminal) {
     let checks: usize = record.cells.iter().map(|cell| cell.verdicts.len()).sum();
-    terminal.say(&format!(
-        "{} passed, {} failed, {} skipped; {checks} checks, {:.1} s",
-        record.passed, record.failed, record.skipped, record.seconds
-    ));
+    let ReplayRecord {
+        passed,
+        failed,
+        skipped,
+        seconds,
+        ..
+    } = record;
+    terminal.say(&match options.lang {
+        Lang::En => format!(
+            "{passed} passed, {failed} failed, {skipped} skipped; {checks} checks, {seconds:.1} s"
+        ),
+        Lang::Zh => format!(
+            "通过 {passed}，未通过 {failed}，跳过 {skipped}；{checks} 项检查，{seconds:.1} 秒"
+        ),
+    });
     if record.failed > 0 {
         let failed = record.cells.iter().filter(|cell| !cell.held);
         let mut bins: Vec<&str> = failed.map(|cell| cell.bin.as_str()).collect();
         bins.dedup();
-        terminal.say(&format!("again: {}", again(&bins, options, plan)));
+        let label = options.lang.pick("again: ", "再运行一次：");
+        terminal.say(&format!("{label}{}", again(&bins, options, plan)));
     }
 }
 
@@ -261,7 +278,10 @@ fn needs(cells: &[&Cell], options: &Options) -> Result<BTreeMap<String, bool>, E
     for name in &options.require {
         if !Need::ALL.iter().any(|need| need.name() == name) {
             let names: Vec<&str> = Need::ALL.iter().map(|need| need.name()).collect();
-            complain!("no need is called {name:?}: there are {}", names.join(", "));
+            match options.lang {
+                Lang::En => complain!("no need is called {name:?}: there are {}", names.join(", ")),
+                Lang::Zh => complain!("没有叫 {name:?} 的需要：有 {}", names.join("、")),
+            }
             return Err(Exit::Usage);
         }
     }
@@ -273,12 +293,11 @@ fn needs(cells: &[&Cell], options: &Options) -> Result<BTreeMap<String, bool>, E
             found.insert(need.name().to_string(), has(need));
         }
         if required && found.get(need.name()) == Some(&false) {
-            complain!(
-                "{} is required, and {}: {}",
-                need.name(),
-                need.absence(),
-                need.without()
-            );
+            let missing = options.lang.missing(need);
+            match options.lang {
+                Lang::En => complain!("required, and missing: {missing}"),
+                Lang::Zh => complain!("缺少要求的 {missing}"),
+            }
             return Err(Exit::NeedMissing);
         }
     }

@@ -2,7 +2,7 @@
 
 use common::notebook::{CELLS, Cell};
 
-use crate::cli::Options;
+use crate::cli::{Lang, Options};
 
 /// The cells that are named (all, if none is), within `--from` and `--until` and without
 /// `--skip`, in the notebook's order; or a sentence about the word that names none.
@@ -13,7 +13,7 @@ pub(crate) fn select(names: &[String], options: &Options) -> Result<Vec<&'static
         .chain(&options.until)
         .chain(&options.skip)
         .chain(names);
-    named(&every.cloned().collect::<Vec<_>>())?;
+    named(&every.cloned().collect::<Vec<_>>(), options.lang)?;
     let place = |name: &Option<String>, last: bool| {
         let named = |cell: &&Cell| name.as_ref().is_none_or(|name| cell.is_named(name));
         if last {
@@ -37,32 +37,41 @@ pub(crate) fn select(names: &[String], options: &Options) -> Result<Vec<&'static
         .filter(|cell| wanted(cell))
         .collect();
     if cells.is_empty() {
-        return Err("no cell is left between --from, --until and --skip".to_string());
+        let none = options.lang.pick(
+            "no cell is left between --from, --until and --skip",
+            "--from、--until 和 --skip 没有留下任何单元格",
+        );
+        return Err(none.to_string());
     }
     Ok(cells)
 }
 
 /// The cells that are named, all if none is; or a sentence about the word that names none.
-pub(crate) fn named(names: &[String]) -> Result<Vec<&'static Cell>, String> {
+pub(crate) fn named(names: &[String], lang: Lang) -> Result<Vec<&'static Cell>, String> {
     if let Some(name) = names
         .iter()
         .find(|name| !CELLS.iter().any(|cell| cell.is_named(name)))
     {
-        return Err(format!("no cell is called {name:?}{}", did_you_mean(name)));
+        return Err(match lang {
+            Lang::En => format!("no cell is called {name:?}{}", did_you_mean(name, lang)),
+            Lang::Zh => format!("没有叫 {name:?} 的单元格{}", did_you_mean(name, lang)),
+        });
     }
     let wanted = |cell: &&Cell| names.is_empty() || names.iter().any(|name| cell.is_named(name));
     Ok(CELLS.iter().copied().filter(wanted).collect())
 }
 
-fn did_you_mean(name: &str) -> String {
+fn did_you_mean(name: &str, lang: Lang) -> String {
     let distance = |cell: &&&Cell| strsim::damerau_levenshtein(cell.bin, &name.to_lowercase());
     let near = CELLS
         .iter()
         .min_by_key(distance)
         .filter(|cell| distance(cell) <= cell.bin.len().min(name.len()) / 2 + 1);
-    match near {
-        Some(cell) => format!(": did you mean `{}`?", cell.bin),
-        None => ": `cargo xtask list` shows them".to_string(),
+    match (near, lang) {
+        (Some(cell), Lang::En) => format!(": did you mean `{}`?", cell.bin),
+        (Some(cell), Lang::Zh) => format!("：是不是 `{}`？", cell.bin),
+        (None, Lang::En) => ": `cargo xtask list` shows them".to_string(),
+        (None, Lang::Zh) => "：`cargo xtask list` 会列出它们".to_string(),
     }
 }
 
@@ -72,10 +81,13 @@ mod tests {
 
     #[test]
     fn a_mistyped_cell_is_answered_with_the_nearest() {
-        assert_eq!(did_you_mean("lokc"), ": did you mean `lock`?");
-        assert_eq!(did_you_mean("comunicate"), ": did you mean `communicate`?");
+        assert_eq!(did_you_mean("lokc", Lang::En), ": did you mean `lock`?");
         assert_eq!(
-            did_you_mean("xyzzy-nothing"),
+            did_you_mean("comunicate", Lang::En),
+            ": did you mean `communicate`?"
+        );
+        assert_eq!(
+            did_you_mean("xyzzy-nothing", Lang::En),
             ": `cargo xtask list` shows them"
         );
     }

@@ -13,7 +13,7 @@ use crate::record::ReplayRecord;
 use crate::select;
 
 pub(crate) fn show(options: &ViewOptions) -> anyhow::Result<Exit> {
-    let cells = match select::named(&options.cells) {
+    let cells = match select::named(&options.cells, options.lang) {
         Ok(cells) => cells,
         Err(sentence) => {
             complain!("{sentence}");
@@ -33,17 +33,24 @@ pub(crate) fn show(options: &ViewOptions) -> anyhow::Result<Exit> {
 }
 
 fn text(cell: &'static Cell, cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<String> {
-    let mut text = format!("{} {}: {}\n", cell.label(), cell.bin, lang.idea(cell));
+    let mut text = format!(
+        "{} {}{}{}\n",
+        lang.label(cell),
+        cell.bin,
+        lang.colon(),
+        lang.idea(cell)
+    );
     text += &format!(
-        "{}: {}\n\n",
+        "{}{}{}\n\n",
         lang.pick("Python's word", "Python 的说法"),
-        cell.python
+        lang.colon(),
+        lang.python(cell)
     );
     text += &format!("{}\n", lang.teaches(cell));
     for variant in cell.variants {
         let bin = cell.program(variant);
         if !variant.name.is_empty() {
-            text += &format!("\n== {} ==\n", variant.name);
+            text += &format!("\n== {} ==\n", lang.variant(variant));
         }
         if Some(bin) != cell.variants.first().map(|first| cell.program(first))
             || variant.name == cell.variants[0].name
@@ -107,7 +114,11 @@ fn last_run(cell_run: &CellRun, cell_runs: &[CellRun], lang: Lang) -> String {
         let at = printed.at.unwrap_or_default().as_secs_f64();
         let who = cell_run.now.speaker(number);
         let mark = who.map_or("?", |who| cell_run.now.speakers.all[who].mark.as_str());
-        format!("{at:8.3} s  {mark:10} {}", printed.text)
+        format!(
+            "{at:8.3} {}  {mark:10} {}",
+            lang.pick("s", "秒"),
+            printed.text
+        )
     });
     let mut text = section(heading, &lines.collect::<Vec<_>>().join("\n"));
     let picture = match (cell_run.cell.picture, cell_run.variant.spans) {
@@ -159,6 +170,7 @@ fn gantt(cell_run: &CellRun, span: &TimeSpan, lang: Lang) -> String {
             }
         }
     }
-    text += &format!("{:>13} 0 s{:>56.2} s\n", "", longest);
+    let unit = lang.pick("s", "秒");
+    text += &format!("{:>13} 0 {unit}{:>56.2} {unit}\n", "", longest);
     text
 }

@@ -4,18 +4,21 @@ use std::cell::RefCell;
 use std::env;
 use std::io::{self, IsTerminal, Write};
 
-use common::notebook::{CHAPTERS, Cell, Variant};
+use common::notebook::{Cell, Variant};
 use common::replay::NOTEBOOK_PORT;
 use common::transcript::Printed;
-use common::verdict::{CellOutcome, Reordering, Verdict};
+use common::verdict::{CellOutcome, Verdict};
 
 use crate::cell_run::source_path;
+use crate::cli::Lang;
 use crate::output::{self, say};
+use crate::translations::padded;
 
 pub(crate) struct Terminal {
     /// Whether lines may be overwritten and coloured.
     live: bool,
     quiet: bool,
+    lang: Lang,
     chapter: u8,
     /// Why not all of it could be written.
     failed: RefCell<Option<anyhow::Error>>,
@@ -32,7 +35,7 @@ const OVER: &str = "\r\x1b[2K\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
 
 impl Terminal {
-    pub(crate) fn new(quiet: bool) -> Terminal {
+    pub(crate) fn new(quiet: bool, lang: Lang) -> Terminal {
         let reads_escapes = env::var_os("TERM")
             .is_some_and(|term| term != "dumb" && !term.is_empty())
             && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -40,6 +43,7 @@ impl Terminal {
         Terminal {
             live: is_terminal && reads_escapes && !quiet,
             quiet,
+            lang,
             chapter: 0,
             failed: RefCell::new(None),
         }
@@ -60,21 +64,25 @@ impl Terminal {
         }
     }
 
-    pub(crate) fn begin(&mut self, cell: &Cell, variant: &Variant, place: (usize, usize)) {
+    pub(crate) fn begin(
+        &mut self,
+        cell: &'static Cell,
+        variant: &'static Variant,
+        place: (usize, usize),
+    ) {
         if cell.chapter != self.chapter && !self.quiet {
             self.chapter = cell.chapter;
-            let title = CHAPTERS.iter().find(|(number, ..)| *number == cell.chapter);
-            let (number, english, chinese) = title.expect("every chapter has a title");
-            self.say(&self.paint("1", &format!("{number}. {english}  {chinese}")));
+            let heading = self.lang.chapter_heading(cell.chapter);
+            self.say(&self.paint("1", &format!("{}. {heading}", cell.chapter)));
         }
         if self.live {
             let (at, all) = place;
-            self.overwrite(&format!(
-                " ▶ {} {} {}  ({at} of {all})",
-                cell.label(),
-                cell.bin,
-                variant.name
-            ));
+            let place = match self.lang {
+                Lang::En => format!("({at} of {all})"),
+                Lang::Zh => format!("（第 {at} 个，共 {all} 个）"),
+            };
+            let (label, variant) = (self.lang.label(cell), self.lang.variant(variant));
+            self.overwrite(&format!(" ▶ {label} {} {variant}  {place}", cell.bin));
         }
     }
 
@@ -106,14 +114,16 @@ impl Terminal {
         if self.live {
             self.overwrite("");
         }
-        let held = outcome.held();
+        let (held, lang) = (outcome.held(), self.lang);
         if self.quiet && held {
             return;
         }
         if outcome.interrupted() {
-            let (cell, variant) = (outcome.cell.label(), outcome.variant.name);
-            let line = format!(" – {cell:8} {} {variant}", outcome.cell.bin);
-            self.say(&format!("{}: interrupted", line.trim_end()));
+            let label = padded(&lang.label(outcome.cell), 8);
+            let variant = lang.variant(outcome.variant);
+            let line = format!(" – {label} {} {variant}", outcome.cell.bin);
+            let interrupted = lang.pick(": interrupted", "：被打断");
+            self.say(&format!("{}{interrupted}", line.trim_end()));
             return;
         }
         let mark = if held {
@@ -121,21 +131,26 @@ impl Terminal {
         } else {
             self.paint("31", "✗")
         };
-        let name = format!("{} {}", outcome.cell.bin, outcome.variant.name);
+        let name = format!("{} {}", outcome.cell.bin, lang.variant(outcome.variant));
         let failed = outcome
             .verdicts
             .iter()
             .filter(|verdict| !verdict.held)
             .count();
-        let checks = match failed {
-            0 => format!("{:2} checks", outcome.verdicts.len()),
-            _ => format!("{failed} of {} checks failed", outcome.verdicts.len()),
+        let all = outcome.verdicts.len();
+        let checks = match (failed, lang) {
+            (0, Lang::En) => format!("{all:2} checks"),
+            (0, Lang::Zh) => format!("{all:2} 项检查"),
+            (_, Lang::En) => format!("{failed} of {all} checks failed"),
+            (_, Lang::Zh) => format!("{all} 项检查中 {failed} 项未通过"),
         };
         let seconds = outcome.took.as_secs_f64();
-        let notes = self.notes(outcome).join("; ");
+        let notes = self.notes(outcome).join(lang.semicolon());
         let line = format!(
-            " {mark} {:8} {name:21} {seconds:6.2} s  {checks}  {notes}",
-            outcome.cell.label()
+            " {mark} {} {} {seconds:6.2} {}  {checks}  {notes}",
+            padded(&lang.label(outcome.cell), 8),
+            padded(&name, 21),
+            lang.pick("s", "秒")
         );
         self.say(line.trim_end());
         if !held {
@@ -147,21 +162,25 @@ impl Terminal {
     fn notes(&self, outcome: &CellOutcome) -> Vec<String> {
         let mut notes = Vec::new();
         if outcome.stand_in {
-            notes.push("stand-in for nslookup (--online runs the real one)".to_string());
+            let stand_in = self.lang.pick(
+                "stand-in for nslookup (--online runs the real one)",
+                "nslookup 由替身代演（--online 会运行真的）",
+            );
+            notes.push(stand_in.to_string());
         }
         let port = outcome.runs.first().and_then(|run| run.observed.port);
         if let Some(port) = port.filter(|port| *port != NOTEBOOK_PORT) {
-            notes.push(format!("port {NOTEBOOK_PORT} is taken, so on {port}"));
+            notes.push(match self.lang {
+                Lang::En => format!("port {NOTEBOOK_PORT} is taken, so on {port}"),
+                Lang::Zh => format!("端口 {NOTEBOOK_PORT} 已被占用，改用 {port}"),
+            });
         }
         if outcome.variant.trials.is_some() {
-            notes.extend(
-                outcome
-                    .verdicts
-                    .last()
-                    .map(|verdict| verdict.evidence.clone()),
-            );
+            let last = outcome.verdicts.last();
+            notes.extend(last.map(|verdict| self.lang.evidence(verdict).to_string()));
         }
-        notes.extend(outcome.reorderings.iter().map(Reordering::sentence));
+        let reorderings = outcome.reorderings.iter();
+        notes.extend(reorderings.map(|reordering| self.lang.reordering(reordering)));
         notes
     }
 
@@ -170,15 +189,18 @@ impl Terminal {
         for verdict in outcome.verdicts.iter().filter(|verdict| !verdict.held) {
             self.say(&format!(
                 "     {} {}",
-                self.paint("31", "not so:"),
-                verdict.sentence
+                self.paint("31", self.lang.pick("not so:", "不成立：")),
+                self.lang.sentence(verdict)
             ));
-            self.say(&format!("             {}", verdict.evidence));
+            self.say(&format!("             {}", self.lang.evidence(verdict)));
             self.surroundings(outcome, verdict);
         }
         let bin = outcome.cell.program(outcome.variant);
         let source = source_path(outcome.cell, bin);
-        self.say(&format!("     source  {source}"));
+        self.say(&format!(
+            "     {}  {source}",
+            self.lang.pick("source", "源代码")
+        ));
     }
 
     fn surroundings(&self, outcome: &CellOutcome, verdict: &Verdict) {

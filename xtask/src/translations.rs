@@ -1,14 +1,29 @@
 //! The words of the views, in English and in Chinese.
 
 use std::collections::BTreeMap;
+use std::env;
 
 use common::evidence::code;
-use common::notebook::{CHAPTERS, Cell, Variant};
+use common::notebook::{CHAPTERS, Cell, Need, Role, Variant};
 use common::verdict::{Reordering, Verdict};
 
 use crate::cli::Lang;
 
 impl Lang {
+    /// The language of the locale: that of messages, as POSIX has it.
+    pub(crate) fn of_locale() -> Lang {
+        let variables = ["LC_ALL", "LC_MESSAGES", "LANG"].map(env::var_os);
+        let mut set = variables
+            .into_iter()
+            .flatten()
+            .filter(|value| !value.is_empty());
+        let locale = set.next().unwrap_or_default();
+        match locale.to_string_lossy().starts_with("zh") {
+            true => Lang::Zh,
+            false => Lang::En,
+        }
+    }
+
     /// The one of two texts that is in this language.
     pub(crate) fn pick<'a>(self, english: &'a str, chinese: &'a str) -> &'a str {
         match self {
@@ -20,6 +35,55 @@ impl Lang {
     /// Its tag in HTML.
     pub(crate) fn tag(self) -> &'static str {
         self.pick("en", "zh-CN")
+    }
+
+    /// How a reader names the cell: `In [14]`, or the chapter where there is no cell.
+    pub(crate) fn label(self, cell: &Cell) -> String {
+        match (self, cell.number) {
+            (Lang::Zh, None) => format!("第 {} 章", cell.chapter),
+            _ => cell.label(),
+        }
+    }
+
+    /// The name of one of several variants.
+    pub(crate) fn variant(self, variant: &'static Variant) -> &'static str {
+        self.pick(variant.name, variant.name_zh)
+    }
+
+    /// What Python calls it.
+    pub(crate) fn python(self, cell: &'static Cell) -> &'static str {
+        self.pick(cell.python, cell.python_zh)
+    }
+
+    /// A need that is missing, and how to mend that.
+    pub(crate) fn missing(self, need: Need) -> String {
+        let name = need.name();
+        match self {
+            Lang::En => format!("{name}: {}: {}", need.absence(), need.without()),
+            Lang::Zh => format!("{name}：{}：{}", need.absence_zh(), need.without_zh()),
+        }
+    }
+
+    /// What a process or a thread is called.
+    pub(crate) fn role(self, role: &'static Role) -> &'static str {
+        self.pick(role.name, role.name_zh)
+    }
+
+    pub(crate) fn colon(self) -> &'static str {
+        self.pick(": ", "：")
+    }
+
+    pub(crate) fn comma(self) -> &'static str {
+        self.pick(", ", "，")
+    }
+
+    pub(crate) fn semicolon(self) -> &'static str {
+        self.pick("; ", "；")
+    }
+
+    /// So many seconds.
+    pub(crate) fn seconds(self, seconds: f64, digits: usize) -> String {
+        format!("{seconds:.digits$} {}", self.pick("s", "秒"))
     }
 
     pub(crate) fn idea(self, cell: &'static Cell) -> &'static str {
@@ -66,6 +130,14 @@ impl Lang {
         title.map_or("", |(_, english, chinese)| self.pick(english, chinese))
     }
 
+    /// The title of a chapter on a terminal: in English the notebook's own stands beside it.
+    pub(crate) fn chapter_heading(self, number: u8) -> String {
+        match self {
+            Lang::En => format!("{}  {}", Lang::En.chapter(number), Lang::Zh.chapter(number)),
+            Lang::Zh => Lang::Zh.chapter(number).to_string(),
+        }
+    }
+
     /// The words that templates use, by name.
     pub(crate) fn translations(self) -> BTreeMap<&'static str, &'static str> {
         let word = |(name, english, chinese): &(&'static str, &'static str, &'static str)| {
@@ -73,6 +145,14 @@ impl Lang {
         };
         TRANSLATIONS.iter().map(word).collect()
     }
+}
+
+/// The text with blanks behind it, as wide as so many Latin letters. A Chinese character is as wide as
+/// two of them.
+pub(crate) fn padded(text: &str, width: usize) -> String {
+    let wide = |c: &char| *c >= '\u{2e80}';
+    let taken = text.chars().count() + text.chars().filter(wide).count();
+    format!("{text}{}", " ".repeat(width.saturating_sub(taken)))
 }
 
 const TRANSLATIONS: [(&str, &str, &str); 44] = [
@@ -100,7 +180,7 @@ const TRANSLATIONS: [(&str, &str, &str); 44] = [
     ("network", "Network", "网络"),
     ("online", "the real nslookup", "真实的 nslookup"),
     ("offline", "a stand-in for nslookup", "nslookup 由替身代演"),
-    ("contents", "Cells", "单元"),
+    ("contents", "Cells", "单元格"),
     ("python", "Python's word", "Python 的说法"),
     ("source", "The program", "程序"),
     ("and_companion", "Its companion", "配套程序"),
@@ -116,32 +196,32 @@ const TRANSLATIONS: [(&str, &str, &str); 44] = [
         "Nothing was printed.",
         "什么也没有打印。",
     ),
-    ("said_by", "says", "说"),
-    ("no_one", "nobody of this cell", "不属于这个单元"),
+    ("colon", ": ", "："),
+    ("comma", ", ", "，"),
+    ("no_one", "nobody of this cell", "不属于这个单元格"),
     ("checks_title", "What was checked", "检查了什么"),
     ("free_title", "What is free", "不作规定的次序"),
     ("try", "Try", "试一试"),
     ("not_so", "Not so", "不成立"),
-    ("line", "line", "第几行："),
     ("place", "In the source", "源代码位置"),
     (
         "stand_in",
-        "A stand-in answered for nslookup; --online asks the real one.",
-        "nslookup 的回答来自替身；--online 会询问真实的程序。",
+        "A stand-in answered for nslookup; `--online` asks the real one.",
+        "nslookup 的回答来自替身；`--online` 会询问真实的程序。",
     ),
     (
         "several_replays",
         "The cells are from several replays, each from the last one that ran it. What follows is of the last replay.",
         "各单元格来自不同的重放，取各自最近的一次。下面说的是最近一次重放。",
     ),
-    ("of_replay", "of the replay of", "出自这次重放："),
+    ("of_replay", "of the replay of", "出自这次重放"),
     ("started", "Began", "开始于"),
     ("compiler", "Compiler", "编译器"),
     ("commit", "Commit", "提交"),
     (
         "foot",
-        "Made by cargo xtask report from run.json. Times are those at which the lines arrived.",
-        "由 cargo xtask report 根据 run.json 生成。时间是各行到达的时刻。",
+        "Made by `cargo xtask report` from `run.json`. Times are those at which the lines arrived.",
+        "由 `cargo xtask report` 根据 `run.json` 生成。时间是各行到达的时刻。",
     ),
-    ("jump", "Skip to the cells", "跳到单元"),
+    ("jump", "Skip to the cells", "跳到单元格"),
 ];

@@ -18,6 +18,7 @@ fn folder() -> &'static Path {
 fn xtask(arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(cargo_bin("xtask"))
         .args(arguments)
+        .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .output()
         .expect("xtask starts");

@@ -216,11 +216,11 @@ fn doctor_says_what_is_so() {
     let (code, out, _) = run(xtask(&["doctor"]).env("PATH", "/nowhere"));
     assert_eq!(code, Some(0), "{out}");
     assert!(
-        out.contains("! port 5000 is taken: In [16] takes another port"),
+        out.contains("port 5000 is taken: In [16] takes another port"),
         "{out}"
     );
     assert!(
-        out.contains("! nslookup is not installed: In [7] and In [9]"),
+        out.contains("nslookup is not installed: In [7] and In [9]"),
         "{out}"
     );
 }

@@ -114,7 +114,11 @@ fn both_readmes_have_a_row_for_every_cell_and_no_other() {
             .0;
         let rows: Vec<&str> = table
             .lines()
-            .filter(|line| line.starts_with("| In") || line.starts_with("| ch"))
+            .filter(|line| {
+                ["| In", "| ch", "| 第"]
+                    .iter()
+                    .any(|row| line.starts_with(row))
+            })
             .collect();
         let want: Vec<String> = CELLS.iter().map(|cell| row(cell, chinese)).collect();
         assert_eq!(rows, want, "{file}");
@@ -125,15 +129,21 @@ fn row(cell: &Cell, chinese: bool) -> String {
     let Cell {
         package,
         bin,
-        python,
+        chapter,
         ..
     } = cell;
-    let idea = if chinese { cell.idea_zh } else { cell.idea };
+    let (idea, python) = match chinese {
+        true => (cell.idea_zh, cell.python_zh),
+        false => (cell.idea, cell.python),
+    };
+    let label = match cell.number {
+        None if chinese => format!("第 {chapter} 章"),
+        _ => cell.label(),
+    };
     let file = cell.source(root(), bin);
     let (_, shown) = file.split_once("/src/bin/").expect("a program is there");
     format!(
-        "| {} | {idea} | `{python}` | [{shown}]({file}) | `cargo run -p {package} --bin {bin}` |",
-        cell.label()
+        "| {label} | {idea} | `{python}` | [{shown}]({file}) | `cargo run -p {package} --bin {bin}` |"
     )
 }
 

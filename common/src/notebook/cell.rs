@@ -24,6 +24,8 @@ pub struct Cell {
     pub idea_zh: &'static str,
     /// What Python calls it.
     pub python: &'static str,
+    /// What Python calls it, where that is a phrase and not a name, in Chinese.
+    pub python_zh: &'static str,
     /// What it teaches, in some sentences.
     pub teaches: &'static str,
     /// What it teaches, in Chinese.
@@ -84,6 +86,8 @@ impl Cell {
 pub struct Variant {
     /// Its name, where a cell has several.
     pub name: &'static str,
+    /// Its name in Chinese.
+    pub name_zh: &'static str,
     /// The program, where it is a companion and not the cell's own.
     pub bin: Option<&'static str>,
     /// The program's arguments. `{address}` and `{timeout}` are filled in by the replay.
@@ -92,6 +96,8 @@ pub struct Variant {
     pub prints: &'static [Line],
     /// The lines that it may print on standard error.
     pub errors: &'static [Line],
+    /// What lines of prose say in Chinese: the line, and its text with the same fields in braces.
+    pub in_chinese: &'static [(&'static str, &'static str)],
     /// How it must end.
     pub end: ExpectedEnd,
     /// A second program that takes part.
@@ -123,10 +129,12 @@ impl Variant {
     /// `..Variant::PLAIN`.
     pub const PLAIN: Variant = Variant {
         name: "",
+        name_zh: "",
         bin: None,
         args: &[],
         prints: &[],
         errors: &[],
+        in_chinese: &[],
         end: ExpectedEnd::Code(0),
         companion: None,
         checks: &[],
@@ -323,6 +331,28 @@ impl Need {
             Need::Dns => "no name server answers",
             Need::TwoCpus => "there is one processor only",
             Need::Port5000 => "port 5000 is taken",
+        }
+    }
+
+    /// What is so where it is missing, in Chinese.
+    pub fn absence_zh(self) -> &'static str {
+        match self {
+            Need::Nslookup => "没有安装 nslookup",
+            Need::Dns => "没有域名服务器应答",
+            Need::TwoCpus => "只有一个处理器",
+            Need::Port5000 => "端口 5000 已被占用",
+        }
+    }
+
+    /// What happens without it, and how to mend that, in Chinese.
+    pub fn without_zh(self) -> &'static str {
+        match self {
+            Need::Nslookup => {
+                "In [7] 与 In [9] 用替身运行；安装 nslookup（Debian：`apt install dnsutils`）"
+            }
+            Need::Dns => "In [7] 与 In [9] 用替身运行；把这台机器接到有域名服务器的网络",
+            Need::TwoCpus => "In [13] 的竞争只能靠拉长窗口显现；请在两个或更多处理器上运行",
+            Need::Port5000 => "In [16] 改用别的端口；结束在 127.0.0.1:5000 上监听的程序",
         }
     }
 

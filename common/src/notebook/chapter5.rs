@@ -64,6 +64,7 @@ pub(super) static MASTER: Cell = Cell {
     idea: "tasks and results, queued over the network",
     idea_zh: "通过网络的任务队列与结果队列",
     python: "multiprocessing.managers",
+    python_zh: "multiprocessing.managers",
     teaches: "The two queues are served over the network: a master puts tasks in one and takes results from the other, and workers on any machine do the reverse. Without a worker nobody takes the tasks, and the master waits in vain: that is what the notebook recorded.",
     teaches_zh: "两个队列通过网络提供：主程序往一个里放任务，从另一个里取结果；任何机器上的工作程序则反过来。没有工作程序，任务就没人领取，主程序只能白等：笔记录下的正是这种情形。",
     hint: "Start the master in one terminal and two workers in others: the tasks are shared out.",
@@ -74,6 +75,7 @@ pub(super) static MASTER: Cell = Cell {
         // The notebook never started a worker, so its master waited in vain.
         Variant {
             name: "recorded",
+            name_zh: "照原样",
             args: &["--bind", "{address}", "--timeout", "{timeout}"],
             prints: &[PUT, TRY],
             errors: &[line("empty", 1, "Empty: {why:line}")],
@@ -93,6 +95,7 @@ pub(super) static MASTER: Cell = Cell {
         },
         Variant {
             name: "repaired",
+            name_zh: "修复后",
             args: &["--bind", "{address}"],
             prints: &[
                 PUT,

@@ -1,7 +1,7 @@
 //! Chapters 2 to 4: threads, thread-local values, and processes against threads.
 
 use super::cell::{
-    Cell, Line, Need, PictureKind, Role, Statistic, TimeSpan, Trials, Variant, line,
+    Cell, Line, Need, PictureKind, Role, Statistic, TimeSpan, Trials, Variant, any, line,
 };
 use super::check::Check::*;
 
@@ -14,6 +14,7 @@ pub(super) static THREAD: Cell = Cell {
     idea: "a thread with a name, waited for",
     idea_zh: "有名字的线程，等它结束",
     python: "threading.Thread",
+    python_zh: "threading.Thread",
     teaches: "A thread has a name, runs a function beside the main thread, and is waited for with join. The main thread's last line can only come after the loop's, a second apart for each tick.",
     teaches_zh: "线程有名字，在主线程旁边运行一个函数，用 join 等它结束。主线程的最后一行只能在循环之后；循环每秒打印一次。",
     hint: "Drop the join: the program ends with its main thread, and the ticks stop.",
@@ -71,10 +72,11 @@ pub(super) static RACE: Cell = Cell {
     idea: "two threads, one balance, no lock",
     idea_zh: "两个线程改同一个余额，没有锁",
     python: "threading, without a Lock",
+    python_zh: "threading，不用 Lock",
     teaches: "Two threads change one balance without a lock. Each change is a load and a store, and whoever comes between the two is overwritten: every lost update shifts the balance by 5 or 8. Whether it happens is luck, so one run shows nothing; many runs do.",
     teaches_zh: "两个线程不加锁地修改同一个余额。每次修改都是先读后写，插在中间的那一次会被覆盖：每丢一次更新，余额就偏 5 或 8。会不会发生全凭运气，所以跑一次说明不了什么，跑很多次才行。",
-    hint: "cargo xtask race -n 200 runs it 200 times; taskset -c 0 in front pins it to one processor.",
-    hint_zh: "cargo xtask race -n 200 运行 200 次；前面加上 taskset -c 0，就只用一个处理器。",
+    hint: "`cargo xtask race -n 200` runs it 200 times; `taskset -c 0` in front pins it to one processor.",
+    hint_zh: "`cargo xtask race -n 200` 运行 200 次；前面加上 `taskset -c 0`，就只用一个处理器。",
     needs: &[Need::TwoCpus],
     picture: PictureKind::Histogram,
     variants: &[Variant {
@@ -115,6 +117,7 @@ pub(super) static LOCK: Cell = Cell {
     idea: "the same balance behind a lock",
     idea_zh: "同一个余额，加上锁",
     python: "threading.Lock",
+    python_zh: "threading.Lock",
     teaches: "The same balance, with a lock around each change: nobody comes between load and store, and the result is 0 every time. An atomic add does the same without a lock, since load and store are one step there.",
     teaches_zh: "还是那个余额，每次修改都在锁里：没有谁能插在读和写之间，结果每次都是 0。原子加法不用锁也能做到，因为读和写在那里是一步。",
     hint: "Lock once around the whole loop instead of each change, and compare the time.",
@@ -124,6 +127,7 @@ pub(super) static LOCK: Cell = Cell {
     variants: &[
         Variant {
             name: "mutex",
+            name_zh: "互斥锁",
             trials: Some(all_zero("Mutex")),
             prints: BALANCE,
             recorded: "0\n",
@@ -131,6 +135,7 @@ pub(super) static LOCK: Cell = Cell {
         },
         Variant {
             name: "atomic",
+            name_zh: "原子加法",
             bin: Some("atomic_add"),
             trials: Some(all_zero("fetch_add")),
             prints: BALANCE,
@@ -148,6 +153,7 @@ pub(super) static LOCAL: Cell = Cell {
     idea: "a global that each thread has for itself",
     idea_zh: "全局变量，每个线程各有一份",
     python: "threading.local",
+    python_zh: "threading.local",
     teaches: "One global name, and a value of its own behind it for each thread. What one thread stores there no other can see, so no lock is wanted.",
     teaches_zh: "一个全局的名字，每个线程背后各有一份自己的值。一个线程存进去的，别的线程看不到，所以不需要锁。",
     hint: "Read it in a thread that never stored anything: Rust makes you say what it holds then.",
@@ -187,6 +193,7 @@ pub(super) static PROCESS_VS_THREAD: Cell = Cell {
     idea: "what each costs, shares and survives",
     idea_zh: "各自的开销、共享与隔离",
     python: "(a heading without a cell)",
+    python_zh: "（只有标题，没有单元格）",
     teaches: "The notebook asks and does not answer: process or thread? Both use all processors in Rust. A thread starts faster, weighs less and hands over a pointer where a process copies. A process keeps its memory and its crashes to itself, and can be stopped from outside.",
     teaches_zh: "笔记只提出了问题：进程还是线程？在 Rust 里两者都能用满所有处理器。线程启动快、占用少，传递数据只需移交指针，进程则要复制。进程的内存和崩溃只影响自己，还可以从外面让它停下。",
     hint: "Start it under load, and see which figures move and which do not.",
@@ -291,7 +298,44 @@ pub(super) static PROCESS_VS_THREAD: Cell = Cell {
                 1,
                 "it can be stopped    thread {t:word}    process {p:word}",
             ),
-            line("so", 3, "So {said:line}"),
+            line(
+                "so_start",
+                1,
+                "So a thread started {fork:word} times as fast as a forked process and {spawn:word} times as fast as another program; with {mib:int} MiB in the parent, {fork_large:word} and {spawn_large:word} times as fast.",
+            ),
+            line(
+                "so_trip",
+                1,
+                "So {small:int} B there and back took processes {short:word} times as long as threads, and {large:int} B {long:word} times, since a thread hands over a pointer and a process copies.",
+            ),
+            line(
+                "so_choose",
+                1,
+                "So on {at_once:int} processors threads did {t:secs} times and processes {p:secs} times the work of one thread: take threads for what shares much, and processes for what may crash or must be stopped.",
+            ),
+            any(
+                "so_not_kept",
+                "So on {at_once:int} processors threads did {t:secs} times and processes {p:secs} times the work of one thread: but here a process did not keep its crash, its memory or its end to itself.",
+            ),
+        ],
+        in_chinese: &[
+            ("legend", "中位数（第 5 到第 95 百分位，轮数）"),
+            (
+                "so_start",
+                "线程的启动速度是 fork 出的进程的 {fork} 倍，是另一个程序的 {spawn} 倍；父进程占用 {mib} MiB 时，分别是 {fork_large} 倍和 {spawn_large} 倍。",
+            ),
+            (
+                "so_trip",
+                "{small} 字节往返一次，进程用时是线程的 {short} 倍，{large} 字节则是 {long} 倍：线程只移交指针，进程要复制。",
+            ),
+            (
+                "so_choose",
+                "在 {at_once} 个处理器上，线程完成了单个线程 {t} 倍的计算，进程完成了 {p} 倍：共享很多的，用线程；可能崩溃或必须能停下的，用进程。",
+            ),
+            (
+                "so_not_kept",
+                "在 {at_once} 个处理器上，线程完成了单个线程 {t} 倍的计算，进程完成了 {p} 倍：但这里有进程没能把崩溃、内存或结束限制在自己身上。",
+            ),
         ],
         checks: &[
             Order(&[
@@ -311,7 +355,9 @@ pub(super) static PROCESS_VS_THREAD: Cell = Cell {
                 "abort",
                 "crash",
                 "stop",
-                "so",
+                "so_start",
+                "so_trip",
+                "so_choose",
             ]),
             Less("start_thread.median", "start_fork.median"),
             Less("start_thread.median", "start_zygote.median"),

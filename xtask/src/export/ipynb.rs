@@ -22,9 +22,10 @@ pub(super) fn notebook(
     let mut cells = Vec::new();
     let words = lang.translations();
     let top = format!(
-        "# {}\n\n{}: {} · {} {} · {} {}\n\n`{}`",
+        "# {}\n\n{}{}{} · {} {} · {} {}\n\n`{}`",
         words["title"],
         words["seed"],
+        words["colon"],
         run.seed,
         total.passed,
         words["passed_count"],
@@ -49,7 +50,7 @@ pub(super) fn notebook(
         let id = cell_run.slug();
         let text = format!(
             "### {} {}\n\n**{}**\n\n{}",
-            cell_run.label(),
+            cell_run.label(lang),
             cell_run.cell.program(cell_run.variant),
             lang.idea(cell_run.cell),
             lang.teaches(cell_run.cell)

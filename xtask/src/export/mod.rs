@@ -28,7 +28,7 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<Exit> {
         ),
         Form::Junit => ("junit.xml", page::junit(&replays, &cell_runs, lang)?),
         Form::Md => ("report.md", page::markdown(&replays, &cell_runs, lang)?),
-        Form::Trace => ("trace.json", trace::trace(&cell_runs)?),
+        Form::Trace => ("trace.json", trace::trace(&cell_runs, lang)?),
         Form::Svg => {
             let own = folder.join("pictures");
             return svg(&cell_runs, options.output.as_deref().unwrap_or(&own), lang);

@@ -49,7 +49,7 @@ fn cases(cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<Vec<PageCase>> {
             .iter()
             .flat_map(|printout| &printout.printed);
         Ok(PageCase {
-            label: cell_run.label(),
+            label: cell_run.label(lang),
             slug: cell_run.slug(),
             package: cell_run.cell.package,
             bin,

@@ -6,29 +6,30 @@ use common::transcript::{Event, line_and_field};
 use serde_json::{Value, json};
 
 use crate::cell_run::CellRun;
+use crate::cli::Lang;
 
-pub(super) fn trace(cell_runs: &[CellRun]) -> anyhow::Result<String> {
+pub(super) fn trace(cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<String> {
     let mut events = Vec::new();
     let mut flows = 0;
     for (process, cell_run) in cell_runs.iter().enumerate() {
-        events.extend(of_part(process + 1, cell_run, &mut flows));
+        events.extend(of_part(process + 1, cell_run, &mut flows, lang));
     }
     let trace = json!({ "displayTimeUnit": "ms", "traceEvents": events });
     Ok(serde_json::to_string_pretty(&trace)? + "\n")
 }
 
 /// The events of one cell run: a process of the trace, with a thread for each of its speakers.
-fn of_part(process: usize, cell_run: &CellRun, flows: &mut usize) -> Vec<Value> {
+fn of_part(process: usize, cell_run: &CellRun, flows: &mut usize, lang: Lang) -> Vec<Value> {
     let printout = &cell_run.now;
     let mut events = vec![named(
         "process_name",
         process,
         0,
-        &format!("{} {}", cell_run.label(), cell_run.cell.bin),
+        &format!("{} {}", cell_run.label(lang), cell_run.cell.bin),
     )];
     for (who, speaker) in printout.speakers.all.iter().enumerate() {
         let id = speaker.id.as_deref().unwrap_or_default();
-        let name = format!("{} {} {id}", speaker.mark, speaker.role.name);
+        let name = format!("{} {} {id}", speaker.mark, lang.role(speaker.role));
         events.push(named("thread_name", process, who + 1, name.trim_end()));
     }
     let thread = |event: &Event| printout.speaker(event.line).map_or(0, |who| who + 1);

@@ -122,14 +122,11 @@ fn bars(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
             .figures
             .iter()
             .map(|figure| format!("{} {} {}", figure.by, number(figure.median), panel.unit));
-        format!(
-            "{}: {}",
-            panel.title,
-            figures.collect::<Vec<_>>().join(", ")
-        )
+        let figures = figures.collect::<Vec<_>>().join(lang.comma());
+        format!("{}{}{figures}", panel.title, lang.colon())
     });
     let title = lang.pick("What a thread and a process cost", "线程与进程各自的开销");
-    let desc = desc.collect::<Vec<_>>().join("; ");
+    let desc = desc.collect::<Vec<_>>().join(lang.semicolon());
     let mut picture = Picture::new("compare-bars", width, title.to_string(), desc);
     let columns = if width >= WIDE { 2 } else { 1 };
     let gap = 32.0;
@@ -214,13 +211,15 @@ fn fork_line(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
     let most = figures.iter().map(|figure| figure.high).fold(0.0, f64::max) / 1000.0;
     let desc = figures.iter().map(|figure| {
         format!(
-            "{}, {} MiB: {} µs",
+            "{}{}{} MiB{}{} µs",
             figure.by,
+            lang.comma(),
             figure.size,
+            lang.colon(),
             number(figure.median)
         )
     });
-    let desc = desc.collect::<Vec<_>>().join("; ");
+    let desc = desc.collect::<Vec<_>>().join(lang.semicolon());
     let title = lang.pick(
         "Start and join over the memory of the program that starts",
         "启动者占用的内存越大，fork 越贵",

@@ -47,11 +47,19 @@ pub(super) fn gantt(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
     let desc = |(name, printout, tasks): &(String, &Printout, Vec<GanttTask>)| {
         let tasks = tasks.iter().map(|task| {
             let mark = &printout.speakers.all[task.who].mark;
-            format!("{mark}: {}", label(task, lang))
+            format!("{mark}{}{}", lang.colon(), label(task, lang))
         });
-        format!("{name}: {}", tasks.collect::<Vec<_>>().join("; "))
+        format!(
+            "{name}{}{}",
+            lang.colon(),
+            tasks.collect::<Vec<_>>().join(lang.semicolon())
+        )
     };
-    let desc = printouts.iter().map(desc).collect::<Vec<_>>().join(". ");
+    let desc = printouts
+        .iter()
+        .map(desc)
+        .collect::<Vec<_>>()
+        .join(lang.pick(". ", "。"));
     let title = lang.pick(
         "Four workers, five tasks: who did which when",
         "四个工作进程、五个任务：谁在何时做哪一个",

@@ -122,7 +122,7 @@ pub(super) fn histogram(
         "The balance over many runs: it should be 0",
         "许多次运行的余额：本应是 0",
     );
-    let desc = desc.collect::<Vec<_>>().join("; ");
+    let desc = desc.collect::<Vec<_>>().join(lang.semicolon());
     let mut picture = Picture::new(
         format!("{}-histogram", cell_run.cell.bin),
         width,

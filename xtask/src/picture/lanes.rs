@@ -59,7 +59,7 @@ pub(super) fn items(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         "A writer, a queue, a reader: an arrow for each item",
         "写进程、队列、读进程：每个数据一支箭头",
     );
-    let desc = desc.collect::<Vec<_>>().join("; ");
+    let desc = desc.collect::<Vec<_>>().join(lang.semicolon());
     let mut picture = Picture::new(
         format!("{}-lanes", cell_run.cell.bin),
         width,
@@ -108,13 +108,13 @@ fn beside(there: &mut Vec<(f64, f64)>, x: f64) -> f64 {
 }
 
 /// The name of a role's lane, with the number of its process, and the speaker whose colour it has.
-fn lane_name(cell_run: &CellRun, role: &Role, lang: Lang) -> (String, usize) {
+fn lane_name(cell_run: &CellRun, role: &'static Role, lang: Lang) -> (String, usize) {
     let speakers = &cell_run.now.speakers.all;
     let found = speakers
         .iter()
         .position(|speaker| speaker.role.mark == role.mark);
     let id = found.and_then(|at| speakers[at].id.clone());
-    let name = lang.pick(role.name, role.name_zh);
+    let name = lang.role(role);
     (
         format!("{name} {}", id.unwrap_or_default()),
         found.unwrap_or(0),
@@ -127,13 +127,18 @@ pub(super) fn ticks(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
     let ticks: Vec<String> = printout
         .lines
         .named("tick")
-        .map(|tick| format!("{} {:.2} s", tick.value("n"), tick.seconds()))
+        .map(|tick| format!("{} {}", tick.value("n"), lang.seconds(tick.seconds(), 2)))
         .collect();
     let title = lang.pick(
         "The main thread waits in join; the loop ticks",
         "主线程在 join 里等待，循环每秒一次",
     );
-    let desc = format!("{}: {}", lang.pick("Ticks", "每次打印"), ticks.join(", "));
+    let desc = format!(
+        "{}{}{}",
+        lang.pick("Ticks", "每次打印"),
+        lang.colon(),
+        ticks.join(lang.comma())
+    );
     let mut picture = Picture::new(
         format!("{}-ticks", cell_run.cell.bin),
         width,
@@ -305,8 +310,7 @@ fn nobody(picture: &mut Picture, cell_run: &CellRun, axis: &Axis, lanes: &[f64],
         .first("empty")
         .zip(printout.first("try"))
         .map_or(0.0, |(a, b)| a - b);
-    let unit = lang.pick("s", "秒");
-    let text = format!("{waits}: {seconds:.1} {unit}");
+    let text = format!("{waits}{}{}", lang.colon(), lang.seconds(seconds, 1));
     picture.text(middle, top - 6.0, Anchor::Middle, "", &text);
     let x = axis.right;
     for (dx, dy) in [(6.0, 6.0), (6.0, -6.0)] {

@@ -23,11 +23,24 @@ pub(super) fn tree(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture
         let speakers = (0..printout.speakers.all.len()).map(|who| {
             let speaker = &printout.speakers.all[who];
             let id = speaker.id.as_deref().unwrap_or("?");
-            format!("{} {id}: {}", speaker.mark, spoken(printout, who, lang))
+            format!(
+                "{} {id}{}{}",
+                speaker.mark,
+                lang.colon(),
+                spoken(printout, who, lang)
+            )
         });
-        format!("{name}: {}", speakers.collect::<Vec<_>>().join("; "))
+        format!(
+            "{name}{}{}",
+            lang.colon(),
+            speakers.collect::<Vec<_>>().join(lang.semicolon())
+        )
     };
-    let desc = printouts.iter().map(said).collect::<Vec<_>>().join(". ");
+    let desc = printouts
+        .iter()
+        .map(said)
+        .collect::<Vec<_>>()
+        .join(lang.pick(". ", "。"));
     let mut picture = Picture::new(format!("{}-tree", cell_run.cell.bin), width, title, desc);
     let wide = width >= WIDE;
     let panel = if wide { width / 2.0 - 10.0 } else { width };
@@ -43,7 +56,7 @@ pub(super) fn tree(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture
             printout,
             name,
             (left, top, panel),
-            cell_run.cell.python,
+            lang.python(cell_run.cell),
             lang,
         );
         if !wide {
@@ -73,7 +86,7 @@ fn draw(
             y += 10.0;
         }
         let id = speaker.id.as_deref().unwrap_or("?");
-        let role = lang.pick(speaker.role.name, speaker.role.name_zh);
+        let role = lang.role(speaker.role);
         let class = format!("box {}", colour(who));
         picture.rect(left + indent, y, 150.0, 28.0, &class);
         let text = format!("{} · {id}", speaker.mark);
@@ -84,7 +97,7 @@ fn draw(
             "on strong",
             &text,
         );
-        let beside = format!("{role}, {}", spoken(printout, who, lang));
+        let beside = format!("{role}{}{}", lang.comma(), spoken(printout, who, lang));
         let room = width - indent - 158.0;
         let end = picture.paragraph(left + indent + 158.0, y + 12.0, room, "small", &beside);
         y = (y + 40.0).max(end + 12.0);

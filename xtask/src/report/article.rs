@@ -57,6 +57,8 @@ struct ShownLine {
     class: String,
     error: bool,
     pieces: Vec<ShownPiece>,
+    /// What it says in the reader's language, if it is a line of prose in another one.
+    meaning: Option<String>,
 }
 
 /// A piece of a line: plain, or the number of a process, in the colour of that process.
@@ -82,6 +84,8 @@ struct ShownVerdict {
     sentence: String,
     evidence: String,
     line: Option<usize>,
+    /// The number of the line, in words.
+    line_named: Option<String>,
     /// Where a check did not hold: the lines around the one that is wrong.
     around: Vec<ShownLine>,
     place: String,
@@ -122,13 +126,13 @@ fn article(
     Ok(Article {
         chapter: cell.chapter,
         id: cell_run.slug(),
-        label: cell_run.label(),
+        label: cell_run.label(lang),
         bin: cell.program(cell_run.variant),
         held: cell_run.record.held,
         idea: lang.idea(cell),
         teaches: lang.teaches(cell),
         hint: lang.hint(cell),
-        python: cell.python,
+        python: lang.python(cell),
         stand_in: cell_run.record.stand_in,
         seconds: cell_run.record.seconds,
         shown: shown_run(cell_run, lang),
@@ -137,8 +141,8 @@ fn article(
         recorded: cell_run
             .recorded
             .as_ref()
-            .map(|printout| lines(printout, lang)),
-        now: lines(&cell_run.now, lang),
+            .map(|printout| lines(cell_run, printout, lang)),
+        now: lines(cell_run, &cell_run.now, lang),
         pictures: drawn
             .map(|(wide, narrow)| Drawn {
                 name: wide.name.clone(),
@@ -203,13 +207,13 @@ fn programs(cell_run: &CellRun, shown: &mut Vec<String>) -> anyhow::Result<Vec<S
     Ok(programs)
 }
 
-fn lines(printout: &Printout, lang: Lang) -> Vec<ShownLine> {
+fn lines(cell_run: &CellRun, printout: &Printout, lang: Lang) -> Vec<ShownLine> {
     (1..=printout.printed.len())
-        .map(|number| line(printout, number, lang))
+        .map(|number| line(cell_run, printout, number, lang))
         .collect()
 }
 
-fn line(printout: &Printout, number: usize, lang: Lang) -> ShownLine {
+fn line(cell_run: &CellRun, printout: &Printout, number: usize, lang: Lang) -> ShownLine {
     let printed = &printout.printed[number - 1];
     let who = printout.speaker(number);
     let speaker = who.map(|who| &printout.speakers.all[who]);
@@ -221,13 +225,14 @@ fn line(printout: &Printout, number: usize, lang: Lang) -> ShownLine {
         number,
         at: printed.at.map(|at| at.as_secs_f64()),
         mark: speaker.map(|speaker| speaker.mark.clone()),
-        role: speaker.map(|speaker| {
-            lang.pick(speaker.role.name, speaker.role.name_zh)
-                .to_string()
-        }),
+        role: speaker.map(|speaker| lang.role(speaker.role).to_string()),
         class: who.map_or("stray".to_string(), class),
         error: printed.source == Source::Err,
         pieces: printout.pieces(number).into_iter().map(piece).collect(),
+        meaning: match lang {
+            Lang::En => None,
+            Lang::Zh => printout.in_chinese(cell_run.variant, number),
+        },
     }
 }
 
@@ -243,7 +248,7 @@ fn checked(cell_run: &CellRun, verdict: &Verdict, lang: Lang) -> ShownVerdict {
         .map_or(Vec::new(), |wrong| {
             let near = |number: &usize| number.abs_diff(wrong) <= 2;
             let all = (1..=cell_run.now.printed.len()).filter(near);
-            all.map(|number| line(&cell_run.now, number, lang))
+            all.map(|number| line(cell_run, &cell_run.now, number, lang))
                 .collect()
         });
     ShownVerdict {
@@ -251,6 +256,10 @@ fn checked(cell_run: &CellRun, verdict: &Verdict, lang: Lang) -> ShownVerdict {
         sentence: lang.sentence(verdict).to_string(),
         evidence: lang.evidence(verdict).to_string(),
         line: verdict.line,
+        line_named: verdict.line.map(|line| match lang {
+            Lang::En => format!(" (line {line})"),
+            Lang::Zh => format!("（第 {line} 行）"),
+        }),
         around,
         place: cell_run.place(verdict),
     }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use assert_cmd::cargo::cargo_bin;
+use common::chinese::{english, misset};
 use common::notebook::CELLS;
 use serde_json::{Value, json};
 
@@ -82,7 +83,7 @@ fn the_page_shows_every_cell_and_every_picture_in_both_languages_themes_and_size
                 browser.open(file);
                 let look = browser.run(LOOK);
                 browser.screenshot(&folder().join(format!("report-{lang}-{theme}-{width}.png")));
-                is_whole(&look, &at);
+                is_whole(&look, &at, *lang == "zh");
                 reads_well(&look, &at);
                 let language = if *lang == "en" { "en" } else { "zh-CN" };
                 assert_eq!(look["lang"], language, "{at}");
@@ -107,14 +108,16 @@ fn the_page_shows_every_cell_and_every_picture_in_both_languages_themes_and_size
 }
 
 /// Every cell of the table is there, with its lines, its checks, its source and its pictures.
-fn is_whole(look: &Value, at: &str) {
+fn is_whole(look: &Value, at: &str, chinese: bool) {
     let parts: usize = CELLS.iter().map(|cell| cell.variants.len()).sum();
     let articles = look["articles"].as_array().expect("there are articles");
     assert_eq!(articles.len(), parts, "{at}");
     let mut expected = CELLS.iter().flat_map(|cell| {
-        cell.variants
-            .iter()
-            .map(|variant| format!("{} {}", cell.label(), variant.name))
+        cell.variants.iter().map(move |variant| match chinese {
+            true if cell.number.is_none() => format!("第 {} 章", cell.chapter),
+            true => format!("{} {}", cell.label(), variant.name_zh),
+            false => format!("{} {}", cell.label(), variant.name),
+        })
     });
     for article in articles {
         let heading = article["heading"].as_str().expect("it has a heading");
@@ -247,6 +250,52 @@ fn a_cell_that_failed_says_what_where_and_how_to_see_it_again() {
                 .is_some_and(|verdict| verdict.starts_with('✗'))
         );
     }
+}
+
+/// The texts of a page between its tags. Code and times, which are as they were printed, are quoted.
+fn texts_of(html: &str) -> Vec<String> {
+    let mut texts = vec![String::new()];
+    let mut rest = html;
+    while let Some((text, after)) = rest.split_once('<') {
+        texts.last_mut().expect("there is one").push_str(text);
+        let (tag, after) = after.split_once('>').expect("a tag ends");
+        let name = tag.split_whitespace().next().unwrap_or_default();
+        rest = after;
+        match name {
+            "style" | "pre" | "code" | "time" => {
+                let (_, after) = rest.split_once(&format!("</{name}>")).expect("it ends");
+                rest = after;
+                texts.last_mut().expect("there is one").push_str("`code`");
+            }
+            _ => texts.push(String::new()),
+        }
+    }
+    for (escaped, plain) in [
+        ("&#x2f;", "/"),
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&amp;", "&"),
+    ] {
+        for text in &mut texts {
+            *text = text.replace(escaped, plain);
+        }
+    }
+    texts.retain(|text| !text.trim().is_empty());
+    texts
+}
+
+#[test]
+fn the_chinese_page_says_nothing_in_english_and_is_set_as_chinese_is() {
+    let html = fs::read_to_string(page(run(), "zh", "report.chinese.html"));
+    let texts = texts_of(&html.expect("it was written"));
+    assert!(texts.len() > 500, "{} texts", texts.len());
+    let mut wrong = Vec::new();
+    for text in &texts {
+        let text = text.trim();
+        let found = english(text).or_else(|| misset(text));
+        wrong.extend(found.map(|found| format!("{found:?} in: {text}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
