@@ -125,11 +125,11 @@ fn named() -> Server {
         .expect("a port is free")
 }
 
-/// A client of this server that does what a case of `objects.py` says.
-fn client(path: &Path, server: &Server, case: &str) -> Program {
+/// A client of this server that does what a case of the script says.
+fn client(path: &Path, script: &str, server: &Server, case: &str) -> Program {
     let address = server.address().to_string();
     start(
-        python(path, "objects.py")
+        python(path, script)
             .args([&address, case])
             .stderr(Stdio::null()),
     )
@@ -147,7 +147,7 @@ fn a_lock_keeps_its_holder_when_another_proxy_of_it_goes_away() {
     for (version, path) in pythons() {
         let server = named();
         for case in ["named", "shared_lock"] {
-            let said = support::finish(client(&path, &server, case));
+            let said = support::finish(client(&path, "objects.py", &server, case));
             assert_eq!(said, "ok\n", "{version}, {case}");
         }
     }
@@ -157,17 +157,17 @@ fn a_lock_keeps_its_holder_when_another_proxy_of_it_goes_away() {
 fn a_lock_of_a_killed_client_goes_to_the_next_waiter() {
     for (_, path) in pythons() {
         let server = named();
-        let mut holder = client(&path, &server, "hold");
+        let mut holder = client(&path, "objects.py", &server, "hold");
         assert_eq!(line(&holder), "held");
-        let mut waiter = client(&path, &server, "hold");
+        let mut waiter = client(&path, "objects.py", &server, "hold");
         // One that is killed while it waits is passed over.
-        let mut dying = client(&path, &server, "hold");
+        let mut dying = client(&path, "objects.py", &server, "hold");
         watch(&path, &server, "lock", "2 waiting");
         dying.kill().expect("it is ours");
         holder.kill().expect("it is ours");
         assert_eq!(line(&waiter), "held");
         waiter.kill().expect("it is ours");
-        let last = client(&path, &server, "hold");
+        let last = client(&path, "objects.py", &server, "hold");
         assert_eq!(line(&last), "held");
     }
 }
@@ -176,7 +176,7 @@ fn a_lock_of_a_killed_client_goes_to_the_next_waiter() {
 fn a_barrier_breaks_when_a_party_that_waits_is_killed() {
     for (_, path) in some_pythons() {
         let server = named();
-        let parties = [(); 2].map(|()| client(&path, &server, "meet"));
+        let parties = [(); 2].map(|()| client(&path, "objects.py", &server, "meet"));
         let [mut dying, other] = parties;
         assert_eq!([line(&dying), line(&other)], ["here", "here"]);
         watch(&path, &server, "gate", "2 of 3");
@@ -190,13 +190,16 @@ fn a_barrier_breaks_when_a_party_that_waits_is_killed() {
 fn a_notification_goes_to_who_is_there() {
     for (_, path) in some_pythons() {
         let server = named();
-        let mut dying = client(&path, &server, "wait_for_notice");
+        let mut dying = client(&path, "objects.py", &server, "wait_for_notice");
         assert_eq!(line(&dying), "waits");
-        let other = client(&path, &server, "wait_for_notice");
+        let other = client(&path, "objects.py", &server, "wait_for_notice");
         assert_eq!(line(&other), "waits");
         dying.kill().expect("it is ours");
         watch(&path, &server, "condition", "1 wait");
-        assert_eq!(support::finish(client(&path, &server, "notify")), "ok\n");
+        assert_eq!(
+            support::finish(client(&path, "objects.py", &server, "notify")),
+            "ok\n"
+        );
         assert_eq!(line(&other), "notified");
     }
 }
@@ -205,9 +208,10 @@ fn a_notification_goes_to_who_is_there() {
 fn calls_that_wait_end_with_the_server() {
     for (_, path) in some_pythons() {
         let server = named();
-        let holder = client(&path, &server, "hold");
+        let holder = client(&path, "objects.py", &server, "hold");
         assert_eq!(line(&holder), "held");
-        let waiters = ["hold", "meet", "wait_for_notice"].map(|case| client(&path, &server, case));
+        let waiters = ["hold", "meet", "wait_for_notice"]
+            .map(|case| client(&path, "objects.py", &server, case));
         watch(&path, &server, "lock", "1 waiting");
         watch(&path, &server, "gate", "1 of 3");
         watch(&path, &server, "condition", "1 wait");
@@ -218,4 +222,47 @@ fn calls_that_wait_end_with_the_server() {
             assert!(!ended.status.success(), "{}", ended.out);
         }
     }
+}
+
+/// Programs that send proxies in what they put, and keep none.
+fn inside() -> Server {
+    Server::builder()
+        .sync_manager()
+        .queue(QueueOptions::new("tasks").redeliver(true).max_deliveries(1))
+        .object("table", ObjectType::Dict)
+        .serve("127.0.0.1:0", b"abc")
+        .expect("a port is free")
+}
+
+#[test]
+fn a_proxy_inside_an_item_outlives_the_proxies_of_its_sender() {
+    for (version, path) in pythons() {
+        let server = inside();
+        for case in ["send_proxies", "use_proxies", "leave_proxies"] {
+            let said = support::finish(client(&path, "sharing.py", &server, case));
+            assert_eq!(said, "ok\n", "{version}, {case}");
+        }
+    }
+}
+
+#[test]
+fn a_proxy_inside_a_dead_letter_that_is_put_back_is_alive() -> Result<()> {
+    for (version, path) in some_pythons() {
+        let server = inside();
+        let send = client(&path, "sharing.py", &server, "send_proxies");
+        assert_eq!(support::finish(send), "ok\n", "{version}");
+        let manager = Client::connect(server.address(), b"abc")?;
+        // It is given back, and then it is dead.
+        let mut worker = client(&path, "sharing.py", &server, "take");
+        assert_eq!(line(&worker), "taken", "{version}");
+        worker.kill().expect("it is ours");
+        assert!(support::eventually(|| {
+            let dead = manager.dead_letters("tasks");
+            dead.is_ok_and(|dead| dead.len() == 1)
+        }));
+        assert_eq!(manager.retry_dead("tasks")?, 1);
+        let said = support::finish(client(&path, "sharing.py", &server, "use_proxies"));
+        assert_eq!(said, "ok\n", "{version}");
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::item_queue::Delivery;
-use super::memory::Code;
+use super::memory::{Code, NewItem};
 use super::objects::CallStep;
 use super::state::ServerState;
 use super::waiter::duration;
@@ -49,9 +49,9 @@ pub(super) struct Call {
 /// A method with its arguments. Without a timeout it waits for ever.
 pub(super) enum Method {
     /// As in Python, a timeout that makes no sense matters only to a queue with a `maxsize`.
-    Put(Vec<Vec<u8>>, Result<Option<Duration>, Fault>),
+    Put(Vec<NewItem>, Result<Option<Duration>, Fault>),
     /// Tasks, and the queue for their results.
-    PutTasks(Vec<Vec<u8>>, String),
+    PutTasks(Vec<NewItem>, String),
     Get(DeliveryFormat, Option<Duration>),
     Join,
     TaskDone,
@@ -137,7 +137,13 @@ impl Call {
         // As in Python, an unknown object and an unknown method are errors of the server, and what
         // is wrong with the arguments is raised by the method.
         let items_max = items_max(body.len());
-        let object = state.queues().call_object(&request, connection, items_max);
+        let holds = match request.pickle.proxies() {
+            proxies if proxies.is_empty() => None,
+            proxies => state.queues().hold(&proxies),
+        };
+        let mut queues = state.queues();
+        let object = queues.call_object(&request, connection, items_max, &holds);
+        drop(queues);
         let method = match object {
             Some(step) => step.map(|step| step.map(Method::Object)),
             None => {
@@ -149,7 +155,11 @@ impl Call {
                 Method::read(&request, items_max)
             }
         };
-        let method = method.map_err(|fault| reply::raise(&fault))?;
+        let mut method = method.map_err(|fault| reply::raise(&fault))?;
+        if let Some(Method::Put(items, _) | Method::PutTasks(items, _)) = &mut method {
+            let items = items.iter_mut();
+            items.for_each(|item| item.holds.clone_from(&holds));
+        }
         Ok(Call {
             ident: ident.to_string(),
             method: method.ok_or_else(|| {
@@ -258,15 +268,15 @@ fn wait_limit(
     Ok(request.seconds(timeout)?.and_then(duration))
 }
 
-fn one_item(request: &Request, item: Option<Span>, items_max: usize) -> Result<Vec<u8>, Fault> {
-    Ok(request.pickle.item(required(item), items_max)?)
+fn one_item(request: &Request, item: Option<Span>, items_max: usize) -> Result<NewItem, Fault> {
+    Ok(request.pickle.item(required(item), items_max)?.into())
 }
 
 fn many_items(
     request: &Request,
     items: Option<Span>,
     items_max: usize,
-) -> Result<Vec<Vec<u8>>, Fault> {
+) -> Result<Vec<NewItem>, Fault> {
     let items = required(items).value;
     if !matches!(
         request.pickle.kind(items),
@@ -280,7 +290,7 @@ fn many_items(
     for item in request.pickle.inside(items) {
         let code = request.pickle.item(item, left)?;
         left = left.saturating_sub(code.len());
-        codes.push(code);
+        codes.push(code.into());
     }
     Ok(codes)
 }

@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::memory::{Budget, Charge, Code, ITEM_OVERHEAD, QUEUE_OVERHEAD, StoredItem, cost};
+use super::keeping::Presence;
+use super::memory::{
+    Budget, Charge, Code, ITEM_OVERHEAD, NewItem, QUEUE_OVERHEAD, StoredItem, cost,
+};
 use super::objects::Datum;
 use super::waiter::Waiter;
 use crate::wire::protocol::Fault;
@@ -75,7 +78,7 @@ pub(super) struct Getter {
 pub(super) struct Putter {
     ticket: u64,
     pub(super) connection: u64,
-    items: Vec<Vec<u8>>,
+    items: Vec<NewItem>,
     tasks: Vec<Arc<TaskOrigin>>,
     /// What the items cost while they wait, if there was room for that.
     charge: Option<Charge>,
@@ -92,8 +95,8 @@ pub(super) struct ItemQueue {
     /// Of one that is made: the open connections that have called it, and when it was used last.
     pub(super) users: BTreeSet<u64>,
     pub(super) used: Instant,
-    /// How many proxies of clients refer to it, as far as clients tell.
-    pub(super) references: u64,
+    /// Which proxies of it there are.
+    pub(super) presence: Presence,
     items: VecDeque<QueuedItem>,
     /// Items that were put and are not done: what `join` waits for.
     unfinished: u64,
@@ -121,7 +124,7 @@ impl ItemQueue {
             is_reply: false,
             users: BTreeSet::new(),
             used: Instant::now(),
-            references: 0,
+            presence: Presence::new(),
             items: VecDeque::new(),
             unfinished: 0,
             getters: VecDeque::new(),
@@ -155,14 +158,14 @@ impl ItemQueue {
 
     /// Whether these items may be put now, as this put will free so many bytes: who waits for room
     /// is first.
-    pub(super) fn may_put(&self, items: &[Vec<u8>], freed: u64) -> bool {
+    pub(super) fn may_put(&self, items: &[NewItem], freed: u64) -> bool {
         self.putters.is_empty()
             && self.has_place_for(items.len())
             && self.budget.may_exchange(freed, total_cost(items))
     }
 
     /// Why these items will never have room, if so.
-    pub(super) fn never_fits(&self, items: &[Vec<u8>], server: &Budget) -> Option<String> {
+    pub(super) fn never_fits(&self, items: &[NewItem], server: &Budget) -> Option<String> {
         let (count, maxsize, bytes) = (items.len(), self.maxsize(), total_cost(items));
         if maxsize > 0 && count > maxsize {
             return Some(format!("{count} items never fit in a queue of {maxsize}"));
@@ -183,23 +186,23 @@ impl ItemQueue {
     }
 
     /// Puts items: tasks or results of the ones named, each of one, or of none.
-    pub(super) fn push(&mut self, items: Vec<Vec<u8>>, tasks: Vec<Arc<TaskOrigin>>) {
+    pub(super) fn push(&mut self, items: Vec<NewItem>, tasks: Vec<Arc<TaskOrigin>>) {
         let tasks = tasks.into_iter().map(Some).chain(iter::repeat(None));
-        for (code, task) in items.into_iter().zip(tasks) {
-            let code = Arc::new(StoredItem::new(code, &self.budget));
+        for (item, task) in items.into_iter().zip(tasks) {
+            let code = Arc::new(StoredItem::new(item, &self.budget));
             self.push_stored(code, None, task);
         }
     }
 
     /// Puts the word that a task has failed in place of its result.
     pub(super) fn push_notice(&mut self, task: Arc<TaskOrigin>, death: Arc<Death>) {
-        let none = Arc::new(StoredItem::new(b"N".to_vec(), &self.budget));
+        let none = Arc::new(StoredItem::new(b"N".to_vec().into(), &self.budget));
         self.push_stored(none, Some(death), Some(task));
     }
 
     /// Whether nobody refers to it, nobody waits, and nothing is there.
     pub(super) fn is_unused(&self) -> bool {
-        self.references == 0
+        self.presence.references == 0
             && self.items.is_empty()
             && self.getters.is_empty()
             && self.putters.is_empty()
@@ -259,7 +262,7 @@ impl ItemQueue {
     }
 
     /// Refuses items that have no order among each other and with the first one that waits.
-    pub(super) fn check_order(&self, items: &[Vec<u8>]) -> Result<(), Fault> {
+    pub(super) fn check_order(&self, items: &[NewItem]) -> Result<(), Fault> {
         if self.options.order != QueueOrder::Priority {
             return Ok(());
         }
@@ -372,7 +375,7 @@ impl ItemQueue {
         &mut self,
         ticket: u64,
         connection: u64,
-        items: Vec<Vec<u8>>,
+        items: Vec<NewItem>,
         tasks: Vec<Arc<TaskOrigin>>,
     ) -> Waiter<()> {
         let (send, receive) = oneshot::channel();
@@ -464,6 +467,6 @@ impl ItemQueue {
     }
 }
 
-fn total_cost(items: &[Vec<u8>]) -> u64 {
+fn total_cost(items: &[NewItem]) -> u64 {
     items.iter().map(|code| cost(code)).sum()
 }

@@ -146,6 +146,9 @@ fn make_queue(
     request: &Request,
 ) -> Result<(String, &'static [&'static str]), Fault> {
     if queues.made >= MADE_MAX {
+        queues.forget_one();
+    }
+    if queues.made >= MADE_MAX {
         return Err(Fault::new("RuntimeError", "there are too many queues"));
     }
     let [maxsize] = request.bind(["maxsize"], 0)?;

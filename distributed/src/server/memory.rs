@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use tokio::sync::Notify;
 
+use super::keeping::Holds;
+
 /// What an item costs beside its bytes: its place in a queue, or its lease.
 pub(super) const ITEM_OVERHEAD: u64 = 256;
 /// What a queue costs beside its items.
@@ -124,15 +126,48 @@ impl Drop for Charge {
 pub(super) struct StoredItem {
     code: Vec<u8>,
     charge: Charge,
+    /// What it has proxies of lives as long as it does.
+    holds: Holds,
+}
+
+/// An item that is to be stored.
+#[derive(Debug)]
+pub(super) struct NewItem {
+    code: Vec<u8>,
+    pub(super) holds: Holds,
+}
+
+impl From<Vec<u8>> for NewItem {
+    fn from(code: Vec<u8>) -> NewItem {
+        NewItem { code, holds: None }
+    }
+}
+
+impl Deref for NewItem {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.code
+    }
 }
 
 /// An item, shared by its queue or lease and the client that it is written to.
 pub(super) type Code = Arc<StoredItem>;
 
 impl StoredItem {
-    pub(super) fn new(code: Vec<u8>, budget: &Arc<Budget>) -> StoredItem {
-        let charge = budget.charge(cost(&code));
-        StoredItem { code, charge }
+    pub(super) fn new(item: NewItem, budget: &Arc<Budget>) -> StoredItem {
+        let NewItem { code, holds } = item;
+        StoredItem {
+            charge: budget.charge(cost(&code)),
+            code,
+            holds,
+        }
+    }
+
+    /// The same item once more.
+    pub(super) fn copied(&self, budget: &Arc<Budget>) -> StoredItem {
+        let (code, holds) = (self.code.clone(), self.holds.clone());
+        StoredItem::new(NewItem { code, holds }, budget)
     }
 
     /// Counts it in another budget from now on.

@@ -18,6 +18,7 @@ mod calls;
 mod dead_letters;
 mod frame_stream;
 mod item_queue;
+mod keeping;
 mod leases;
 mod made_queues;
 mod management;

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::item_queue::{Consumer, Delivery, ItemQueue, TaskOrigin};
+use super::keeping::{Holds, KeptList};
 use super::leases::{Holder, LeaseTable};
-use super::memory::{Budget, QUEUE_OVERHEAD};
+use super::memory::{Budget, NewItem, QUEUE_OVERHEAD};
 use super::objects::{CallStep, ObjectCall, Objects};
 use super::waiter::Waiter;
 use crate::wire::protocol::{Fault, Request};
@@ -32,6 +33,8 @@ pub(super) struct Queues {
     /// The last number given.
     last: u64,
     pub(super) connections: u64,
+    /// The queues that calls have made, that have no proxy but inside items.
+    kept: KeptList,
     /// How many of the queues calls have made.
     pub(super) made: usize,
     /// Which of these each open connection has called.
@@ -49,6 +52,7 @@ impl Queues {
             objects: Objects::new(&memory),
             last: 0,
             connections: 0,
+            kept: KeptList::default(),
             made: 0,
             used_by: BTreeMap::new(),
             replies: 0,
@@ -70,7 +74,7 @@ impl Queues {
         self.queues.insert(ident, queue);
     }
 
-    /// Adds a queue that lives as long as a proxy refers to it.
+    /// Adds a queue that lives as long as there is a proxy of it.
     pub(super) fn make(&mut self, ident: &str, options: QueueOptions) -> Result<(), Fault> {
         if !self.memory.has_room_for(QUEUE_OVERHEAD) {
             let limit = self.memory.limit();
@@ -118,7 +122,7 @@ impl Queues {
     /// Python's `incref`. For a queue with a name it only counts.
     pub(super) fn refer(&mut self, ident: &str) -> Result<(), Fault> {
         let queue = self.queue(ident)?;
-        queue.references += 1;
+        queue.presence.references += 1;
         queue.used = Instant::now();
         Ok(())
     }
@@ -126,10 +130,15 @@ impl Queues {
     /// Python's `decref`, after which a queue that a call made may be gone.
     pub(super) fn unrefer(&mut self, ident: &str) -> Result<(), Fault> {
         let queue = self.queue(ident)?;
-        queue.references = queue.references.saturating_sub(1);
-        if queue.is_made && queue.references == 0 {
+        if queue.presence.unrefer() && queue.is_made {
             let ident = Arc::clone(&queue.ident);
-            self.drop_made(&ident);
+            match self.queues.get_mut(&ident) {
+                Some(queue) if queue.presence.is_inside() => {
+                    self.kept.keep(ident, &mut queue.presence);
+                    self.leases.sooner.notify_one();
+                }
+                _ => self.drop_made(&ident),
+            }
         } else if self.is_left_reply(ident) {
             self.queues.remove(ident);
             self.replies -= 1;
@@ -144,19 +153,40 @@ impl Queues {
         self.leases.forget(ident);
     }
 
+    /// Drops the one that is kept longest without a proxy but inside items.
+    pub(super) fn forget_one(&mut self) {
+        let queues = &mut self.queues;
+        if let Some(ident) = self.kept.first(queues, |queue| &mut queue.presence) {
+            self.drop_made(&ident);
+        }
+    }
+
+    /// What keeps alive what these proxies are of.
+    pub(super) fn hold(&mut self, idents: &[&str]) -> Holds {
+        let hold = |ident: &&str| match self.queues.get_mut(*ident) {
+            Some(queue) => queue.is_made.then(|| queue.presence.hold()),
+            None => self.objects.hold(ident),
+        };
+        let holds: Arc<[Arc<()>]> = idents.iter().filter_map(hold).collect();
+        (!holds.is_empty()).then_some(holds)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &ItemQueue> {
         self.queues.values()
     }
 
     pub(super) fn number_of_objects(&self) -> usize {
-        let objects = self.queues.values().filter(|queue| queue.references > 0);
+        let objects = self
+            .queues
+            .values()
+            .filter(|queue| queue.presence.references > 0);
         objects.count() + self.objects.number_of_objects()
     }
 
     /// Python's text: an object and its references on one line, what it is on the next.
     pub(super) fn debug_info(&self) -> String {
         let lines = self.queues.values().map(|queue| {
-            let (ident, references, len) = (&queue.ident, queue.references, queue.len());
+            let (ident, references, len) = (&queue.ident, queue.presence.references, queue.len());
             format!("  {ident}:       refcount={references}\n    <queue of {len} items>")
         });
         lines
@@ -170,7 +200,7 @@ impl Queues {
         &mut self,
         ident: &str,
         connection: u64,
-        items: &[Vec<u8>],
+        items: &[NewItem],
     ) -> Result<bool, Fault> {
         // The put ends the leases of what the client was handed before, and thus frees its bytes.
         let freed = self.leases.implicit_cost(connection);
@@ -184,7 +214,7 @@ impl Queues {
         &mut self,
         ident: &str,
         connection: u64,
-        items: Vec<Vec<u8>>,
+        items: Vec<NewItem>,
         tasks: Vec<Arc<TaskOrigin>>,
     ) -> Result<(), Fault> {
         self.queue(ident)?.push(items, tasks);
@@ -201,7 +231,7 @@ impl Queues {
         ident: &str,
         ticket: u64,
         connection: u64,
-        items: Vec<Vec<u8>>,
+        items: Vec<NewItem>,
         tasks: Vec<Arc<TaskOrigin>>,
     ) -> Result<Waiter<()>, Fault> {
         let queue = self.queue(ident)?;
@@ -231,6 +261,7 @@ impl Queues {
         request: &Request,
         connection: u64,
         items_max: usize,
+        holds: &Holds,
     ) -> Option<Result<Option<CallStep>, Fault>> {
         let ident = self.objects.resolve(request.ident?)?;
         let call = ObjectCall {
@@ -238,6 +269,7 @@ impl Queues {
             connection,
             ticket: self.number(),
             items_max,
+            holds: holds.clone(),
             budget: Arc::clone(self.objects.budget()),
         };
         self.objects.call(&ident, &call)
@@ -287,8 +319,16 @@ impl Queues {
             };
             let _ = self.release(lease);
         }
-        let kept = self.objects.expire(now);
-        self.leases.next_expiry().into_iter().chain(kept).min()
+        let due = |queues: &mut Queues| {
+            let (kept, queues) = (&mut queues.kept, &mut queues.queues);
+            kept.due(now, queues, |queue| &mut queue.presence)
+        };
+        while let Some(ident) = due(self) {
+            self.drop_made(&ident);
+        }
+        let kept = [self.kept.next(), self.objects.expire(now)];
+        let next = kept.into_iter().chain([self.leases.next_expiry()]);
+        next.flatten().min()
     }
 
     /// Ends a lease because the item is not done.

@@ -16,6 +16,7 @@ use super::calls::{Call, DeliveryFormat, Method, NO_WAIT};
 use super::frame_stream::{FrameStream, GivenUp};
 use super::item_queue::{Consumer, Delivery, TaskOrigin};
 use super::management::{FirstReply, manage};
+use super::memory::NewItem;
 use super::objects::{CallStep, ObjectWait};
 use super::state::ServerState;
 use super::strangers::Stranger;
@@ -293,7 +294,7 @@ impl Session {
     async fn put(
         &mut self,
         ident: &str,
-        items: Vec<Vec<u8>>,
+        items: Vec<NewItem>,
         tasks: Vec<Arc<TaskOrigin>>,
         timeout: Result<Option<Duration>, Fault>,
     ) -> Result<Vec<u8>, Failure> {

@@ -1,7 +1,9 @@
 """sharing.py ADDRESS CASE: what programs do with what they have made, and with what others have."""
 
 import gc
+import multiprocessing
 import sys
+import time
 
 from multiprocessing import managers
 from multiprocessing.managers import RemoteError
@@ -70,7 +72,62 @@ def options(manager):
     assert [manager.top().get(), manager.top().get()] == [1, 2]
 
 
+def send_proxies(manager):
+    """Puts proxies into an item of the queue `tasks`, and keeps none."""
+    Manager.register("tasks")
+    results, table = manager.Queue(), manager.dict()
+    table["nested"] = manager.list([1, 2])
+    # One that only an item of a queue names that only an item names.
+    inner = manager.Queue()
+    inner.put("inner")
+    results.put(inner)
+    manager.tasks().put((7, results, table))
+
+
+def use_proxies(manager):
+    """Takes them, and uses them."""
+    Manager.register("tasks")
+    number, results, table = manager.tasks().get(timeout=60)
+    inner = results.get()
+    assert inner.get() == "inner"
+    results.put(number * 6)
+    assert results.get() == 42
+    assert table["nested"][:] == [1, 2]
+    nested = table["nested"]
+    del table["nested"], table, results
+    gc.collect()
+    nested.append(3)
+    assert nested[:] == [1, 2, 3]
+
+
+def leave_proxies(manager):
+    """Leaves proxies in an object with a name, and in copies of a list, and finds them there."""
+    Manager.register("table", proxytype=managers.DictProxy)
+    table, jobs = manager.table(), manager.Queue()
+    jobs.put(34)
+    table["jobs"] = [jobs]
+    copies = manager.list([jobs])
+    copies *= 2
+    del jobs, copies[0]
+    gc.collect()
+    copies[0].put(35)
+    assert [table["jobs"][0].get(), table["jobs"][0].get()] == [34, 35]
+    table.clear()
+
+
+def take(manager):
+    """Takes an item, and keeps it until it is killed."""
+    Manager.register("tasks")
+    item = manager.tasks().get()
+    print("taken")
+    time.sleep(600)
+    del item
+
+
 def main(address, case):
+    # A proxy that is unpickled takes its key from the process.
+    multiprocessing.current_process().authkey = b"abc"
+
     manager = connect(address)
     globals()[case](manager)
     gc.collect()

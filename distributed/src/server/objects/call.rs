@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::datum::Datum;
+use crate::server::keeping::Holds;
 use crate::server::memory::Code;
-use crate::server::memory::{Budget, Charge, StoredItem, cost};
+use crate::server::memory::{Budget, Charge, NewItem, StoredItem, cost};
 use crate::server::waiter::duration;
 use crate::wire::pickle::{Encoder, Span, ValueKind};
 use crate::wire::protocol::{Fault, Request, reply};
@@ -21,6 +22,8 @@ pub(in crate::server) struct ObjectCall<'c> {
     pub(in crate::server) ticket: u64,
     /// The most bytes that the items of one message may take, either way.
     pub(in crate::server) items_max: usize,
+    /// What the arguments have proxies of.
+    pub(in crate::server) holds: Holds,
     pub(in crate::server) budget: Arc<Budget>,
 }
 
@@ -46,7 +49,9 @@ impl ObjectCall<'_> {
     /// An item in the budget of what is stored.
     pub(super) fn store(&self, code: Vec<u8>) -> Result<Code, Fault> {
         self.check_room(cost(&code))?;
-        Ok(Arc::new(StoredItem::new(code, &self.budget)))
+        let mut item = NewItem::from(code);
+        item.holds.clone_from(&self.holds);
+        Ok(Arc::new(StoredItem::new(item, &self.budget)))
     }
 
     pub(super) fn store_argument(&self, span: Span) -> Result<Code, Fault> {

@@ -8,7 +8,6 @@ use super::dict::{item, list};
 use super::repr;
 use super::slice::{SliceRange, Subscript, index, place};
 use crate::server::memory::Code;
-use crate::server::memory::StoredItem;
 use crate::wire::pickle::Span;
 use crate::wire::protocol::{Fault, reply};
 
@@ -218,7 +217,7 @@ impl SharedList {
         let bytes: u64 = self.items.iter().map(|item| item.len() as u64 + 256).sum();
         // Room is asked for at once: each copy counts as one that a client sends.
         drop(call.charge(bytes.saturating_mul(times as u64))?);
-        let copy = |item: &Code| Code::new(StoredItem::new(item.to_vec(), &call.budget));
+        let copy = |item: &Code| Code::new(item.copied(&call.budget));
         let mut all = Vec::new();
         (0..times).for_each(|_| all.extend(self.items.iter().map(copy)));
         Ok(all)

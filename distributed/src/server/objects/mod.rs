@@ -15,10 +15,11 @@
 //! - `acquirer`, `event`, `condition`: locks and semaphores; events and barriers; conditions.
 //! - `wait`: calls that wait, and the ends of connections.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::keeping::{KeptList, Presence};
 use super::memory::{Budget, Charge, QUEUE_OVERHEAD};
 use crate::random;
 use crate::wire::pickle::Encoder;
@@ -54,15 +55,13 @@ pub(super) use types::SYNC_MANAGER;
 
 /// The most objects that calls may have made at one time.
 const MADE_MAX: usize = 65_536;
-/// How long an object without a proxy is kept: a proxy of it may be on its way inside an item.
-pub(super) const KEPT: Duration = Duration::from_secs(10);
 
 /// All objects of a server.
 pub(super) struct Objects {
     /// By name, or by the ident of what a call made.
     records: BTreeMap<Arc<str>, ObjectRecord>,
-    /// Those without a proxy, and until when they are kept.
-    kept: VecDeque<(Instant, Arc<str>)>,
+    /// Those without a proxy.
+    kept: KeptList,
     /// How many of the objects calls have made.
     made: usize,
     /// Which connection holds something of which lock.
@@ -73,8 +72,7 @@ pub(super) struct Objects {
 struct ObjectRecord {
     state: ObjectState,
     is_made: bool,
-    /// How many proxies of clients refer to it, as far as clients tell.
-    references: u64,
+    presence: Presence,
     /// What an object costs that a client had made.
     _charge: Option<Charge>,
 }
@@ -96,7 +94,7 @@ impl Objects {
     pub(super) fn new(memory: &Arc<Budget>) -> Objects {
         Objects {
             records: BTreeMap::new(),
-            kept: VecDeque::new(),
+            kept: KeptList::default(),
             made: 0,
             held: BTreeSet::new(),
             budget: Budget::within(memory, None),
@@ -126,6 +124,7 @@ impl Objects {
             connection: 0,
             ticket: 0,
             items_max: usize::MAX,
+            holds: None,
             budget: Arc::clone(&self.budget),
         }
     }
@@ -133,7 +132,7 @@ impl Objects {
     /// Opens the object of this name. The ident of a proxy of it, and the methods.
     pub(super) fn open(&mut self, name: &str) -> Option<(String, &'static [&'static str])> {
         let record = self.records.get_mut(name)?;
-        record.references += 1;
+        record.presence.references += 1;
         let ident = format!("{name}#{:016x}", u64::from_ne_bytes(random::bytes()));
         Some((ident, record.state.exposed()))
     }
@@ -174,7 +173,7 @@ impl Objects {
         let exposed = state.exposed();
         let charge = self.budget.charge(QUEUE_OVERHEAD);
         let mut record = ObjectRecord::new(state, Some(charge));
-        record.references = 1;
+        record.presence.references = 1;
         self.records.insert(ident.as_str().into(), record);
         self.made += 1;
         Ok((ident, exposed))
@@ -207,7 +206,9 @@ impl Objects {
     /// Python's `incref`; whether there is such an object.
     pub(super) fn refer(&mut self, ident: &str) -> bool {
         let record = self.record(ident);
-        record.map(|record| record.references += 1).is_some()
+        record
+            .map(|record| record.presence.references += 1)
+            .is_some()
     }
 
     /// Python's `decref`, after which an object that a call made is kept for a while only. Whether
@@ -219,12 +220,11 @@ impl Objects {
         let Some(record) = self.records.get_mut(&ident) else {
             return false;
         };
-        record.references = record.references.saturating_sub(1);
-        if record.is_made && record.references == 0 {
+        if record.presence.unrefer() && record.is_made {
             match record.state {
                 // Nobody hands it on.
                 ObjectState::Iterator(_) => self.forget(&ident),
-                _ => self.kept.push_back((Instant::now() + KEPT, ident)),
+                _ => self.kept.keep(ident, &mut record.presence),
             }
         }
         true
@@ -242,32 +242,34 @@ impl Objects {
 
     /// Lets the object go that is kept longest, whose time is not over.
     fn forget_one(&mut self) {
-        while let Some((_, ident)) = self.kept.pop_front() {
-            if self.is_unused(&ident) {
-                return self.forget(&ident);
-            }
+        let records = &mut self.records;
+        if let Some(ident) = self.kept.first(records, |record| &mut record.presence) {
+            self.forget(&ident);
         }
-    }
-
-    fn is_unused(&self, ident: &str) -> bool {
-        let record = self.records.get(ident);
-        record.is_some_and(|record| record.references == 0)
     }
 
     /// Lets those go that are kept for long enough. When to come again.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
-        while let Some((_, ident)) = self.kept.pop_front_if(|(until, _)| *until <= now) {
-            if self.is_unused(&ident) {
-                self.forget(&ident);
-            }
+        let due = |objects: &mut Objects| {
+            let (kept, records) = (&mut objects.kept, &mut objects.records);
+            kept.due(now, records, |record| &mut record.presence)
+        };
+        while let Some(ident) = due(self) {
+            self.forget(&ident);
         }
-        self.kept.front().map(|(until, _)| *until)
+        self.kept.next()
+    }
+
+    /// What keeps the object of this proxy alive, if a call made it.
+    pub(super) fn hold(&mut self, ident: &str) -> Option<Arc<()>> {
+        let record = self.record(ident).filter(|record| record.is_made)?;
+        Some(record.presence.hold())
     }
 
     fn in_use(&self) -> impl Iterator<Item = (&Arc<str>, &ObjectRecord)> {
         self.records
             .iter()
-            .filter(|(_, record)| record.references > 0)
+            .filter(|(_, record)| record.presence.references > 0)
     }
 
     pub(super) fn number_of_objects(&self) -> usize {
@@ -277,7 +279,7 @@ impl Objects {
     /// Python's text: an object and its references on one line, what it is on the next.
     pub(super) fn debug_info(&self) -> impl Iterator<Item = String> {
         self.in_use().map(|(ident, record)| {
-            let (references, name) = (record.references, record.state.name());
+            let (references, name) = (record.presence.references, record.state.name());
             format!("  {ident}:       refcount={references}\n    <{name}>")
         })
     }
@@ -344,7 +346,7 @@ impl ObjectRecord {
         ObjectRecord {
             state,
             is_made: charge.is_some(),
-            references: 0,
+            presence: Presence::new(),
             _charge: charge,
         }
     }

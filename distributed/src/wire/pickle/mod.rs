@@ -328,6 +328,21 @@ impl<'a> Pickle<'a> {
         Some((parts.next()??, parts.next()??))
     }
 
+    /// The idents of all proxies of Python's managers that it has inside.
+    pub(crate) fn proxies(&self) -> Vec<&'a str> {
+        let compounds = (0..self.compounds.len() as u32).map(Value::Compound);
+        let tokens = compounds.filter(|value| {
+            let class = self.instance(*value).map(|(class, _)| class);
+            class == Some(("multiprocessing.managers", "Token"))
+        });
+        // Its state is (typeid, address, ident).
+        let ident = |token: Value| {
+            let state = self.inside(token).last()?;
+            self.text(self.inside(state.value).nth(2)?.value)
+        };
+        tokens.filter_map(ident).collect()
+    }
+
     /// The class of an instance, and the tuple of its arguments.
     pub(crate) fn instance(&self, value: Value) -> Option<((&'a str, &'a str), Value)> {
         if self.kind(value) != ValueKind::Object {
