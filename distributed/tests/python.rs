@@ -1,7 +1,8 @@
 //! CPython of every version here, on either side.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -35,6 +36,33 @@ fn a_proxy_of_every_python_gets_the_answers_of_pythons_own_server() {
             "queues that {version} made are gone with their proxies"
         );
     }
+}
+
+/// The newest Python that has CPython's own tests: systems leave them out of their packages. None is
+/// an error in CI.
+fn python_with_tests() -> Option<PathBuf> {
+    let has_tests = |path: &PathBuf| {
+        let mut look = python(path, "cpython_tests.py");
+        look.output().is_ok_and(|output| output.status.success())
+    };
+    let found = some_pythons().into_iter().map(|(_, path)| path);
+    let found = found.chain(pythons().into_values()).find(has_tests);
+    if found.is_none() {
+        assert!(env::var_os("CI").is_none(), "CI needs CPython's own tests");
+        println!("skipped: no python3 here has CPython's own tests");
+    }
+    found
+}
+
+#[test]
+fn cpythons_own_tests_of_managers_pass_but_for_two_that_say_why() {
+    let Some(path) = python_with_tests() else {
+        return;
+    };
+    let server = Server::builder().sync_manager();
+    let server = server.serve("127.0.0.1:0", b"abc").expect("a port is free");
+    let said = run(python(&path, "cpython_tests.py").arg(server.address().to_string()));
+    assert!(said.ends_with("ok\n"), "{said}");
 }
 
 #[test]
