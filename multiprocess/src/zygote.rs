@@ -110,7 +110,7 @@ const ANSWER: usize = size_of::<i32>();
 ///         let pool = Pool::new(2)?;
 ///         assert_eq!(pool.map(|n: u64| n * n, 0..4)?, [0, 1, 4, 9]);
 ///         assert_eq!(Process::spawn_with(|n: u64| n + 1, 6)?.join()?, 7);
-///         multiprocess::Result::Ok(())
+///         Ok::<(), multiprocess::Error>(())
 ///     })
 ///     .join()
 ///     .unwrap()

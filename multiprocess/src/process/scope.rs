@@ -95,7 +95,7 @@ impl<'env> Scope<'env> {
     /// let (sum, product) = scope(|scope| {
     ///     let sum = scope.spawn(|| numbers.iter().sum::<u32>())?;
     ///     let product = scope.spawn(|| numbers.iter().product::<u32>())?;
-    ///     multiprocess::Result::Ok((sum.join()?, product.join()?))
+    ///     Ok::<_, multiprocess::Error>((sum.join()?, product.join()?))
     /// })?;
     /// assert_eq!((sum, product), (6, 6));
     /// # Ok::<(), multiprocess::Error>(())
