@@ -46,10 +46,16 @@ fn main() {
         resources::TESTS,
         tasks::TESTS,
         unheard::TESTS,
+    ];
+    let at_kill_points: &[&[_]] = &[
         #[cfg(feature = "kill-points")]
         steps::TESTS,
     ];
-    support::main(&tests.concat())
+    // With the feature, those that need it. The others are run as users have the crate.
+    match at_kill_points {
+        [] => support::main(&tests.concat()),
+        _ => support::main(&at_kill_points.concat()),
+    }
 }
 
 /// What tasks tell, since they capture nothing. The workers of a pool [`with_notes`] have it as well.
