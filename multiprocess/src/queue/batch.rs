@@ -86,8 +86,7 @@ impl Frames {
     pub(super) fn iter(&mut self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &self.buffer.bytes()[self.start..self.end];
         std::iter::from_fn(move || {
-            let (len, after) = rest.split_first_chunk::<LEN>()?;
-            let (item, after) = after.split_at(u64::from_ne_bytes(*len) as usize);
+            let (item, after) = split_first(rest)?;
             rest = after;
             Some(item)
         })
@@ -96,9 +95,7 @@ impl Frames {
     /// The first item, which is then no longer here.
     #[inline]
     fn pop(&mut self) -> Option<&[u8]> {
-        let frames = &self.buffer.bytes()[self.start..self.end];
-        let (len, rest) = frames.split_first_chunk::<LEN>()?;
-        let item = &rest[..u64::from_ne_bytes(*len) as usize];
+        let (item, _) = split_first(&self.buffer.bytes()[self.start..self.end])?;
         self.start += LEN + item.len();
         self.count -= 1;
         Some(item)
@@ -110,6 +107,13 @@ impl Frames {
         self.start += bytes;
         self.count -= count;
     }
+}
+
+/// The first item and what follows it.
+#[inline]
+fn split_first(frames: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = frames.split_first_chunk::<LEN>()?;
+    Some(rest.split_at(u64::from_ne_bytes(*len) as usize))
 }
 
 impl<T: Serializable> Queue<T> {

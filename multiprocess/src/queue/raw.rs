@@ -16,6 +16,7 @@ use super::ring::Rings;
 use super::sizing;
 use super::step::step;
 use crate::event_count::AdaptiveSpin;
+use crate::sys::mutex::Guard;
 use crate::sys::shm::Shared;
 use crate::{Error, Result};
 
@@ -107,14 +108,7 @@ impl RawQueue {
         // Known only after the first failure: a look at it costs the consumers a cache miss.
         let mut taken_before = None;
         loop {
-            let repair = || self.rings.clear_half_written();
-            let lock = header.producers.lock.lock(|| wait.lock_deadline(), repair);
-            let Some(held) = lock else {
-                return Err(Error::Full);
-            };
-            if self.is_closed() {
-                return Err(Error::Closed);
-            }
+            let held = self.lock_to_put(wait)?;
             if is_large && self.rings.is_crowded(item.len()) {
                 let moment = Duration::from_nanos(item.len() as u64);
                 let until = *crowded_until.get_or_insert_with(|| Instant::now() + moment);
@@ -147,6 +141,19 @@ impl RawQueue {
         }
     }
 
+    /// The producers' lock of a queue that is open.
+    #[inline]
+    fn lock_to_put(&self, wait: Wait) -> Result<Guard<'_>> {
+        let repair = || self.rings.clear_half_written();
+        let lock = &self.header().producers.lock;
+        let held = lock.lock(|| wait.lock_deadline(), repair);
+        let held = held.ok_or(Error::Full)?;
+        match self.is_closed() {
+            true => Err(Error::Closed),
+            false => Ok(held),
+        }
+    }
+
     /// Puts all items in their order. After an error, the items that were put are no longer in
     /// `items`.
     pub(crate) fn put_many(&self, items: &mut Frames, wait: Wait) -> Result<()> {
@@ -164,18 +171,10 @@ impl RawQueue {
 
     /// Puts the first items that there is room for, under one lock; returns how many.
     fn put_with_room(&self, items: &mut Frames, wait: Wait) -> Result<usize> {
-        let header = self.header();
-        let repair = || self.rings.clear_half_written();
-        let lock = header.producers.lock.lock(|| wait.lock_deadline(), repair);
-        let Some(held) = lock else {
-            return Err(Error::Full);
-        };
-        if self.is_closed() {
-            return Err(Error::Closed);
-        }
+        let held = self.lock_to_put(wait)?;
         let put = self.rings.put_many(items.iter().take(BATCH_ITEMS));
         drop(held);
-        header.items.notify_many(put);
+        self.header().items.notify_many(put);
         Ok(put)
     }
 
@@ -205,10 +204,8 @@ impl RawQueue {
             // Whoever has it may be stopped: the caller has items, or waits as it wants to.
             let Some(held) = lock else { break };
             let reader = self.slot.reader(header);
-            let taken = self.rings.take_many(items, left.min(BATCH_ITEMS), || {
-                let count = reader.taken.load(Relaxed).wrapping_add(1);
-                reader.taken.store(count, Relaxed);
-            });
+            let most = left.min(BATCH_ITEMS);
+            let taken = self.rings.take_many(items, most, || reader.count_taken());
             drop(held);
             match taken {
                 Ok(0) => break,
@@ -260,8 +257,7 @@ impl RawQueue {
             let reader = self.slot.reader(header);
             let taken = self.rings.take(buffer, start, |ordinal, item| {
                 before_commit(ordinal, item);
-                let count = reader.taken.load(Relaxed).wrapping_add(1);
-                reader.taken.store(count, Relaxed);
+                reader.count_taken();
             });
             drop(held);
             if let Some(taken) = taken.map_err(unread)? {

@@ -43,6 +43,15 @@ impl ReaderSlot {
     }
 }
 
+impl Reader {
+    /// Counts an item that its process is about to take. With `consumers.lock` held.
+    #[inline]
+    pub(crate) fn count_taken(&self) {
+        self.taken
+            .store(self.taken.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+}
+
 /// Finds a slot: one whose process is gone, or the next that nobody had.
 #[cold]
 fn claim(header: &Header, me: Identity) -> u32 {

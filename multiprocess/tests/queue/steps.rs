@@ -167,6 +167,16 @@ fn after_a_killed_reader(queue: &Queue<Item>, step: &'static str, occurrence: u6
     done + u64::from(has_happened(step))
 }
 
+/// All items are done but so many, which died with a reader.
+#[track_caller]
+fn join_tells_of(queue: &Queue<Item>, lost: u64) {
+    match queue.join_timeout(SOON) {
+        Ok(()) => assert_eq!(lost, 0),
+        Err(Error::ItemsLost(count)) => assert_eq!(count, lost),
+        Err(error) => panic!("{error}"),
+    }
+}
+
 fn a_reader_killed_at_any_step_has_taken_its_item_or_not() {
     let steps = steps("take: ");
     assert!(steps.len() >= 9);
@@ -179,11 +189,7 @@ fn a_reader_killed_at_any_step_has_taken_its_item_or_not() {
             (lost..ITEMS).for_each(|number| take(&queue, number));
             put(&queue, 0..ITEMS);
             (0..ITEMS).for_each(|number| take(&queue, number));
-            match queue.join_timeout(SOON) {
-                Ok(()) => assert_eq!(lost, 0),
-                Err(Error::ItemsLost(count)) => assert_eq!(count, lost),
-                Err(error) => panic!("{error}"),
-            }
+            join_tells_of(&queue, lost);
         }
     }
 }
@@ -233,11 +239,7 @@ fn a_reader_killed_at_any_step_of_a_batch_has_taken_the_items_up_to_there() {
             (lost..ITEMS).for_each(|number| take(&queue, number));
             put(&queue, 0..ITEMS);
             (0..ITEMS).for_each(|number| take(&queue, number));
-            match queue.join_timeout(SOON) {
-                Ok(()) => assert_eq!(lost, 0),
-                Err(Error::ItemsLost(count)) => assert_eq!(count, lost),
-                Err(error) => panic!("{error}"),
-            }
+            join_tells_of(&queue, lost);
         }
     }
 }
