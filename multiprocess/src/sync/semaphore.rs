@@ -65,7 +65,7 @@ shareable! {
 ///     std::process::abort()
 /// })?;
 /// let _ = killed.join();
-/// let _first = connections.acquire()?;
+/// let _first = connections.acquire();
 /// assert_eq!(connections.available(), 1);
 /// # Ok::<(), multiprocess::Error>(())
 /// ```
@@ -109,7 +109,7 @@ impl Semaphore {
     /// use multiprocess::{Error, sync::Semaphore};
     ///
     /// let semaphore = Semaphore::bounded(1)?;
-    /// semaphore.acquire()?.forget();
+    /// semaphore.acquire().forget();
     /// semaphore.release()?;
     /// assert_eq!(semaphore.release(), Err(Error::ReleasedTooOften));
     /// # Ok::<(), Error>(())
@@ -127,20 +127,18 @@ impl Semaphore {
 
     /// Takes a permit, and waits while there is none: `acquire()`.
     ///
-    /// # Errors
-    /// None; the `Result` is that of the other two.
-    ///
     /// # Examples
     /// ```
     /// let semaphore = multiprocess::sync::Semaphore::new(1)?;
-    /// let permit = semaphore.acquire()?;
+    /// let permit = semaphore.acquire();
     /// assert_eq!(semaphore.available(), 0);
     /// drop(permit);
     /// assert_eq!(semaphore.available(), 1);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn acquire(&self) -> Result<Permit<'_>> {
-        self.acquire_within(Wait::Forever)
+    pub fn acquire(&self) -> Permit<'_> {
+        let permit = self.acquire_within(Wait::Forever);
+        permit.expect("there is no deadline")
     }
 
     /// Takes a permit if there is one: `acquire(block=False)`.
@@ -315,7 +313,7 @@ impl Permit<'_> {
     /// # Examples
     /// ```
     /// let semaphore = multiprocess::sync::Semaphore::new(1)?;
-    /// semaphore.acquire()?.forget();
+    /// semaphore.acquire().forget();
     /// assert_eq!(semaphore.available(), 0);
     /// # Ok::<(), multiprocess::Error>(())
     /// ```

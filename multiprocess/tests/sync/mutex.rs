@@ -11,7 +11,7 @@ tests![
     one_thread_of_one_process_has_the_lock_at_a_time,
     a_value_of_many_words_is_never_seen_in_parts,
     a_lock_that_another_has_is_not_taken_and_its_holder_is_named,
-    the_lock_of_a_killed_owner_goes_to_the_next_who_hears_its_pid,
+    r07_a_lock_of_a_killed_owner_goes_to_the_next_who_hears_its_pid,
     who_waits_for_a_killed_owner_hears_its_pid,
     what_a_killed_owner_had_not_given_back_was_not_done,
     owners_killed_at_any_moment_hold_up_nobody,
@@ -80,7 +80,7 @@ fn a_lock_that_another_has_is_not_taken_and_its_holder_is_named() {
     assert_eq!(mutex.holder(), None);
 }
 
-fn the_lock_of_a_killed_owner_goes_to_the_next_who_hears_its_pid() {
+fn r07_a_lock_of_a_killed_owner_goes_to_the_next_who_hears_its_pid() {
     let mutex = Mutex::new([1]).unwrap();
     let owner = owner_of(&mutex);
     owner.kill();

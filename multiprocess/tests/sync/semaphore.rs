@@ -24,7 +24,7 @@ tests![
 fn holder_of(semaphore: &Semaphore, permits: usize) -> Child {
     let holds = Queue::new().unwrap();
     let holder = Child::fork(|| {
-        (0..permits).for_each(|_| semaphore.acquire().unwrap().forget());
+        (0..permits).for_each(|_| semaphore.acquire().forget());
         holds.put(&()).unwrap();
         std::thread::sleep(SOON);
     });
@@ -81,7 +81,7 @@ fn holders_killed_at_any_moment_take_no_permit_along() {
         let holder = Child::fork(|| {
             started.put(&()).unwrap();
             loop {
-                let _permits = [semaphore.acquire().unwrap(), semaphore.acquire().unwrap()];
+                let _permits = [semaphore.acquire(), semaphore.acquire()];
             }
         });
         started.get_timeout(SOON).unwrap();
@@ -96,7 +96,7 @@ fn holders_killed_at_any_moment_take_no_permit_along() {
 
 fn a_release_too_many_is_an_error_if_it_is_bounded() {
     let bounded = Semaphore::bounded(2).unwrap();
-    bounded.acquire().unwrap().forget();
+    bounded.acquire().forget();
     assert_eq!(bounded.release(), Ok(()));
     assert_eq!(bounded.release(), Err(Error::ReleasedTooOften));
     assert_eq!(bounded.available(), 2);
@@ -117,7 +117,7 @@ fn another_process_may_release() {
 
 fn a_permit_in_a_forked_child_is_none() {
     let semaphore = Semaphore::new(1).unwrap();
-    let permit = semaphore.acquire().unwrap();
+    let permit = semaphore.acquire();
     // It is dropped in both processes.
     Child::fork(|| drop(permit)).succeed();
     assert_eq!(semaphore.available(), 1);
