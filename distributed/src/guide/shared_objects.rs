@@ -51,8 +51,8 @@
 //! there when it began, whatever happens to the dict. `str(proxy)` shows an instance by the name of
 //! its class. An `Array` keeps its length when a slice is assigned.
 //!
-//! CPython's own tests of what a manager serves, 45 in Python 3.11, pass against this server but for
-//! two: the action of a barrier, and the iterator of a dict that has changed.
+//! CPython has tests of what a manager serves: Python 3.11 runs 41 of its 45. Against this server all
+//! of these pass but two: the action of a barrier, and the iterator of a dict that has changed.
 //!
 //! # What it costs
 //!
@@ -104,6 +104,7 @@
 //! what only it had made stays until the server ends. CPython's server does the same. It counts the
 //! proxies that programs say they have, and the end of a connection says nothing of them: a thread
 //! that ends closes its connection too, and its proxies may be with other threads.
-//! [`factory_timeout`](crate::Builder::factory_timeout) drops what nobody has used for so long. An
+//! [`factory_timeout`](crate::Builder::factory_timeout) drops queues that nobody has used for so
+//! long, and no other objects. An
 //! object with a name stays in any case, and a proxy of it from before a restart of the server finds
 //! the one after it, which is empty.

@@ -137,11 +137,9 @@ impl Call {
         // As in Python, an unknown object and an unknown method are errors of the server, and what
         // is wrong with the arguments is raised by the method.
         let items_max = items_max(body.len());
-        let holds = match request.pickle.proxies() {
-            proxies if proxies.is_empty() => None,
-            proxies => state.queues().hold(&proxies),
-        };
+        let proxies = request.pickle.proxies();
         let mut queues = state.queues();
+        let holds = queues.hold(&proxies);
         let object = queues.call_object(&request, connection, items_max, &holds);
         drop(queues);
         let method = match object {

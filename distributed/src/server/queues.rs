@@ -167,8 +167,8 @@ impl Queues {
             Some(queue) => queue.is_made.then(|| queue.presence.hold()),
             None => self.objects.hold(ident),
         };
-        let holds: Arc<[Arc<()>]> = idents.iter().filter_map(hold).collect();
-        (!holds.is_empty()).then_some(holds)
+        let holds: Vec<Arc<()>> = idents.iter().filter_map(hold).collect();
+        (!holds.is_empty()).then(|| holds.into())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &ItemQueue> {
