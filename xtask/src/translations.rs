@@ -81,6 +81,12 @@ impl Lang {
         self.pick("; ", "；")
     }
 
+    /// A name and what there is of it, as a part of a sentence.
+    pub(crate) fn listed(self, name: &str, parts: impl Iterator<Item = String>) -> String {
+        let parts = parts.collect::<Vec<_>>().join(self.semicolon());
+        format!("{name}{}{parts}", self.colon())
+    }
+
     /// So many seconds.
     pub(crate) fn seconds(self, seconds: f64, digits: usize) -> String {
         format!("{seconds:.digits$} {}", self.pick("s", "秒"))

@@ -49,11 +49,7 @@ pub(super) fn gantt(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
             let mark = &printout.speakers.all[task.who].mark;
             format!("{mark}{}{}", lang.colon(), label(task, lang))
         });
-        format!(
-            "{name}{}{}",
-            lang.colon(),
-            tasks.collect::<Vec<_>>().join(lang.semicolon())
-        )
+        lang.listed(name, tasks)
     };
     let desc = printouts
         .iter()

@@ -30,11 +30,7 @@ pub(super) fn tree(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture
                 spoken(printout, who, lang)
             )
         });
-        format!(
-            "{name}{}{}",
-            lang.colon(),
-            speakers.collect::<Vec<_>>().join(lang.semicolon())
-        )
+        lang.listed(name, speakers)
     };
     let desc = printouts
         .iter()
