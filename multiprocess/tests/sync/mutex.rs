@@ -1,5 +1,6 @@
 //! Locks with what they guard: who has them, and what is left when their owners die.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use multiprocess::sync::{Mutex, TryLockError};
@@ -196,6 +197,11 @@ fn a_guard_in_a_forked_child_is_no_lock() {
         assert!(matches!(mutex.try_lock(), Err(TryLockError::WouldBlock)));
     });
     child.succeed();
+    drop(guard);
+    // Dropped in the child alone: the parent still has the lock, and by its name.
+    let guard = Cell::new(Some(mutex.lock().unwrap()));
+    Child::fork(|| drop(guard.take())).succeed();
+    assert_eq!(mutex.holder(), Some(std::process::id()));
     drop(guard);
     assert!(mutex.try_lock().is_ok());
 }
