@@ -157,7 +157,7 @@ fn the_notebook_is_valid_and_has_every_cell_with_its_number_and_its_pictures() {
             .as_str()
             .is_some_and(|text| text.contains("data:image/svg+xml;base64,"))
     });
-    assert_eq!(drawn.count(), 10);
+    assert_eq!(drawn.count(), 13);
 
     let file = folder().join("notebook.ipynb");
     fs::write(&file, text).expect("it can be written");
@@ -268,7 +268,7 @@ fn markdown_and_pictures_are_written() {
     let pictures = folder().join("pictures");
     let output = pictures.to_str().expect("our paths are text");
     let (code, out, err) = xtask(&["export", "svg", "--run", run(), "-o", output]);
-    assert_eq!((code, out.lines().count(), err.as_str()), (0, 10, ""));
+    assert_eq!((code, out.lines().count(), err.as_str()), (0, 13, ""));
     let gantt = fs::read_to_string(pictures.join("pool-gantt.svg")).expect("it was written");
     for said in [
         "role=\"img\"",
@@ -278,6 +278,23 @@ fn markdown_and_pictures_are_written() {
         "prefers-color-scheme",
     ] {
         assert!(gantt.contains(said), "{said}: {gantt}");
+    }
+    for (name, words) in [
+        (
+            "race-steps",
+            &["overwritten in step 6", "load 5", "balance 5"][..],
+        ),
+        ("lock-cost", &["no lock", "Mutex", "fetch_add", " ns ×"]),
+        (
+            "local-slots",
+            &["STUDENT = Alice", "STUDENT in Thread-B is Bob"],
+        ),
+    ] {
+        let svg = fs::read_to_string(pictures.join(format!("{name}.svg")));
+        let svg = svg.expect("it was written");
+        for word in words {
+            assert!(svg.contains(word), "{name} has no {word}: {svg}");
+        }
     }
 }
 

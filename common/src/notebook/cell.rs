@@ -188,8 +188,13 @@ pub enum PictureKind {
     TickLanes,
     /// A lane for the master, one for the queues and one for the worker.
     TaskLanes,
-    /// How often which outcome came, over all trials of the notebook.
+    /// How two threads lose an update, step by step; and how often which outcome came, over all
+    /// trials of the notebook.
     Histogram,
+    /// What a change costs without a lock, as one step and with a lock, over the same trials.
+    Cost,
+    /// One name, with a slot for each thread.
+    Slots,
     /// Measured figures side by side, as bars.
     Compare,
 }
@@ -279,6 +284,8 @@ pub struct Trials {
     pub outcome: &'static str,
     /// What the outcomes must be.
     pub statistic: Statistic,
+    /// How many changes one run makes, each of which adds a number and takes it away again.
+    pub changes: usize,
     /// What the program does about the race, in English and in Chinese.
     pub label: (&'static str, &'static str),
     /// A companion with the same race held open longer, to be run only where the natural one

@@ -85,6 +85,7 @@ pub(super) static RACE: Cell = Cell {
             runs: 100,
             outcome: "balance.n",
             statistic: Statistic::AnyNonZero,
+            changes: CHANGES,
             label: ("no lock", "没有锁"),
             widened: Some("race_widened"),
             widened_label: ("no lock, window held open", "没有锁，窗口拉长"),
@@ -94,6 +95,9 @@ pub(super) static RACE: Cell = Cell {
     }],
 };
 
+/// Two threads make a million each.
+const CHANGES: usize = 2_000_000;
+
 const BALANCE: &[Line] = &[line("balance", 1, "{n:int}")];
 
 /// Twenty runs that all end with 0.
@@ -102,6 +106,7 @@ const fn all_zero(label: &'static str) -> Trials {
         runs: 20,
         outcome: "balance.n",
         statistic: Statistic::AllZero,
+        changes: CHANGES,
         label: (label, label),
         widened: None,
         widened_label: ("", ""),
@@ -123,7 +128,7 @@ pub(super) static LOCK: Cell = Cell {
     hint: "Lock once around the whole loop instead of each change, and compare the time.",
     hint_zh: "把锁加在整个循环外面，而不是每次修改外面，比较一下用时。",
     needs: &[],
-    picture: PictureKind::None,
+    picture: PictureKind::Cost,
     variants: &[
         Variant {
             name: "mutex",
@@ -159,7 +164,7 @@ pub(super) static LOCAL: Cell = Cell {
     hint: "Read it in a thread that never stored anything: Rust makes you say what it holds then.",
     hint_zh: "在一个从未存过值的线程里读它：Rust 要求事先说明那时里面是什么。",
     needs: &[],
-    picture: PictureKind::None,
+    picture: PictureKind::Slots,
     variants: &[Variant {
         prints: &[line("hello", 2, "Hello, {s:word} (in {t:word})")],
         free: &[("hello", "hello")],

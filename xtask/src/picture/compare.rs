@@ -11,6 +11,8 @@ use crate::cli::Lang;
 struct Measurement {
     /// Of what: `thread`, `fork`, `zygote`, `spawn`.
     by: String,
+    /// Its colour.
+    class: &'static str,
     size: String,
     median: f64,
     low: f64,
@@ -24,6 +26,7 @@ fn figures(cell_run: &CellRun, what: &str) -> Vec<Measurement> {
         let number = |field: &str| event.value(field).parse::<f64>().ok();
         Some(Measurement {
             by: by.to_string(),
+            class: class(by),
             size: event.value("size").to_string(),
             median: number("median")?,
             low: number("low")?,
@@ -148,26 +151,44 @@ fn bars(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
     (!panels.is_empty()).then_some(picture)
 }
 
+/// What stands behind each bar: the figure, and how many times the first it is.
+fn labels(panel: &Panel) -> Vec<String> {
+    let first = panel.figures.first().map_or(1.0, |figure| figure.median);
+    let label = |(at, figure): (usize, &Measurement)| {
+        let ratio = figure.median / first.max(1e-9);
+        let times = match ratio {
+            ratio if ratio >= 10.0 => format!("{ratio:.0}"),
+            ratio => number(ratio),
+        };
+        match panel.unit {
+            "×" => format!("×{:.2}", figure.median),
+            unit if at == 0 => format!("{} {unit}", number(figure.median)),
+            unit => format!("{} {unit} ×{times}", number(figure.median)),
+        }
+    };
+    panel.figures.iter().enumerate().map(label).collect()
+}
+
+fn widest<'a>(texts: impl Iterator<Item = &'a String>) -> f64 {
+    texts.map(|text| text_width(text)).fold(0.0, f64::max)
+}
+
 fn draw(picture: &mut Picture, panel: &Panel, (left, top, width): (f64, f64, f64)) -> f64 {
     picture.text(left, top, Anchor::Start, "strong", &panel.title);
-    let (name, value) = (52.0, 100.0);
-    let room = width - name - value;
+    let labels = labels(panel);
+    let name = widest(panel.figures.iter().map(|figure| &figure.by)).max(44.0) + 8.0;
+    let room = width - name - widest(labels.iter()) - 22.0;
     let most = panel
         .figures
         .iter()
         .map(|figure| figure.median)
         .fold(0.0, f64::max)
         .max(1e-9);
-    let first = panel
-        .figures
-        .first()
-        .map_or(1.0, |figure| figure.median)
-        .max(1e-9);
     let mut y = top + 8.0;
-    for (at, figure) in panel.figures.iter().enumerate() {
+    for (figure, text) in panel.figures.iter().zip(&labels) {
         let x = |value: f64| left + name + (room * value / most).clamp(0.0, room + 8.0);
         picture.text(left, y + 15.0, Anchor::Start, "", &figure.by);
-        let class = format!("box {}", class(&figure.by));
+        let class = format!("box {}", figure.class);
         picture.rect(
             left + name,
             y + 2.0,
@@ -180,20 +201,8 @@ fn draw(picture: &mut Picture, panel: &Panel, (left, top, width): (f64, f64, f64
             (x(figure.high), y + 10.0),
             "range",
         );
-        let mut text = match panel.unit {
-            "×" => format!("×{:.2}", figure.median),
-            unit => format!("{} {unit}", number(figure.median)),
-        };
-        let ratio = figure.median / first;
-        if at > 0 && panel.unit != "×" {
-            text += &match ratio {
-                ratio if ratio >= 10.0 => format!(" ×{ratio:.0}"),
-                ratio => format!(" ×{}", number(ratio)),
-            };
-        }
         let after = x(figure.median.max(figure.high)) + 6.0;
-        let after = after.min(left + width - text_width(&text));
-        picture.text(after, y + 15.0, Anchor::Start, "small", &text);
+        picture.text(after, y + 15.0, Anchor::Start, "small", text);
         y += 24.0;
     }
     if panel.unit == "×" {
@@ -201,6 +210,69 @@ fn draw(picture: &mut Picture, panel: &Panel, (left, top, width): (f64, f64, f64
         picture.line((alone, top + 8.0), (alone, y), "dash");
     }
     y
+}
+
+/// What a change of the balance costs without a lock, as one step and with a lock: the time of each
+/// run by its changes, over the trials of all cells that have some.
+pub(super) fn cost(cell_run: &CellRun, all: &[CellRun], width: f64, lang: Lang) -> Option<Picture> {
+    // One picture for both variants.
+    if !std::ptr::eq(cell_run.variant, &cell_run.cell.variants[0]) {
+        return None;
+    }
+    let mut figures: Vec<Measurement> = all.iter().filter_map(|of| per_change(of, lang)).collect();
+    for (figure, class) in figures.iter_mut().zip(["m1", "m0", "m2"]) {
+        figure.class = class;
+    }
+    let panel = Panel {
+        title: lang.pick("time for a change", "一次修改的用时").to_string(),
+        unit: "ns",
+        figures,
+    };
+    let said = panel.figures.iter().map(|figure| {
+        let (by, median) = (&figure.by, number(figure.median));
+        format!("{by}{}{median} ns", lang.colon())
+    });
+    let desc = said.collect::<Vec<_>>().join(lang.semicolon());
+    let title = lang.pick(
+        "What the lock costs: nanoseconds for a change",
+        "锁的代价：一次修改用多少纳秒",
+    );
+    let name = format!("{}-cost", cell_run.cell.bin);
+    let mut picture = Picture::new(name, width, title.to_string(), desc);
+    let bottom = draw(&mut picture, &panel, (0.0, 16.0, width));
+    let note = lang.pick(
+        "A change adds a number and takes it away again, and both threads make a million at the same \
+         time. Measured as the time of each run, with the start of the program. Bar: median. Thin \
+         line: from the 5th to the 95th percentile.",
+        "一次修改是加上一个数再减去它；两个线程同时各做一百万次。按每次运行的用时计算，包括程序的启动。\
+         条：中位数。细线：第 5 到第 95 百分位。",
+    );
+    picture.paragraph(0.0, bottom + 24.0, width, "small", note);
+    (panel.figures.len() > 1).then_some(picture)
+}
+
+/// The nanoseconds that a change took in the runs of the cell's own program.
+fn per_change(cell_run: &CellRun, lang: Lang) -> Option<Measurement> {
+    let trials = cell_run.variant.trials.as_ref()?;
+    let own = cell_run.cell.program(cell_run.variant);
+    let runs = cell_run.record.runs.iter().filter(|run| run.bin == own);
+    let mut nanos: Vec<f64> = runs
+        .map(|run| run.seconds * 1e9 / trials.changes as f64)
+        .collect();
+    nanos.sort_by(f64::total_cmp);
+    let at = |part: f64| {
+        let place = (part * nanos.len() as f64) as usize;
+        nanos.get(place.min(nanos.len().saturating_sub(1))).copied()
+    };
+    let (english, chinese) = trials.label;
+    Some(Measurement {
+        by: lang.pick(english, chinese).to_string(),
+        class: "m3",
+        size: String::new(),
+        median: at(0.5)?,
+        low: at(0.05)?,
+        high: at(0.95)?,
+    })
 }
 
 /// What a start costs when the program that starts already holds so much memory.

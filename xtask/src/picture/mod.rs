@@ -15,6 +15,7 @@ mod compare;
 pub(crate) mod gantt;
 mod histogram;
 mod lanes;
+mod threads;
 mod tree;
 
 pub(crate) use histogram::{bins, rows};
@@ -64,7 +65,13 @@ pub(crate) fn pictures(
         PictureKind::ItemLanes => lanes::items(cell_run, width, lang),
         PictureKind::TickLanes => lanes::ticks(cell_run, width, lang),
         PictureKind::TaskLanes => lanes::tasks(cell_run, width, lang),
-        PictureKind::Histogram => histogram::histogram(cell_run, all, width, lang),
+        PictureKind::Slots => threads::slots(cell_run, width, lang),
+        PictureKind::Cost => compare::cost(cell_run, all, width, lang),
+        PictureKind::Histogram => {
+            let steps = threads::race(cell_run, width, lang);
+            let histogram = histogram::histogram(cell_run, all, width, lang);
+            return [Some(steps), histogram].into_iter().flatten().collect();
+        }
         PictureKind::Compare => return compare::compare(cell_run, width, lang),
     };
     one.into_iter().collect()
@@ -135,8 +142,7 @@ impl Picture {
     fn paragraph(&mut self, x: f64, y: f64, width: f64, class: &str, text: &str) -> f64 {
         let mut y = y;
         let mut line = String::new();
-        let breaks = |c: char| c == ' ' || c > '\u{2e7f}';
-        for word in text.split_inclusive(breaks) {
+        for word in words(text) {
             if text_width(&line) + text_width(word.trim_end()) > width && !line.is_empty() {
                 self.text(x, y, Anchor::Start, class, line.trim_end());
                 line.clear();
@@ -219,6 +225,26 @@ impl Picture {
     }
 }
 
+/// The text cut where a line may end: behind a blank or a Chinese character, and never in front of
+/// a Chinese comma or the like.
+fn words(text: &str) -> Vec<&str> {
+    let ends_line = |c: char| c == ' ' || c > '\u{2e7f}';
+    let begins_none = |c: char| "，。：；、！？）".contains(c);
+    let mut words = Vec::new();
+    let mut from = 0;
+    let mut letters = text.char_indices().peekable();
+    while let Some((at, c)) = letters.next() {
+        let stays = letters.peek().is_some_and(|(_, next)| begins_none(*next));
+        if ends_line(c) && !stays {
+            let to = at + c.len_utf8();
+            words.push(&text[from..to]);
+            from = to;
+        }
+    }
+    words.extend((from < text.len()).then_some(&text[from..]));
+    words
+}
+
 /// The class of a speaker's colour.
 fn colour(speaker: usize) -> String {
     format!("m{}", speaker % COLOURS)
@@ -279,4 +305,19 @@ fn round_step(least: f64) -> f64 {
     step.into_iter()
         .find(|step| *step >= least * 0.999)
         .unwrap_or(10.0 * power)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_begins_with_a_chinese_comma() {
+        assert_eq!(words("a line"), ["a ", "line"]);
+        assert_eq!(
+            words("读 5，写 13。"),
+            ["读", " ", "5，", "写", " ", "13。"]
+        );
+        assert_eq!(words("结果，于是"), ["结", "果，", "于", "是"]);
+    }
 }
