@@ -13,6 +13,7 @@ pub use batch::Batch;
 use raw::{RawQueue, Wait};
 
 mod batch;
+mod futures;
 pub(crate) mod layout;
 mod memory;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod readers;
 mod ring;
 mod sizing;
 pub(crate) mod step;
+mod wakers;
 
 /// A queue between processes that no `kill -9` can break: Python's `multiprocessing.Queue` and
 /// `JoinableQueue`.

@@ -9,7 +9,9 @@ use std::{
     mem,
     num::NonZeroU64,
     os::unix::net::UnixStream,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst},
+    task::{Poll, Waker},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,7 +22,7 @@ use super::{
     open_tasks::Submission,
     shared::PoolShared,
     slot::{KillReason, Slot},
-    table::{Progress, TaskTable},
+    table::{Awaited, Progress, TaskTable},
 };
 use crate::{
     Error, Result,
@@ -34,6 +36,9 @@ const SOON: Duration = Duration::from_millis(10);
 
 /// How long to wait for room in a full queue of tasks before trying again.
 const ROOM_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long the thread that receives for futures goes on, once none waits.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How long the supervisor has to end everything.
 const END_WITHIN: Duration = Duration::from_secs(10);
@@ -97,8 +102,8 @@ impl PoolClient {
             match self.shared.tasks.put(bytes, Wait::No) {
                 Ok(number) => {
                     table.insert(number, submission, self.shared.retries, bytes);
-                    if table.is_time_to_drain() {
-                        self.take_all(&mut table);
+                    if table.is_time_to_drain() && self.take_all(&mut table) {
+                        drop(self.announce(table));
                     }
                     return Ok(number);
                 }
@@ -134,6 +139,57 @@ impl PoolClient {
             table.outcome(ticket).map(|_| ())
         });
         matches!(ready, Ok(Some(())))
+    }
+
+    /// As [`wait`](Self::wait), for a future, which is woken when what it waits for may be there.
+    pub(super) fn poll<T>(
+        self: &Arc<Self>,
+        awaited: Awaited,
+        waker: &Waker,
+        mut look: impl FnMut(&mut TaskTable) -> Option<Result<T>>,
+    ) -> Poll<Result<T>> {
+        let mut own = Some(waker.clone());
+        let mut others = Vec::new();
+        let found = self.wait(Some(Instant::now()), |table| {
+            let found = look(table);
+            match found {
+                Some(_) => others.extend(table.wakers.remove(&awaited)),
+                None => others.extend(own.take().and_then(|it| table.wakers.insert(awaited, it))),
+            }
+            found
+        });
+        match found {
+            Ok(Some(found)) => Poll::Ready(found),
+            Ok(None) => match self.receive_for_futures() {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error)),
+            },
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Sees to it that a thread receives while futures wait, none of which can sleep at the results.
+    fn receive_for_futures(self: &Arc<Self>) -> Result<()> {
+        let mut table = self.table();
+        if !table.receives_for_futures {
+            let client = Arc::clone(self);
+            let thread = thread::Builder::new().name("pool futures".to_string());
+            let started = thread.spawn(move || while client.receive_until_none_waits() {});
+            started.map_err(|e| Error::os("start the thread that futures wait by", e))?;
+            table.receives_for_futures = true;
+        }
+        Ok(())
+    }
+
+    /// Receives while futures wait; false if then none has come for a while.
+    fn receive_until_none_waits(&self) -> bool {
+        let none_waits = |table: &mut TaskTable| table.wakers.is_empty().then_some(());
+        let one_waits = |table: &mut TaskTable| (!table.wakers.is_empty()).then_some(());
+        let _ = self.wait(None, none_waits);
+        let _ = self.wait(Some(Instant::now() + LINGER), one_waits);
+        let mut table = self.table();
+        table.receives_for_futures = !table.wakers.is_empty();
+        table.receives_for_futures
     }
 
     pub(super) fn open_completion_queue(&self) -> NonZeroU64 {
@@ -190,12 +246,16 @@ impl PoolClient {
         }
         let mut table = self.table();
         let is_open = table.forget(ticket);
+        // Dropped without the table: a runtime may do anything then.
+        let waker = table.wakers.remove(&Awaited::Task(ticket));
         if let Some(number) = is_open {
             self.shared.control.forget(number);
         }
-        if table.is_time_to_drain() {
-            self.take_all(&mut table);
+        if table.is_time_to_drain() && self.take_all(&mut table) {
+            table = self.announce(table);
         }
+        drop(table);
+        drop(waker);
     }
 
     /// Why the pool has ended, if it has.
@@ -244,8 +304,7 @@ impl PoolClient {
             return false;
         };
         table.finish(ticket, Err(Error::Cancelled.into()));
-        drop(table);
-        self.changed.notify_all();
+        drop(self.announce(table));
         let control = &self.shared.control;
         // A worker looks for the mark after it has noted the task: one of the two sees the other.
         control.cancel(number);
@@ -277,8 +336,9 @@ impl PoolClient {
         self.shared.control.stop.store(1, SeqCst);
         self.wake_supervisor();
         self.wait_for_supervisor(Some(Instant::now() + END_WITHIN));
-        self.table().end.get_or_insert(Error::Cancelled);
-        self.changed.notify_all();
+        let mut table = self.table();
+        table.end.get_or_insert(Error::Cancelled);
+        drop(self.announce(table));
     }
 
     fn wake_supervisor(&self) {
@@ -332,7 +392,7 @@ impl PoolClient {
                 return Ok(Some(found));
             }
             if !table.receiving && table.end.is_none() && self.take_all(&mut table) {
-                self.changed.notify_all();
+                table = self.announce(table);
                 continue;
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -344,6 +404,19 @@ impl PoolClient {
                 self.receive(table, deadline)
             };
         }
+    }
+
+    /// Tells all who wait that the table has changed.
+    fn announce<'a>(&'a self, mut table: MutexGuard<'a, TaskTable>) -> MutexGuard<'a, TaskTable> {
+        self.changed.notify_all();
+        let woken = table.take_woken();
+        if woken.is_empty() {
+            return table;
+        }
+        // Without the table: a runtime may do anything when a future is woken.
+        drop(table);
+        woken.into_iter().for_each(Waker::wake);
+        self.table()
     }
 
     /// Sleeps until the thread that receives has something, for whomever, or stops receiving.
@@ -393,8 +466,7 @@ impl PoolClient {
             };
             table.end.get_or_insert(end);
         }
-        self.changed.notify_all();
-        table
+        self.announce(table)
     }
 
     /// The length of the next message; `None` if the deadline or the supervisor's end came first.

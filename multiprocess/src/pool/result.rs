@@ -3,11 +3,13 @@
 use std::{
     fmt,
     marker::PhantomData,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use super::client::PoolClient;
+use super::{client::PoolClient, table::Awaited};
 use crate::{Error, Result, Serializable, codec};
 
 /// The result of a task, to come: Python's `AsyncResult`.
@@ -124,6 +126,39 @@ impl<R> AsyncResult<R> {
     /// ```
     pub fn cancel(&self) -> bool {
         self.client.cancel(self.ticket)
+    }
+}
+
+/// The result as a future, for any async runtime: what [`get`](AsyncResult::get) gives, with its
+/// errors.
+///
+/// A future in place of a wait loses nothing: dropping it, as a `select!` does with a borrowed one,
+/// leaves the task as it is, and awaited again it says the same again. Dropping the handle itself
+/// throws the result away. While results are awaited, one thread for each pool receives them.
+///
+/// # Examples
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// let pool = multiprocess::Pool::new(2)?;
+/// let square = pool.apply_async(|n: u64| n * n, 9)?;
+/// assert_eq!(square.await?, 81);
+/// # Ok::<(), multiprocess::Error>(())
+/// # }).unwrap();
+/// ```
+impl<R: Serializable> Future for AsyncResult<R> {
+    type Output = Result<R>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
+        let ticket = self.ticket;
+        let awaited = Awaited::Task(ticket);
+        self.client.poll(awaited, context.waker(), |table| {
+            let outcome = table.outcome(ticket)?;
+            let value = outcome.map_err(Error::clone).and_then(codec::decode);
+            table.hear(ticket);
+            Some(value)
+        })
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    mem,
     num::NonZeroU64,
+    task::Waker,
 };
 
 use super::{
@@ -36,6 +38,15 @@ pub struct Progress {
     pub total: u64,
 }
 
+/// What a future waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Awaited {
+    /// The outcome of the task with this ticket.
+    Task(u64),
+    /// The next ticket of a completion queue.
+    Completion(NonZeroU64),
+}
+
 /// The tasks of a pool by their tickets. A ticket is the number under which the task was put first.
 #[derive(Default)]
 pub(super) struct TaskTable {
@@ -59,6 +70,12 @@ pub(super) struct TaskTable {
     /// How many tasks were forgotten without an outcome since the results were last taken for that.
     forgotten: u32,
     pub(super) unheard: UnheardFailures,
+    /// The futures that wait.
+    pub(super) wakers: HashMap<Awaited, Waker>,
+    /// Those that are to be woken, once the table is not locked.
+    woken: Vec<Waker>,
+    /// A thread receives for futures.
+    pub(super) receives_for_futures: bool,
 }
 
 /// How many tasks are forgotten before somebody looks for their results.
@@ -76,6 +93,22 @@ impl TaskTable {
             self.forgotten = 0;
         }
         is_time
+    }
+
+    /// The futures that have something to find.
+    pub(super) fn take_woken(&mut self) -> Vec<Waker> {
+        if self.end.is_some() {
+            self.woken
+                .extend(self.wakers.drain().map(|(_, waker)| waker));
+        }
+        mem::take(&mut self.woken)
+    }
+
+    fn wake(&mut self, awaited: Awaited) {
+        // Mostly nobody uses futures at all.
+        if !self.wakers.is_empty() {
+            self.woken.extend(self.wakers.remove(&awaited));
+        }
     }
 
     /// Takes the buffer for messages back.
@@ -194,7 +227,7 @@ impl TaskTable {
     /// What became of the items of a chunk that is done, in their order.
     pub(super) fn take_parts(&mut self, ticket: u64) -> Vec<Part> {
         let chunk = self.chunk_mut(ticket);
-        chunk.map_or_else(Vec::new, |chunk| std::mem::take(&mut chunk.parts))
+        chunk.map_or_else(Vec::new, |chunk| mem::take(&mut chunk.parts))
     }
 
     /// How many items of a chunk that failed have run.
@@ -410,11 +443,15 @@ impl TaskTable {
         if task.number != ticket {
             self.retried.remove(&task.number);
         }
-        let queue = task.completion_queue;
-        if let Some(queue) = queue.and_then(|queue| self.completion_queues.get_mut(&queue)) {
+        let (queue, is_forgotten) = (task.completion_queue, task.forgotten);
+        if let Some(id) = queue
+            && let Some(queue) = self.completion_queues.get_mut(&id)
+        {
             queue.push_back(ticket);
+            self.wake(Awaited::Completion(id));
         }
-        if task.forgotten {
+        self.wake(Awaited::Task(ticket));
+        if is_forgotten {
             self.remove(ticket);
         }
     }

@@ -15,6 +15,7 @@ use super::readers::{self, JoinState, ReaderSlot};
 use super::ring::Rings;
 use super::sizing;
 use super::step::step;
+use super::wakers::Wakers;
 use crate::event_count::AdaptiveSpin;
 use crate::sys::mutex::Guard;
 use crate::sys::shm::Shared;
@@ -73,6 +74,8 @@ pub(crate) struct RawQueue {
     slot: ReaderSlot,
     for_items: AdaptiveSpin,
     for_room: AdaptiveSpin,
+    pub(super) getters: Wakers,
+    pub(super) putters: Wakers,
 }
 
 impl RawQueue {
@@ -89,6 +92,8 @@ impl RawQueue {
             slot: ReaderSlot::default(),
             for_items: AdaptiveSpin::new(),
             for_room: AdaptiveSpin::new(),
+            getters: Wakers::default(),
+            putters: Wakers::default(),
         }
     }
 
@@ -301,10 +306,15 @@ impl RawQueue {
         self.header().progress.taken.load(SeqCst)
     }
 
+    /// How many items were ever put.
+    pub(super) fn put_count(&self) -> u64 {
+        self.header().put.load(SeqCst)
+    }
+
     pub(crate) fn len(&self) -> usize {
         // In this order, so that the difference is never negative.
         let taken = self.taken();
-        self.header().put.load(SeqCst).saturating_sub(taken) as usize
+        self.put_count().saturating_sub(taken) as usize
     }
 
     /// The most items the queue holds at a time; 0 for no limit.

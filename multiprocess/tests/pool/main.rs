@@ -23,6 +23,8 @@ use rand::RngExt;
 #[path = "../support/mod.rs"]
 mod support;
 
+// Results as futures.
+mod futures;
 // What holds when somebody is killed.
 mod killed;
 // What becomes of the items of a map.
@@ -41,6 +43,7 @@ use support::SOON;
 
 fn main() {
     let tests = [
+        futures::TESTS,
         killed::TESTS,
         map::TESTS,
         resources::TESTS,

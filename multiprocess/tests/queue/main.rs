@@ -8,6 +8,8 @@ mod support;
 mod plain;
 // Many items in one call.
 mod batches;
+// Futures that wait at a queue.
+mod futures;
 // Items of any size, and the memory that they take.
 mod sizes;
 // What holds under limits of address space and of file sizes.
@@ -22,6 +24,9 @@ mod steps;
 // Who changes something wakes those who wait for it.
 #[cfg(feature = "kill-points")]
 mod wakes;
+// And those futures.
+#[cfg(feature = "kill-points")]
+mod future_wakes;
 // The promises of a pipe.
 mod pipe;
 
@@ -29,6 +34,7 @@ fn main() {
     let tests = [
         plain::TESTS,
         batches::TESTS,
+        futures::TESTS,
         sizes::TESTS,
         limits::TESTS,
         damaged::TESTS,
@@ -40,6 +46,8 @@ fn main() {
         steps::TESTS,
         #[cfg(feature = "kill-points")]
         wakes::TESTS,
+        #[cfg(feature = "kill-points")]
+        future_wakes::TESTS,
     ];
     // With the feature, those that need it. The others are run as users have the crate.
     match at_kill_points {

@@ -104,7 +104,7 @@ fn the_last_task_done_wakes_those_in_join() {
 }
 
 /// Does `change` when this thread first comes to a step.
-fn once_at(step: &'static str, change: impl Fn() + 'static) -> Arc<AtomicBool> {
+pub(crate) fn once_at(step: &'static str, change: impl Fn() + 'static) -> Arc<AtomicBool> {
     let came = Arc::new(AtomicBool::new(false));
     let coming = Arc::clone(&came);
     on_step(move |name| {
