@@ -19,7 +19,7 @@ mod memory;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
-mod orderings;
+pub(crate) mod orderings;
 pub(crate) mod raw;
 mod readers;
 mod ring;

@@ -15,6 +15,7 @@
 //! | [`Value`] | `Value` | the value is as it was before the change |
 //! | [`Array`] | `Array` | as for `Mutex`, but elements may have been written already |
 //! | [`Semaphore`] | `Semaphore`, `BoundedSemaphore` | its permits come back |
+//! | [`Event`] | `Event` | nobody notices: who waits is woken, or finds the event set |
 //!
 //! In Python all others wait for ever.
 //!
@@ -64,6 +65,7 @@ use crate::sys::shm::{Shareable, Shared};
 use crate::{Error, Result};
 
 pub use array::{Array, ArrayGuard};
+pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
 pub use owner_died::{LockResult, OwnerDied, TryLockError, TryLockResult};
 pub use plain::{Integer, Plain};
@@ -72,6 +74,7 @@ pub use value::Value;
 
 mod array;
 mod bytes;
+mod event;
 mod mutex;
 mod owner_died;
 mod ownership;

@@ -61,7 +61,9 @@ const GATES: [Gate; 24] = [
     ),
     gate("test --workspace --locked"),
     // Built to be killed between two stores of its choice, which no other build can.
-    gate("test --package multiprocess --features kill-points --test queue --test pool --locked"),
+    gate(
+        "test --package multiprocess --features kill-points --test queue --test pool --test sync --locked",
+    ),
     gate("test --package distributed --features nats --test nats --locked"),
     // The same on a newer engine. Tests run in the folder of their package.
     with(

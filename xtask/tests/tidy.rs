@@ -274,7 +274,7 @@ fn sources() -> Vec<PathBuf> {
 }
 
 /// Names that two types have, each with the reason.
-const SHARED_NAMES: [(&str, &str); 19] = [
+const SHARED_NAMES: [(&str, &str); 20] = [
     (
         "Builder",
         "as in std, each type that is built has one in its own module",
@@ -287,6 +287,10 @@ const SHARED_NAMES: [(&str, &str); 19] = [
     (
         "Error",
         "each library has one, and so has the pickle format",
+    ),
+    (
+        "Event",
+        "that processes wait for, as in Python, and what a printed line says",
     ),
     (
         "Failure",

@@ -12,7 +12,7 @@ use crate::event_count::EventCount;
 use crate::sys::word::{WeakMemory, modelled};
 
 /// Runs two threads over the model; the seed draws the order of their steps and what they see.
-fn weakly(seed: u64, one: impl FnOnce() + Send, other: impl FnOnce() + Send) {
+pub(crate) fn weakly(seed: u64, one: impl FnOnce() + Send, other: impl FnOnce() + Send) {
     let model = WeakMemory::new(seed);
     // Every seed gives other bits: one for each step, of who makes it.
     let order = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 34;

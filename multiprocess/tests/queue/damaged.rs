@@ -2,13 +2,14 @@
 //! return: with an error, or with whatever now stands there, but without a panic, a read elsewhere
 //! or an end that never comes.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use multiprocess::{Queue, pipe};
 use nix::sys::resource::{Resource, setrlimit};
 
+use crate::support::damage::{Random, memory};
 use crate::support::{Child, SOON};
 
 tests![
@@ -24,54 +25,6 @@ const SHORTLY: Duration = Duration::from_micros(200);
 /// Where the locks of the producers and of the consumers are, in bytes: a lock that is said to be
 /// held is waited for, by the calls that have no deadline for ever.
 const LOCKS: [std::ops::Range<u64>; 2] = [64..104, 256..296];
-
-/// A small generator of numbers, so that a failure can be repeated by its seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 11) % limit
-    }
-
-    /// A word of any kind: small, large, near a border, or none of these.
-    fn word(&mut self, before: u64) -> u64 {
-        match self.below(10) {
-            0 => 0,
-            1 => u64::MAX,
-            2 => before.wrapping_add(self.below(16)).wrapping_sub(8),
-            3 => before ^ 1 << self.below(64),
-            4 => self.below(1 << 20),
-            5 => 1 << self.below(64),
-            6 => (1u64 << self.below(64)).wrapping_sub(1),
-            7 => self.next() & 0xffff_ffff,
-            8 => self.next() << 32,
-            _ => self.next(),
-        }
-    }
-}
-
-/// The shared memory of the one queue or pipe of this kind that this process has, as any process has
-/// it that was given the queue.
-fn memory(name: &str) -> File {
-    let files = fs::read_dir("/proc/self/fd").unwrap();
-    let mut files = files.map(|file| file.unwrap().path());
-    let is_it = |path: &std::path::PathBuf| {
-        fs::read_link(path).is_ok_and(|target| target.to_string_lossy().contains(name))
-    };
-    let path = files.find(is_it).expect("its memory is an open file");
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap()
-}
 
 fn is_lock(place: u64) -> bool {
     LOCKS.iter().any(|lock| lock.contains(&place))
@@ -89,10 +42,7 @@ fn scribble(memory: &File, random: &mut Random) -> u64 {
         5 | 6 => random.below(len / 4096) * 4096 + random.below(256),
         _ => random.below(len - 8),
     } & !7;
-    let mut word = [0; 8];
-    memory.read_exact_at(&mut word, place).unwrap();
-    let word = random.word(u64::from_le_bytes(word));
-    memory.write_all_at(&word.to_le_bytes(), place).unwrap();
+    random.scribble(memory, place);
     place
 }
 

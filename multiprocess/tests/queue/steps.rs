@@ -9,10 +9,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use multiprocess::{Error, Queue, on_step};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::WaitStatus;
-use nix::unistd::Pid;
 
+use crate::support::kill_points::{dying_at, has_died};
 use crate::support::{Child, SOON, eventually, is_gone};
 
 tests![
@@ -97,27 +95,14 @@ fn perhaps_killed_at(
     work: impl FnOnce(PipeWriter),
 ) -> (u64, bool) {
     let (mut reader, writer) = pipe().unwrap();
-    let victim = Child::fork(|| {
-        let mut seen = 0;
-        on_step(move |name| {
-            seen += u64::from(name == step);
-            if seen == occurrence {
-                kill(Pid::this(), Signal::SIGKILL).unwrap();
-            }
-        });
-        work(writer.try_clone().unwrap());
-    });
+    let victim = dying_at(step, occurrence, || work(writer.try_clone().unwrap()));
     drop(writer);
     let mut told = Vec::new();
     reader.read_to_end(&mut told).unwrap();
     let last = told
         .last_chunk()
         .map_or(0, |last| u64::from_ne_bytes(*last));
-    match victim.wait() {
-        Some(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => (last, true),
-        Some(WaitStatus::Exited(_, 0)) => (last, false),
-        status => panic!("{step:?}, {occurrence}: {status:?}"),
-    }
+    (last, has_died(&victim))
 }
 
 #[track_caller]

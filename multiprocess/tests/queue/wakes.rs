@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use multiprocess::{Error, Queue, on_step, put_off_timed_looks, timed_looks_that_found_something};
+use multiprocess::{Error, Queue, put_off_timed_looks, timed_looks_that_found_something};
 
+use crate::support::kill_points::{asleep, once_at, woken_child};
 use crate::support::{Child, SOON};
 
 tests![
@@ -25,21 +26,6 @@ tests![
     an_unlock_wakes_one_who_sleeps_and_that_one_the_next,
     a_crowd_at_a_small_queue_is_always_woken,
 ];
-
-/// A process whose waits are ended by others, and by nothing else.
-fn child(work: impl FnOnce()) -> Child {
-    Child::fork(|| {
-        put_off_timed_looks();
-        work();
-        assert_eq!(timed_looks_that_found_something(), 0);
-    })
-}
-
-fn asleep(work: impl FnOnce()) -> Child {
-    let child = child(work);
-    child.wait_until_asleep();
-    child
-}
 
 fn a_put_wakes_a_reader() {
     let queue = Queue::new().unwrap();
@@ -101,18 +87,6 @@ fn the_last_task_done_wakes_those_in_join() {
     let waiters = [(); 2].map(|()| asleep(|| queue.join_timeout(SOON).unwrap()));
     queue.task_done().unwrap();
     waiters.iter().for_each(Child::succeed);
-}
-
-/// Does `change` when this thread first comes to a step.
-pub(crate) fn once_at(step: &'static str, change: impl Fn() + 'static) -> Arc<AtomicBool> {
-    let came = Arc::new(AtomicBool::new(false));
-    let coming = Arc::clone(&came);
-    on_step(move |name| {
-        if name == step && !coming.swap(true, SeqCst) {
-            change();
-        }
-    });
-    came
 }
 
 /// Each kind of wait, with the change that it waits for made at a step of the wait.
@@ -184,7 +158,7 @@ fn a_change_wakes_who_sleeps_and_who_is_about_to() {
 fn an_unlock_wakes_one_who_sleeps_and_that_one_the_next() {
     let queue = Queue::new().unwrap();
     let (holds, go) = (Queue::new().unwrap(), Queue::new().unwrap());
-    let owner = child(|| {
+    let owner = woken_child(|| {
         let (holds, go) = (holds.clone(), go.clone());
         once_at("put: the record is written", move || {
             holds.put(&()).unwrap();
@@ -205,7 +179,7 @@ fn a_crowd_at_a_small_queue_is_always_woken() {
     for maxsize in [1, 3] {
         let queue = Queue::<u64>::bounded(maxsize).unwrap();
         let readers = [(); 4].map(|()| {
-            child(|| {
+            woken_child(|| {
                 (0..EACH).for_each(|_| {
                     queue.get_timeout(SOON).unwrap();
                     queue.task_done().unwrap();
@@ -213,7 +187,7 @@ fn a_crowd_at_a_small_queue_is_always_woken() {
             })
         });
         let writers = [(); 4]
-            .map(|()| child(|| (0..EACH).for_each(|n| queue.put_timeout(&n, SOON).unwrap())));
+            .map(|()| woken_child(|| (0..EACH).for_each(|n| queue.put_timeout(&n, SOON).unwrap())));
         writers.iter().for_each(Child::succeed);
         readers.iter().for_each(Child::succeed);
         queue.join_timeout(SOON).unwrap();

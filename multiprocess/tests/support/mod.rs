@@ -24,6 +24,10 @@ use nix::unistd::{
     Gid, Pid, Uid, dup2_stderr, dup2_stdout, setgroups, setpgid, setresgid, setresuid,
 };
 
+pub(crate) mod damage;
+#[cfg(feature = "kill-points")]
+pub(crate) mod kill_points;
+
 /// No test needs so long, on whatever machine.
 const DEADLINE: Duration = Duration::from_secs(120);
 

@@ -10,7 +10,29 @@ mod mutex;
 mod values;
 // Permits.
 mod semaphore;
+// Flags that processes wait for.
+mod event;
+// What holds when a process writes over the shared memory.
+mod damaged;
+// What holds when processes are killed between two stores, at each, and who wakes whom.
+#[cfg(feature = "kill-points")]
+mod steps;
 
 fn main() {
-    support::main(&[mutex::TESTS, values::TESTS, semaphore::TESTS].concat())
+    let tests = [
+        mutex::TESTS,
+        values::TESTS,
+        semaphore::TESTS,
+        event::TESTS,
+        damaged::TESTS,
+    ];
+    let at_kill_points: &[&[_]] = &[
+        #[cfg(feature = "kill-points")]
+        steps::TESTS,
+    ];
+    // With the feature, those that need it. The others are run as users have the crate.
+    match at_kill_points {
+        [] => support::main(&tests.concat()),
+        _ => support::main(&at_kill_points.concat()),
+    }
 }
