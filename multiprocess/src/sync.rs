@@ -16,6 +16,7 @@
 //! | [`Array`] | `Array` | as for `Mutex`, but elements may have been written already |
 //! | [`Semaphore`] | `Semaphore`, `BoundedSemaphore` | its permits come back |
 //! | [`Event`] | `Event` | nobody notices: who waits is woken, or finds the event set |
+//! | [`Condvar`] | `Condition` | nobody notices: its notification goes to another who waits |
 //!
 //! In Python all others wait for ever.
 //!
@@ -65,6 +66,7 @@ use crate::sys::shm::{Shareable, Shared};
 use crate::{Error, Result};
 
 pub use array::{Array, ArrayGuard};
+pub use condvar::{Condvar, WaitTimeoutResult};
 pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
 pub use owner_died::{LockResult, OwnerDied, TryLockError, TryLockResult};
@@ -74,6 +76,7 @@ pub use value::Value;
 
 mod array;
 mod bytes;
+mod condvar;
 mod event;
 mod mutex;
 mod owner_died;

@@ -289,6 +289,13 @@ impl<'de, T: Plain> Deserialize<'de> for Mutex<T> {
     }
 }
 
+impl<'a, T: Plain> MutexGuard<'a, T> {
+    /// What it has locked.
+    pub(super) fn mutex(&self) -> &'a Mutex<T> {
+        self.mutex
+    }
+}
+
 impl<T: Plain> Deref for MutexGuard<'_, T> {
     type Target = T;
 

@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use multiprocess::sync::Event;
+use multiprocess::sync::{Condvar, Event, Mutex};
 
 use crate::support::Child;
 use crate::support::damage::{Random, memory};
 
-tests![events_return_whatever_is_written_over_them];
+tests![
+    events_return_whatever_is_written_over_them,
+    condvars_return_whatever_is_written_over_them,
+];
 
 /// A deadline that is mostly met, and often if it is not.
 const SHORTLY: Duration = Duration::from_micros(200);
@@ -54,6 +57,24 @@ fn events_return_whatever_is_written_over_them() {
             event.clear();
             let _ = event.wait_timeout(SHORTLY);
             let _ = format!("{event:?}");
+        },
+    );
+}
+
+fn condvars_return_whatever_is_written_over_them() {
+    survives(
+        || Condvar::new().unwrap(),
+        16,
+        |condvar| {
+            // Its memory is the second of this process, and stays whole.
+            let mutex = Mutex::new(0).unwrap();
+            let wait = |guard| condvar.wait_timeout(guard, SHORTLY).unwrap().0;
+            let guard = wait(mutex.lock().unwrap());
+            condvar.notify_one();
+            let guard = wait(guard);
+            condvar.notify_all();
+            let waited = condvar.wait_timeout_while(guard, SHORTLY, |_| true);
+            assert!(waited.unwrap().1.timed_out());
         },
     );
 }

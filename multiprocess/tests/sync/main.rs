@@ -12,6 +12,8 @@ mod values;
 mod semaphore;
 // Flags that processes wait for.
 mod event;
+// Waits for a change of what a lock guards.
+mod condvar;
 // What holds when a process writes over the shared memory.
 mod damaged;
 // What holds when processes are killed between two stores, at each, and who wakes whom.
@@ -24,6 +26,7 @@ fn main() {
         values::TESTS,
         semaphore::TESTS,
         event::TESTS,
+        condvar::TESTS,
         damaged::TESTS,
     ];
     let at_kill_points: &[&[_]] = &[
