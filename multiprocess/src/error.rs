@@ -49,6 +49,26 @@ pub enum Error {
         /// The process that had the lock.
         pid: u32,
     },
+    /// A process died, or a thread of it panicked, while it attended a barrier: Python's
+    /// `BrokenBarrierError`, for a reason that Python does not see.
+    PartyDied {
+        /// The process that attended.
+        pid: u32,
+    },
+    /// Someone gave up waiting at the barrier, or broke or reset it: Python's `BrokenBarrierError`.
+    BarrierBroken,
+    /// As many attend the barrier as it has parties.
+    BarrierFull {
+        /// How many these are.
+        parties: usize,
+    },
+    /// A barrier cannot have so many parties: Python's `ValueError`.
+    PartyCount {
+        /// How many were asked for.
+        parties: usize,
+        /// The most that a barrier can have.
+        max: usize,
+    },
     /// `task_done` was called more often than items were taken: Python's `ValueError`.
     NothingInHand,
     /// A permit was released that nobody had, of a bounded semaphore: Python's `ValueError`.
@@ -203,6 +223,12 @@ impl fmt::Display for Error {
                 )
             }
             Self::OwnerDied { pid } => write_owner_died(f, *pid),
+            Self::PartyDied { pid } => write_party_died(f, *pid),
+            Self::BarrierBroken => f.write_str(BARRIER_BROKEN),
+            Self::BarrierFull { parties } => write_barrier_full(f, *parties),
+            Self::PartyCount { parties, max } => {
+                write_count(f, "a barrier", *parties, "parties", *max)
+            }
             Self::NothingInHand => {
                 f.write_str("task_done was called more often than items were taken from the queue")
             }
@@ -233,11 +259,9 @@ impl fmt::Display for Error {
             }
             Self::MapFailed { item, ran, error } => write_map_failed(f, *item, ran, error),
             Self::TasksFailed { count, task, error } => write_tasks_failed(f, *count, *task, error),
-            Self::WorkerCount { workers, max } => write!(
-                f,
-                "cannot make a pool of {workers} workers: the number must be at least 1 and at \
-                 most {max}"
-            ),
+            Self::WorkerCount { workers, max } => {
+                write_count(f, "a pool", *workers, "workers", *max)
+            }
             Self::NestedTooDeep { pools } => write_nested_too_deep(f, *pools),
             Self::InitializerFailed { tries, reason } => write!(
                 f,
@@ -267,6 +291,36 @@ fn write_owner_died(f: &mut fmt::Formatter<'_>, pid: u32) -> fmt::Result {
     write!(
         f,
         "process {pid} died while it had the lock: look at what it guards, and clear that"
+    )
+}
+
+/// How [`Error::BarrierBroken`] reads.
+const BARRIER_BROKEN: &str = "the barrier is broken, since someone gave up: reset it to go on";
+
+fn write_party_died(f: &mut fmt::Formatter<'_>, pid: u32) -> fmt::Result {
+    write!(
+        f,
+        "process {pid} died while it attended the barrier: reset that, and let another attend"
+    )
+}
+
+fn write_barrier_full(f: &mut fmt::Formatter<'_>, parties: usize) -> fmt::Result {
+    write!(
+        f,
+        "all {parties} parties attend the barrier already: make it for more, or let one leave"
+    )
+}
+
+fn write_count(
+    f: &mut fmt::Formatter<'_>,
+    what: &str,
+    count: usize,
+    of: &str,
+    max: usize,
+) -> fmt::Result {
+    write!(
+        f,
+        "cannot make {what} of {count} {of}: the number must be at least 1 and at most {max}"
     )
 }
 

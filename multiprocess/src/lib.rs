@@ -12,7 +12,7 @@
 //! | `Process(target=f).start()`, `join`, `terminate`, `kill` | [`Process`] |
 //! | `Pool(4)`, `apply_async`, `map`, `close`, `join` | [`Pool`], [`AsyncResult`] |
 //! | `Queue()`, `put`, `get`, `task_done`, `join` | [`Queue`] |
-//! | `Lock()`, `Semaphore()`, `Event()`, `Condition()`, `Value()`, `Array()` | [`sync`]: [`Mutex`](sync::Mutex), [`Semaphore`](sync::Semaphore), [`Event`](sync::Event), [`Condvar`](sync::Condvar), [`Value`](sync::Value), [`Array`](sync::Array) |
+//! | `Lock()`, `Semaphore()`, `Event()`, `Condition()`, `Barrier()`, `Value()`, `Array()` | [`sync`]: [`Mutex`](sync::Mutex), [`Semaphore`](sync::Semaphore), [`Event`](sync::Event), [`Condvar`](sync::Condvar), [`Barrier`](sync::Barrier), [`Value`](sync::Value), [`Array`](sync::Array) |
 //! | `subprocess.call`, `Popen.communicate` | [`subprocess`] |
 //!
 //! Processes are made in two ways. [`Process::spawn`] forks the program with all its memory, for a

@@ -17,6 +17,7 @@
 //! | [`Semaphore`] | `Semaphore`, `BoundedSemaphore` | its permits come back |
 //! | [`Event`] | `Event` | nobody notices: who waits is woken, or finds the event set |
 //! | [`Condvar`] | `Condition` | nobody notices: its notification goes to another who waits |
+//! | [`Barrier`] | `Barrier` | the others are told which process died |
 //!
 //! In Python all others wait for ever.
 //!
@@ -66,6 +67,7 @@ use crate::sys::shm::{Shareable, Shared};
 use crate::{Error, Result};
 
 pub use array::{Array, ArrayGuard};
+pub use barrier::{Barrier, Party};
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
@@ -75,6 +77,7 @@ pub use semaphore::{Permit, Semaphore};
 pub use value::Value;
 
 mod array;
+mod barrier;
 mod bytes;
 mod condvar;
 mod event;

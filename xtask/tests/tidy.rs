@@ -274,7 +274,7 @@ fn sources() -> Vec<PathBuf> {
 }
 
 /// Names that two types have, each with the reason.
-const SHARED_NAMES: [(&str, &str); 20] = [
+const SHARED_NAMES: [(&str, &str); 21] = [
     (
         "Builder",
         "as in std, each type that is built has one in its own module",
@@ -305,6 +305,10 @@ const SHARED_NAMES: [(&str, &str); 20] = [
         "of a message to a manager, and of Linux's list of robust locks",
     ),
     ("Out", "an item that is out, on each backend"),
+    (
+        "Party",
+        "one thread's part in a barrier, and a client that waits at one of the manager's",
+    ),
     (
         "Parts",
         "the parts of a value: the codec writes them and reads them",

@@ -75,6 +75,18 @@ impl Ownership {
         self.dead.store(0, SeqCst);
     }
 
+    /// Whether a thread that lives has the lock at this moment.
+    pub(super) fn is_held(&self) -> bool {
+        self.lock.is_locked()
+    }
+
+    /// The process that died with the lock, if nobody has locked since. One that died before it could
+    /// note its name, or after it took that back, did not have the lock for any use.
+    pub(super) fn left_by(&self) -> Option<Identity> {
+        let holder = Identity::from_word(self.holder.load(Relaxed));
+        holder.filter(|_| self.lock.is_left_by_the_dead())
+    }
+
     /// Who has the lock at this moment and lives.
     pub(super) fn holder(&self) -> Option<u32> {
         let holder = Identity::from_word(self.holder.load(Relaxed))?;
@@ -96,7 +108,8 @@ impl OwnedLock<'_> {
         self.guard.is_ours()
     }
 
-    fn has_panicked(&self) -> bool {
+    /// Whether the thread has panicked since it locked.
+    pub(super) fn has_panicked(&self) -> bool {
         thread::panicking() && !self.was_panicking
     }
 }

@@ -223,6 +223,17 @@ impl RobustMutex {
         })
     }
 
+    /// Whether a thread that lives has it. If not, what it did while it had it is seen.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.word.load(Acquire) & OWNER != 0
+    }
+
+    /// Whether its last owner died in possession, and nobody has locked it since.
+    pub(crate) fn is_left_by_the_dead(&self) -> bool {
+        let word = self.word.load(Acquire);
+        word & OWNER == 0 && word & OWNER_DIED != 0
+    }
+
     /// The owner needs a fraction of a microsecond, if it runs at all: look again a few times, let
     /// others run, and only then sleep in the kernel, which makes the owner's unlock slow as well.
     ///

@@ -1,9 +1,10 @@
 //! Whatever a process that has a lock or an event writes into its shared memory, the calls of the
 //! others return, without a panic or a read elsewhere.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use multiprocess::sync::{Condvar, Event, Mutex};
+use multiprocess::sync::{Barrier, Condvar, Event, Mutex};
 
 use crate::support::Child;
 use crate::support::damage::{Random, memory};
@@ -11,15 +12,17 @@ use crate::support::damage::{Random, memory};
 tests![
     events_return_whatever_is_written_over_them,
     condvars_return_whatever_is_written_over_them,
+    barriers_return_whatever_is_written_over_them,
 ];
 
 /// A deadline that is mostly met, and often if it is not.
 const SHORTLY: Duration = Duration::from_micros(200);
 
-/// Makes an object, and makes calls of it that have deadlines: first after some of its words were
-/// written over, then while another process goes on to do that.
-fn survives<T>(make: impl Fn() -> T, header_len: u64, calls: impl Fn(&T)) {
-    let place = |random: &mut Random| random.below(header_len / 8) * 8;
+/// Makes an object, and makes calls of it that have deadlines: first after some words at these
+/// places, in bytes, were written over, then while another process goes on to do that.
+fn survives<T>(make: impl Fn() -> T, places: Range<u64>, calls: impl Fn(&T)) {
+    let len = places.end - places.start;
+    let place = |random: &mut Random| places.start + random.below(len / 8) * 8;
     for seed in 1..=500 {
         let mut random = Random(seed);
         let object = make();
@@ -49,7 +52,7 @@ fn survives<T>(make: impl Fn() -> T, header_len: u64, calls: impl Fn(&T)) {
 fn events_return_whatever_is_written_over_them() {
     survives(
         || Event::new().unwrap(),
-        16,
+        0..16,
         |event| {
             let _ = event.wait_timeout(SHORTLY);
             event.set();
@@ -64,7 +67,7 @@ fn events_return_whatever_is_written_over_them() {
 fn condvars_return_whatever_is_written_over_them() {
     survives(
         || Condvar::new().unwrap(),
-        16,
+        0..16,
         |condvar| {
             // Its memory is the second of this process, and stays whole.
             let mutex = Mutex::new(0).unwrap();
@@ -77,4 +80,26 @@ fn condvars_return_whatever_is_written_over_them() {
             assert!(waited.unwrap().1.timed_out());
         },
     );
+}
+
+fn barriers_return_whatever_is_written_over_them() {
+    // The lock, the rounds and the slots of three parties and of some more; then, without the lock,
+    // for which these calls wait, those that have no deadline.
+    let wait = |barrier: &Barrier| {
+        let _ = barrier.wait_timeout(SHORTLY);
+        let _ = (barrier.parties(), barrier.waiting(), barrier.is_broken());
+        let _ = format!("{barrier:?}");
+    };
+    let three = || Barrier::new(3).unwrap();
+    survives(three, 0..80 + 5 * 64, wait);
+    survives(three, 40..80 + 5 * 64, |barrier| {
+        wait(barrier);
+        barrier.abort();
+        wait(barrier);
+        barrier.reset();
+        wait(barrier);
+        if let Ok(party) = barrier.attend() {
+            let _ = party.wait_timeout(SHORTLY);
+        }
+    });
 }

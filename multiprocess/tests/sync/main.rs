@@ -14,11 +14,16 @@ mod semaphore;
 mod event;
 // Waits for a change of what a lock guards.
 mod condvar;
+// Places where processes wait for each other.
+mod barrier;
 // What holds when a process writes over the shared memory.
 mod damaged;
 // What holds when processes are killed between two stores, at each, and who wakes whom.
 #[cfg(feature = "kill-points")]
 mod steps;
+// The same, of barriers.
+#[cfg(feature = "kill-points")]
+mod barrier_steps;
 
 fn main() {
     let tests = [
@@ -27,11 +32,14 @@ fn main() {
         semaphore::TESTS,
         event::TESTS,
         condvar::TESTS,
+        barrier::TESTS,
         damaged::TESTS,
     ];
     let at_kill_points: &[&[_]] = &[
         #[cfg(feature = "kill-points")]
         steps::TESTS,
+        #[cfg(feature = "kill-points")]
+        barrier_steps::TESTS,
     ];
     // With the feature, those that need it. The others are run as users have the crate.
     match at_kill_points {
