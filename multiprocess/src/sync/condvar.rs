@@ -55,7 +55,8 @@ shareable! {
 ///     *stock -= 3;
 /// })?;
 /// for _ in 0..3 {
-///     *stock.lock()? += 1;
+///     let mut stock = stock.lock()?;
+///     *stock += 1;
 ///     delivered.notify_one();
 /// }
 /// buyer.join()?;
@@ -240,7 +241,8 @@ impl Condvar {
     /// Wakes one of those who wait, if any do: `notify()`. The others who wait may return later, as
     /// if nothing had happened; see [above](Self#when-a-process-is-killed).
     ///
-    /// Change what they wait for with the lock held, before this or around it.
+    /// Change what they wait for with the lock held, and call this before unlocking: a process that is
+    /// killed between the two has made its change and told nobody.
     ///
     /// # Examples
     /// See [`Condvar`].

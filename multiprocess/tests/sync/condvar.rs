@@ -219,7 +219,9 @@ fn notifiers_killed_at_any_moment_hold_up_nobody() {
         let victim = Child::fork(|| {
             started.put(&()).unwrap();
             loop {
-                *lock_after(&items).0 += 1;
+                let (mut guard, _) = lock_after(&items);
+                *guard += 1;
+                // Before it unlocks: else it could die with an item that it has told nobody of.
                 condvar.notify_one();
             }
         });

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use multiprocess::sync::{Condvar, Event, Mutex, TryLockError};
-use multiprocess::{put_off_timed_looks, timed_looks_that_found_something};
+use multiprocess::{Queue, put_off_timed_looks, timed_looks_that_found_something};
 
 use crate::support::kill_points::{asleep, dying_at, has_died, once_at};
 use crate::support::{Child, SOON};
@@ -17,6 +17,7 @@ tests![
     a_notification_before_a_waiter_sleeps_is_seen,
     a_waiter_killed_at_any_step_takes_no_notification_along,
     who_sleeps_finds_the_notification_of_one_that_died_before_it_woke_anybody,
+    a_notifier_killed_with_the_lock_is_named_to_who_waits,
     a_waiter_killed_with_the_lock_again_is_named,
 ];
 
@@ -151,6 +152,27 @@ fn who_sleeps_finds_the_notification_of_one_that_died_before_it_woke_anybody() {
         assert!(has_died(&notifier));
         waiter.succeed();
     }
+}
+
+fn a_notifier_killed_with_the_lock_is_named_to_who_waits() {
+    let (go, condvar) = (Mutex::new(0).unwrap(), Condvar::new().unwrap());
+    let heard = Queue::new().unwrap();
+    let waiter = Child::fork(|| {
+        let waited = condvar.wait_while(go.lock().unwrap(), |go| *go == 0);
+        let died = waited.unwrap_err();
+        heard.put(&(died.pid(), **died.get_ref())).unwrap();
+    });
+    waiter.wait_until_asleep();
+    let notifier = dying_at("condvar: counted", 1, || {
+        let mut guard = go.lock().unwrap();
+        *guard = 1;
+        condvar.notify_one();
+    });
+    assert!(has_died(&notifier));
+    let pid = notifier.pid.as_raw().cast_unsigned();
+    // Its change was not made.
+    assert_eq!(heard.get_timeout(SOON).unwrap(), (pid, 0));
+    waiter.succeed();
 }
 
 fn a_waiter_killed_with_the_lock_again_is_named() {
