@@ -12,6 +12,7 @@
 //! | type | Python | when its holder is killed |
 //! |---|---|---|
 //! | [`Mutex`] | `Lock` | who locks next is told which process died, and has the value as it was before |
+//! | [`RwLock`] | | one that read is not counted; one that wrote is told of, as by `Mutex` |
 //! | [`Value`] | `Value` | the value is as it was before the change |
 //! | [`Array`] | `Array` | as for `Mutex`, but elements may have been written already |
 //! | [`Semaphore`] | `Semaphore`, `BoundedSemaphore` | its permits come back |
@@ -73,6 +74,7 @@ pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
 pub use owner_died::{LockResult, OwnerDied, TryLockError, TryLockResult};
 pub use plain::{Integer, Plain};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{Permit, Semaphore};
 pub use value::Value;
 
@@ -85,7 +87,9 @@ mod mutex;
 mod owner_died;
 mod ownership;
 mod plain;
+mod rwlock;
 mod semaphore;
+mod stored;
 mod value;
 
 /// What each of these types has in a process: the shared memory, mapped once for all clones.

@@ -4,27 +4,23 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::bytes;
 use super::owner_died::{LockResult, TryLockError, TryLockResult};
-use super::ownership::{OwnedLock, Ownership};
+use super::ownership::Ownership;
+use super::stored::{Exclusive, Versions};
 use super::{Integer, Plain, Segment, after};
 use crate::Result;
 use crate::sys::shm::shareable;
-use crate::sys::word::{AtomicU32, AtomicU64};
+use crate::sys::word::AtomicU64;
 
 shareable! {
-    /// The value follows. One of more than a word follows twice: one of them is in force, and the
-    /// other is free to be written.
+    /// The value follows.
     pub(super) struct MutexHeader {
         ownership: Ownership,
-        /// Which of the two is in force, by its lowest bit.
-        current: AtomicU32,
-        unused: AtomicU32,
+        versions: Versions,
     }
 }
 
@@ -67,19 +63,10 @@ pub struct Mutex<T> {
 #[must_use = "the mutex is unlocked when its guard is dropped"]
 pub struct MutexGuard<'a, T: Plain> {
     mutex: &'a Mutex<T>,
-    value: T,
-    changed: bool,
-    held: OwnedLock<'a>,
+    exclusive: Exclusive<'a, T>,
 }
 
 impl<T: Plain> Mutex<T> {
-    /// How often the value stands in the memory.
-    const COPIES: usize = if size_of::<T>() > size_of::<u64>() {
-        2
-    } else {
-        1
-    };
-
     /// A new mutex, unlocked.
     ///
     /// # Errors
@@ -93,16 +80,13 @@ impl<T: Plain> Mutex<T> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn new(value: T) -> Result<Self> {
-        let mutex = Self {
-            segment: Segment::create("a mutex", Self::words())?,
+        let words = Versions::words_of::<T>();
+        let segment = Segment::<MutexHeader>::create("a mutex", words)?;
+        segment.versions.replace(segment.words(), &value);
+        Ok(Self {
+            segment,
             value: PhantomData,
-        };
-        mutex.replace(&value);
-        Ok(mutex)
-    }
-
-    fn words() -> usize {
-        bytes::words_of::<T>() * Self::COPIES
+        })
     }
 
     /// Locks, and waits while another has the lock: `acquire()`.
@@ -177,26 +161,8 @@ impl<T: Plain> Mutex<T> {
         let held = segment.ownership.lock(&segment.guards, deadline)?;
         Some(MutexGuard {
             mutex: self,
-            value: bytes::load(self.copy(segment.current.load(Acquire)), 0),
-            changed: false,
-            held,
+            exclusive: Exclusive::new(&segment.versions, segment.words(), held),
         })
-    }
-
-    /// The words of the copy with this number.
-    #[inline]
-    fn copy(&self, number: u32) -> &[AtomicU64] {
-        let first = number as usize % Self::COPIES * bytes::words_of::<T>();
-        &self.segment.words()[first..]
-    }
-
-    /// Replaces the value in one step. With the lock held.
-    #[inline]
-    fn replace(&self, value: &T) {
-        let next = self.segment.current.load(Acquire).wrapping_add(1);
-        bytes::write(self.copy(next), 0, value.as_bytes());
-        // Release: who finds the number finds the value.
-        self.segment.current.store(next, Release);
     }
 }
 
@@ -251,7 +217,7 @@ impl<T> Mutex<T> {
 /// What processes may do to the value at once, without the lock.
 impl<T: Integer> Mutex<T> {
     pub(super) fn words_of_integer(&self) -> &[AtomicU64] {
-        self.copy(0)
+        self.segment.words()
     }
 }
 
@@ -283,7 +249,7 @@ impl<T> Serialize for Mutex<T> {
 impl<'de, T: Plain> Deserialize<'de> for Mutex<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self {
-            segment: Segment::received(deserializer, |_| Self::words())?,
+            segment: Segment::received(deserializer, |_| Versions::words_of::<T>())?,
             value: PhantomData,
         })
     }
@@ -301,29 +267,19 @@ impl<T: Plain> Deref for MutexGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        &self.value
+        &self.exclusive
     }
 }
 
 impl<T: Plain> DerefMut for MutexGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.changed = true;
-        &mut self.value
-    }
-}
-
-impl<T: Plain> Drop for MutexGuard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.changed && self.held.counts() {
-            self.mutex.replace(&self.value);
-        }
+        &mut self.exclusive
     }
 }
 
 impl<T: Plain + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.value.fmt(f)
+        (**self).fmt(f)
     }
 }

@@ -26,10 +26,15 @@ shareable! {
 /// The lock is held; dropping it unlocks.
 pub(super) struct OwnedLock<'a> {
     ownership: &'a Ownership,
-    guards: &'a AtomicU32,
     /// The thread was unwinding when it locked.
     was_panicking: bool,
+    guard: CountedGuard<'a>,
+}
+
+/// A lock of which it is counted how often this process has it; dropping it unlocks.
+pub(super) struct CountedGuard<'a> {
     guard: FreeGuard<'a>,
+    guards: &'a AtomicU32,
 }
 
 impl Ownership {
@@ -41,19 +46,30 @@ impl Ownership {
         guards: &'a AtomicU32,
         deadline: impl FnOnce() -> Option<Instant>,
     ) -> Option<OwnedLock<'a>> {
-        let guard = self.lock.lock_free_order(deadline)?;
-        guards.fetch_add(1, Relaxed);
-        let last = self.holder.load(Relaxed);
-        if last != 0 {
-            self.dead.store(last, SeqCst);
-        }
+        let guard = self.enter(guards, deadline)?;
         self.holder.store(Identity::mine().word(), Relaxed);
         Some(OwnedLock {
             ownership: self,
-            guards,
             was_panicking: thread::panicking(),
             guard,
         })
+    }
+
+    /// Locks for a moment, without a name: if this one dies with the lock, nobody hears of it.
+    #[inline]
+    pub(super) fn enter<'a>(
+        &'a self,
+        guards: &'a AtomicU32,
+        deadline: impl FnOnce() -> Option<Instant>,
+    ) -> Option<CountedGuard<'a>> {
+        let guard = self.lock.lock_free_order(deadline)?;
+        let guard = CountedGuard::new(guard, guards);
+        let last = self.holder.load(Relaxed);
+        if last != 0 {
+            self.dead.store(last, SeqCst);
+            self.holder.store(0, Relaxed);
+        }
+        Some(guard)
     }
 
     /// What the lock's guard is to its user, who is told of an owner that died.
@@ -105,7 +121,7 @@ impl OwnedLock<'_> {
     /// Whether this process has the lock, and is no fork of the one that has it.
     #[inline]
     pub(super) fn is_ours(&self) -> bool {
-        self.guard.is_ours()
+        self.guard.guard.is_ours()
     }
 
     /// Whether the thread has panicked since it locked.
@@ -117,7 +133,6 @@ impl OwnedLock<'_> {
 impl Drop for OwnedLock<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.guards.fetch_sub(1, Relaxed);
         if !self.is_ours() {
             return;
         }
@@ -126,5 +141,20 @@ impl Drop for OwnedLock<'_> {
         }
         // Release: what the guard gave back was stored before.
         self.ownership.holder.store(0, Release);
+    }
+}
+
+impl<'a> CountedGuard<'a> {
+    #[inline]
+    pub(super) fn new(guard: FreeGuard<'a>, guards: &'a AtomicU32) -> Self {
+        guards.fetch_add(1, Relaxed);
+        Self { guard, guards }
+    }
+}
+
+impl Drop for CountedGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.guards.fetch_sub(1, Relaxed);
     }
 }

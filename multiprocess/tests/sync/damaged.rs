@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use multiprocess::sync::{Barrier, Condvar, Event, Mutex};
+use multiprocess::sync::{Barrier, Condvar, Event, Mutex, RwLock};
 
 use crate::support::Child;
 use crate::support::damage::{Random, memory};
@@ -13,6 +13,7 @@ tests![
     events_return_whatever_is_written_over_them,
     condvars_return_whatever_is_written_over_them,
     barriers_return_whatever_is_written_over_them,
+    locks_return_whatever_is_written_over_them,
 ];
 
 /// A deadline that is mostly met, and often if it is not.
@@ -102,4 +103,21 @@ fn barriers_return_whatever_is_written_over_them() {
             let _ = party.wait_timeout(SHORTLY);
         }
     });
+}
+
+fn locks_return_whatever_is_written_over_them() {
+    // The gate, the number of places, and some of these.
+    survives(
+        || RwLock::new([1; 3]).unwrap(),
+        0..72 + 5 * 48,
+        |lock| {
+            let first = lock.read_timeout(SHORTLY);
+            let _ = (lock.holder(), lock.readers(), lock.is_poisoned());
+            drop((first, lock.read_timeout(SHORTLY)));
+            if let Ok(mut guard) = lock.write_timeout(SHORTLY) {
+                guard[1] += 1;
+            }
+            let _ = (lock.read_timeout(SHORTLY), format!("{lock:?}"));
+        },
+    );
 }

@@ -6,6 +6,8 @@ mod support;
 
 // Locks with what they guard.
 mod mutex;
+// Locks that many have for reading, or one for writing.
+mod rwlock;
 // Shared values and arrays.
 mod values;
 // Permits.
@@ -24,10 +26,14 @@ mod steps;
 // The same, of barriers.
 #[cfg(feature = "kill-points")]
 mod barrier_steps;
+// The same, of locks for reading and writing.
+#[cfg(feature = "kill-points")]
+mod rwlock_steps;
 
 fn main() {
     let tests = [
         mutex::TESTS,
+        rwlock::TESTS,
         values::TESTS,
         semaphore::TESTS,
         event::TESTS,
@@ -40,6 +46,8 @@ fn main() {
         steps::TESTS,
         #[cfg(feature = "kill-points")]
         barrier_steps::TESTS,
+        #[cfg(feature = "kill-points")]
+        rwlock_steps::TESTS,
     ];
     // With the feature, those that need it. The others are run as users have the crate.
     match at_kill_points {
