@@ -254,9 +254,7 @@ impl fmt::Display for Error {
                 write!(f, "the task still ran after {timeout:?} and was killed")
             }
             Self::Cancelled => f.write_str("the task was cancelled"),
-            Self::PoolBroken => {
-                f.write_str("the pool is broken: the process that supervises its workers is gone")
-            }
+            Self::PoolBroken => f.write_str(POOL_BROKEN),
             Self::MapFailed { item, ran, error } => write_map_failed(f, *item, ran, error),
             Self::TasksFailed { count, task, error } => write_tasks_failed(f, *count, *task, error),
             Self::WorkerCount { workers, max } => {
@@ -293,6 +291,9 @@ fn write_owner_died(f: &mut fmt::Formatter<'_>, pid: u32) -> fmt::Result {
         "process {pid} died while it had the lock: look at what it guards, and clear that"
     )
 }
+
+/// How [`Error::PoolBroken`] reads.
+const POOL_BROKEN: &str = "the pool is broken: the process that supervises its workers is gone";
 
 /// How [`Error::BarrierBroken`] reads.
 const BARRIER_BROKEN: &str = "the barrier is broken, since someone gave up: reset it to go on";
