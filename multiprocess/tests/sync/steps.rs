@@ -108,8 +108,8 @@ fn a_notification_before_a_waiter_sleeps_is_seen() {
             *other_go.lock().unwrap() = 1;
             other.notify_one();
         });
-        let waited = condvar.wait_timeout_while(go.lock().unwrap(), SOON, |go| *go == 0);
-        assert!(!waited.unwrap().1.timed_out(), "{step}");
+        let (guard, result) = condvar.wait_timeout(go.lock().unwrap(), SOON).unwrap();
+        assert_eq!((*guard, result.timed_out()), (1, false), "{step}");
         assert!(came.load(SeqCst), "{step}");
     }
     assert_eq!(timed_looks_that_found_something(), 0);
