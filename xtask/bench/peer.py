@@ -232,11 +232,78 @@ def measure_tasks(workers):
     return count / took
 
 
+def with_lock(lock, count):
+    for _ in range(count):
+        with lock:
+            pass
+
+
+def count_up(value, count):
+    for _ in range(count):
+        with value.get_lock():
+            value.value += 1
+
+
+def contended(count):
+    value = multiprocessing.Value("Q", 0)
+    run_all(*[multiprocessing.Process(target=count_up, args=(value, count // 4)) for _ in range(4)])
+
+
+def answer(mine, other, count):
+    for _ in range(count):
+        mine.wait()
+        mine.clear()
+        other.set()
+
+
+def events(count):
+    there, back = multiprocessing.Event(), multiprocessing.Event()
+    echo = start(answer, there, back, count)
+    there.set()
+    answer(back, there, count - 1)
+    back.wait()
+    echo.join()
+
+
+def turns(value, changed, me, count):
+    for _ in range(count):
+        with changed:
+            changed.wait_for(lambda: value.value % 2 == me)
+            value.value += 1
+            changed.notify()
+
+
+def notifications(count):
+    value, changed = multiprocessing.RawValue("Q", 0), multiprocessing.Condition()
+    other = start(turns, value, changed, 1, count)
+    turns(value, changed, 0, count)
+    other.join()
+
+
+def measure_sync(row):
+    if row == "sync/lock":
+        lock = multiprocessing.Lock()
+        return per_second(lambda count: with_lock(lock, count))
+    if row == "sync/lock-4p":
+        return per_second(contended)
+    if row == "sync/semaphore":
+        semaphore = multiprocessing.Semaphore(1)
+        return per_second(lambda count: with_lock(semaphore, count))
+    if row == "sync/value":
+        value = multiprocessing.Value("Q", 0)
+        return per_second(lambda count: count_up(value, count))
+    if row == "sync/event":
+        return micros(events)
+    return micros(notifications)
+
+
 def measure(row, address):
     if row.startswith("distributed/"):
         return measure_tasks(int(row.rsplit("-", 1)[1].rstrip("w")))
     if row.startswith("manager/"):
         return measure_manager(row, address)
+    if row.startswith("sync/"):
+        return measure_sync(row)
     # One by one in both: there is no call for many.
     if row in ("queue/u64/1p1c", "queue/u64/batch64"):
         return per_second(one_to_one)

@@ -54,7 +54,7 @@ const fn case(
 
 const PY: &str = "multiprocessing";
 const CELERY: &str = "celery";
-const CASES: [Benchmark; 23] = [
+const CASES: [Benchmark; 29] = [
     case(
         "queue/u64/1p1c",
         "items/s",
@@ -86,6 +86,13 @@ const CASES: [Benchmark; 23] = [
         false,
         &[PY, "procspawn", "limit"],
     ),
+    // The limit is a robust mutex of pthreads, which also outlives its owner.
+    case("sync/lock", "locks/s", true, &[PY, "limit"]),
+    case("sync/lock-4p", "locks/s", true, &[PY]),
+    case("sync/semaphore", "permits/s", true, &[PY]),
+    case("sync/value", "increments/s", true, &[PY]),
+    case("sync/event", "us", false, &[PY]),
+    case("sync/condvar", "us", false, &[PY]),
     // The clients are CPython's, of our server and of its own; but for the items, which ours moves
     // in batches and CPython one by one, as it has no other way.
     case("manager/calls", "calls/s", true, &[PY]),

@@ -91,7 +91,7 @@ const GATES: [Gate; 24] = [
     with(
         "CARGO_PROFILE_RELEASE_OPT_LEVEL",
         "0",
-        "run --quiet --package xtask -- bench queue/roundtrip manager/first-call distributed/engine-4w --rounds 1",
+        "run --quiet --package xtask -- bench queue/roundtrip sync/lock manager/first-call distributed/engine-4w --rounds 1",
     ),
     gate(
         "build --quiet --manifest-path distributed/fuzz/Cargo.toml --target-dir target/fuzz --locked",

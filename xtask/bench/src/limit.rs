@@ -6,11 +6,13 @@
 
 use std::error::Error;
 use std::hint::black_box;
+use std::io;
+use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 
-use nix::libc::_exit;
+use nix::libc::{self, _exit};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
@@ -29,8 +31,39 @@ pub(crate) fn measure(row: &str) -> Measured {
             black_box(resident);
             measured
         }
+        "sync/lock" => pthread_locks(),
         _ => unknown(row),
     }
+}
+
+/// A mutex of pthreads that is shared between processes and robust, which nobody else wants.
+fn pthread_locks() -> Measured {
+    let succeeded = |code: i32| match code {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    };
+    let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+    let attributes = attributes.as_mut_ptr();
+    let mutex = Box::leak(Box::new(MaybeUninit::<libc::pthread_mutex_t>::uninit())).as_mut_ptr();
+    // SAFETY: it writes the attributes, which are read only after it.
+    succeeded(unsafe { libc::pthread_mutexattr_init(attributes) })?;
+    let shared = libc::PTHREAD_PROCESS_SHARED;
+    // SAFETY: the attributes were initialised above.
+    succeeded(unsafe { libc::pthread_mutexattr_setpshared(attributes, shared) })?;
+    let robust = libc::PTHREAD_MUTEX_ROBUST;
+    // SAFETY: the attributes were initialised above.
+    succeeded(unsafe { libc::pthread_mutexattr_setrobust(attributes, robust) })?;
+    // SAFETY: the memory is never freed, and nobody has the mutex yet.
+    succeeded(unsafe { libc::pthread_mutex_init(mutex, attributes) })?;
+    per_second(|count| {
+        for _ in 0..count {
+            // SAFETY: the mutex was initialised above, and this thread has not locked it.
+            succeeded(unsafe { libc::pthread_mutex_lock(mutex) })?;
+            // SAFETY: this thread has just locked it.
+            succeeded(unsafe { libc::pthread_mutex_unlock(mutex) })?;
+        }
+        Ok(())
+    })
 }
 
 /// A word of shared memory with the number of the last signal, and the kernel to wait for it.

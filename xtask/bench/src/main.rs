@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 mod crossbeam_peer;
 mod ipc_channel_peer;
 mod limit;
+mod locks;
 mod manager;
 mod ours;
 mod procspawn_peer;

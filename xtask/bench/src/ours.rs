@@ -6,7 +6,7 @@ use std::hint::black_box;
 use multiprocess::{Pool, Process, Queue, init};
 use serde_bytes::ByteBuf;
 
-use crate::{MIB, Measured, gibibyte, manager, micros, per_second, tasks, unknown};
+use crate::{MIB, Measured, gibibyte, locks, manager, micros, per_second, tasks, unknown};
 
 /// As many as Python's pool is measured with.
 const WORKERS: usize = 2;
@@ -40,6 +40,7 @@ pub(crate) fn measure(row: &str) -> Measured {
         }
         _ if row.starts_with("distributed/") => tasks::measure(row),
         _ if row.starts_with("manager/") => manager::measure(row),
+        _ if row.starts_with("sync/") => locks::measure(row),
         _ => unknown(row),
     }
 }
