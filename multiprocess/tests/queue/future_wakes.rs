@@ -11,8 +11,8 @@ use multiprocess::{Queue, put_off_timed_looks, timed_looks_that_found_something}
 use tokio::task::JoinSet;
 
 use crate::futures::{poll_once, run};
+use crate::support::kill_points::once_at;
 use crate::support::{Child, SOON, eventually};
-use crate::wakes::once_at;
 
 tests![
     each_item_wakes_one_future,
