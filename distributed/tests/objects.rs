@@ -173,6 +173,36 @@ fn a_lock_of_a_killed_client_goes_to_the_next_waiter() {
 }
 
 #[test]
+fn the_next_holder_can_ask_who_died_with_the_lock() {
+    for (version, path) in pythons() {
+        let server = named();
+        let mut holder = client(&path, "objects.py", &server, "hold");
+        assert_eq!(line(&holder), "held");
+        let waiter = client(&path, "locks.py", &server, "mend");
+        watch(&path, &server, "lock", "1 waiting");
+        holder.kill().expect("it is ours");
+        let died = line(&waiter);
+        assert!(
+            died.starts_with("MainProcess at 127.0.0.1:"),
+            "{version}: {died}"
+        );
+        assert_eq!(support::finish(waiter), "ok\n", "{version}");
+    }
+}
+
+#[test]
+fn a_condition_tells_who_died_with_its_lock() {
+    for (version, path) in some_pythons() {
+        let server = named();
+        let mut holder = client(&path, "locks.py", &server, "hold_condition");
+        assert_eq!(line(&holder), "held");
+        holder.kill().expect("it is ours");
+        let next = client(&path, "locks.py", &server, "mend_condition");
+        assert_eq!(support::finish(next), "ok\n", "{version}");
+    }
+}
+
+#[test]
 fn a_barrier_breaks_when_a_party_that_waits_is_killed() {
     for (_, path) in some_pythons() {
         let server = named();

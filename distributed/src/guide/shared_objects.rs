@@ -90,7 +90,24 @@
 //! | a party that waits at a `Barrier` | the barrier is broken: the others raise `BrokenBarrierError`, which says so, and the server logs it; `reset()` mends it |
 //! | the server | calls that wait raise `EOFError` |
 //!
-//! What a lock protected may be half done when its holder is killed. Who gets it then is not told.
+//! What a lock protected may be half done when its holder is killed. `acquire()` says `True` in any
+//! case, as unmodified programs expect; one that can mend what it protects asks the lock when it has
+//! it. A proxy of `SyncManager` has no method of that name, and passes it on:
+//!
+//! ```python
+//! with lock:
+//!     died = lock._callmethod("owner_died")
+//!     if died:
+//!         log.warning("%s died with the lock", died)  # MainProcess at 127.0.0.1:40112
+//!         mend()
+//!         lock._callmethod("clear_owner_died")
+//! ```
+//!
+//! `owner_died` is `None`, or what the last one that died with it called itself and where it was. It
+//! says so to each holder until one calls `clear_owner_died`: one that did not ask has mended nothing.
+//! Of a condition it tells of its lock, and of a semaphore it tells of permits that came back. The
+//! server logs it as a warning too. A client that ends while it holds a lock counts as dead, and so
+//! does a thread.
 //!
 //! A thread that ends lets go of what it holds, since its connection ends with it. A client that
 //! acquires in one thread and releases in another does so while the first one lives.

@@ -9,13 +9,15 @@ use crate::{QueueOptions, QueueOrder, random};
 
 /// The most queues that calls may have made at one time.
 const MADE_MAX: usize = 65_536;
+/// The longest name that is kept of a client, in characters.
+const NAME_MAX: usize = 100;
 
 /// How a session goes on after its first request.
 pub(super) enum FirstReply {
     /// This is the reply, and the session is over.
     Last(Vec<u8>),
-    /// Calls of queues follow.
-    Accept,
+    /// Calls of queues follow, of a client that calls itself so.
+    Accept(String),
     /// The server is to end.
     Shutdown,
 }
@@ -27,13 +29,21 @@ pub(super) fn manage(state: &ServerState, body: &[u8]) -> FirstReply {
         Err(fault) => return FirstReply::Last(reply::traceback(&fault)),
     };
     match request.method {
-        "accept_connection" => FirstReply::Accept,
+        "accept_connection" => FirstReply::Accept(client_name(&request)),
         "shutdown" => FirstReply::Shutdown,
         _ => {
             let reply = method(state, request);
             FirstReply::Last(reply.unwrap_or_else(|fault| reply::traceback(&fault)))
         }
     }
+}
+
+/// What a client calls itself: of CPython its process and thread, `Process-1|Thread-2`.
+fn client_name(request: &Request) -> String {
+    let name = request.args().first();
+    let name = name.and_then(|name| request.text("name", *name).ok());
+    let name = name.unwrap_or("a client").chars();
+    name.filter(|c| !c.is_control()).take(NAME_MAX).collect()
 }
 
 fn method(state: &ServerState, request: Request) -> Result<Vec<u8>, Fault> {

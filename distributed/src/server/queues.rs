@@ -336,9 +336,9 @@ impl Queues {
         self.give_back(lease, None)
     }
 
-    /// A connection has ended: what it held goes back.
-    pub(super) fn end(&mut self, connection: u64) {
-        self.objects.end(connection);
+    /// A connection has ended, which was `client`'s: what it held goes back.
+    pub(super) fn end(&mut self, connection: u64, client: &Arc<str>) {
+        self.objects.end(connection, client);
         self.forget_user(connection);
         // Each goes to the front, so the last one first: then they stand there in their old order.
         for lease in self.leases.of_connection(connection).into_iter().rev() {

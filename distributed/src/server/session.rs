@@ -39,7 +39,8 @@ pub(super) async fn serve(
         queues.connections += 1;
         queues.number()
     };
-    let end = run(stream, peer, &state, stranger, number).await;
+    let mut client = peer.to_string().into();
+    let end = run(stream, peer, &state, stranger, (number, &mut client)).await;
     if let Err(error) = end
         && error.kind() != io::ErrorKind::UnexpectedEof
     {
@@ -47,7 +48,7 @@ pub(super) async fn serve(
     }
     let mut queues = state.queues();
     queues.connections -= 1;
-    queues.end(number);
+    queues.end(number, &client);
 }
 
 async fn run(
@@ -55,7 +56,7 @@ async fn run(
     peer: SocketAddr,
     state: &Arc<ServerState>,
     stranger: Stranger,
-    number: u64,
+    (number, client): (u64, &mut Arc<str>),
 ) -> io::Result<()> {
     let mut session = Session {
         number,
@@ -73,7 +74,10 @@ async fn run(
     };
     match manage(state, session.stream.message(first?)) {
         FirstReply::Last(reply) => session.stream.send(reply).await,
-        FirstReply::Accept => session.calls().await,
+        FirstReply::Accept(name) => {
+            *client = format!("{name} at {peer}").into();
+            session.calls().await
+        }
         FirstReply::Shutdown => {
             debug!(connection = number, "a client shuts the server down");
             // Python's server answers this request twice, once on each of its ways out.

@@ -1,9 +1,11 @@
 //! `Lock`, `RLock`, `Semaphore` and `BoundedSemaphore`: permits, who holds them, and who waits.
 //!
 //! The holder is a connection, which in CPython is a thread of a process. What a connection holds
-//! that ends is free at once, and goes to whoever waits longest.
+//! that ends is free at once, and goes to whoever waits longest. Whoever has it from then on can ask
+//! who died with it, until one says that all is well again.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -13,7 +15,7 @@ use crate::server::waiter::Waiter;
 use crate::wire::protocol::Fault;
 
 /// The methods, as a proxy is told of them.
-pub(super) const EXPOSED: &[&str] = &["acquire", "release"];
+pub(super) const EXPOSED: &[&str] = &["acquire", "clear_owner_died", "owner_died", "release"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AcquirerKind {
@@ -31,6 +33,8 @@ pub(super) struct Acquirer {
     /// How much of it each connection holds; of an `RLock`, how often.
     holders: BTreeMap<u64, u64>,
     waiters: VecDeque<AcquireWaiter>,
+    /// The last one that ended with some of it, until one says that what it left is mended.
+    owner_died: Option<Arc<str>>,
     /// Which connections have begun to hold something of it or have ceased to, since it was asked.
     changes: Vec<(u64, bool)>,
 }
@@ -52,6 +56,7 @@ impl Acquirer {
             initial,
             holders: BTreeMap::new(),
             waiters: VecDeque::new(),
+            owner_died: None,
             changes: Vec::new(),
         }
     }
@@ -190,18 +195,34 @@ impl Acquirer {
         count
     }
 
-    /// A connection has ended: what it held is free.
-    pub(super) fn end(&mut self, connection: u64) {
+    /// A connection has ended, which was `client`'s: what it held is free. Whether it held any that
+    /// another can have in its place.
+    pub(super) fn end(&mut self, connection: u64, client: &Arc<str>) -> bool {
         let Some(held) = self.holders.remove(&connection) else {
-            return;
+            return false;
         };
+        let before = self.free;
         self.free = match self.is_lock() {
             true => 1,
             // A semaphore that counts what happened does not get more than it began with: who has
             // taken from it need not give back.
             false => (self.free + held).min(self.initial.max(self.free)),
         };
+        let is_left = self.free > before;
+        if is_left {
+            self.owner_died = Some(Arc::clone(client));
+        }
         self.serve();
+        is_left
+    }
+
+    /// Who died with some of it, as far as nobody has said that what it left is mended.
+    pub(super) fn owner_died(&self) -> Option<&str> {
+        self.owner_died.as_deref()
+    }
+
+    pub(super) fn clear_owner_died(&mut self) {
+        self.owner_died = None;
     }
 
     fn serve(&mut self) {
@@ -255,7 +276,7 @@ mod tests {
         let mut lock = Acquirer::new(AcquirerKind::Lock, 1);
         assert!(lock.try_acquire(1, 1) && !lock.try_acquire(2, 1));
         let (mut second, mut third) = (wait(&mut lock, 2), wait(&mut lock, 3));
-        lock.end(1);
+        assert!(lock.end(1, &"first".into()));
         assert!(is_served(&mut second) && !is_served(&mut third));
         // One that has left before its turn is passed over.
         drop(third);
@@ -264,6 +285,25 @@ mod tests {
         assert!(is_served(&mut fourth));
         lock.release(4, 1).expect("it is held");
         assert!(lock.release(4, 1).is_err());
+    }
+
+    #[test]
+    fn who_died_with_a_lock_is_known_until_one_says_that_it_is_mended() {
+        let mut lock = Acquirer::new(AcquirerKind::RLock, 1);
+        assert!(lock.try_acquire(1, 1) && lock.try_acquire(1, 1));
+        // One that does not hold it leaves nothing.
+        assert!(!lock.end(9, &"another".into()));
+        assert_eq!(lock.owner_died(), None);
+        assert!(lock.end(1, &"first".into()));
+        assert!(lock.try_acquire(2, 1));
+        lock.release(2, 1).expect("it is held");
+        // One that did not ask has mended nothing.
+        assert!(lock.try_acquire(3, 1));
+        assert_eq!(lock.owner_died(), Some("first"));
+        assert!(lock.end(3, &"third".into()));
+        assert_eq!(lock.owner_died(), Some("third"));
+        lock.clear_owner_died();
+        assert_eq!(lock.owner_died(), None);
     }
 
     #[test]
@@ -281,17 +321,20 @@ mod tests {
     fn permits_of_the_dead_come_back_and_signals_do_not() {
         let mut slots = Acquirer::new(AcquirerKind::Semaphore, 2);
         assert!(slots.try_acquire(1, 1) && slots.try_acquire(1, 1) && !slots.try_acquire(2, 1));
-        slots.end(1);
+        assert!(slots.end(1, &"first".into()));
+        assert_eq!(slots.owner_died(), Some("first"));
+        slots.clear_owner_died();
         assert!(slots.try_acquire(2, 1) && slots.try_acquire(3, 1) && !slots.try_acquire(4, 1));
         // One gives back what another has taken, and the other dies: no permit comes of it.
         slots.release(4, 1).expect("it has no bound");
-        slots.end(2);
+        assert!(!slots.end(2, &"second".into()));
+        assert_eq!(slots.owner_died(), None);
         assert!(slots.try_acquire(5, 1) && !slots.try_acquire(5, 1));
         // From 0 on it tells of events, and an event that was heard is over.
         let mut events = Acquirer::new(AcquirerKind::Semaphore, 0);
         events.release(1, 1).expect("it has no bound");
         assert!(events.try_acquire(2, 1));
-        events.end(2);
+        assert!(!events.end(2, &"second".into()));
         assert!(!events.try_acquire(3, 1));
         let mut bounded = Acquirer::new(AcquirerKind::BoundedSemaphore, 1);
         assert!(bounded.release(1, 1).is_err());

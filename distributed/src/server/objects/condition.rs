@@ -21,7 +21,15 @@ pub(super) enum ConditionLock {
 }
 
 impl SharedCondition {
-    pub(super) const EXPOSED: &[&str] = &["acquire", "notify", "notify_all", "release", "wait"];
+    pub(super) const EXPOSED: &[&str] = &[
+        "acquire",
+        "clear_owner_died",
+        "notify",
+        "notify_all",
+        "owner_died",
+        "release",
+        "wait",
+    ];
 
     /// The lock that it shares with others.
     pub(super) fn other_lock(&self) -> Option<&Arc<str>> {

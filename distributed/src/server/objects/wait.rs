@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tracing::info;
+use tracing::warn;
 
 use super::acquirer::{Acquirer, AcquirerKind};
 use super::call::{ObjectCall, text, truth};
@@ -99,6 +99,16 @@ impl Objects {
                 let wrong = || Fault::new("ValueError", "n must be one or more");
                 let permits = permits.ok_or_else(wrong)?;
                 self.with_lock(ident, |lock| lock.release(call.connection, permits))??;
+                CallStep::Reply(reply::none())
+            }
+            "owner_died" => {
+                call.none()?;
+                let died = self.with_lock(ident, |lock| lock.owner_died().map(text))?;
+                CallStep::Reply(died.unwrap_or_else(reply::none))
+            }
+            "clear_owner_died" => {
+                call.none()?;
+                self.with_lock(ident, Acquirer::clear_owner_died)?;
                 CallStep::Reply(reply::none())
             }
             "wait" if is_condition => self.wait(ident, call)?,
@@ -260,8 +270,8 @@ impl Objects {
         }
     }
 
-    /// A connection has ended: what it held is free.
-    pub(in crate::server) fn end(&mut self, connection: u64) {
+    /// A connection has ended, which was `client`'s: what it held is free.
+    pub(in crate::server) fn end(&mut self, connection: u64, client: &Arc<str>) {
         let from = (connection, Arc::from(""));
         let held: Vec<Arc<str>> = self
             .held
@@ -272,15 +282,14 @@ impl Objects {
         for ident in held {
             self.held.remove(&(connection, Arc::clone(&ident)));
             let ended = self.with_lock(&ident, |lock| {
-                lock.end(connection);
-                lock.name()
+                lock.end(connection, client).then(|| lock.name())
             });
-            if let Ok(kind) = ended {
-                info!(
+            if let Ok(Some(kind)) = ended {
+                warn!(
                     kind,
                     ident = &*ident,
-                    connection,
-                    "its holder is gone, and it is free"
+                    holder = &**client,
+                    "its holder is gone, and it is free: what it protects may be half done"
                 );
             }
         }
