@@ -44,7 +44,7 @@
 //! | `QueueManager.register("get_task_queue", callable=…)` | [`Builder::queue`] |
 //! | `SyncManager`'s `Queue`, `JoinableQueue` | [`Builder::factory`], [`Builder::sync_manager`] |
 //! | `LifoQueue`, `PriorityQueue`, `SimpleQueue` | [`QueueOptions::order`], [`Builder::queue_factory`] |
-//! | `SyncManager`'s `dict`, `list`, `Namespace`, `Value`, `Array`, `Lock`, `RLock`, `Semaphore`, `BoundedSemaphore`, `Event`, `Condition`, `Barrier` | [`Builder::sync_manager`], [`Builder::object`], [`Builder::object_factory`] |
+//! | `SyncManager`'s `dict`, `list`, `set`, `Namespace`, `Value`, `Array`, `Lock`, `RLock`, `Semaphore`, `BoundedSemaphore`, `Event`, `Condition`, `Barrier` | [`Builder::sync_manager`], [`Builder::object`], [`Builder::object_factory`] |
 //! | `manager.start()` | [`Builder::serve`] |
 //! | `manager.get_server().serve_forever()` | [`Server::wait`], or the program `manager` |
 //! | `manager.shutdown()` | [`Server::shutdown`] |

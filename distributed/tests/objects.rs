@@ -13,6 +13,7 @@ mod support;
 fn server() -> Server {
     let builder = Server::builder().sync_manager();
     builder
+        .object_factory("words", ObjectType::Set)
         .serve("127.0.0.1:0", b"abc")
         .expect("a port is free")
 }
@@ -20,12 +21,17 @@ fn server() -> Server {
 /// A case of `objects.py` says of our server what it says of CPython's own.
 #[track_caller]
 fn answers_as_pythons_own_server(case: &str) {
+    both_answer("objects.py", case);
+}
+
+#[track_caller]
+fn both_answer(script: &str, case: &str) {
     for (version, path) in pythons() {
-        let said = run(python(&path, "objects.py").args(["own", case]));
+        let said = run(python(&path, script).args(["own", case]));
         assert_eq!(said, "ok\n", "{version}, its own server");
         let server = server();
         let address = server.address().to_string();
-        let said = run(python(&path, "objects.py").args([&address, case]));
+        let said = run(python(&path, script).args([&address, case]));
         assert_eq!(said, "ok\n", "{version}");
     }
 }
@@ -38,6 +44,21 @@ fn a_dict_answers_as_pythons_own() {
 #[test]
 fn a_list_answers_as_pythons_own() {
     answers_as_pythons_own_server("lists");
+}
+
+#[test]
+fn a_set_answers_as_pythons_own() {
+    both_answer("sets.py", "sets");
+}
+
+#[test]
+fn operators_of_sets_answer_as_pythons_own() {
+    both_answer("sets.py", "operators");
+}
+
+#[test]
+fn a_proxy_of_a_set_builds_itself_from_what_the_server_says() {
+    both_answer("sets.py", "by_itself");
 }
 
 #[test]

@@ -27,6 +27,18 @@
 //! Settings.register("settings", proxytype=DictProxy)
 //! ```
 //!
+//! `set` is a name of `SyncManager` from Python 3.15 on. An older one names the methods that it wants;
+//! without `exposed` its proxy has those that the server tells it of, which are all of 3.15:
+//!
+//! ```python
+//! SyncManager.register("set")
+//! seen = manager.set(["a"])
+//! seen.add("b")
+//! ```
+//!
+//! There `seen &= {"a"}` changes the set too, but makes `seen` a `set` of the program's own, which is
+//! what such a proxy of CPython's does: call `intersection_update`.
+//!
 //! A call is one step: no other call of the object comes between its parts. `counts["words"] += 1`
 //! is two calls, in Python as here.
 //!
@@ -39,9 +51,9 @@
 //!
 //! | What | Where |
 //! | --- | --- |
-//! | an instance, an enum, a `frozenset`, not a number | a key of a `dict`; `in`, `index`, `count`, `remove` and `sort` of a `list` that get to it |
+//! | an instance, an enum, a `frozenset`, not a number | a key of a `dict`, an element of a `set`; `in`, `index`, `count`, `remove` and `sort` of a `list` that get to it |
 //! | a function | `sort(key=…)`: the server runs no code |
-//! | a proxy, a generator | `dict(…)`, `list(…)`, `extend`, `update`: pass `proxy.copy()` or `proxy[:]` |
+//! | a proxy, a generator | `dict(…)`, `list(…)`, `set(…)`, `extend`, `update`, `union` and the like: pass `proxy.copy()` or `proxy[:]` |
 //! | a function | the action of a `Barrier`: the party that gets 0 from `wait()` can do it |
 //! | a lock of another server, or none | `Condition(lock)`: it takes a proxy of a `Lock` or `RLock` of this server |
 //! | another typecode than `b B h H i I l L q Q f d` | `Array` |

@@ -183,7 +183,7 @@ pub(super) fn required(arg: Option<Span>) -> Span {
 
 fn not_iterable() -> Fault {
     let text = "the server iterates over list, tuple, set, dict, str and range: pass one of them, \
-                as list(…) makes it";
+                as list(...) makes it";
     Fault::new("TypeError", text)
 }
 

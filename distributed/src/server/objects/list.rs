@@ -268,7 +268,7 @@ impl SharedList {
     fn sort(&mut self, call: &ObjectCall) -> Result<(), Fault> {
         let [key, reverse] = call.request.bind(["key", "reverse"], 0)?;
         if key.is_some_and(|key| !matches!(call.datum(key), Datum::None)) {
-            let text = "the server runs no code: sort(key=…) is for a list of the client's own";
+            let text = "the server runs no code: sort(key=...) is for a list of the client's own";
             return Err(Fault::new("TypeError", text));
         }
         let is_reverse = call.request.truth(reverse, false);

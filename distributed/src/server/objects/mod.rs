@@ -10,7 +10,7 @@
 //! - `types`: which there are.
 //! - `call`: a call, its arguments and what it may store.
 //! - `datum`, `repr`, `slice`: what the server reads of values, how it shows them, and indices.
-//! - `dict`, `list`, `namespace`, `array`: the objects that hold values.
+//! - `dict`, `list`, `set`, `namespace`, `array`: the objects that hold values.
 //! - `step`: the steps of calls that wait.
 //! - `acquirer`, `event`, `condition`: locks and semaphores; events and barriers; conditions.
 //! - `wait`: calls that wait, and the ends of connections.
@@ -35,6 +35,7 @@ mod event;
 mod list;
 mod namespace;
 mod repr;
+mod set;
 mod slice;
 mod step;
 mod types;
@@ -49,6 +50,7 @@ use dict::{KeyIterator, SharedDict};
 use event::{SharedBarrier, SharedEvent};
 use list::SharedList;
 use namespace::{SharedNamespace, SharedValue};
+use set::SharedSet;
 pub(super) use step::{CallStep, ObjectWait};
 pub use types::ObjectType;
 pub(super) use types::SYNC_MANAGER;
@@ -80,6 +82,7 @@ struct ObjectRecord {
 enum ObjectState {
     Dict(SharedDict),
     List(SharedList),
+    Set(SharedSet),
     Namespace(SharedNamespace),
     Value(SharedValue),
     Array(SharedArray),
@@ -307,6 +310,7 @@ impl Objects {
             }
             ObjectState::Dict(dict) => dict.call(call),
             ObjectState::List(list) => list.call(call),
+            ObjectState::Set(set) => set.call(call),
             ObjectState::Namespace(namespace) => namespace.call(call),
             ObjectState::Value(value) => value.call(call),
             ObjectState::Array(array) => array.call(call),
@@ -321,6 +325,7 @@ impl Objects {
         Ok(match object {
             ObjectType::Dict => ObjectState::Dict(SharedDict::new(call)?),
             ObjectType::List => ObjectState::List(SharedList::new(call)?),
+            ObjectType::Set => ObjectState::Set(SharedSet::new(call)?),
             ObjectType::Namespace => ObjectState::Namespace(SharedNamespace::new(call)?),
             ObjectType::Value => ObjectState::Value(SharedValue::new(call)?),
             ObjectType::Array(_) => ObjectState::Array(SharedArray::new(call)?),
@@ -357,6 +362,7 @@ impl ObjectState {
         match self {
             ObjectState::Dict(_) => dict::EXPOSED,
             ObjectState::List(_) => list::EXPOSED,
+            ObjectState::Set(_) => set::EXPOSED,
             ObjectState::Namespace(_) => SharedNamespace::EXPOSED,
             ObjectState::Value(_) => SharedValue::EXPOSED,
             ObjectState::Array(_) => array::EXPOSED,
@@ -372,6 +378,7 @@ impl ObjectState {
         match self {
             ObjectState::Dict(_) => "dict",
             ObjectState::List(_) => "list",
+            ObjectState::Set(_) => "set",
             ObjectState::Namespace(_) => "Namespace",
             ObjectState::Value(_) => "Value",
             ObjectState::Array(_) => "Array",

@@ -25,6 +25,8 @@ pub enum ObjectType {
     Dict,
     /// `list`.
     List,
+    /// `set`, which Python's `SyncManager` has from 3.15 on.
+    Set,
     /// `Namespace`: values that are attributes.
     Namespace,
     /// `Value`: one value, at first 0.
@@ -48,9 +50,10 @@ pub enum ObjectType {
 }
 
 /// The types of Python's `SyncManager` under its names of them.
-pub(in crate::server) const SYNC_MANAGER: [(&str, ObjectType); 12] = [
+pub(in crate::server) const SYNC_MANAGER: [(&str, ObjectType); 13] = [
     ("dict", ObjectType::Dict),
     ("list", ObjectType::List),
+    ("set", ObjectType::Set),
     ("Namespace", ObjectType::Namespace),
     ("Value", ObjectType::Value),
     ("Array", ObjectType::Array(0)),
