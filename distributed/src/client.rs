@@ -10,7 +10,9 @@ use crate::backend::Backend;
 use crate::backend::manager::ManagerClient;
 #[cfg(feature = "nats")]
 use crate::backend::nats::NatsClient;
-use crate::{DeadLetter, Durability, Error, Queue, QueueOptions, QueueOrder, Result, Status};
+use crate::{
+    DeadLetter, Durability, Error, Queue, QueueOptions, QueueOrder, Result, ServerAddress, Status,
+};
 
 /// A client of the place where queues are: of a manager, from
 /// [`Client::connect`](crate::Client::connect), or of an engine, from
@@ -32,13 +34,14 @@ use crate::{DeadLetter, Durability, Error, Queue, QueueOptions, QueueOrder, Resu
 pub struct Client(pub(crate) Arc<dyn Backend>);
 
 impl Client {
-    /// Connects to the server at `address` (`host:port`) and checks that both know the key:
-    /// Python's `manager.connect()`.
+    /// Connects to the server at `address` and checks that both know the key: Python's
+    /// `manager.connect()`. An address is `host:port`, or a Unix socket: its path, as
+    /// `/run/tasks.sock`, or `@` and its name ([`ServerAddress`](crate::ServerAddress)).
     ///
     /// # Errors
     ///
     /// [`Error::Auth`] when the keys differ, [`Error::EmptyKey`] for an empty one,
-    /// [`Error::Address`] for an address that is not `host:port`, [`Error::Io`]
+    /// [`Error::Address`] for an address that is none, [`Error::Io`]
     /// when nobody listens there or the handshake takes over 5 s, [`Error::Protocol`] when it is
     /// another kind of server.
     ///
@@ -85,7 +88,7 @@ impl Client {
             return Err(Error::EmptyKey);
         }
         let address = address.to_string();
-        Error::unless_address(&address)?;
+        ServerAddress::check(&address)?;
         let mut client = ManagerClient::new(address, key.to_vec(), requires_sha256);
         client.check()?;
         Ok(Client(Arc::new(client)))
@@ -349,7 +352,8 @@ impl Client {
 
 /// Connects to the place of queues that `url` names.
 ///
-/// - `tcp://host:5000` is a manager, whose key is the environment variable `MANAGER_AUTHKEY`.
+/// - `tcp://host:5000`, or `unix:///run/tasks.sock` for a Unix socket, is a manager, whose key is the
+///   environment variable `MANAGER_AUTHKEY`.
 /// - `nats://host:4222`, or `tls://host:4222` for encryption, is an engine, with the feature `nats`:
 ///   `nats://user:password@host:4222,host2:4222/namespace?monitor=http://host:8222`. A name alone
 ///   before the `@` is a token. The path keeps the queues of several programs apart. The options
@@ -413,10 +417,14 @@ pub fn connect(url: &str) -> Result<Client> {
 /// ```
 pub fn connect_within(time: Duration, url: &str) -> Result<Client> {
     match url.split_once("://") {
-        Some(("tcp", address)) => {
+        Some((scheme @ ("tcp" | "unix"), address)) => {
+            if (scheme == "unix") != ServerAddress::unix(address).is_some() {
+                let reason = "expected tcp://HOST:PORT or unix:///PATH";
+                return Err(Error::Address(reason.to_string()));
+            }
             let key = std::env::var_os("MANAGER_AUTHKEY").ok_or_else(|| {
-                let reason = "tcp:// needs the manager's key: set MANAGER_AUTHKEY";
-                Error::Address(reason.to_string())
+                let reason = format!("{scheme}:// needs the manager's key: set MANAGER_AUTHKEY");
+                Error::Address(reason)
             })?;
             Client::connect_within(time, address, key.as_encoded_bytes())
         }
@@ -432,7 +440,8 @@ pub fn connect_within(time: Duration, url: &str) -> Result<Client> {
                 .to_string(),
         )),
         _ => Err(Error::Address(
-            "expected tcp://HOST:PORT, nats://HOST:PORT or tls://HOST:PORT".to_string(),
+            "expected tcp://HOST:PORT, unix:///PATH, nats://HOST:PORT or tls://HOST:PORT"
+                .to_string(),
         )),
     }
 }

@@ -148,17 +148,6 @@ impl fmt::Debug for Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Refuses what is not written as an address of one machine and port.
-    pub(crate) fn unless_address(text: &str) -> Result<()> {
-        let parts = text.rsplit_once(':');
-        match parts.filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
-            Some(_) => Ok(()),
-            None => Err(Error::Address(format!(
-                "expected HOST:PORT, as 127.0.0.1:5000, in place of `{text}`"
-            ))),
-        }
-    }
-
     /// Names the attempt; the many ways in which the system says that a peer is gone become one.
     pub(crate) fn io(attempt: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         move |source| match source.kind() {

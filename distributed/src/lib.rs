@@ -46,6 +46,7 @@
 //! | `LifoQueue`, `PriorityQueue`, `SimpleQueue` | [`QueueOptions::order`], [`Builder::queue_factory`] |
 //! | `SyncManager`'s `dict`, `list`, `set`, `Namespace`, `Value`, `Array`, `Lock`, `RLock`, `Semaphore`, `BoundedSemaphore`, `Event`, `Condition`, `Barrier` | [`Builder::sync_manager`], [`Builder::object`], [`Builder::object_factory`] |
 //! | `manager.start()` | [`Builder::serve`] |
+//! | `address=("127.0.0.1", 5000)`, `address="/run/tasks.sock"` | [`ServerAddress`] |
 //! | `manager.get_server().serve_forever()` | [`Server::wait`], or the program `manager` |
 //! | `manager.shutdown()` | [`Server::shutdown`] |
 //! | `manager.connect()` | [`Client::connect`], [`Client::connect_within`] |
@@ -60,8 +61,7 @@
 //! | `RemoteError`, `ValueError`, `TypeError` | [`Error::Remote`] |
 //! | nothing | redelivery, the dead queue, [`Master`], [`Queue::lease`], [`Queue::put_many`], [`Client::status`] |
 //!
-//! `Pool` of a `SyncManager`, `queue.shutdown` of Python 3.13, Unix
-//! sockets and the XML-RPC serializer are left out. What differs for the objects is in [`guide::shared_objects`].
+//! `Pool` of a `SyncManager`, `queue.shutdown` of Python 3.13 and the XML-RPC serializer are left out. What differs for the objects is in [`guide::shared_objects`].
 
 use std::time::Duration;
 
@@ -78,6 +78,7 @@ mod queue;
 mod queue_options;
 mod random;
 mod server;
+mod server_address;
 mod status;
 mod wire;
 mod worker;
@@ -91,6 +92,7 @@ pub use master::{Master, TaskFailed, TaskResult};
 pub use queue::Queue;
 pub use queue_options::{QueueOptions, QueueOrder};
 pub use server::{Builder, ObjectType, Server, Stopper};
+pub use server_address::ServerAddress;
 pub use status::{QueueStatus, Status};
 pub use wire::{handshake, pickle};
 pub use worker::{Worked, Worker};

@@ -32,7 +32,7 @@ fn a_silent_peer_is_dropped_at_the_deadline_of_the_handshake() {
     let server = builder
         .serve("127.0.0.1:0", b"abc")
         .expect("a port is free");
-    let mut silent = TcpStream::connect(server.address()).expect("it listens");
+    let mut silent = TcpStream::connect(server.address().to_string()).expect("it listens");
     silent.set_read_timeout(Some(LONG)).expect("60 s is a time");
     let mut said = Vec::new();
     silent
@@ -106,10 +106,10 @@ fn strangers_that_come_fast_and_say_nothing_keep_no_client_out() {
     let server = builder
         .serve("127.0.0.1:0", b"abc")
         .expect("a port is free");
-    let address = server.address();
+    let address = server.address().to_string();
     // More than there may be, and all of the clients' own address.
-    let silent: Vec<_> = (0..1500).map(|_| TcpStream::connect(address)).collect();
-    let clients = (0..CLIENTS).map(|_| Raw::accepted(&address.to_string()));
+    let silent: Vec<_> = (0..1500).map(|_| TcpStream::connect(&address)).collect();
+    let clients = (0..CLIENTS).map(|_| Raw::accepted(&address));
     let clients: Vec<Raw> = clients.collect();
     // All of them at the same time, beside those who say nothing.
     assert!(support::eventually(|| server.status().connections > 1000));

@@ -9,6 +9,11 @@
 //! second from the address of an honest client, only a firewall helps. A public address has to be asked for; an empty key
 //! is refused. The log names the address of who is refused, at most ten in ten seconds.
 //!
+//! **On a Unix socket** with a path, only those reach the server whom the mode of its file lets, which
+//! is what the umask says; on an `@` name every process of the machine does. Both must prove the key
+//! as well. The log names the process and the user. One who may write to the folder can put a socket
+//! of his own in the place of the file: it belongs in a folder of the server's user.
+//!
 //! **With the key**, one can do everything: open, fill and empty every queue, make queues, and end
 //! the server (`shutdown`). The server limits what that costs: the length of a message, the number
 //! of its values, of connections and of made queues, and the memory of all items together

@@ -15,7 +15,7 @@ use super::refusals::Refusals;
 use super::state::{Factory, Limits, ServerState};
 use super::{Server, memory, queues, run};
 use crate::peer_timeout::PEER_TIMEOUT;
-use crate::{Error, QueueOptions, QueueOrder, Result};
+use crate::{Error, QueueOptions, QueueOrder, Result, ServerAddress};
 
 /// A server that does not serve yet; from [`Server::builder`](crate::Server::builder).
 ///
@@ -306,7 +306,7 @@ impl Builder {
     /// let builder = Server::builder().handshake_timeout(Duration::from_millis(50));
     /// let server = builder.queue("tasks").serve("127.0.0.1:0", b"abc")?;
     /// // A client that says nothing hears the server's challenge, and then the end.
-    /// let mut silent = TcpStream::connect(server.address())?;
+    /// let mut silent = TcpStream::connect(server.address().to_string())?;
     /// io::copy(&mut silent, &mut io::sink())?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -357,16 +357,22 @@ impl Builder {
         self
     }
 
-    /// Listens on `address` (`host:port`; port 0 is any free one) and serves the queues to whoever
-    /// knows the key: Python's `manager.start()`, with a thread in place of a process.
+    /// Listens on `address` and serves the queues to whoever knows the key: Python's
+    /// `manager.start()`, with a thread in place of a process. An address is `host:port`, where port 0
+    /// is any free one, or a Unix socket for clients of this machine: its path, as `/run/tasks.sock`
+    /// or `./tasks.sock`, or `@` and a name of Linux that is in no folder, Python's `"\0name"`.
+    ///
+    /// The file of a Unix socket has the mode that the umask says, so with the usual one only its
+    /// user can connect, who must prove the key all the same; an `@` name has no mode. The file goes
+    /// with the server. One that a killed server has left is replaced.
     ///
     /// Messages are neither encrypted nor signed, so a public address is for networks you trust;
     /// see [`security`](crate::guide::security).
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyKey`] for an empty key; [`Error::Address`] for an address that is not
-    /// `host:port`; [`Error::Io`] when it cannot listen there.
+    /// [`Error::EmptyKey`] for an empty key; [`Error::Address`] for an address that is none;
+    /// [`Error::Io`] when it cannot listen there, as where another server does.
     ///
     /// # Examples
     ///
@@ -374,7 +380,7 @@ impl Builder {
     /// use distributed::{Error, Server};
     ///
     /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
-    /// assert_ne!(server.address().port(), 0);
+    /// assert_ne!(server.address().to_string(), "127.0.0.1:0");
     /// let refused = Server::builder().serve("127.0.0.1:0", b"");
     /// assert!(matches!(refused, Err(Error::EmptyKey)));
     /// # Ok::<(), Error>(())
@@ -384,7 +390,7 @@ impl Builder {
             return Err(Error::EmptyKey);
         }
         let address = address.to_string();
-        Error::unless_address(&address)?;
+        ServerAddress::check(&address)?;
         let max_memory = self.max_memory.unwrap_or_else(memory::half_of_the_machine);
         // A quarter is left for messages on their way in and out.
         let memory = memory::Budget::new(max_memory - max_memory / 4);

@@ -6,14 +6,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::listener::ClientStream;
 use super::memory::Code;
-use crate::peer_timeout;
 use crate::wire::frame::{self, Head};
 
 /// What a stream keeps between messages, in bytes.
@@ -37,7 +34,7 @@ pub(super) enum GivenUp {
 
 /// A stream, and what has been read of it.
 pub(super) struct FrameStream {
-    stream: TcpStream,
+    stream: ClientStream,
     buffer: Vec<u8>,
     /// How much of the buffer belongs to the message that was received last.
     taken: usize,
@@ -51,13 +48,12 @@ pub(super) struct FrameStream {
 
 impl FrameStream {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: ClientStream,
         timeout: Duration,
         memory: &Arc<Semaphore>,
     ) -> io::Result<FrameStream> {
-        stream.set_nodelay(true)?;
         // A client that is gone without a word would hold its lease and its place for ever.
-        peer_timeout::watch(&SockRef::from(&stream), timeout)?;
+        stream.prepare(timeout)?;
         Ok(FrameStream {
             stream,
             buffer: Vec::new(),
@@ -74,11 +70,8 @@ impl FrameStream {
         &self.buffer[range]
     }
 
-    /// Acknowledges what is read next at once: Python's clients write twice in a row, and the
-    /// second write waits for the acknowledgement of the first, 40 ms by default. The kernel forgets
-    /// the wish with time.
     pub(super) fn acknowledge_quickly(&self) {
-        let _ = SockRef::from(&self.stream).set_tcp_quickack(true);
+        self.stream.acknowledge_quickly();
     }
 
     /// Where in the buffer the next message is, of at most `limit` bytes.
@@ -238,7 +231,7 @@ impl FrameStream {
 
     /// Whether the peer is there at this very moment, as the kernel knows it.
     pub(super) fn is_open(&self) -> bool {
-        match SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]) {
+        match self.stream.socket().peek(&mut [MaybeUninit::uninit()]) {
             Ok(seen) => seen > 0,
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
         }

@@ -1,17 +1,14 @@
 //! The server: it listens, lets clients in, and ends.
 
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
-use crate::{Error, Result, Status};
+use crate::{Error, Result, ServerAddress, Status};
 
 mod builder;
 mod calls;
@@ -20,6 +17,7 @@ mod frame_stream;
 mod item_queue;
 mod keeping;
 mod leases;
+mod listener;
 mod made_queues;
 mod management;
 mod memory;
@@ -33,17 +31,15 @@ mod strangers;
 mod waiter;
 
 pub use builder::Builder;
+use listener::Listener;
 pub use objects::ObjectType;
 use state::ServerState;
 
-/// How many connections may wait to be accepted: enough for all workers of a cluster that start at
-/// one moment. The kernel has a limit of its own (`net.core.somaxconn`, 4096 by default).
-const BACKLOG: u32 = 4096;
 /// How long, at the end, replies that are under way may take.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Listens, says through `started` on which address or why not, and serves until it is time to end.
-fn run(address: &str, state: Arc<ServerState>, started: &mpsc::Sender<Result<SocketAddr>>) {
+fn run(address: &str, state: Arc<ServerState>, started: &mpsc::Sender<Result<ServerAddress>>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -55,11 +51,7 @@ fn run(address: &str, state: Arc<ServerState>, started: &mpsc::Sender<Result<Soc
         }
     };
     runtime.block_on(async {
-        let listener = listen(address).and_then(|listener| {
-            let bound = listener.local_addr()?;
-            Ok((listener, bound))
-        });
-        match listener {
+        match Listener::bind(address) {
             Ok((listener, bound)) => {
                 let _ = started.send(Ok(bound));
                 // They go with the runtime.
@@ -73,27 +65,6 @@ fn run(address: &str, state: Arc<ServerState>, started: &mpsc::Sender<Result<Soc
             }
         }
     });
-}
-
-/// Listens on the first of the addresses that `address` stands for on which it can.
-fn listen(address: &str) -> io::Result<TcpListener> {
-    let mut failure = io::ErrorKind::AddrNotAvailable.into();
-    for address in address.to_socket_addrs()? {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4(),
-            SocketAddr::V6(_) => TcpSocket::new_v6(),
-        };
-        let listener = socket.and_then(|socket| {
-            socket.set_reuseaddr(true)?;
-            socket.bind(address)?;
-            socket.listen(BACKLOG)
-        });
-        match listener {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }
 
 /// A server of queues. It stops when it is dropped.
@@ -114,7 +85,7 @@ fn listen(address: &str) -> io::Result<TcpListener> {
 #[derive(Debug)]
 #[must_use = "a server that is dropped shuts down"]
 pub struct Server {
-    address: SocketAddr,
+    address: ServerAddress,
     state: Arc<ServerState>,
     thread: Option<JoinHandle<()>>,
 }
@@ -135,7 +106,7 @@ impl Server {
         Builder::new()
     }
 
-    /// Where it listens, with the port that it really has.
+    /// Where it listens, with the port that it really has. Its text is the address for clients.
     ///
     /// # Examples
     ///
@@ -143,11 +114,11 @@ impl Server {
     /// use distributed::{Error, Server};
     ///
     /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
-    /// assert!(server.address().ip().is_loopback());
+    /// assert!(server.address().to_string().starts_with("127.0.0.1:"));
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> ServerAddress {
+        self.address.clone()
     }
 
     /// What is in the queues, and who is there.
@@ -202,7 +173,7 @@ impl Server {
     }
 
     /// Stops: calls under way get their answer, blocked ones [`Error::ShutDown`]. When it returns,
-    /// the port is free and the thread has ended. Items that nobody took are dropped.
+    /// the port is free, the file of a Unix socket is gone, and the thread has ended. Items that nobody took are dropped.
     ///
     /// # Examples
     ///
@@ -305,7 +276,7 @@ async fn drop_unused(state: Arc<ServerState>) {
 }
 
 /// Lets clients in, each to a task of its own, until it is time to end.
-async fn accept(listener: TcpListener, state: Arc<ServerState>) {
+async fn accept(listener: Listener, state: Arc<ServerState>) {
     let mut stopping = state.stop.subscribe();
     let mut clients = JoinSet::new();
     loop {
@@ -315,7 +286,7 @@ async fn accept(listener: TcpListener, state: Arc<ServerState>) {
             accepted = listener.accept() => accepted,
             Some(_) = clients.join_next() => continue,
         };
-        let (stream, address) = match accepted {
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors: those who are in may leave, then it goes on.
@@ -328,14 +299,9 @@ async fn accept(listener: TcpListener, state: Arc<ServerState>) {
         // While there is no place for it, others wait in the backlog.
         let stranger = tokio::select! {
             _ = stopping.wait_for(|is_stopping| *is_stopping) => break,
-            stranger = state.strangers.admit(address.ip()) => stranger,
+            stranger = state.strangers.admit(peer.into()) => stranger,
         };
-        clients.spawn(session::serve(
-            stream,
-            address,
-            Arc::clone(&state),
-            stranger,
-        ));
+        clients.spawn(session::serve(stream, peer, Arc::clone(&state), stranger));
     }
     drop(listener);
     let all = async { while clients.join_next().await.is_some() {} };

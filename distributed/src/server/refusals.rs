@@ -1,10 +1,11 @@
 //! The log of peers that are refused: it names them, and no stranger fills a disk with it.
 
-use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
+
+use super::listener::Peer;
 
 /// How many of them are named in this time; the others are counted.
 const NAMED_MAX: u64 = 10;
@@ -21,7 +22,7 @@ struct RefusalCount {
 
 impl Refusals {
     /// Says that a peer was refused, and why.
-    pub(super) fn note(&self, peer: SocketAddr, reason: &'static str) {
+    pub(super) fn note(&self, peer: Peer, reason: &'static str) {
         let (is_named, unnamed) = self.0.lock().unwrap().next(Instant::now());
         if unnamed > 0 {
             warn!(peers = unnamed, "more peers were refused");

@@ -1,12 +1,10 @@
 //! One client's session, from its first byte to its last: a tokio task.
 
 use std::io;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -15,6 +13,7 @@ use tracing::debug;
 use super::calls::{Call, DeliveryFormat, Method, NO_WAIT};
 use super::frame_stream::{FrameStream, GivenUp};
 use super::item_queue::{Consumer, Delivery, TaskOrigin};
+use super::listener::{ClientStream, Peer};
 use super::management::{FirstReply, manage};
 use super::memory::NewItem;
 use super::objects::{CallStep, ObjectWait};
@@ -29,8 +28,8 @@ const READ_HERE_MAX: usize = 64 << 10;
 
 /// Serves a client until it leaves, breaks the rules, or the server ends.
 pub(super) async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: ClientStream,
+    peer: Peer,
     state: Arc<ServerState>,
     stranger: Stranger,
 ) {
@@ -52,8 +51,8 @@ pub(super) async fn serve(
 }
 
 async fn run(
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: ClientStream,
+    peer: Peer,
     state: &Arc<ServerState>,
     stranger: Stranger,
     (number, client): (u64, &mut Arc<str>),
@@ -91,7 +90,7 @@ async fn run(
 
 struct Session {
     number: u64,
-    peer: SocketAddr,
+    peer: Peer,
     stream: FrameStream,
     state: Arc<ServerState>,
     stopping: watch::Receiver<bool>,

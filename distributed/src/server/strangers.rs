@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep_until;
 
+use super::listener::Peer;
+
 /// How many of them there may be: as many as the clients of a cluster that start at one moment.
 const STRANGERS_MAX: usize = 1024;
 /// How long each may keep its place at least. Meanwhile newcomers wait to be accepted: so it is short,
@@ -29,10 +31,19 @@ pub(super) struct Strangers {
 #[derive(Debug, Default)]
 struct StrangerTable {
     /// Of each address its strangers, in the order in which they came.
-    places: BTreeMap<IpAddr, BTreeMap<u64, StrangerPlace>>,
+    places: BTreeMap<Origin, BTreeMap<u64, StrangerPlace>>,
     count: usize,
     /// The last number given.
     last: u64,
+}
+
+/// What counts as one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Origin {
+    /// Of IPv6 the network, of which one customer has all addresses.
+    Network(IpAddr),
+    /// A user of this machine.
+    User(u32),
 }
 
 #[derive(Debug)]
@@ -44,7 +55,7 @@ struct StrangerPlace {
 /// One of them; dropped, it has left.
 pub(super) struct Stranger {
     strangers: Arc<Strangers>,
-    origin: IpAddr,
+    origin: Origin,
     number: u64,
     evicted: oneshot::Receiver<()>,
 }
@@ -52,8 +63,7 @@ pub(super) struct Stranger {
 impl Strangers {
     /// Gives a newcomer a place, and waits until there may be one: meanwhile others wait to be
     /// accepted.
-    pub(super) async fn admit(self: &Arc<Strangers>, address: IpAddr) -> Stranger {
-        let origin = origin(address);
+    pub(super) async fn admit(self: &Arc<Strangers>, origin: Origin) -> Stranger {
         loop {
             let admitted = {
                 let mut table = self.table.lock().unwrap();
@@ -88,7 +98,7 @@ impl StrangerTable {
     /// A place, or when to ask again.
     fn admit(
         &mut self,
-        origin: IpAddr,
+        origin: Origin,
         now: Instant,
     ) -> Result<(u64, oneshot::Receiver<()>), Instant> {
         if self.count >= STRANGERS_MAX {
@@ -121,7 +131,7 @@ impl StrangerTable {
         Ok(())
     }
 
-    fn remove(&mut self, origin: IpAddr, number: u64) -> Option<StrangerPlace> {
+    fn remove(&mut self, origin: Origin, number: u64) -> Option<StrangerPlace> {
         let places = self.places.get_mut(&origin)?;
         let place = places.remove(&number)?;
         if places.is_empty() {
@@ -147,11 +157,21 @@ impl Drop for Stranger {
     }
 }
 
-/// What counts as one address: of IPv6 the network, of which one customer has all addresses.
-fn origin(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address => address,
+impl From<Peer> for Origin {
+    fn from(peer: Peer) -> Origin {
+        match peer {
+            Peer::Remote(address) => address.ip().into(),
+            Peer::Local { user, .. } => Origin::User(user),
+        }
+    }
+}
+
+impl From<IpAddr> for Origin {
+    fn from(address: IpAddr) -> Origin {
+        Origin::Network(match address.to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+            address => address,
+        })
     }
 }
 
@@ -161,7 +181,8 @@ mod tests {
 
     #[test]
     fn who_floods_drives_out_his_own_and_nobody_before_his_time() {
-        let [flood, honest] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(IpAddr::from);
+        let [flood, honest] =
+            [[10, 0, 0, 1], [10, 0, 0, 2]].map(|octets| IpAddr::from(octets).into());
         let mut table = StrangerTable::default();
         let start = Instant::now();
         let (_, mut stays) = table.admit(honest, start).expect("there is room");
@@ -183,7 +204,7 @@ mod tests {
     #[test]
     fn an_address_is_that_of_one_customer() {
         let same = |one: &str, other: &str| {
-            let parse = |text: &str| origin(text.parse().expect("an address"));
+            let parse = |text: &str| Origin::from(text.parse::<IpAddr>().expect("an address"));
             parse(one) == parse(other)
         };
         assert!(same("2001:db8::1", "2001:db8::ffff:1"));

@@ -36,8 +36,12 @@ def connect(address):
         manager = Manager(authkey=b"abc")
         manager.start()
         return manager
-    host, port = address.split(":")
-    manager = Manager(address=(host, int(port)), authkey=b"abc")
+    if address[0] in "/@":
+        address = address.replace("@", "\0")
+    else:
+        host, port = address.split(":")
+        address = (host, int(port))
+    manager = Manager(address=address, authkey=b"abc")
     manager.connect()
     return manager
 

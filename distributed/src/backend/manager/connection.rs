@@ -4,14 +4,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::peer_timeout;
 use crate::wire::frame::{self, Head};
 use crate::wire::handshake::{Digest, FRAME_MAX, Handshake, Step};
 use crate::wire::pickle::{Encoder, Pickle, Span, Value, ValueKind};
 use crate::wire::protocol::FAREWELL;
-use crate::{Error, Result};
+use crate::{Error, Result, ServerAddress};
 
 /// How a connection is made.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Target {
 /// A connection whose two ends have proved to each other that they know the key.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Socket,
     /// Where it leads, and for how long that may be silent.
     address: String,
     peer_timeout: Duration,
@@ -102,8 +102,12 @@ impl Target {
         Error::Protocol(text)
     }
 
-    fn stream(&self) -> Result<TcpStream> {
+    fn stream(&self) -> Result<Socket> {
         let address = &self.address;
+        if let Some(unix) = ServerAddress::unix(address) {
+            let stream = self.unix_stream(&unix);
+            return stream.map_err(Error::io(format!("connect to {address}")));
+        }
         let addresses = address
             .to_socket_addrs()
             .map_err(Error::io(format!("look up `{address}`")))?;
@@ -118,12 +122,30 @@ impl Target {
                     // As good as nothing fails here; a server whose machine is gone is noticed.
                     let _ = stream.set_nodelay(true);
                     let _ = peer_timeout::watch(&SockRef::from(&stream), self.peer_timeout);
-                    return Ok(stream);
+                    return Ok(stream.into());
                 }
                 Err(error) => failure = error,
             }
         }
         Err(Error::io(format!("connect to {address}"))(failure))
+    }
+
+    fn unix_stream(&self, address: &ServerAddress) -> io::Result<Socket> {
+        let stream = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // Where many wait to be accepted, a newcomer waits for a place among them.
+        stream.set_write_timeout(Some(self.time))?;
+        let connected = stream.connect(&address.socket_address()?);
+        connected.map_err(|error| match error.kind() {
+            // The server that makes the file may be yet to start.
+            ErrorKind::NotFound => {
+                let text = "no server has made this socket";
+                io::Error::new(ErrorKind::ConnectionRefused, text)
+            }
+            ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
+            _ => error,
+        })?;
+        stream.set_write_timeout(None)?;
+        Ok(stream)
     }
 }
 

@@ -22,8 +22,13 @@ pub(crate) struct Serve {
     /// Something else than to serve.
     #[command(subcommand)]
     pub(crate) command: Option<Ask>,
-    /// Address to serve the queues on; messages are not encrypted, so mind who can reach it
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
+    /// Address to serve the queues on, or the path of a Unix socket, as /run/tasks.sock; messages are
+    /// not encrypted, so mind who can reach it
+    #[arg(
+        long,
+        value_name = "HOST:PORT or PATH",
+        default_value = "127.0.0.1:5000"
+    )]
     pub(crate) bind: String,
     /// A queue that clients open by this name, as tasks, tasks:100 or tasks:LifoQueue; may be given
     /// again
@@ -87,7 +92,10 @@ pub(crate) enum Ask {
     /// Print the queues of a manager that runs: lengths, leases, deliveries
     Status {
         /// Where it listens, or the URL of an engine
-        #[arg(value_name = "HOST:PORT or URL", default_value = "127.0.0.1:5000")]
+        #[arg(
+            value_name = "HOST:PORT, PATH or URL",
+            default_value = "127.0.0.1:5000"
+        )]
         address: String,
     },
     /// Print the dead letters of a queue: how often each was tried, and why it failed
@@ -96,7 +104,7 @@ pub(crate) enum Ask {
         #[arg(value_name = "NAME")]
         name: String,
         /// Where the manager listens
-        #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
+        #[arg(value_name = "HOST:PORT or PATH", default_value = "127.0.0.1:5000")]
         address: String,
         /// Put them back into the queue instead
         #[arg(long, conflicts_with = "purge")]

@@ -13,7 +13,8 @@ use distributed::{Client, Error};
 /// A client of what the URL names, for the program of these options. Tries for `time` while nobody
 /// listens there.
 pub(crate) fn engine<Options: CommandFactory>(url: &str, time: Duration) -> anyhow::Result<Client> {
-    if let Some(address) = url.strip_prefix("tcp://") {
+    let unix = url.strip_prefix("unix://");
+    if let Some(address) = url.strip_prefix("tcp://").or(unix) {
         let key = key(None)?.unwrap_or_else(|| b"abc".to_vec());
         let client = Client::connect_within(time, address, &key);
         return Ok(addressed::<Options, _>(client)?);

@@ -14,8 +14,12 @@ mod shared;
 #[derive(Debug, clap::Parser)]
 #[command(name = "task_master")]
 pub(crate) struct Master {
-    /// Address to serve the queues on
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
+    /// Address to serve the queues on, or the path of a Unix socket
+    #[arg(
+        long,
+        value_name = "HOST:PORT or PATH",
+        default_value = "127.0.0.1:5000"
+    )]
     pub(crate) bind: String,
     /// Have the queues on an engine instead: nats://HOST:PORT, with user:password@, /NAMESPACE and
     /// ?monitor=http://HOST:PORT as need be

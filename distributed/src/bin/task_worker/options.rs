@@ -18,8 +18,8 @@ mod shared;
 #[derive(Debug, clap::Parser)]
 #[command(name = "task_worker")]
 pub(crate) struct Worker {
-    /// Address of the master
-    #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
+    /// Address of the master, or the path of its Unix socket
+    #[arg(value_name = "HOST:PORT or PATH", default_value = "127.0.0.1:5000")]
     pub(crate) address: String,
     /// Take tasks from an engine instead: nats://HOST:PORT, as the master has it
     #[arg(long, value_name = "URL", conflicts_with = "address")]
@@ -43,9 +43,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// The host of the address, without the port, and without the secret of a URL.
+    /// The host of the address, without the port, and without the secret of a URL. Of a Unix socket
+    /// its path.
     pub(crate) fn host(&self) -> &str {
         let address = self.queues.as_ref().unwrap_or(&self.address);
+        if address.starts_with(['/', '.', '@']) {
+            return address;
+        }
         let host = address
             .split_once("://")
             .map_or(address.as_str(), |(_, rest)| rest);
