@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
+use std::sync::Barrier;
+use std::thread;
 
 use assert_cmd::cargo::cargo_bin;
 use distributed::{Client, Error, ObjectType, QueueOptions, Result, Server, ServerAddress};
@@ -66,8 +68,7 @@ fn where_no_server_is_a_client_waits_for_one() -> Result<()> {
         let refused = Client::connect(&address, b"abc");
         assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
         let late = address.clone();
-        let client =
-            std::thread::spawn(move || Client::connect_within(support::LONG, late, b"abc"));
+        let client = thread::spawn(move || Client::connect_within(support::LONG, late, b"abc"));
         let server = server(&address);
         client.join().expect("it does not panic")?;
         drop(server);
@@ -123,6 +124,27 @@ fn the_file_of_a_server_that_is_gone_is_replaced_and_that_of_a_living_one_is_not
     let refused = Server::builder().queue("tasks").serve(&name, b"abc");
     let said = refused.expect_err("another serves there").to_string();
     assert!(said.contains("another server listens there"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn of_many_servers_that_find_a_stale_file_one_has_its_place() -> Result<()> {
+    for _ in 0..20 {
+        let (_folder, path) = place();
+        drop(UnixListener::bind(&path).expect("the path is free"));
+        let together = Barrier::new(4);
+        let servers: Vec<Server> = thread::scope(|s| {
+            let serve = || {
+                together.wait();
+                Server::builder().queue("tasks").serve(&path, b"abc").ok()
+            };
+            let all: Vec<_> = (0..4).map(|_| s.spawn(serve)).collect();
+            let joined = all.into_iter().map(|one| one.join().expect("no panic"));
+            joined.flatten().collect()
+        });
+        assert_eq!(servers.len(), 1);
+        Client::connect(&path, b"abc")?;
+    }
     Ok(())
 }
 
