@@ -8,8 +8,9 @@ import multiprocessing
 import os
 import queue
 import sys
+import threading
 import time
-from multiprocessing.managers import BaseManager
+from multiprocessing.managers import AcquirerProxy, BaseManager, DictProxy, Value, ValueProxy
 
 LONG_ENOUGH = 0.2
 WORKERS = 2
@@ -103,11 +104,16 @@ class QueueManager(BaseManager):
 served = queue.Queue()
 QueueManager.register("get_queue", callable=lambda: served)
 
+table, lock, value = {}, threading.Lock(), Value("i", 0)
+QueueManager.register("get_dict", callable=lambda: table, proxytype=DictProxy)
+QueueManager.register("get_lock", callable=lambda: lock, proxytype=AcquirerProxy)
+QueueManager.register("get_value", callable=lambda: value, proxytype=ValueProxy)
 
-def connect(address):
+
+def connect(address, name="get_queue"):
     manager = QueueManager(address=address, authkey=b"abc")
     manager.connect()
-    return manager.get_queue()
+    return getattr(manager, name)()
 
 
 def pairs(queue, count, item=7):
@@ -116,18 +122,41 @@ def pairs(queue, count, item=7):
         queue.get()
 
 
-def connected(address, ready, work, count):
+def dict_calls(table, count):
+    for n in range(count):
+        table[n % 64] = n
+        table[n % 64]
+
+
+def lock_calls(lock, count):
+    """What a program does that counts behind a lock, all at the same one."""
+    for _ in range(count):
+        lock.acquire()
+        lock.release()
+
+
+def value_calls(value, count):
+    for n in range(count):
+        value.value = n
+        value.value
+
+
+# What four clients do with one object, each time round in two calls.
+OBJECTS = {"dict": dict_calls, "lock": lock_calls, "value": value_calls}
+
+
+def connected(address, ready, name, work, count):
     """A client that is timed only once it has its connection, which is slow and another row."""
-    queue = connect(address)
-    queue.qsize()
+    proxy = connect(address, name)
+    str(proxy)
     ready.wait()
-    work(queue, count)
+    work(proxy, count)
 
 
-def clients(address, works, count):
+def clients(address, works, count, name="get_queue"):
     """Seconds that the clients take, each with one of the works, after all have connected."""
     ready = multiprocessing.Barrier(len(works) + 1)
-    processes = [start(connected, address, ready, work, count) for work in works]
+    processes = [start(connected, address, ready, name, work, count) for work in works]
     ready.wait()
     begin = time.perf_counter()
     for process in processes:
@@ -135,11 +164,11 @@ def clients(address, works, count):
     return time.perf_counter() - begin
 
 
-def long_enough(address, works):
+def long_enough(address, works, name="get_queue"):
     """So many times each work is done, and the seconds that this takes."""
     count = 500
     while True:
-        took = clients(address, works, count)
+        took = clients(address, works, count, name)
         if took >= LONG_ENOUGH:
             return count, took
         count *= 4
@@ -186,9 +215,14 @@ def of_server(row, address, pid):
         queue = connect(address)
         queue.qsize()
         return micros(lambda count: pairs(queue, count, b"x" * 20000))
-    if row == "manager/server-cpu":
+    kind = row.removeprefix("manager/").removesuffix("-cpu")
+    name, work = "get_" + kind, OBJECTS.get(kind)
+    if work and not row.endswith("-cpu"):
+        count, took = long_enough(address, 4 * [work], name)
+        return 8 * count / took
+    if work or row == "manager/server-cpu":
         begin = processor_seconds(pid) if pid else 0
-        clients(address, 4 * [pairs], 5000)
+        clients(address, 4 * [work or pairs], 5000, name if work else "get_queue")
         return 1e6 * (processor_seconds(pid) - begin) / 40000 if pid else 40000
     raise SystemExit(f"error: there is no {row} of multiprocessing")
 

@@ -101,6 +101,13 @@ const CASES: [Benchmark; 29] = [
     case("manager/20KB", "us", false, &[PY]),
     case("manager/server-cpu", "us/call", false, &[PY]),
     case("manager/items", "items/s", true, &[PY]),
+    // Four clients at one object.
+    case("manager/dict", "calls/s", true, &[PY]),
+    case("manager/dict-cpu", "us/call", false, &[PY]),
+    case("manager/lock", "calls/s", true, &[PY]),
+    case("manager/lock-cpu", "us/call", false, &[PY]),
+    case("manager/value", "calls/s", true, &[PY]),
+    case("manager/value-cpu", "us/call", false, &[PY]),
     // Tasks from end to end, with so many workers; the peer `multiprocessing` is its BaseManager.
     case("distributed/manager-1w", "tasks/s", true, &[PY, CELERY]),
     case("distributed/manager-4w", "tasks/s", true, &[PY, CELERY]),

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use distributed::{Client, Server};
+use distributed::{Client, ObjectType, Server};
 use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::{Measured, per_second};
@@ -17,10 +17,13 @@ const BATCH: u64 = 256;
 pub(crate) fn measure(row: &str) -> Measured {
     let server = Server::builder()
         .queue("get_queue")
+        .object("get_dict", ObjectType::Dict)
+        .object("get_lock", ObjectType::Lock)
+        .object("get_value", ObjectType::Value)
         .serve("127.0.0.1:0", b"abc")?;
     match row {
         "manager/items" => per_second(|count| items(&server, count)),
-        "manager/server-cpu" => {
+        row if row.ends_with("-cpu") => {
             let start = processor_micros()?;
             let calls = python(row, &server)?;
             Ok((processor_micros()? - start) / calls)
