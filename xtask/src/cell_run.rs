@@ -85,6 +85,11 @@ impl<'a> CellRun<'a> {
         })
     }
 
+    /// Whether it is the first variant of its cell, where what is common to all is shown.
+    pub(crate) fn is_first_variant(&self) -> bool {
+        std::ptr::eq(self.variant, &self.cell.variants[0])
+    }
+
     /// What makes this run again.
     pub(crate) fn again(&self) -> String {
         let (before, after) = match self.replay.pace {

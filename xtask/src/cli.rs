@@ -37,7 +37,7 @@ pub(crate) enum Command {
     /// Write the last run as one HTML page, with pictures
     Report(ReportOptions),
     /// Show a cell: source, recorded output, checks, free orders, and the last run as a picture
-    Show(ViewOptions),
+    Show(ShowOptions),
     /// Put what the notebook printed beside what the last run printed
     Diff(ViewOptions),
     /// Write the last run in another form
@@ -134,10 +134,20 @@ pub(crate) struct LangOptions {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct NotebookOption {
+    /// Your copy of the notebook, whose Python is then shown beside the Rust: an .ipynb file, or a text
+    /// in which In [1]: and the like stand before the cells
+    #[arg(long, value_name = "FILE")]
+    pub(crate) notebook: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct ReportOptions {
     /// The language of the page; the default is the locale's
     #[arg(long, value_enum, default_value_t = Lang::of_locale())]
     pub(crate) lang: Lang,
+    #[command(flatten)]
+    pub(crate) python: NotebookOption,
     /// Open it in a browser
     #[arg(long)]
     pub(crate) open: bool,
@@ -163,6 +173,14 @@ pub(crate) struct ViewOptions {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct ShowOptions {
+    #[command(flatten)]
+    pub(crate) view: ViewOptions,
+    #[command(flatten)]
+    pub(crate) python: NotebookOption,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct ExportOptions {
     /// The form
     #[arg(value_enum)]
@@ -173,6 +191,8 @@ pub(crate) struct ExportOptions {
     /// The language of what is said about the cells; the default is the locale's
     #[arg(long, value_enum, default_value_t = Lang::of_locale())]
     pub(crate) lang: Lang,
+    #[command(flatten)]
+    pub(crate) python: NotebookOption,
     /// Show this run.json, not the last run
     #[arg(long, value_name = "FILE")]
     pub(crate) run: Option<PathBuf>,

@@ -22,6 +22,7 @@ mod highlight;
 mod list;
 mod output;
 mod picture;
+mod python_notebook;
 mod race;
 mod record;
 mod replay;
@@ -75,9 +76,10 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             complain!("{error:#}");
-            match error.is::<record::NoRun>() {
-                true => Exit::NoRun.into(),
-                false => Exit::Failed.into(),
+            match () {
+                () if error.is::<record::NoRun>() => Exit::NoRun.into(),
+                () if error.is::<python_notebook::NoPython>() => Exit::Usage.into(),
+                () => Exit::Failed.into(),
             }
         }
     }

@@ -85,7 +85,7 @@ pub(crate) fn recorded(
         file.write(&record.text()?)?;
     }
     if options.report {
-        let file = report::write(&ReplayRecord::read(None)?, options.lang, None)?;
+        let file = report::write(&ReplayRecord::read(None)?, options.lang, None, None)?;
         let report = options.lang.pick("report: ", "报告：");
         terminal.say(&format!("{report}{}", file.display()));
     }

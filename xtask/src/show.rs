@@ -5,14 +5,20 @@ use common::printout::Printout;
 
 use crate::Exit;
 use crate::cell_run::{self, CellRun};
-use crate::cli::{Lang, ViewOptions};
+use crate::cli::{Lang, ShowOptions};
 use crate::output::{self, complain};
 use crate::picture::gantt::tasks;
+use crate::python_notebook::PythonNotebook;
 use crate::race;
 use crate::record::ReplayRecord;
 use crate::select;
 
-pub(crate) fn show(options: &ViewOptions) -> anyhow::Result<Exit> {
+pub(crate) fn show(
+    ShowOptions {
+        view: options,
+        python,
+    }: &ShowOptions,
+) -> anyhow::Result<Exit> {
     let cells = match select::named(&options.cells, options.lang) {
         Ok(cells) => cells,
         Err(sentence) => {
@@ -20,6 +26,7 @@ pub(crate) fn show(options: &ViewOptions) -> anyhow::Result<Exit> {
             return Ok(Exit::NoCell);
         }
     };
+    let python = PythonNotebook::open(python.notebook.as_deref(), &cells, options.lang)?;
     // A cell can be shown before anything was replayed; a run that was asked for must be there.
     let replays = match (&options.run, ReplayRecord::read(options.run.as_deref())) {
         (Some(_), replays) => replays?,
@@ -27,12 +34,18 @@ pub(crate) fn show(options: &ViewOptions) -> anyhow::Result<Exit> {
     };
     let cell_runs = CellRun::all(&replays)?;
     for cell in cells {
-        output::write(format_args!("{}", text(cell, &cell_runs, options.lang)?))?;
+        let text = text(cell, &cell_runs, python.as_ref(), options.lang)?;
+        output::write(format_args!("{text}"))?;
     }
     Ok(Exit::Held)
 }
 
-fn text(cell: &'static Cell, cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<String> {
+fn text(
+    cell: &'static Cell,
+    cell_runs: &[CellRun],
+    python: Option<&PythonNotebook>,
+    lang: Lang,
+) -> anyhow::Result<String> {
     let mut text = format!(
         "{} {}{}{}\n",
         lang.label(cell),
@@ -47,6 +60,11 @@ fn text(cell: &'static Cell, cell_runs: &[CellRun], lang: Lang) -> anyhow::Resul
         lang.python(cell)
     );
     text += &format!("{}\n", lang.teaches(cell));
+    if let Some(python) = python.filter(|_| cell.number.is_some()) {
+        let source = python.source(cell).map(str::to_string);
+        let source = source.unwrap_or_else(|| python.lacks(cell, lang));
+        text += &section(&python.place(cell, lang), &source);
+    }
     for variant in cell.variants {
         let bin = cell.program(variant);
         if !variant.name.is_empty() {

@@ -161,7 +161,7 @@ pub(crate) fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(taken)))
 }
 
-const TRANSLATIONS: [(&str, &str, &str); 44] = [
+const TRANSLATIONS: [(&str, &str, &str); 45] = [
     (
         "title",
         "A notebook on concurrency, replayed in Rust",
@@ -188,6 +188,7 @@ const TRANSLATIONS: [(&str, &str, &str); 44] = [
     ("offline", "a stand-in for nslookup", "nslookup 由替身代演"),
     ("contents", "Cells", "单元格"),
     ("python", "Python's word", "Python 的说法"),
+    ("original", "The notebook's Python", "笔记里的 Python"),
     ("source", "The program", "程序"),
     ("and_companion", "Its companion", "配套程序"),
     ("recorded", "The notebook printed", "笔记的输出"),

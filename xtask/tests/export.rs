@@ -360,3 +360,103 @@ fn a_run_of_another_version_and_a_file_that_is_none_get_a_clear_error() {
         "{err}"
     );
 }
+
+/// A copy of the notebook as a user may have it, with other words in it.
+const COPY: &str = "\
+In [1]:
+import os
+
+pid = os.fork()  # a `<child>`
+
+Process (7) start...
+
+prose of the notebook
+
+In [16]:
+text = '```'
+";
+
+/// A file with this text, named for a test.
+fn copy(name: &str, text: &str) -> String {
+    let file = folder().join(name);
+    fs::write(&file, text).expect("it can be written");
+    file.to_str().expect("our paths are text").to_string()
+}
+
+#[test]
+fn the_python_of_the_users_notebook_is_shown_with_the_cell_and_only_then() {
+    let file = copy("shown.txt", COPY);
+    let (code, out, err) = xtask(&["show", "fork", "process", "--notebook", &file]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let place = "shown.txt, In [1]\n    import os\n\n    pid = os.fork()  # a `<child>`\n\n";
+    assert!(out.contains(place), "{out}");
+    assert!(!out.contains("prose of the notebook"), "{out}");
+    let lacks = "shown.txt has no In [2], but In [1], In [16]";
+    assert!(out.contains(lacks), "{out}");
+    let (_, out, _) = xtask(&["show", "fork"]);
+    assert!(!out.contains("import os"), "{out}");
+}
+
+#[test]
+fn an_exported_notebook_has_the_python_in_a_fence_above_each_cell() {
+    let file = copy("exported.txt", COPY);
+    let form = |form: &str| {
+        let arguments = ["export", form, "--run", run(), "-o", "-", "--notebook"];
+        let (code, out, err) = xtask(&[&arguments[..], &[&file]].concat());
+        assert_eq!((code, err.as_str()), (0, ""), "{form}");
+        out
+    };
+    let fork = "exported.txt, In [1]:\n\n```python\nimport os\n\n\
+                pid = os.fork()  # a `<child>`\n```";
+    let master = "exported.txt, In [16]:\n\n````python\ntext = '```'\n````";
+    let book = json(&form("ipynb"));
+    let cells = book["cells"].as_array().expect("it has cells");
+    let text = |id: &str| {
+        cells
+            .iter()
+            .find(|cell| cell["id"] == id)
+            .map(|cell| &cell["source"])
+    };
+    assert_eq!(text("fork-python"), Some(&fork.into()));
+    assert_eq!(text("task_master-recorded-python"), Some(&master.into()));
+    assert_eq!(text("task_master-repaired-python"), None, "once is enough");
+    assert_eq!(text("process_vs_thread-python"), None);
+    let valid = "nbformat.validate(nbformat.read(sys.argv[1], as_version=4))";
+    let whole = copy("exported.ipynb", &book.to_string());
+    python("import nbformat", valid, Path::new(&whole));
+    let page = form("md");
+    assert!(page.contains(fork) && page.contains(master), "{page}");
+    assert!(page.contains("exported.txt has no In [7], but In [1], In [16]"));
+    assert!(!export("md").contains("import os"));
+}
+
+#[test]
+fn a_file_that_has_no_python_to_show_is_wrong_usage() {
+    let text = copy("wrong.txt", COPY);
+    let prose = copy("prose.txt", "no cell here\n");
+    let broken = copy("broken.ipynb", "{\"cells\": [");
+    // What we export ourselves is in Rust.
+    let ours = copy("ours.ipynb", &export("ipynb"));
+    let missing = folder().join("missing.ipynb").display().to_string();
+    let shown = folder().display().to_string();
+    for (cell, file, said) in [
+        (
+            "call",
+            &text,
+            "wrong.txt has no In [7], but In [1], In [16]",
+        ),
+        ("fork", &prose, "prose.txt is no notebook in Python"),
+        ("fork", &broken, "EOF while parsing"),
+        ("fork", &ours, "its language is rust"),
+        ("fork", &missing, "missing.ipynb: No such file or directory"),
+        ("fork", &shown, "Is a directory"),
+    ] {
+        let (code, out, err) = xtask(&["show", cell, "--notebook", file]);
+        assert_eq!((code, out.as_str()), (2, ""), "{file}: {err}");
+        assert!(err.contains(said), "{said}: {err}");
+    }
+    let junit = ["export", "junit", "--run", run(), "--notebook", &text];
+    let (code, _, err) = xtask(&junit);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("the others show no source"), "{err}");
+}

@@ -11,29 +11,17 @@ use serde_json::{Value, json};
 use crate::cell_run::{CellRun, Total, source};
 use crate::cli::Lang;
 use crate::picture::{Picture, WIDE, pictures};
+use crate::python_notebook::PythonNotebook;
 use crate::record::ReplayRecord;
 
 pub(super) fn notebook(
     replays: &[ReplayRecord],
     cell_runs: &[CellRun],
+    python: Option<&PythonNotebook>,
     lang: Lang,
 ) -> anyhow::Result<String> {
     let (run, total) = (&replays[0], Total::new(replays, cell_runs));
-    let mut cells = Vec::new();
-    let words = lang.translations();
-    let top = format!(
-        "# {}\n\n{}{}{} · {} {} · {} {}\n\n`{}`",
-        words["title"],
-        words["seed"],
-        words["colon"],
-        run.seed,
-        total.passed,
-        words["passed_count"],
-        total.failed,
-        words["failed_count"],
-        run.again
-    );
-    cells.push(markdown("replay", &top));
+    let mut cells = vec![markdown("replay", &top(run, &total, lang))];
     let mut chapter = 0;
     for cell_run in cell_runs {
         if cell_run.cell.chapter != chapter {
@@ -56,6 +44,10 @@ pub(super) fn notebook(
             lang.teaches(cell_run.cell)
         );
         cells.push(markdown(&format!("{id}-text"), &text));
+        // What runs in another language than the notebook's is no code cell of it.
+        let python = python.filter(|_| cell_run.is_first_variant());
+        let original = python.and_then(|python| python.in_markdown(cell_run.cell, lang));
+        cells.extend(original.map(|text| markdown(&format!("{id}-python"), &text)));
         cells.push(code(cell_run, lang)?);
         let pictures = pictures(cell_run, cell_runs, WIDE, lang);
         cells.extend(pictures.iter().map(drawn));
@@ -78,6 +70,23 @@ pub(super) fn notebook(
         "cells": cells,
     });
     Ok(serde_json::to_string_pretty(&book)? + "\n")
+}
+
+/// What stands above the cells.
+fn top(run: &ReplayRecord, total: &Total, lang: Lang) -> String {
+    let words = lang.translations();
+    format!(
+        "# {}\n\n{}{}{} · {} {} · {} {}\n\n`{}`",
+        words["title"],
+        words["seed"],
+        words["colon"],
+        run.seed,
+        total.passed,
+        words["passed_count"],
+        total.failed,
+        words["failed_count"],
+        run.again
+    )
 }
 
 fn markdown(id: &str, text: &str) -> Value {

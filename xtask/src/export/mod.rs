@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use crate::Exit;
 use crate::cell_run::CellRun;
 use crate::cli::{ExportOptions, Form, Lang};
 use crate::output::{self, say};
 use crate::picture::{WIDE, pictures};
+use crate::python_notebook::{NoPython, PythonNotebook};
 use crate::record::{self, ReplayRecord};
 
 mod ipynb;
@@ -21,13 +22,29 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<Exit> {
     let cell_runs = CellRun::all(&replays)?;
     let folder = record::folder()?;
     let lang = options.lang;
+    let notebook = options.python.notebook.as_deref();
+    if notebook.is_some() && !matches!(options.form, Form::Ipynb | Form::Md) {
+        return Err(anyhow!(NoPython(
+            lang.pick(
+                "--notebook goes with the forms ipynb and md: the others show no source",
+                "--notebook 只用于 ipynb 和 md：其余格式不含源代码",
+            )
+            .to_string()
+        )));
+    }
+    let cells: Vec<_> = cell_runs.iter().map(|cell_run| cell_run.cell).collect();
+    let python = PythonNotebook::open(notebook, &cells, lang)?;
+    let python = python.as_ref();
     let (name, text) = match options.form {
         Form::Ipynb => (
             "notebook.ipynb",
-            ipynb::notebook(&replays, &cell_runs, lang)?,
+            ipynb::notebook(&replays, &cell_runs, python, lang)?,
         ),
         Form::Junit => ("junit.xml", page::junit(&replays, &cell_runs, lang)?),
-        Form::Md => ("report.md", page::markdown(&replays, &cell_runs, lang)?),
+        Form::Md => (
+            "report.md",
+            page::markdown(&replays, &cell_runs, python, lang)?,
+        ),
         Form::Trace => ("trace.json", trace::trace(&cell_runs, lang)?),
         Form::Svg => {
             let own = folder.join("pictures");

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::cell_run::{CellRun, Total, source};
 use crate::cli::Lang;
+use crate::python_notebook::PythonNotebook;
 use crate::record::ReplayRecord;
 
 /// What both templates say of a cell run.
@@ -17,6 +18,8 @@ struct PageCase {
     bin: &'static str,
     idea: &'static str,
     teaches: &'static str,
+    /// The notebook's own cell, in Markdown.
+    original: Option<String>,
     source: String,
     seconds: f64,
     held: bool,
@@ -35,7 +38,11 @@ struct PageVerdict {
     place: String,
 }
 
-fn cases(cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<Vec<PageCase>> {
+fn cases(
+    cell_runs: &[CellRun],
+    python: Option<&PythonNotebook>,
+    lang: Lang,
+) -> anyhow::Result<Vec<PageCase>> {
     let case = |cell_run: &CellRun| {
         let bin = cell_run.cell.program(cell_run.variant);
         let verdicts = cell_run.record.verdicts.iter().map(|verdict| PageVerdict {
@@ -55,6 +62,9 @@ fn cases(cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<Vec<PageCase>> {
             bin,
             idea: lang.idea(cell_run.cell),
             teaches: lang.teaches(cell_run.cell),
+            original: python
+                .filter(|_| cell_run.is_first_variant())
+                .and_then(|python| python.in_markdown(cell_run.cell, lang)),
             source: source(cell_run.cell, bin)?.trim_end().to_string(),
             seconds: cell_run.record.seconds,
             held: cell_run.record.held,
@@ -92,6 +102,7 @@ fn render(
     text: &'static str,
     replays: &[ReplayRecord],
     cell_runs: &[CellRun],
+    python: Option<&PythonNotebook>,
     lang: Lang,
 ) -> anyhow::Result<String> {
     let mut environment = Environment::new();
@@ -101,7 +112,7 @@ fn render(
     });
     environment.add_template(name, text)?;
     let template = environment.get_template(name)?;
-    let cases = Serde(cases(cell_runs, lang)?);
+    let cases = Serde(cases(cell_runs, python, lang)?);
     let text = template.render(context! { run => Serde(&replays[0]), total => Serde(Total::new(replays, cell_runs)), cases, w => lang.translations() })?;
     Ok(text + "\n")
 }
@@ -117,6 +128,7 @@ pub(super) fn junit(
         include_str!("junit.xml"),
         replays,
         cell_runs,
+        None,
         lang,
     )
 }
@@ -125,9 +137,11 @@ pub(super) fn junit(
 pub(super) fn markdown(
     replays: &[ReplayRecord],
     cell_runs: &[CellRun],
+    python: Option<&PythonNotebook>,
     lang: Lang,
 ) -> anyhow::Result<String> {
-    render("page.md", include_str!("page.md"), replays, cell_runs, lang)
+    let template = include_str!("page.md");
+    render("page.md", template, replays, cell_runs, python, lang)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::cell_run::{CellRun, source, source_path};
 use crate::cli::Lang;
 use crate::highlight;
 use crate::picture::{NARROW, WIDE, pictures};
+use crate::python_notebook::PythonNotebook;
 
 /// One variant of one cell.
 #[derive(Serialize)]
@@ -29,6 +30,8 @@ pub(super) struct Article {
     shown: Option<String>,
     /// When its replay began, if that is not the last one.
     from: Option<String>,
+    /// The notebook's own cell, beside the program that was made of it.
+    original: Option<ShownPython>,
     programs: Vec<ShownProgram>,
     recorded: Option<Vec<ShownLine>>,
     now: Vec<ShownLine>,
@@ -45,6 +48,15 @@ struct ShownProgram {
     path: String,
     html: String,
     companion: bool,
+}
+
+/// A cell of the user's copy of the notebook.
+#[derive(Serialize)]
+struct ShownPython {
+    place: String,
+    /// None if the file lacks the cell.
+    html: Option<String>,
+    lacks: String,
 }
 
 /// A printed line.
@@ -98,21 +110,25 @@ struct Free {
     sentence: String,
 }
 
-pub(super) fn articles(cell_runs: &[CellRun], lang: Lang) -> anyhow::Result<Vec<Article>> {
+pub(super) fn articles(
+    cell_runs: &[CellRun],
+    python: Option<&PythonNotebook>,
+    lang: Lang,
+) -> anyhow::Result<Vec<Article>> {
     let mut shown = Vec::new();
-    cell_runs
-        .iter()
-        .map(|cell_run| article(cell_run, cell_runs, &mut shown, lang))
-        .collect()
+    let mut articles = Vec::new();
+    for cell_run in cell_runs {
+        articles.push(Article {
+            original: python.and_then(|python| original(cell_run, python, lang)),
+            programs: programs(cell_run, &mut shown)?,
+            ..article(cell_run, cell_runs, lang)
+        });
+    }
+    Ok(articles)
 }
 
-/// `shown` are the programs whose source the page has already.
-fn article(
-    cell_run: &CellRun,
-    all: &[CellRun],
-    shown: &mut Vec<String>,
-    lang: Lang,
-) -> anyhow::Result<Article> {
+/// All but the sources, which depend on what the page has already.
+fn article(cell_run: &CellRun, all: &[CellRun], lang: Lang) -> Article {
     let cell = cell_run.cell;
     let draw = |width| pictures(cell_run, all, width, lang);
     let drawn = draw(WIDE).into_iter().zip(draw(NARROW));
@@ -123,7 +139,7 @@ fn article(
         .map(|verdict| checked(cell_run, verdict, lang))
         .collect();
     verdicts.sort_by_key(|verdict| verdict.held);
-    Ok(Article {
+    Article {
         chapter: cell.chapter,
         id: cell_run.slug(),
         label: cell_run.label(lang),
@@ -137,7 +153,8 @@ fn article(
         seconds: cell_run.record.seconds,
         shown: shown_run(cell_run, lang),
         from: earlier(cell_run, all).then(|| cell_run.replay.started.clone()),
-        programs: programs(cell_run, shown)?,
+        original: None,
+        programs: Vec::new(),
         recorded: cell_run
             .recorded
             .as_ref()
@@ -155,7 +172,7 @@ fn article(
         verdicts,
         free: free(cell_run, lang),
         again: cell_run.again(),
-    })
+    }
 }
 
 /// Which of the runs is shown, if there are several.
@@ -173,6 +190,17 @@ fn earlier(cell_run: &CellRun, all: &[CellRun]) -> bool {
     replays.any(|started| *started > cell_run.replay.started)
 }
 
+/// The notebook's cell, once on the page.
+fn original(cell_run: &CellRun, python: &PythonNotebook, lang: Lang) -> Option<ShownPython> {
+    let cell = cell_run.cell;
+    (cell.number.is_some() && cell_run.is_first_variant()).then(|| ShownPython {
+        place: python.place(cell, lang),
+        html: python.source(cell).map(highlight::python),
+        lacks: python.lacks(cell, lang),
+    })
+}
+
+/// Its programs but those in `shown`, which the page has already.
 fn programs(cell_run: &CellRun, shown: &mut Vec<String>) -> anyhow::Result<Vec<ShownProgram>> {
     let cell: &'static Cell = cell_run.cell;
     let own = cell.program(cell_run.variant);
@@ -196,7 +224,7 @@ fn programs(cell_run: &CellRun, shown: &mut Vec<String>) -> anyhow::Result<Vec<S
         let path = source_path(cell, bin);
         if !shown.contains(&path) {
             shown.push(path.clone());
-            let html = highlight::html(source(cell, bin)?.trim_end());
+            let html = highlight::rust(source(cell, bin)?.trim_end());
             programs.push(ShownProgram {
                 path,
                 html,

@@ -14,6 +14,7 @@ use crate::cell_run::{CellRun, Total};
 use crate::cli::{Lang, ReportOptions};
 use crate::output::say;
 use crate::picture::STYLE as PICTURE_STYLE;
+use crate::python_notebook::PythonNotebook;
 use crate::record::{self, ReplayRecord};
 
 mod article;
@@ -33,7 +34,12 @@ struct Chapter {
 
 pub(crate) fn report(options: &ReportOptions) -> anyhow::Result<Exit> {
     let replays = ReplayRecord::read(options.run.as_deref())?;
-    let file = write(&replays, options.lang, options.output.as_deref())?;
+    let file = write(
+        &replays,
+        options.lang,
+        options.python.notebook.as_deref(),
+        options.output.as_deref(),
+    )?;
     say!("{}", file.display())?;
     if options.open {
         let opener = if cfg!(target_os = "macos") {
@@ -51,10 +57,12 @@ pub(crate) fn report(options: &ReportOptions) -> anyhow::Result<Exit> {
     Ok(Exit::Held)
 }
 
-/// Writes the page, to `target/replay` if no file is given, and says where it is.
+/// Writes the page, to `target/replay` if no file is given, and says where it is. The Python is shown
+/// beside the Rust if there is a file with it.
 pub(crate) fn write(
     replays: &[ReplayRecord],
     lang: Lang,
+    notebook: Option<&Path>,
     output: Option<&Path>,
 ) -> anyhow::Result<PathBuf> {
     let file = match output {
@@ -65,7 +73,7 @@ pub(crate) fn write(
             folder.join(lang.pick("report.html", "report.zh-CN.html"))
         }
     };
-    record::write_whole(&file, &page(replays, lang)?)?;
+    record::write_whole(&file, &page(replays, lang, notebook)?)?;
     Ok(file)
 }
 
@@ -82,10 +90,12 @@ fn quoted(text: &str) -> minijinja::Value {
     minijinja::Value::from_safe_string(html)
 }
 
-fn page(replays: &[ReplayRecord], lang: Lang) -> anyhow::Result<String> {
+fn page(replays: &[ReplayRecord], lang: Lang, notebook: Option<&Path>) -> anyhow::Result<String> {
     let cell_runs = CellRun::all(replays)?;
+    let cells: Vec<_> = cell_runs.iter().map(|cell_run| cell_run.cell).collect();
+    let python = PythonNotebook::open(notebook, &cells, lang)?;
     let mut chapters: Vec<Chapter> = Vec::new();
-    for article in articles(&cell_runs, lang)? {
+    for article in articles(&cell_runs, python.as_ref(), lang)? {
         if chapters.last().map(|chapter| chapter.number) != Some(article.chapter) {
             chapters.push(Chapter {
                 number: article.chapter,

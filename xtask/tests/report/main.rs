@@ -255,6 +255,53 @@ fn a_cell_that_failed_says_what_where_and_how_to_see_it_again() {
     }
 }
 
+/// A notebook with a Python of our own for every cell, and lines that are too long for a page.
+fn copy_of_the_notebook() -> PathBuf {
+    let cell = |number: u8| {
+        let long = format!("print('{}', {number})", "long ".repeat(40));
+        let source = format!("import os\n# 读一读 <b>\ndef f():\n    {long}\n\nf()");
+        json!({ "cell_type": "code", "execution_count": number, "source": source })
+    };
+    let numbers = CELLS.iter().filter_map(|cell| cell.number);
+    let book = json!({ "cells": numbers.map(cell).collect::<Vec<_>>() });
+    let file = folder().join("copy.ipynb");
+    fs::write(&file, book.to_string()).expect("it can be written");
+    file
+}
+
+#[test]
+fn the_python_of_the_users_notebook_stands_beside_the_rust_and_above_it_on_a_phone() {
+    let Some(browser) = browser() else { return };
+    let places = "const boxes = [...document.querySelectorAll('.originals')].map((pair) => \
+                  [...pair.children].map((side) => side.getBoundingClientRect()));\
+                  return boxes.map(([one, other]) => [other.left - one.right, other.top - one.bottom]);";
+    for lang in ["en", "zh"] {
+        let file = folder().join(format!("report.python.{lang}.html"));
+        let (output, copy) = (file.display().to_string(), copy_of_the_notebook());
+        let copy = copy.display().to_string();
+        let arguments = ["report", "--run", run(), "--lang", lang, "-o", &output];
+        xtask(&[&arguments[..], &["--notebook", &copy]].concat());
+        for (theme, width) in [("light", 1280), ("dark", 1280), ("light", 390)] {
+            let at = format!("{lang} {theme} {width}");
+            browser.device(width, theme);
+            browser.open(&file);
+            let look = browser.run(LOOK);
+            browser.screenshot(&folder().join(format!("report-python-{lang}-{theme}-{width}.png")));
+            reads_well(&look, &at);
+            let pairs = browser.run(places);
+            let pairs = pairs.as_array().expect("it is a list");
+            let cells = CELLS.iter().filter(|cell| cell.number.is_some());
+            assert_eq!(pairs.len(), cells.count(), "{at}");
+            for pair in pairs {
+                // How far the Rust is to the right of the Python, and how far below it.
+                let beside = pair[0].as_f64() >= Some(0.0);
+                let below = pair[1].as_f64() >= Some(0.0);
+                assert_eq!((beside, below), (width > 390, width == 390), "{at}: {pair}");
+            }
+        }
+    }
+}
+
 /// The texts of a page between its tags. Code and times, which are as they were printed, are quoted.
 fn texts_of(html: &str) -> Vec<String> {
     let mut texts = vec![String::new()];
