@@ -326,6 +326,39 @@ pub fn example(package: &Path, name: &str) -> Command {
     command
 }
 
+/// A program that is one file and needs std alone, changed as a reader may change it: in each edit
+/// the first text is replaced by the second. It is compiled into
+/// `folder`, which should be the test's own.
+///
+/// # Errors
+///
+/// What the compiler says, if it refuses the changed program.
+///
+/// # Panics
+///
+/// If a text to be replaced is not there, or there is no compiler: a test of a hint must follow the
+/// program that the hint is about.
+pub fn edited(source: &Path, edits: &[(&str, &str)], folder: &Path) -> Result<Command, String> {
+    let mut text = fs::read_to_string(source).expect("the program has a source");
+    for (old, new) in edits {
+        assert!(text.contains(old), "{} has no `{old}`", source.display());
+        text = text.replacen(old, new, 1);
+    }
+    let name = source.file_name().expect("it is a file");
+    let file = folder.join(name);
+    let program = file.with_extension("");
+    fs::write(&file, text).expect("the changed source can be written");
+    let compiler = env::var_os("RUSTC").unwrap_or("rustc".into());
+    let mut compile = Command::new(compiler);
+    compile.args(["--edition", "2024", "-C", "opt-level=1", "-o"]);
+    let compiled = compile.arg(&program).arg(&file).output();
+    let compiled = compiled.expect("there is a compiler");
+    match compiled.status.success() {
+        true => Ok(Command::new(program)),
+        false => Err(String::from_utf8_lossy(&compiled.stderr).into_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

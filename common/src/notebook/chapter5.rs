@@ -67,8 +67,8 @@ pub(super) static MASTER: Cell = Cell {
     python_zh: "multiprocessing.managers",
     teaches: "The two queues are served over the network: a master puts tasks in one and takes results from the other, and workers on any machine do the reverse. Without a worker nobody takes the tasks, and the master waits in vain: that is what the notebook recorded.",
     teaches_zh: "两个队列通过网络提供：主程序往一个里放任务，从另一个里取结果；任何机器上的工作程序则反过来。没有工作程序，任务就没人领取，主程序只能白等：笔记录下的正是这种情形。",
-    hint: "Start the master in one terminal and two workers in others: the tasks are shared out.",
-    hint_zh: "在一个终端启动主程序，在另外两个终端启动工作程序：任务会分给它们。",
+    hint: "Start the master with `-- --count 300` behind its command in one terminal, so that there is time, and two workers in others: the tasks are shared out.",
+    hint_zh: "在一个终端启动主程序，命令后面加上 `-- --count 300`，这样时间够用，再在另外两个终端启动工作程序：任务会分给它们。",
     needs: &[Need::Port5000],
     picture: PictureKind::TaskLanes,
     variants: &[
