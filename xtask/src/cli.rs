@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Diff(ViewOptions),
     /// Write the last run in another form
     Export(ExportOptions),
+    /// Be the scheduler of two threads: a page to step them, or real threads that follow a schedule
+    Explore(ExploreOptions),
     /// List the cells, what they need and how much is checked
     List(LangOptions),
     /// Say what this machine can replay, and how to mend the rest
@@ -211,6 +213,41 @@ pub(crate) enum Form {
     Trace,
     /// The pictures, one SVG file each, in a folder
     Svg,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExploreOptions {
+    /// Which threads
+    #[arg(value_enum)]
+    pub(crate) threads: Explored,
+    /// Have two real threads take their steps in this order: ABBA is a step of A, two of B, one of A
+    #[arg(long, value_name = "ORDER", conflicts_with = "seed")]
+    pub(crate) schedule: Option<String>,
+    /// Have two real threads take their steps in an order drawn by this seed
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Open the page in a browser
+    #[arg(long, conflicts_with_all = ["schedule", "seed"])]
+    pub(crate) open: bool,
+    /// Write the page to this file, not to target/replay
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["schedule", "seed"])]
+    pub(crate) output: Option<PathBuf>,
+    /// The language of what is said; the default is the locale's
+    #[arg(long, value_enum, default_value_t = Lang::of_locale())]
+    pub(crate) lang: Lang,
+}
+
+/// Two threads that can be explored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Explored {
+    /// The balance of In 13, without a lock
+    Race,
+    /// The balance of In 14, behind a lock
+    Lock,
+    /// Two locks, taken in opposite orders
+    Deadlock,
+    /// The queue of In 10, without its lock
+    Queue,
 }
 
 #[derive(Args, Debug)]

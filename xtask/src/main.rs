@@ -1,9 +1,10 @@
 //! Replays the notebook in Rust, cell by cell, and checks each against what the notebook printed.
 //!
 //! `cargo xtask all` is the whole of it. `run` replays some cells, `race` runs the race many
-//! times; `report`, `show`, `diff` and `export` are views of the last run. `list` shows what there
-//! is, `doctor` what this machine can replay, `bench` how fast the libraries are, `chaos` what they
-//! survive, `cluster` starts nodes of NATS, and `ci` runs every gate of the project.
+//! times; `report`, `show`, `diff` and `export` are views of the last run. `explore` makes the
+//! reader the scheduler of two threads. `list` shows what there is, `doctor` what this machine can
+//! replay, `bench` how fast the libraries are, `chaos` what they survive, `cluster` starts nodes of
+//! NATS, and `ci` runs every gate of the project.
 
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ mod cli;
 mod diff;
 mod doctor;
 mod engine;
+mod explore;
 mod export;
 mod highlight;
 mod list;
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Show(options) => show::show(&options),
         Command::Diff(options) => diff::diff(&options),
         Command::Export(options) => export::export(&options),
+        Command::Explore(options) => explore::explore(&options),
         Command::List(options) => list::list(options.lang),
         Command::Doctor(options) => doctor::doctor(options.lang),
         Command::Bench(options) => bench::bench(&options),

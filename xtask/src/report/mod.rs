@@ -42,19 +42,25 @@ pub(crate) fn report(options: &ReportOptions) -> anyhow::Result<Exit> {
     )?;
     say!("{}", file.display())?;
     if options.open {
-        let opener = if cfg!(target_os = "macos") {
-            "open"
-        } else {
-            "xdg-open"
-        };
-        Command::new(opener)
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("open the page with {opener}: it is {}", file.display()))?;
+        open_in_browser(&file)?;
     }
     Ok(Exit::Held)
+}
+
+/// Opens a page in the user's browser, and does not wait for it.
+pub(crate) fn open_in_browser(file: &Path) -> anyhow::Result<()> {
+    let opener = if cfg!(target_os = "macos") {
+        "open"
+    } else {
+        "xdg-open"
+    };
+    Command::new(opener)
+        .arg(file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("open the page with {opener}: it is {}", file.display()))?;
+    Ok(())
 }
 
 /// Writes the page, to `target/replay` if no file is given, and says where it is. The Python is shown
@@ -78,7 +84,7 @@ pub(crate) fn write(
 }
 
 /// A sentence with its quoted words as code.
-fn quoted(text: &str) -> minijinja::Value {
+pub(crate) fn quoted(text: &str) -> minijinja::Value {
     let mut html = String::new();
     for (at, piece) in text.split('`').enumerate() {
         let piece = HtmlEscape(piece);

@@ -51,7 +51,8 @@ impl Browser {
             .unwrap_or_else(|why| panic!("{path}: {why}"))
     }
 
-    fn devtools(&self, command: &str, params: Value) -> Value {
+    /// Sends a command of the DevTools protocol, such as a key that is pressed.
+    pub(crate) fn devtools(&self, command: &str, params: Value) -> Value {
         self.post(
             "goog/cdp/execute",
             &json!({ "cmd": command, "params": params }),
