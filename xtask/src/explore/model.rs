@@ -288,13 +288,14 @@ impl Play {
         }
     }
 
-    /// Whether a goal was reached on the way.
-    pub(super) fn has_met(&self, condition: Condition) -> bool {
+    /// The play as far as the moment in which a goal was reached, if it was.
+    pub(super) fn until(&self, goal: Condition) -> Option<Play> {
         let mut again = Play::new(self.exploration);
-        self.taken.iter().any(|taken| {
-            again.step(taken.thread);
-            again.meets(condition)
-        })
+        let mut taken = self.taken.iter();
+        while !again.meets(goal) {
+            again.step(taken.next()?.thread);
+        }
+        Some(again)
     }
 }
 
@@ -380,7 +381,7 @@ mod tests {
         for exploration in &EXPLORATIONS {
             let plays = exploration.plays();
             for goal in exploration.goals {
-                let reached = plays.iter().any(|play| play.has_met(goal.when));
+                let reached = plays.iter().any(|play| play.until(goal.when).is_some());
                 let impossible = matches!(goal.when, Condition::EndsOtherThan(_));
                 assert_eq!(reached, !impossible, "{}", goal.text.0);
             }

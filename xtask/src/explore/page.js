@@ -231,8 +231,8 @@ function drawOutcomes() {
   }
 }
 
-// Shows a state, and says what led to it.
-function show(after, sentences) {
+// Shows a state, and says what led to it. Goals count where the learner took the step.
+function show(after, sentences, isOwnStep = false) {
   state = after;
   const said = [...sentences];
   for (const thread of threads) {
@@ -240,7 +240,7 @@ function show(after, sentences) {
     if (lock !== null) said.push(waits(thread, lock));
   }
   if (endingOf(state) !== null) said.push(ended(state));
-  for (const goal of newGoals()) said.push(say("goal", { text: goal.text }));
+  for (const goal of isOwnStep ? newGoals() : []) said.push(say("goal", { text: goal.text }));
   write(one("#said"), said.map((sentence) => sentence + data.sentences.stop).join(""));
   threads.forEach(drawProgram);
   drawMemory();
@@ -254,7 +254,7 @@ function show(after, sentences) {
 function step(thread) {
   if (isAble(state, thread)) {
     const after = take(state, thread);
-    show(after, [happened(after.taken.at(-1))]);
+    show(after, [happened(after.taken.at(-1))], true);
   } else if (nextOf(state, thread)) {
     show(state, []);
   } else {
@@ -263,7 +263,10 @@ function step(thread) {
 }
 
 threads.forEach((thread) => one(`#step-${letters[thread]}`).addEventListener("click", () => step(thread)));
-one("#undo").addEventListener("click", () => show(play(scheduleOf(state).slice(0, -1)), [data.sentences.undone]));
+one("#undo").addEventListener("click", () => {
+  const before = scheduleOf(state);
+  show(play(before.slice(0, -1)), [before ? data.sentences.undone : data.sentences.begin]);
+});
 one("#restart").addEventListener("click", () => show(start(), [data.sentences.begin]));
 for (const button of all("[data-schedule]"))
   button.addEventListener("click", () => {

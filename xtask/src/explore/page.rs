@@ -35,7 +35,7 @@ struct PageStep {
 struct PageGoal {
     text: &'static str,
     when: Condition,
-    /// How many orders reach it, and the first of them.
+    /// How many orders reach it, and the first of them as far as it is reached.
     count: usize,
     share: String,
     schedule: Option<String>,
@@ -148,14 +148,14 @@ fn goals(exploration: &'static Exploration, lang: Lang) -> Vec<PageGoal> {
     let goals = exploration.goals.iter();
     goals
         .map(|goal| {
-            let reaching = plays.iter().filter(|play| play.has_met(goal.when));
+            let mut reaching = plays.iter().filter_map(|play| play.until(goal.when));
             let count = reaching.clone().count();
             PageGoal {
                 text: lang.pick(goal.text.0, goal.text.1),
                 when: goal.when,
                 count,
                 share: words::share("reached_by", count, plays.len(), lang),
-                schedule: reaching.map(|play| play.schedule()).next(),
+                schedule: reaching.next().map(|play| play.schedule()),
             }
         })
         .collect()

@@ -66,7 +66,7 @@ const SENTENCES: [(&str, &str, &str); 27] = [
     ),
     (
         "counted",
-        "There are {all} orders, and all were tried. The counts are no chances: a real scheduler does not choose evenly.",
+        "There are {all} orders, and all were tried. A count is no probability: a real scheduler does not choose evenly.",
         "一共 {all} 种次序，全部试过。个数不是概率：真正的调度器不会均匀地选。",
     ),
     ("let_step", "Let {t} step", "让 {t} 走一步"),

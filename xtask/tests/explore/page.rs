@@ -118,10 +118,12 @@ fn the_buttons_are_reached_by_tab_and_keep_the_focus() {
     assert_eq!(focus(), "undo");
     assert_eq!(text(&browser, "#said"), "The last step is undone.");
     assert_eq!(browser.run(disabled), "false");
+    press(&browser, "u");
+    assert_eq!(text(&browser, "#said"), "Nobody has taken a step.");
     // Undo, start again, and the box that turns the letter keys off.
     press(&browser, "\t\t a");
     assert_eq!(focus(), "keys");
-    assert_eq!(text(&browser, "#said"), "The last step is undone.");
+    assert_eq!(text(&browser, "#said"), "Nobody has taken a step.");
     press(&browser, " a");
     assert!(text(&browser, "#said").starts_with("A holds lock."));
     stayed_at_home(&browser);
@@ -234,11 +236,15 @@ fn each_step_has_the_memory_beside_it_as_it_was_then() {
 }
 
 #[test]
-fn each_button_shows_an_order_that_ends_as_it_says() {
+fn each_button_shows_an_order_that_ends_as_it_says_and_reaches_no_goal() {
     let Some(browser) = browser() else { return };
     const SHOW: &str = "return [...document.querySelectorAll('#outcomes tbody tr')].map((row) => {
         row.querySelector('button').click();
         return [...document.querySelectorAll('#outcomes .came')].map((came) => came === row);
+    });";
+    const REACHED: &str = "return [...document.querySelectorAll('#goals button')].map((button) => {
+        button.click();
+        return document.querySelectorAll('#goals .good').length;
     });";
     for name in NAMES {
         browser.open(&page(name, "en", "show"));
@@ -248,14 +254,24 @@ fn each_button_shows_an_order_that_ends_as_it_says() {
             shown.iter().all(|shown| *shown == json!([true])),
             "{name}: {shown:?}"
         );
+        let reached = browser.run(REACHED);
+        let reached = reached.as_array().expect("it is a list");
+        assert!(
+            reached.iter().all(|goals| *goals == 0),
+            "{name}: {reached:?}"
+        );
     }
     stayed_at_home(&browser);
 }
 
-/// Shows the order of the last goal that has one.
-fn play_a_goal(browser: &Browser) {
-    browser.run("[...document.querySelectorAll('#goals button')].at(-1).click();");
+/// Reaches every goal that can be reached by one order, and ends with the order of the last outcome.
+const PLAY_ALL: &str = "
+const click = (id) => document.getElementById(id).click();
+for (const button of document.querySelectorAll('[data-schedule]')) {
+  click('restart');
+  for (const letter of button.dataset.schedule) click('step-' + letter);
 }
+return document.querySelectorAll('#goals .good').length;";
 
 #[test]
 fn the_page_reads_well_in_both_languages_themes_and_sizes() {
@@ -274,7 +290,10 @@ fn the_page_reads_well_in_both_languages_themes_and_sizes() {
             let at = format!("{name} {lang} {theme} {width}");
             browser.device(width, theme);
             browser.open(&file);
-            play_a_goal(&browser);
+            assert!(
+                number(&browser.run(PLAY_ALL)) > 1,
+                "{at}: goals are reached"
+            );
             let look = browser.run(LOOK);
             let picture = format!("explore-{name}-{lang}-{theme}-{width}.png");
             browser.screenshot(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(picture));
