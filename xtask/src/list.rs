@@ -1,7 +1,8 @@
+use clap::ValueEnum;
 use common::notebook::{CELLS, CHAPTERS};
 
 use crate::Exit;
-use crate::cli::Lang;
+use crate::cli::{Explored, Lang};
 use crate::output::say;
 use crate::translations::padded;
 
@@ -26,5 +27,19 @@ pub(crate) fn list(lang: Lang) -> anyhow::Result<Exit> {
             }
         }
     }
+    let scheduler = lang.pick(
+        "be the scheduler of two threads",
+        "由你来当两个线程的调度器",
+    );
+    let names = Explored::value_variants().iter();
+    let names: Vec<String> = names
+        .filter_map(|explored| explored.to_possible_value())
+        .map(|value| value.get_name().to_string())
+        .collect();
+    say!(
+        "`cargo xtask explore {}`{}{scheduler}",
+        names.join("|"),
+        lang.colon()
+    )?;
     Ok(Exit::Held)
 }

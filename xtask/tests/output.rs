@@ -57,6 +57,8 @@ fn printing() -> Vec<Vec<&'static str>> {
         vec!["report", "-o", "/dev/null", "--run", file],
         vec!["run", "fork", "--fast"],
         vec!["race", "--fast", "-n", "2"],
+        vec!["explore", "race", "-o", "/dev/null"],
+        vec!["explore", "race", "--schedule", "AAAABBBB"],
     ]
 }
 

@@ -46,8 +46,8 @@ const SENTENCES: [(&str, &str, &str); 27] = [
     ),
     (
         "ends_short",
-        "Both are done: the queue holds `{ending}`, and of 3 items {lost} are lost",
-        "两个线程都走完了：队列里是 `{ending}`，3 个元素丢了 {lost} 个",
+        "Both are done: the queue holds `{ending}`, items lost: {lost}",
+        "两个线程都走完了：队列里是 `{ending}`，丢了 {lost} 个元素",
     ),
     (
         "deadlock",

@@ -121,6 +121,25 @@ fn a_schedule_that_is_not_possible_exits_with_2_and_a_sentence() {
 }
 
 #[test]
+fn list_and_help_name_all_four() {
+    let said = |arguments: &[&str]| {
+        let output = Command::new(cargo_bin("xtask")).args(arguments).output();
+        String::from_utf8(output.expect("xtask starts").stdout).expect("it prints text")
+    };
+    let list = said(&["list"]);
+    let names = NAMES.join("|");
+    assert!(
+        list.contains(&format!("`cargo xtask explore {names}`")),
+        "{list}"
+    );
+    assert!(said(&["--help"]).contains("\n  explore "));
+    let help = said(&["explore", "--help"]);
+    for name in NAMES {
+        assert!(help.contains(&format!("- {name}: ")), "{name}: {help}");
+    }
+}
+
+#[test]
 fn real_threads_lose_an_update_where_the_schedule_says_so() {
     let (code, out, err) = explore(&["race", "--schedule", "ababAABB"]);
     assert_eq!((code, err.as_str()), (0, ""));
