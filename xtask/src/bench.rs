@@ -54,7 +54,7 @@ const fn case(
 
 const PY: &str = "multiprocessing";
 const CELERY: &str = "celery";
-const CASES: [Benchmark; 29] = [
+const CASES: [Benchmark; 35] = [
     case(
         "queue/u64/1p1c",
         "items/s",
