@@ -42,6 +42,7 @@ mod chunk;
 mod client;
 mod control;
 mod imap;
+mod lost;
 mod map;
 mod message;
 mod open_tasks;
@@ -71,6 +72,11 @@ mod worker;
 /// Every task that was handed in has exactly one outcome. A task is reported as killed only if the
 /// worker that ran it was killed. See the [module](self) for who else may die. A worker is replaced
 /// within milliseconds. Its children are killed with it, since each worker leads a process group.
+///
+/// A process that writes over the pool's shared memory can take away what a worker had noted of its
+/// task. If that worker is then killed, its task fails with [`Error::Os`](crate::Error::Os), which
+/// says so, and is not tried again. So may fail, at the same moment, the task of a living worker
+/// whose note is gone.
 ///
 /// # Dropping the handle
 ///

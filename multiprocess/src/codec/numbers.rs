@@ -88,6 +88,8 @@ mod tests {
         assert_eq!(codec::decode::<Vec<u64>>(&small).unwrap(), [1, 200]);
         let large = bytes(&vec![1u64, 300]);
         assert!(codec::decode::<Vec<u8>>(&large).is_err());
+        let negative = bytes(&vec![-1i8]);
+        assert!(codec::decode::<Vec<u8>>(&negative).is_err());
     }
 
     #[test]

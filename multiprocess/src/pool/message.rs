@@ -20,6 +20,9 @@ pub(super) const POOL: u64 = (1 << 60) - 1;
 /// The task number of a message about an initializer that failed.
 pub(super) const INITIALIZER: u64 = POOL - 1;
 
+/// The task number of a message that a worker has ended, whatever it had in progress.
+pub(super) const WORKER: u64 = POOL - 2;
+
 const FAILED: u64 = 1 << 63;
 const ITEMS: u64 = 1 << 62;
 
@@ -93,6 +96,17 @@ pub(super) fn damaged() -> Error {
                   make another pool";
     let cause = io::Error::new(io::ErrorKind::InvalidData, reason);
     Error::os("read a result of the pool", cause)
+}
+
+/// What becomes of a task that no worker has since one has ended like this.
+#[cold]
+pub(super) fn lost(ending: &Error) -> Error {
+    let reason = format!(
+        "a process that has the pool's shared memory wrote over what its worker had noted there, and \
+         {ending}; make another pool"
+    );
+    let cause = io::Error::new(io::ErrorKind::InvalidData, reason);
+    Error::os("find a task of the pool", cause)
 }
 
 /// The word at the start of `bytes`, and the rest.

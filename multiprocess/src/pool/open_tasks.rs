@@ -119,6 +119,14 @@ impl Tasks {
         }
     }
 
+    /// All tasks with their tickets.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Task)> {
+        let latest = (self.first..).zip(&self.latest);
+        let latest = latest.filter_map(|(ticket, task)| Some((ticket, task.as_ref()?)));
+        let older = self.older.iter().map(|(ticket, task)| (*ticket, task));
+        older.chain(latest)
+    }
+
     pub(super) fn get(&self, ticket: u64) -> Option<&Task> {
         match ticket.checked_sub(self.first) {
             Some(place) if (place as usize) < self.latest.len() => {

@@ -42,6 +42,8 @@ pub(crate) enum Phase {
     Working = 2,
     /// Has seen the end of the task queue, and needs no successor.
     Drained = 3,
+    /// Has done all tasks that one worker does, and needs a successor.
+    Retired = 4,
 }
 
 /// Why the supervisor shall kill a worker, as a bit of [`Slot::task`].
@@ -286,9 +288,20 @@ impl Slot {
     }
 
     pub(crate) fn phase(&self) -> Option<Phase> {
-        [Phase::Starting, Phase::Working, Phase::Drained]
-            .into_iter()
-            .find(|&phase| phase as u32 == self.phase.load(SeqCst))
+        let phase = self.phase.load(SeqCst);
+        let all = [
+            Phase::Starting,
+            Phase::Working,
+            Phase::Drained,
+            Phase::Retired,
+        ];
+        all.into_iter().find(|&it| it as u32 == phase)
+    }
+
+    /// Writes over the task, as a process that has gone wrong may.
+    #[cfg(test)]
+    pub(super) fn damage(&self, word: u64) {
+        self.task.store(word, SeqCst);
     }
 }
 

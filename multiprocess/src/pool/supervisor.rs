@@ -351,16 +351,30 @@ impl Supervisor {
                 self.say(message::POOL, Step(0), &error);
             }
         }
-        let Some(task) = slot.lost_with_worker(|| self.shared.tasks.taken()) else {
-            return;
-        };
-        let at = slot.step();
-        self.say_published(index, task.task, at);
-        let error = match self.shared.task_timeout {
-            Some(timeout) if task.overdue => Error::TaskTimedOut { timeout },
-            _ => Error::of_exit(pid.cast_unsigned(), code),
-        };
-        self.say(task.task, at, &error);
+        let ending = Error::of_exit(pid.cast_unsigned(), code);
+        if let Some(task) = slot.lost_with_worker(|| self.shared.tasks.taken())
+            && !self.is_in_living_hands(task.task)
+        {
+            let at = slot.step();
+            self.say_published(index, task.task, at);
+            let error = match self.shared.task_timeout {
+                Some(timeout) if task.overdue => Error::TaskTimedOut { timeout },
+                _ => ending.clone(),
+            };
+            self.say(task.task, at, &error);
+        }
+        // Whatever the slot says: a process may have written over it. Who ends like this had no task.
+        let is_usual = matches!(slot.phase(), Some(Phase::Drained | Phase::Retired));
+        if !is_usual || code != 0 {
+            self.say(message::WORKER, Step(0), &ending);
+        }
+    }
+
+    /// Whether a worker that lives has this task in progress. Then no other has.
+    fn is_in_living_hands(&self, task: u64) -> bool {
+        let slots = self.shared.control.slots.iter().zip(&self.workers);
+        let mut living = slots.filter(|(_, worker)| worker.is_some());
+        living.any(|(slot, _)| slot.in_progress().is_some_and(|it| it.task == task))
     }
 
     /// Puts the results of the items before this step that a dead worker has not put.

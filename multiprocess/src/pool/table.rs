@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     chunk::{self, Mode, Part},
+    lost::LostTasks,
     message::{self, Report},
     open_tasks::{ChunkState, More, Retry, Submission, Task, Tasks},
     slot::Step,
@@ -50,7 +51,7 @@ pub(super) enum Awaited {
 /// The tasks of a pool by their tickets. A ticket is the number under which the task was put first.
 #[derive(Default)]
 pub(super) struct TaskTable {
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
     /// The tickets of tasks that were put again, by their present number.
     retried: HashMap<u64, u64>,
     /// The tickets of finished tasks, by completion queue.
@@ -76,6 +77,7 @@ pub(super) struct TaskTable {
     woken: Vec<Waker>,
     /// A thread receives for futures.
     pub(super) receives_for_futures: bool,
+    pub(super) lost: LostTasks,
 }
 
 /// How many tasks are forgotten before somebody looks for their results.
@@ -283,6 +285,7 @@ impl TaskTable {
                 };
                 self.end = Some(error);
             }
+            (message::WORKER, Report::Failed { error, .. }) => self.lost.ending = Some(error),
             _ if !is_present => {}
             (_, Report::Result(result)) => {
                 let is_forgotten = self.tasks.get(ticket).is_some_and(|task| task.forgotten);
@@ -459,7 +462,7 @@ impl TaskTable {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::{cell::Cell, time::Duration};
 
     use super::*;
     use crate::{
@@ -530,6 +533,18 @@ mod tests {
         assert!(!put && table.outcome(5).is_some());
         assert_eq!(table.ran(5), 2);
         assert_eq!(table.progress, Progress { done: 3, total: 3 });
+    }
+
+    #[test]
+    fn a_task_over_its_time_is_not_tried_again() {
+        let (mut table, _) = killed(false, Mode::Retried);
+        let overdue = Error::TaskTimedOut {
+            timeout: Duration::from_secs(1),
+        };
+        let mut message = Vec::new();
+        message::write_error(9, Step::in_item(1), &overdue, &mut message);
+        table.record(&message, |_| panic!("it is put again"));
+        assert_eq!(table.outcome(5), Some(Err(&overdue)));
     }
 
     #[test]

@@ -127,6 +127,7 @@ impl Worker {
         self.shared.control.started.fetch_add(1, SeqCst);
         let mut task = Vec::new();
         let mut done = 0;
+        let mut last_phase = Phase::Retired;
         while self.shared.max_tasks_per_child.is_none_or(|max| done < max) {
             let claim = |number, _: &[u8]| {
                 let now = self.shared.now().unwrap_or_default();
@@ -142,7 +143,7 @@ impl Worker {
                     self.perform(number, &task[..len], &mut message);
                 }
                 Err(_) => {
-                    self.slot().set_phase(Phase::Drained);
+                    last_phase = Phase::Drained;
                     break;
                 }
             }
@@ -157,6 +158,7 @@ impl Worker {
                 break;
             }
         }
+        self.slot().set_phase(last_phase);
         if let Some(finalizer) = self.shared.finalizer {
             // Nobody waits for what it says.
             let _ = self.panics.catch(|| finalizer.call(&[], &mut message));
@@ -349,8 +351,6 @@ impl<'a> Gathered<'a> {
             self.write_head(item);
             self.worker.put(&self.message[..end])?;
             step("items: put");
-            self.first = item;
-            self.worker.slot().deliver_up_to(item);
         }
         Ok(())
     }

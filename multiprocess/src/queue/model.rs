@@ -230,6 +230,22 @@ fn the_longest_item_has_room_once_all_others_are_taken() {
     }
 }
 
+#[test]
+fn the_longest_item_has_room_though_the_last_reader_died_before_it_gave_room() {
+    let rings = rings();
+    let longest = item(1, rings.item_max() as usize);
+    // One in each of the largest rings, so that no other ring is left for the third.
+    for _ in 0..2 {
+        rings.put(&longest).expect("the state can be reached");
+    }
+    let mut buffer = Vec::new();
+    take(&rings, &mut buffer).expect("the state can be reached");
+    let crash = crash_at(3, || take(&rings, &mut buffer));
+    assert_eq!(crash, Err("take: committed"));
+    rings.repair();
+    assert!(rings.put(&longest).is_some());
+}
+
 /// Lets one of several threads run at a time, from step to step, in a given order.
 struct Baton {
     /// Whose turn it is, which threads are done, and what remains of the order: a bit per step.

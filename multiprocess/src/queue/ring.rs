@@ -200,7 +200,8 @@ impl Rings {
     /// A smaller ring to return to: all is in the tail's ring, and would fill at most half of it.
     #[cold]
     fn smaller_ring(&self, tail: Place, need: u64) -> Option<usize> {
-        let free = self.header().progress.free[tail.ring].load(Acquire);
+        // Relaxed: an old value only says that more is in it.
+        let free = self.header().progress.free[tail.ring].load(Relaxed);
         let outstanding = tail.position.wrapping_sub(free).saturating_add(need);
         let ring = (0..tail.ring).find(|&ring| outstanding <= self.memory.lap(ring) / 2)?;
         (0..RINGS)

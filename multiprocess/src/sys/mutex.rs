@@ -424,6 +424,20 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_was_given_back_is_not_the_threads_when_it_ends() {
+        let mutex = mutex();
+        let lock = || {
+            drop(mutex.lock(forever, || ()));
+            // As memory in which something else stands by then.
+            let id = Thread::this().id;
+            mutex.word.store(id, Relaxed);
+            id
+        };
+        let id = thread::scope(|scope| scope.spawn(lock).join().expect("no panic"));
+        assert_eq!(mutex.word.load(Relaxed), id);
+    }
+
+    #[test]
     fn locks_within_locks_are_given_back_in_turn() {
         let (outer, inner) = (mutex(), mutex());
         for _ in 0..3 {

@@ -284,8 +284,7 @@ fn a_thread_that_has_its_result_lets_another_one_receive() {
     let results = [1, 2].map(|n| pool.apply_async(task, n).unwrap());
     let _begun = [(); 2].map(|()| notes().get_timeout(SOON).unwrap());
     thread::scope(|scope| {
-        let waiting =
-            [&results[0], &results[1]].map(|result| scope.spawn(|| result.get_timeout(SOON)));
+        let waiting = [&results[0], &results[1]].map(|result| scope.spawn(|| result.get()));
         thread::sleep(5 * NOW);
         // Whichever of the tasks takes it, and whichever of the threads receives the result.
         tokens().put(&0).unwrap();

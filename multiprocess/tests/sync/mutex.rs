@@ -202,6 +202,8 @@ fn a_guard_in_a_forked_child_is_no_lock() {
     let guard = Cell::new(Some(mutex.lock().unwrap()));
     Child::fork(|| drop(guard.take())).succeed();
     assert_eq!(mutex.holder(), Some(std::process::id()));
+    let other = || assert!(matches!(mutex.try_lock(), Err(TryLockError::WouldBlock)));
+    Child::fork(other).succeed();
     drop(guard);
     assert!(mutex.try_lock().is_ok());
 }
