@@ -11,7 +11,7 @@
 //!   [`nats_server`] starts the engine, and [`chinese`] looks at how Chinese text is set.
 //! - [`pace`], [`draw`] and [`stand_in`] are what the cells themselves use, so that a replay can
 //!   speed up their pauses, repeat their draws and do without the network; [`environment`] checks what
-//!   they are told.
+//!   they are told. [`ratio`] is one rounding for a cell and its picture.
 //!
 //! This crate knows no chapter and has no `unsafe`.
 
@@ -28,6 +28,7 @@ pub mod pace;
 pub mod pattern;
 pub mod printout;
 pub mod program;
+pub mod ratio;
 pub mod replay;
 pub mod speakers;
 pub mod stand_in;

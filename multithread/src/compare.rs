@@ -139,6 +139,12 @@ fn repeat(rounds: usize, mut round: impl FnMut() -> Result<()>) -> Result<()> {
     Ok(())
 }
 
+/// With how many decimals the microseconds of [`start_and_join`] are said.
+pub const START_DECIMALS: usize = 0;
+
+/// With how many decimals the microseconds of [`round_trip`] are said.
+pub const TRIP_DECIMALS: usize = 2;
+
 /// The rows as lines for a reader: `what` is said first, with the row's size for `{}`.
 pub fn lines(rows: &[Row], what: &str, unit: &str, decimals: usize) -> String {
     let line = |row: &Row| {

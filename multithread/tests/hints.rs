@@ -90,7 +90,11 @@ fn process_vs_thread_has_other_figures_under_load_and_the_same_words() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| while !done.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         let loaded = std::panic::catch_unwind(words_and_figures);
         done.store(true, Ordering::Relaxed);

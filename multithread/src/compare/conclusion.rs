@@ -1,6 +1,8 @@
 //! What follows from the figures of one run.
 
-use super::{Both, Ends, Row, Way};
+use common::ratio;
+
+use super::{Both, Ends, Row, START_DECIMALS, TRIP_DECIMALS, Way};
 
 /// All that was found in one run.
 #[derive(Debug)]
@@ -39,22 +41,23 @@ impl Findings {
 
     /// Three sentences: on starting, on messages, and on which to take.
     ///
-    /// They compare medians.
+    /// They compare medians as [`lines`](super::lines) says them: whoever divides two printed figures
+    /// finds the same.
     pub fn conclusion(&self) -> [String; 3] {
         [self.on_starting(), self.on_messages(), self.on_choosing()]
     }
 
     fn on_starting(&self) -> String {
         let largest = self.start.iter().map(|row| row.size).max().unwrap_or(0);
-        let times =
-            |way, size| median(&self.start, way, size) / median(&self.start, Way::Thread, size);
+        let start = |way, size| printed(median(&self.start, way, size), START_DECIMALS);
+        let times = |way, size| start(way, size) / start(Way::Thread, size);
         format!(
             "a thread started {} times as fast as a forked process and {} times as fast as another \
              program; with {largest} MiB in the parent, {} and {} times as fast",
-            round(times(Way::Fork, 0)),
-            round(times(Way::Spawn, 0)),
-            round(times(Way::Fork, largest)),
-            round(times(Way::Spawn, largest)),
+            ratio::times(times(Way::Fork, 0)),
+            ratio::times(times(Way::Spawn, 0)),
+            ratio::times(times(Way::Fork, largest)),
+            ratio::times(times(Way::Spawn, largest)),
         )
     }
 
@@ -67,13 +70,13 @@ impl Findings {
                 .unwrap_or(0)
         };
         let (small, large) = (sizes(usize::min), sizes(usize::max));
-        let times =
-            |size| median(&self.trip, Way::Fork, size) / median(&self.trip, Way::Thread, size);
+        let trip = |way, size| printed(median(&self.trip, way, size), TRIP_DECIMALS);
+        let times = |size| trip(Way::Fork, size) / trip(Way::Thread, size);
         format!(
             "{small} B there and back took processes {} times as long as threads, and {large} B {} \
              times, since a thread hands over a pointer and a process copies",
-            round(times(small)),
-            round(times(large)),
+            ratio::times(times(small)),
+            ratio::times(times(large)),
         )
     }
 
@@ -102,12 +105,10 @@ fn median(rows: &[Row], way: Way, size: usize) -> f64 {
     row.map_or(f64::NAN, |row| row.figure.median)
 }
 
-fn round(times: f64) -> String {
-    match times {
-        times if times < 1.0 => format!("{times:.2}"),
-        times if times < 10.0 => format!("{times:.1}"),
-        times => format!("{times:.0}"),
-    }
+/// The figure as it is printed.
+fn printed(figure: f64, decimals: usize) -> f64 {
+    let scale = 10_f64.powi(decimals as i32);
+    (figure * scale).round() / scale
 }
 
 #[cfg(test)]
@@ -156,6 +157,19 @@ mod tests {
                 process: true,
             },
         }
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_the_figures_as_printed() {
+        let mut found = found(42.0);
+        // 1000 / 39.4 is 25.4, and what is printed, 1000 and 39, are 25.6.
+        found.start = rows(&[
+            (0, Way::Thread, 39.4),
+            (0, Way::Fork, 1000.0),
+            (0, Way::Spawn, 1000.0),
+        ]);
+        let [start, ..] = found.conclusion();
+        assert!(start.contains("26 times as fast as a forked"), "{start}");
     }
 
     #[test]

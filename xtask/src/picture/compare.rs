@@ -1,5 +1,6 @@
 //! Chapter 4: what a thread and a process cost, as bars, and the cost of a fork over memory.
 
+use common::ratio;
 use common::transcript::Event;
 
 use super::{Anchor, Picture, WIDE, text_width};
@@ -144,8 +145,9 @@ fn bars(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
         top = bottom + 30.0;
     }
     let note = lang.pick(
-        "Bar: median. Thin line: from the 5th to the 95th percentile.",
-        "条：中位数。细线：第 5 到第 95 百分位。",
+        "Bar: median. Thin line: from the 5th to the 95th percentile. Dashed line: the work of one \
+         thread alone.",
+        "条：中位数。细线：第 5 到第 95 百分位。虚线：单个线程的计算。",
     );
     picture.paragraph(0.0, top - 6.0, width, "small", note);
     (!panels.is_empty()).then_some(picture)
@@ -155,11 +157,7 @@ fn bars(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
 fn labels(panel: &Panel) -> Vec<String> {
     let first = panel.figures.first().map_or(1.0, |figure| figure.median);
     let label = |(at, figure): (usize, &Measurement)| {
-        let ratio = figure.median / first.max(1e-9);
-        let times = match ratio {
-            ratio if ratio >= 10.0 => format!("{ratio:.0}"),
-            ratio => number(ratio),
-        };
+        let times = ratio::times(figure.median / first.max(1e-9));
         match panel.unit {
             "×" => format!("×{:.2}", figure.median),
             unit if at == 0 => format!("{} {unit}", number(figure.median)),
@@ -339,7 +337,7 @@ fn fork_line(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
     Some(picture)
 }
 
-/// A line for each way, with its name at its end.
+/// A line for each way, with its name at its end, behind a dot of its colour.
 fn lines(
     picture: &mut Picture,
     figures: &[Measurement],
@@ -371,7 +369,8 @@ fn lines(
     let mut free = f64::MAX;
     for (py, way) in names {
         let at = (py + 4.0).min(free - 16.0);
-        picture.text(right + 10.0, at, Anchor::Start, "", way);
+        picture.dot(right + 14.0, at - 4.0, 4.0, &format!("box {}", class(way)));
+        picture.text(right + 22.0, at, Anchor::Start, "", way);
         free = at;
     }
 }

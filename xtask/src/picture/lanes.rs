@@ -239,11 +239,7 @@ pub(super) fn tasks(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         picture.arrow((x, lanes[1]), (x, lanes[2] - 5.0), "");
         picture.dot(x, lanes[2], 4.0, "box m1");
     }
-    for result in printout.lines.named("result") {
-        let x = axis.x(result.seconds());
-        picture.arrow((x, lanes[1]), (x, lanes[0] + 5.0), "");
-        picture.dot(x, lanes[0], 4.0, "box m2");
-    }
+    results_of(&mut picture, cell_run, &axis, (lanes[0], lanes[2]));
     if !worked {
         nobody(&mut picture, cell_run, &axis, &lanes, lang);
     } else {
@@ -253,6 +249,25 @@ pub(super) fn tasks(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         picture.text(axis.right, lanes[2] + 24.0, Anchor::End, "small", &text);
     }
     Some(picture)
+}
+
+/// An arrow from each task, when work on it began, to its result. It is slanted: the next task begins
+/// when a result comes, and two upright arrows would be one with two heads.
+fn results_of(
+    picture: &mut Picture,
+    cell_run: &CellRun,
+    axis: &Axis,
+    (master, worker): (f64, f64),
+) {
+    let lines = &cell_run.now.lines;
+    for result in lines.named("result") {
+        let x = axis.x(result.seconds());
+        if let Some(work) = lines.partner(result, "work", "a") {
+            let from = (axis.x(work.seconds()), worker - 5.0);
+            picture.arrow(from, (x, master + 5.0), "");
+        }
+        picture.dot(x, master, 4.0, "box m2");
+    }
 }
 
 /// The title of the master's picture, and what there is to see in it.
