@@ -9,7 +9,7 @@ use multiprocess::{Process, Queue};
 use crate::support::{Child, SOON, eventually};
 
 tests![
-    integers_are_changed_in_one_step,
+    r25_additions_of_two_processes_are_all_counted,
     integers_that_share_a_word_do_not_change_each_other,
     a_process_killed_within_a_change_has_not_made_it,
     the_example_of_pythons_page,
@@ -20,7 +20,7 @@ tests![
     the_memory_goes_with_the_last_process_though_all_are_killed,
 ];
 
-fn integers_are_changed_in_one_step() {
+fn r25_additions_of_two_processes_are_all_counted() {
     let value = Value::new(0i16).unwrap();
     let array = Array::new(&[0u8; 3]).unwrap();
     let add = || {
