@@ -84,3 +84,17 @@ fn send(stream: &ForkPrivate<UnixStream>, report: &[u8]) {
         let _ = stream.write_all(report);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_process_that_ended_otherwise_is_not_its_outcome() {
+        let report = failure(&Error::Empty);
+        assert_eq!(outcome::<()>(NOT_SENT, &report), Some(Err(Error::Empty)));
+        for code in [0, -9, 3] {
+            assert_eq!(outcome::<()>(code, &report), None);
+        }
+    }
+}

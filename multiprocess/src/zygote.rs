@@ -191,13 +191,12 @@ impl Zygotes {
 
     /// Sends no request to the zygote any more. It ends with its last child.
     fn retire(&mut self) {
-        let me = Identity::mine();
-        // That of the process that forked this one is not ours to wait for.
-        let retired = self.current.take().filter(|zygote| zygote.owner == me);
+        let retired = self.current.take();
         self.retired.extend(retired.map(|zygote| zygote.process));
         self.retired.retain(|zygote| match zygote.exitcode() {
             Ok(None) => true,
             Ok(Some(_)) => zygote.reap().is_err(),
+            // That of the process that forked this one is not ours to wait for.
             Err(_) => false,
         });
     }

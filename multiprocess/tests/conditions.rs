@@ -16,6 +16,10 @@ use std::{
 };
 
 use multiprocess::{Error, Pool, Process, Queue, pipe, subprocess};
+use nix::{
+    errno::Errno,
+    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+};
 use tempfile::TempDir;
 
 #[macro_use]
@@ -114,7 +118,11 @@ fn everything() -> Result<(), Box<dyn StdError>> {
     expect("a program's output", output.stdout == b"text")?;
     let wait = Duration::from_secs(20);
     let code = subprocess::call_timeout(&mut Command::new("true"), wait)?;
-    Ok(expect("a program with a deadline", code == 0)?)
+    expect("a program with a deadline", code == 0)?;
+    // Only a zygote may be left.
+    let any = waitpid(None, Some(WaitPidFlag::WNOHANG));
+    let is_buried = matches!(any, Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD));
+    Ok(expect("no zombie", is_buried)?)
 }
 
 /// This program at a place where every user can execute it.

@@ -93,6 +93,9 @@ fn a_process_has_the_rights_that_the_program_has_when_it_is_made() {
     let before = Process::spawn_with(rights, ()).unwrap().join().unwrap();
     assert_eq!(before, rights(()));
     if is_root() {
+        let go = Queue::<u32>::new().unwrap();
+        let exit = |go: Queue<u32>| process::exit(go.get().unwrap().cast_signed());
+        let older = Process::<()>::spawn_with(exit, go.clone()).unwrap();
         become_nobody();
         let nobody = vec![NOBODY; 6];
         let process = Process::spawn_with(rights, ()).unwrap();
@@ -100,6 +103,9 @@ fn a_process_has_the_rights_that_the_program_has_when_it_is_made() {
         drop(process);
         let process = Process::spawn_with(rights, ()).unwrap();
         assert_eq!(process.join().unwrap(), nobody);
+        // The end of one that was made before is told as well.
+        go.put(&7).unwrap();
+        assert_eq!(older.join(), Err(Error::Exited { code: 7 }));
         let pool = Pool::new(1).unwrap();
         assert_eq!(pool.apply(rights, ()).unwrap(), nobody);
     }

@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::{self, Write},
     os::unix::process::CommandExt,
     panic,
+    path::Path,
     process::{self, Command},
     sync::{
         OnceLock,
@@ -13,13 +15,13 @@ use std::{
     time::Duration,
 };
 
-use multiprocess::{Connection, Error, Pool, Process, Queue, init, pipe};
+use multiprocess::{Connection, Error, Pool, Process, Queue, init, pipe, subprocess};
 use nix::{
     sys::{
         prctl,
         signal::{Signal, kill},
     },
-    unistd::{Pid, getppid},
+    unistd::{Pid, close, getppid},
 };
 
 #[macro_use]
@@ -37,6 +39,11 @@ tests![
     an_argument_with_too_many_queues_is_an_error,
     arguments_and_values_of_any_size_arrive,
     a_process_starts_as_the_program_did_and_not_as_it_is,
+    a_process_has_no_input_and_the_environment_of_its_program,
+    a_process_of_a_program_that_closed_its_standard_error_has_an_empty_one,
+    a_process_hears_of_a_broken_pipe_by_an_error,
+    a_program_that_a_process_executes_has_none_of_its_queues,
+    the_variable_alone_makes_no_zygote_of_a_program,
     threads_start_processes_at_once,
     nothing_is_left_of_many_processes,
     a_fork_of_the_program_has_a_zygote_of_its_own,
@@ -65,7 +72,7 @@ fn square(n: u64) -> u64 {
 }
 
 fn sleep_long(_: ()) {
-    thread::sleep(SOON);
+    thread::sleep(Duration::from_secs(600));
 }
 
 fn children() -> Vec<u32> {
@@ -222,6 +229,68 @@ fn a_process_starts_as_the_program_did_and_not_as_it_is() {
     assert_eq!(seen.join().unwrap(), (0, args));
 }
 
+fn a_process_has_no_input_and_the_environment_of_its_program() {
+    let environment = || std::env::vars().collect::<Vec<_>>();
+    let seen = |()| {
+        (
+            io::read_to_string(io::stdin()).ok(),
+            std::env::vars().collect(),
+        )
+    };
+    let mut process = Process::spawn_with(seen, ()).unwrap();
+    let (input, theirs): (Option<String>, Vec<_>) = process.join_timeout(SOON).unwrap();
+    assert_eq!((input.as_deref(), theirs), (Some(""), environment()));
+}
+
+fn a_process_of_a_program_that_closed_its_standard_error_has_an_empty_one() {
+    close(2).unwrap();
+    let file = |()| fs::read_link("/proc/self/fd/2").ok();
+    let file = Process::spawn_with(file, ()).unwrap().join().unwrap();
+    assert_eq!(file.as_deref(), Some(Path::new("/dev/null")));
+}
+
+fn a_process_hears_of_a_broken_pipe_by_an_error() {
+    let write = |()| {
+        let (reader, mut writer) = io::pipe().unwrap();
+        drop(reader);
+        writer
+            .write(b"x")
+            .map_err(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    let process = Process::spawn_with(write, ()).unwrap();
+    assert_eq!(process.join().unwrap(), Err(true));
+}
+
+fn a_program_that_a_process_executes_has_none_of_its_queues() {
+    let list = |queue: Queue<u32>| {
+        let mut list = Command::new("ls");
+        let output = subprocess::communicate(list.args(["-l", "/proc/self/fd"]), b"").unwrap();
+        queue.put(&1).unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let queue = Queue::new().unwrap();
+    let listed = Process::spawn_with(list, queue.clone())
+        .unwrap()
+        .join()
+        .unwrap();
+    assert!(
+        listed.contains("/proc/") && !listed.contains("multiprocess"),
+        "{listed}"
+    );
+    assert_eq!(queue.get().unwrap(), 1);
+}
+
+fn the_variable_alone_makes_no_zygote_of_a_program() {
+    let mut program = Command::new("/proc/self/exe");
+    program.arg("--list").env("MULTIPROCESS_ZYGOTE", "");
+    let output = subprocess::communicate(&mut program, b"").unwrap();
+    let listed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.code == 0 && listed.contains("the_variable_alone"),
+        "{listed}"
+    );
+}
+
 fn threads_start_processes_at_once() {
     init().unwrap();
     thread::scope(|scope| {
@@ -247,7 +316,13 @@ fn nothing_is_left_of_many_processes() {
         .map(|n| Process::spawn_with(square, n).unwrap())
         .collect();
     for (n, process) in (0..).zip(processes) {
+        let pid = process.pid();
         assert_eq!(process.join().unwrap(), n * n);
+        // Whose end is told is buried already.
+        assert!(
+            fs::metadata(format!("/proc/{pid}")).is_err(),
+            "{pid} is a zombie"
+        );
     }
     assert_eq!(children(), [zygote]);
     let of_zygote = format!("/proc/{zygote}/task/{zygote}/children");
@@ -371,7 +446,7 @@ fn a_killed_program_takes_daemons_and_busy_workers_along() {
         threaded(|| {
             let tell = |numbers: Queue<u32>| {
                 numbers.put(&std::process::id()).unwrap();
-                thread::sleep(SOON);
+                sleep_long(());
             };
             let _daemon = Process::builder()
                 .daemon(true)
@@ -394,7 +469,7 @@ fn a_killed_program_takes_daemons_and_busy_workers_along() {
                 let numbers = NUMBERS.get().unwrap();
                 numbers.put(&child.id()).unwrap();
                 numbers.put(&std::process::id()).unwrap();
-                thread::sleep(SOON);
+                sleep_long(());
             };
             let _tasks = [
                 pool.apply_async(busy, ()).unwrap(),

@@ -138,7 +138,7 @@ pub(crate) struct LangOptions {
 #[derive(Args, Debug)]
 pub(crate) struct NotebookOption {
     /// Your copy of the notebook, whose Python is then shown beside the Rust: an .ipynb file, or a text
-    /// in which In [1]: and the like stand before the cells
+    /// in which `In [1]:` and the like stand before the cells
     #[arg(long, value_name = "FILE")]
     pub(crate) notebook: Option<PathBuf>,
 }

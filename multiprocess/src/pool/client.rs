@@ -500,6 +500,7 @@ impl PoolClient {
             let sleeper = &self.shared.control.application;
             let has_result = || self.shared.results.len() > 0;
             let wake = &self.shared.application_wake;
+            step("results: nothing was there");
             let slept = wake.sleep(sleeper, [supervisor], deadline, has_result);
             if let Some(len) = take(Wait::No)? {
                 return Ok(Some(len));

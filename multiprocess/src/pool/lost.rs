@@ -70,7 +70,14 @@ mod tests {
         unistd::Pid,
     };
 
-    use crate::{AsyncResult, Pool, pool::slot::Slot};
+    use super::*;
+    use crate::{
+        AsyncResult, Pool,
+        pool::{
+            open_tasks::Submission,
+            slot::{Slot, Step},
+        },
+    };
 
     const SOON: Duration = Duration::from_secs(60);
 
@@ -128,5 +135,18 @@ mod tests {
         assert!(error.to_string().contains("wrote over"), "{error}");
         assert!(!second.ready(), "its worker lives");
         pool.terminate();
+    }
+
+    #[test]
+    fn a_task_that_was_put_again_meanwhile_is_not_lost() {
+        let killed = Error::Killed { signal: 9, pid: 1 };
+        let mut table = TaskTable::default();
+        table.insert(5, Submission::ONE, 1, b"a task");
+        table.suspect(6, &[], &killed);
+        let mut message = Vec::new();
+        message::write_error(5, Step(0), &killed, &mut message);
+        table.record(&message, |_| Some(9));
+        table.end_lost();
+        assert_eq!(table.open_number(5), Some(9));
     }
 }

@@ -161,3 +161,24 @@ impl Tasks {
         removed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::pool::{message, slot::Step, table::TaskTable};
+
+    #[test]
+    fn a_task_over_its_time_is_not_tried_again() {
+        let mut table = TaskTable::default();
+        table.insert(5, Submission::ONE, 1, b"a task");
+        let overdue = Error::TaskTimedOut {
+            timeout: Duration::from_secs(1),
+        };
+        let mut message = Vec::new();
+        message::write_error(5, Step(0), &overdue, &mut message);
+        table.record(&message, |_| panic!("it is put again"));
+        assert_eq!(table.outcome(5), Some(Err(&overdue)));
+    }
+}

@@ -161,5 +161,11 @@ mod tests {
         shared.sleeper.mark.store(mark, SeqCst);
         wake.write(&shared.sleeper, late);
         assert_eq!(shared.sleeper.mark.load(SeqCst), mark);
+        wake.wake(&shared.sleeper);
+        assert_eq!(
+            shared.sleeper.mark.load(SeqCst),
+            0,
+            "nobody else need wake it"
+        );
     }
 }

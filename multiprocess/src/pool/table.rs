@@ -462,7 +462,7 @@ impl TaskTable {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, time::Duration};
+    use std::cell::Cell;
 
     use super::*;
     use crate::{
@@ -533,18 +533,6 @@ mod tests {
         assert!(!put && table.outcome(5).is_some());
         assert_eq!(table.ran(5), 2);
         assert_eq!(table.progress, Progress { done: 3, total: 3 });
-    }
-
-    #[test]
-    fn a_task_over_its_time_is_not_tried_again() {
-        let (mut table, _) = killed(false, Mode::Retried);
-        let overdue = Error::TaskTimedOut {
-            timeout: Duration::from_secs(1),
-        };
-        let mut message = Vec::new();
-        message::write_error(9, Step::in_item(1), &overdue, &mut message);
-        table.record(&message, |_| panic!("it is put again"));
-        assert_eq!(table.outcome(5), Some(Err(&overdue)));
     }
 
     #[test]

@@ -363,3 +363,18 @@ fn load_bytes(words: &[AtomicU64], bytes: &mut [u8]) {
         tail.copy_from_slice(&last[..len]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_whose_rings_are_not_as_large_as_it_says_is_refused() {
+        for shifts in [[12; RINGS], [15, 13, 12, 12], [0; RINGS], [63; RINGS]] {
+            let memory = Memory::create([12, 13, 14, 14], 0).expect("a few pages");
+            let written = u32::from_le_bytes(shifts);
+            memory.shared.fixed.shifts.store(written, Relaxed);
+            assert!(Memory::new(memory.shared).is_err(), "{shifts:?}");
+        }
+    }
+}

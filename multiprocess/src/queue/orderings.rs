@@ -141,6 +141,23 @@ fn who_has_joined_has_seen_what_was_done_before_task_done() {
 }
 
 #[test]
+fn a_report_while_join_looks_is_no_loss() {
+    for seed in 1..=400 {
+        let queue = RawQueue::over(Memory::create(SMALL, 0).expect("some memory"));
+        put_one(&queue);
+        get_one(&queue);
+        let mut joined = Ok(());
+        let join = || joined = queue.join(Wait::Until(Instant::now()));
+        let report = || queue.task_done().expect("an item is in hand");
+        weakly(seed, join, report);
+        assert!(
+            matches!(joined, Ok(()) | Err(Error::TimedOut)),
+            "{joined:?}"
+        );
+    }
+}
+
+#[test]
 fn who_is_told_of_the_close_has_seen_all_puts_before_it() {
     let close = |queue: &RawQueue| {
         put_one(queue);

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::layout::{Header, READERS, Reader};
+use super::step::step;
 use crate::sys::identity::Identity;
 
 /// How many slots are looked at for a dead owner before another slot is opened.
@@ -99,6 +100,7 @@ pub(crate) fn join_state(header: &Header) -> JoinState {
     if done == put {
         return JoinState::AllDone;
     }
+    step("join: the counts are read");
     // A take counts in its slot before it counts in `taken`, and a report counts in `done`
     // before it counts in its slot. So if `done` is the same before and after the look at the
     // slots, an item that is in living hands was seen there.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{LOOK, Segment};
 use crate::event_count::{AdaptiveSpin, EventCount};
 use crate::queue::raw::Wait;
+use crate::sys::futex::looks;
 use crate::sys::identity::Identity;
 use crate::sys::mutex::RobustMutex;
 use crate::sys::shm::shareable;
@@ -198,7 +199,8 @@ impl Semaphore {
             if matches!(wait, Wait::No) || deadline.is_some_and(|deadline| deadline <= now) {
                 return Err(Error::TimedOut);
             }
-            let look = deadline.map_or(now + LOOK, |deadline| deadline.min(now + LOOK));
+            let look = now + looks::first(LOOK);
+            let look = deadline.map_or(look, |deadline| deadline.min(look));
             let is_free = || self.free() > 0;
             segment
                 .freed

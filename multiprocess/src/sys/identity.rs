@@ -115,3 +115,36 @@ fn wiped_on_fork() -> &'static AtomicU64 {
     // SAFETY: the page is zeroed, aligned, and never unmapped.
     unsafe { AtomicU64::from_ptr(address.cast()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{os::fd::AsFd, process::Command};
+
+    use nix::poll::{PollFd, PollFlags};
+
+    use super::*;
+    use crate::sys::poll::poll;
+
+    fn identity(pid: u32, start: u64) -> Identity {
+        Identity::from_word(start << PID_BITS | u64::from(pid)).expect("a pid is not 0")
+    }
+
+    #[test]
+    fn a_process_with_the_number_of_another_is_not_that_one() {
+        let pid = std::process::id();
+        let (_, start) = stat(pid).expect("there is a /proc");
+        assert!(identity(pid, start).is_alive());
+        assert!(!identity(pid, start - 1).is_alive());
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_not_alive_though_nobody_has_waited_for_it() {
+        let mut child = Command::new("true").spawn().expect("there is a true");
+        let (_, start) = stat(child.id()).expect("nobody has waited for it");
+        let pidfd = pidfd::open(child.id().cast_signed()).expect("it is not reaped");
+        let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut ended, None).expect("a poll");
+        assert!(!identity(child.id(), start).is_alive());
+        child.wait().expect("it is ours");
+    }
+}

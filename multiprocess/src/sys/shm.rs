@@ -249,6 +249,13 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_is_shorter_than_its_header_is_not_mapped() {
+        let file = memfd::create("test").expect("a file");
+        ftruncate(&file, 100).expect("a short file");
+        assert!(Shared::<AtomicU64>::map(file).is_err());
+    }
+
+    #[test]
     fn nobody_moves_the_end_of_the_memory() {
         let memory = Shared::<AtomicU64>::create("test", 512).expect("a page");
         for len in [0, 4096, 1 << 20] {

@@ -76,9 +76,12 @@ fn is_asked_for() -> bool {
 /// standard input.
 fn prepare(inherited: &str) -> io::Result<OwnedFd> {
     let requests = io::stdin().as_fd().try_clone_to_owned()?;
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    // A duplicate, since the file may have come to stand where a standard stream is missing.
-    let null = null.as_fd().try_clone_to_owned()?;
+    let null = {
+        let file = File::options().read(true).write(true).open("/dev/null")?;
+        // A duplicate, since the file may have come to stand where a standard stream is missing. It
+        // is closed here, so that the stream is seen to be missing below.
+        file.as_fd().try_clone_to_owned()?
+    };
     unistd::dup2_stdin(&null)?;
     let is_closed = |fd: BorrowedFd<'_>| fcntl(fd, FcntlArg::F_GETFD) == Err(Errno::EBADF);
     if is_closed(io::stdout().as_fd()) {

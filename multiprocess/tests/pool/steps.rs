@@ -138,8 +138,15 @@ fn a_worker_killed_at_any_step_of_large_results_costs_at_most_the_item_in_progre
 
 fn a_worker_killed_after_the_put_of_a_large_result_costs_no_item() {
     let task = |n: u32| "x".repeat(note_and_square(n) as usize % 7 * 40_000);
-    for step in ["item: put", "item: finished", "task: reported"] {
-        let pool = dying(step, 1).build().unwrap();
+    // The fourth result is more than a worker may keep back, with nothing before it.
+    let deaths = [
+        ("item: put", 1),
+        ("item: finished", 1),
+        ("item: finished", 4),
+        ("task: reported", 1),
+    ];
+    for (step, occurrence) in deaths {
+        let pool = dying(step, occurrence).build().unwrap();
         let first = worker(&pool);
         let texts: Vec<_> = pool.imap_chunked(task, 0..20, 20).collect();
         for (text, n) in texts.into_iter().zip(0..) {

@@ -1,7 +1,7 @@
 //! What becomes of tasks: results, errors, limits of time, cancellation.
 
 use std::{
-    process,
+    fs, process,
     sync::LazyLock,
     thread,
     time::{Duration, Instant},
@@ -41,6 +41,7 @@ tests![
     a_worker_with_too_much_memory_is_replaced_after_its_task,
     each_worker_has_an_index_of_its_own_which_its_successor_inherits,
     a_panic_comes_back_with_its_message_and_place,
+    what_a_task_prints_is_written_before_its_result,
     a_cancelled_task_that_waits_is_not_begun,
     a_cancelled_task_that_runs_is_killed,
     a_worker_marked_for_the_kill_takes_no_other_task,
@@ -194,6 +195,13 @@ fn a_panic_comes_back_with_its_message_and_place() {
         "{location}"
     );
     healthy(&pool);
+}
+
+fn what_a_task_prints_is_written_before_its_result() {
+    let pool = Pool::new(1).unwrap();
+    pool.apply(|()| print!("half a line"), ()).unwrap();
+    let printed = fs::read_to_string("/proc/self/fd/1").unwrap();
+    assert!(printed.contains("half a line"), "{printed}");
 }
 
 fn a_cancelled_task_that_waits_is_not_begun() {

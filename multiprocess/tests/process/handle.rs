@@ -1,6 +1,8 @@
 //! What a handle can do, and what becomes of a process whose handle is dropped.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 use std::{fs, mem, process, thread};
 
@@ -9,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use crate::support::{Child, NOW, SOON, is_gone};
+use crate::support::{Child, NOW, SOON, is_gone, wait_until_asleep};
 
 tests![
     a_join_with_a_timeout_gives_up_and_can_be_repeated,
@@ -19,6 +21,7 @@ tests![
     kill_ends_a_process_that_ignores_sigterm,
     a_signal_to_a_process_that_has_ended_is_no_error,
     a_signal_never_hits_another_process_of_the_same_number,
+    a_signal_that_is_handled_ends_no_wait,
     a_look_at_a_process_does_not_change_it,
     processes_are_named_in_the_order_of_their_birth,
     a_dropped_handle_waits_for_its_process,
@@ -111,6 +114,21 @@ fn a_signal_to_a_process_that_has_ended_is_no_error() {
 }
 
 /// The number is given to another process while the handle still names the one that had it.
+fn a_signal_that_is_handled_ends_no_wait() {
+    let handled = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(libc::SIGUSR1, Arc::clone(&handled)).unwrap();
+    let waiting = Pid::this();
+    let mut process = Process::spawn(|| {
+        wait_until_asleep(waiting.as_raw().cast_unsigned());
+        kill(waiting, Signal::SIGUSR1).unwrap();
+        wait_until_asleep(waiting.as_raw().cast_unsigned());
+        7
+    })
+    .unwrap();
+    assert_eq!(process.join_timeout(SOON).unwrap(), 7);
+    assert!(handled.load(SeqCst));
+}
+
 fn a_signal_never_hits_another_process_of_the_same_number() {
     let process = Process::spawn(|| ()).unwrap();
     let pid = Pid::from_raw(process.pid().cast_signed());

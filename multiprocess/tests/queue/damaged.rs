@@ -126,27 +126,35 @@ fn a_pipe_whose_memory_was_written_over_still_carries_messages() {
 }
 
 /// A gigabyte that is not there would otherwise be made room for.
-fn a_length_that_cannot_be_is_refused_without_taking_memory() {
-    let queue = Queue::<Vec<u8>>::new().unwrap();
-    let memory = memory("multiprocess-queue");
-    let item = vec![7; 1000];
-    queue.put(&item).unwrap();
-    // The record of the item starts the hot ring: its length, and the first bytes of the item.
-    let mut page = vec![0; 1 << 20];
-    memory.read_exact_at(&mut page, 0).unwrap();
-    let words = page.as_chunks::<8>().0.iter();
+/// Where in the memory the first word of a record stands whose item is so long, or a little longer.
+/// It has the item's length and its first bytes, and is sought in the MiB from `start` on.
+fn place_of_record(memory: &File, start: u64, len: u64) -> u64 {
+    let mut bytes = vec![0; 1 << 20];
+    memory.read_exact_at(&mut bytes, start).unwrap();
+    let words = bytes.as_chunks::<8>().0.iter();
     let places = words.enumerate().filter(|(_, word)| {
         let word = u64::from_le_bytes(**word);
-        (1000..1020).contains(&(word & 0xffff_ffff)) && word >> 32 != 0
+        (len..len + 20).contains(&(word & 0xffff_ffff)) && word >> 32 != 0
     });
-    let places: Vec<_> = places.map(|(index, _)| index as u64 * 8).collect();
+    let places: Vec<_> = places.map(|(index, _)| start + index as u64 * 8).collect();
     assert_eq!(places.len(), 1, "one word holds the item's length");
-    // The last is longer than the ring, and so short that nobody asks how much memory is taken.
-    for first in [1 << 29, 1 << 30 | 5 << 32, 1 << 31, 300_000] {
-        memory
-            .write_all_at(&u64::to_le_bytes(first), places[0])
-            .unwrap();
-        let refused = queue.get_timeout(SOON).unwrap_err();
-        assert!(refused.to_string().contains("damaged"), "{refused}");
+    places[0]
+}
+
+fn a_length_that_cannot_be_is_refused_without_taking_memory() {
+    // The first one starts the hot ring, the other one a cold ring.
+    for (len, start) in [(1000, 0), (9 << 20, 8 << 20)] {
+        let queue = Queue::<Vec<u8>>::new().unwrap();
+        let memory = memory("multiprocess-queue");
+        queue.put(&vec![7; len as usize]).unwrap();
+        let place = place_of_record(&memory, start, len);
+        // Longer than the hot ring, a link to a link, and longer than all memory that is taken.
+        for first in [1 << 29, 1 << 30 | 5 << 32, 1 << 31, len + (300 << 20)] {
+            memory
+                .write_all_at(&u64::to_le_bytes(first), place)
+                .unwrap();
+            let refused = queue.get_timeout(SOON).unwrap_err();
+            assert!(refused.to_string().contains("damaged"), "{refused}");
+        }
     }
 }

@@ -18,6 +18,7 @@ tests![
     a_reader_that_exits_with_items_in_hand_has_lost_them,
     the_lost_can_be_made_good,
     the_dead_leave_their_place_to_others,
+    who_has_the_place_of_a_dead_reader_does_not_have_its_items,
 ];
 
 /// Python: the replacement waits for ever for the lock that the dead worker held while it waited.
@@ -241,4 +242,13 @@ fn the_dead_leave_their_place_to_others() {
     assert!(matches!(queue.join_timeout(NOW), Err(Error::TimedOut)));
     living.kill();
     assert!(matches!(queue.join(), Err(Error::ItemsLost(5001))));
+}
+
+fn who_has_the_place_of_a_dead_reader_does_not_have_its_items() {
+    let queue = Queue::new().unwrap();
+    (0..2).for_each(|n| queue.put(&n).unwrap());
+    reader_with(1, &queue).kill();
+    take(1, &queue);
+    queue.task_done().unwrap();
+    assert_eq!(queue.join_timeout(SOON), Err(Error::ItemsLost(1)));
 }

@@ -15,6 +15,7 @@ tests![
     a_pool_works_under_a_limit_of_file_sizes,
     a_limit_that_leaves_no_room_is_named,
     an_item_beyond_the_limit_is_refused_with_its_length_and_the_limit,
+    a_batch_with_an_item_beyond_the_limit_is_refused_as_a_whole,
     a_writer_under_a_smaller_limit_than_the_queues_is_not_killed,
 ];
 
@@ -141,9 +142,21 @@ fn an_item_beyond_the_limit_is_refused_with_its_length_and_the_limit() {
 }
 
 /// The file may be longer than what this process may write to a file.
+fn a_batch_with_an_item_beyond_the_limit_is_refused_as_a_whole() {
+    limit(Resource::RLIMIT_FSIZE, 1000 * KIB);
+    let queue = Queue::<String>::new().unwrap();
+    let items = [1, 1 << 20].map(|len| "x".repeat(len));
+    assert!(matches!(
+        queue.put_many(&items),
+        Err(Error::TooLarge { .. })
+    ));
+    assert!(queue.is_empty());
+}
+
 fn a_writer_under_a_smaller_limit_than_the_queues_is_not_killed() {
     let queue = Queue::<String>::new().unwrap();
     limit(Resource::RLIMIT_FSIZE, 100 * KIB);
-    (0..30).for_each(|_| queue.put(&"x".repeat(1 << 20)).unwrap());
-    (0..30).for_each(|_| assert_eq!(queue.try_get().unwrap().len(), 1 << 20));
+    let item = "x".repeat(1 << 20);
+    (0..30).for_each(|_| queue.put(&item).unwrap());
+    (0..30).for_each(|_| assert!(queue.try_get().unwrap() == item));
 }

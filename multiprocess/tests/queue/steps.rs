@@ -9,6 +9,9 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use multiprocess::{Error, Queue, on_step};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use crate::support::kill_points::{dying_at, has_died};
 use crate::support::{Child, SOON, eventually, is_gone};
@@ -21,6 +24,7 @@ tests![
     a_reader_killed_while_it_repairs_leaves_that_to_the_next,
     readers_killed_between_two_rings_leave_both_to_the_writers,
     who_sleeps_is_woken_though_the_waker_died_after_its_commit,
+    who_does_not_want_to_wait_does_not_wait_for_an_owner_that_is_stopped,
     a_close_comes_after_the_put_that_is_under_way,
     what_is_put_after_the_last_look_and_before_the_close_is_read,
 ];
@@ -277,7 +281,14 @@ fn readers_killed_between_two_rings_leave_both_to_the_writers() {
                 tell(&mut writer, count);
             }
         });
-        (lost..ITEMS).for_each(|number| take(&queue, number));
+        // The next one repairs, by whichever call it comes.
+        if round / 2 % 2 == 0 {
+            take(&queue, lost);
+        } else {
+            let mut batch = queue.get_many(1).unwrap();
+            assert!(batch.next().unwrap().unwrap() == item(lost));
+        }
+        (lost + 1..ITEMS).for_each(|number| take(&queue, number));
     }
 }
 
@@ -297,6 +308,25 @@ fn who_sleeps_is_woken_though_the_waker_died_after_its_commit() {
         writer.succeed();
         take(&full, 1);
     }
+}
+
+fn who_does_not_want_to_wait_does_not_wait_for_an_owner_that_is_stopped() {
+    let queue = Queue::new().unwrap();
+    let owner = Child::fork(|| {
+        on_step(|step| {
+            if step == "put: the record is written" {
+                kill(Pid::this(), Signal::SIGSTOP).unwrap();
+            }
+        });
+        queue.put(&item(0)).unwrap();
+    });
+    let flags = WaitPidFlag::WUNTRACED;
+    let stopped = waitpid(owner.pid, Some(flags)).unwrap();
+    assert_eq!(stopped, WaitStatus::Stopped(owner.pid, Signal::SIGSTOP));
+    assert!(matches!(queue.try_put(&item(1)), Err(Error::Full)));
+    kill(owner.pid, Signal::SIGCONT).unwrap();
+    owner.succeed();
+    take(&queue, 0);
 }
 
 /// Else a reader could find the queue closed and empty, and then the item comes.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
+use multiprocess::sync::Semaphore;
 use multiprocess::{Error, Queue, put_off_timed_looks, timed_looks_that_found_something};
 
 use crate::support::kill_points::{asleep, once_at, woken_child};
@@ -24,6 +25,7 @@ tests![
     a_change_before_a_waiter_sleeps_is_seen,
     a_change_wakes_who_sleeps_and_who_is_about_to,
     an_unlock_wakes_one_who_sleeps_and_that_one_the_next,
+    a_release_wakes_one_who_waits_for_a_permit,
     a_crowd_at_a_small_queue_is_always_woken,
 ];
 
@@ -172,6 +174,16 @@ fn an_unlock_wakes_one_who_sleeps_and_that_one_the_next() {
     owner.succeed();
     others.iter().for_each(Child::succeed);
     assert_eq!(queue.len(), 4);
+}
+
+fn a_release_wakes_one_who_waits_for_a_permit() {
+    for _ in 0..20 {
+        // A new one, since the permit comes back when the waiter ends.
+        let semaphore = Semaphore::new(0).unwrap();
+        let waiter = asleep(|| semaphore.acquire_timeout(SOON).unwrap().forget());
+        semaphore.release().unwrap();
+        waiter.succeed();
+    }
 }
 
 fn a_crowd_at_a_small_queue_is_always_woken() {

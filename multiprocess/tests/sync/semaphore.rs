@@ -14,6 +14,7 @@ tests![
     holders_killed_at_any_moment_take_no_permit_along,
     a_release_too_many_is_an_error_if_it_is_bounded,
     another_process_may_release,
+    a_release_gives_back_a_permit_of_the_own_process_first,
     a_permit_in_a_forked_child_is_none,
     a_wait_for_a_permit_ends_in_time,
     threads_share_the_permits_of_their_process,
@@ -113,6 +114,15 @@ fn another_process_may_release() {
     holder.kill();
     // It had none any more that could come back.
     assert_eq!(semaphore.available(), 0);
+}
+
+fn a_release_gives_back_a_permit_of_the_own_process_first() {
+    let semaphore = Semaphore::bounded(2).unwrap();
+    let other = holder_of(&semaphore, 1);
+    semaphore.acquire().forget();
+    semaphore.release().unwrap();
+    other.kill();
+    assert_eq!(semaphore.available(), 2);
 }
 
 fn a_permit_in_a_forked_child_is_none() {

@@ -16,6 +16,14 @@ fn endless(_: ()) {
     thread::sleep(Duration::from_secs(600));
 }
 
+/// The message that the first task has given `()`.
+fn unit_result() -> Vec<u8> {
+    let mut result = Vec::new();
+    message::begin_result(0, &mut result);
+    codec::append(&(), &mut result).expect("it has a binary form");
+    result
+}
+
 /// Waits until so many results are there that nobody has taken.
 fn wait_for_results(pool: &Pool, count: usize) {
     let end = Instant::now() + SOON;
@@ -84,15 +92,38 @@ fn a_result_that_comes_just_before_the_end_of_the_supervisor_is_read() {
     on_step(move |step| {
         if step == "results: looked for" {
             // As the worker does in this moment.
-            let mut result = Vec::new();
-            message::begin_result(0, &mut result);
-            codec::append(&(), &mut result).expect("it has a binary form");
-            client.shared.put_result(&result).expect("there is room");
+            client
+                .shared
+                .put_result(&unit_result())
+                .expect("there is room");
         }
     });
     let outcome = task.get_timeout(SOON);
     no_step();
     assert_eq!(outcome, Ok(()));
+}
+
+#[test]
+fn a_result_that_comes_between_the_look_and_the_sleep_is_seen() {
+    let pool = Pool::new(1).expect("there are processes");
+    let task = pool.apply_async(endless, ()).expect("it is submitted");
+    let client = Arc::clone(&pool.client);
+    on_step(move |step| {
+        if step == "results: nothing was there" {
+            // As a worker does that has seen nobody sleep.
+            let result = unit_result();
+            client
+                .shared
+                .results
+                .put(&result, Wait::No)
+                .expect("there is room");
+        }
+    });
+    let begin = Instant::now();
+    let outcome = task.get_timeout(SOON);
+    no_step();
+    assert_eq!(outcome, Ok(()));
+    assert!(begin.elapsed() < SOON);
 }
 
 #[test]
