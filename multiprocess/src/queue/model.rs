@@ -376,10 +376,4 @@ fn every_order_of_steps_gives_the_same_queue() {
         2,
         &[3500],
     );
-    every_order(
-        "a cold ring that was left and is filled again",
-        &[9000],
-        1,
-        &[4000, 15_000, 15_000],
-    );
 }
