@@ -47,6 +47,7 @@ mod map;
 mod message;
 mod open_tasks;
 mod result;
+mod retry;
 mod shared;
 mod sleeper;
 mod slot;
@@ -54,6 +55,7 @@ mod supervisor;
 mod table;
 mod task;
 mod unheard;
+mod wakers;
 mod worker;
 
 /// Worker processes that share tasks, each taking the next as it gets free: Python's

@@ -22,7 +22,8 @@ use super::{
     open_tasks::Submission,
     shared::PoolShared,
     slot::{KillReason, Slot},
-    table::{Awaited, Progress, TaskTable},
+    table::{Progress, TaskTable},
+    wakers::Awaited,
 };
 use crate::{
     Error, Result,
@@ -153,8 +154,8 @@ impl PoolClient {
         let found = self.wait(Some(Instant::now()), |table| {
             let found = look(table);
             match found {
-                Some(_) => others.extend(table.wakers.remove(&awaited)),
-                None => others.extend(own.take().and_then(|it| table.wakers.insert(awaited, it))),
+                Some(_) => others.extend(table.wakers.leave(awaited)),
+                None => others.extend(own.take().and_then(|it| table.wakers.enter(awaited, it))),
             }
             found
         });
@@ -171,12 +172,12 @@ impl PoolClient {
     /// Sees to it that a thread receives while futures wait, none of which can sleep at the results.
     fn receive_for_futures(self: &Arc<Self>) -> Result<()> {
         let mut table = self.table();
-        if !table.receives_for_futures {
+        if !table.wakers.has_receiver {
             let client = Arc::clone(self);
             let thread = thread::Builder::new().name("pool futures".to_string());
             let started = thread.spawn(move || while client.receive_until_none_waits() {});
             started.map_err(|e| Error::os("start the thread that futures wait by", e))?;
-            table.receives_for_futures = true;
+            table.wakers.has_receiver = true;
         }
         Ok(())
     }
@@ -188,8 +189,8 @@ impl PoolClient {
         let _ = self.wait(None, none_waits);
         let _ = self.wait(Some(Instant::now() + LINGER), one_waits);
         let mut table = self.table();
-        table.receives_for_futures = !table.wakers.is_empty();
-        table.receives_for_futures
+        table.wakers.has_receiver = !table.wakers.is_empty();
+        table.wakers.has_receiver
     }
 
     pub(super) fn open_completion_queue(&self) -> NonZeroU64 {
@@ -247,7 +248,7 @@ impl PoolClient {
         let mut table = self.table();
         let is_open = table.forget(ticket);
         // Dropped without the table: a runtime may do anything then.
-        let waker = table.wakers.remove(&Awaited::Task(ticket));
+        let waker = table.wakers.leave(Awaited::Task(ticket));
         if let Some(number) = is_open {
             self.shared.control.forget(number);
         }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{client::PoolClient, table::Awaited};
+use super::{client::PoolClient, wakers::Awaited};
 use crate::{Error, Result, Serializable, codec};
 
 /// The result of a task, to come: Python's `AsyncResult`.

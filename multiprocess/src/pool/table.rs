@@ -8,12 +8,13 @@ use std::{
 };
 
 use super::{
-    chunk::{self, Mode, Part},
+    chunk::{Mode, Part},
     lost::LostTasks,
     message::{self, Report},
     open_tasks::{ChunkState, More, Retry, Submission, Task, Tasks},
     slot::Step,
     unheard::UnheardFailures,
+    wakers::{Awaited, PoolWakers},
 };
 use crate::{Error, Result};
 
@@ -39,21 +40,12 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// What a future waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Awaited {
-    /// The outcome of the task with this ticket.
-    Task(u64),
-    /// The next ticket of a completion queue.
-    Completion(NonZeroU64),
-}
-
 /// The tasks of a pool by their tickets. A ticket is the number under which the task was put first.
 #[derive(Default)]
 pub(super) struct TaskTable {
     pub(super) tasks: Tasks,
     /// The tickets of tasks that were put again, by their present number.
-    retried: HashMap<u64, u64>,
+    pub(super) retried: HashMap<u64, u64>,
     /// The tickets of finished tasks, by completion queue.
     completion_queues: HashMap<NonZeroU64, VecDeque<u64>>,
     last_completion_queue: u64,
@@ -71,12 +63,7 @@ pub(super) struct TaskTable {
     /// How many tasks were forgotten without an outcome since the results were last taken for that.
     forgotten: u32,
     pub(super) unheard: UnheardFailures,
-    /// The futures that wait.
-    pub(super) wakers: HashMap<Awaited, Waker>,
-    /// Those that are to be woken, once the table is not locked.
-    woken: Vec<Waker>,
-    /// A thread receives for futures.
-    pub(super) receives_for_futures: bool,
+    pub(super) wakers: PoolWakers,
     pub(super) lost: LostTasks,
 }
 
@@ -100,17 +87,9 @@ impl TaskTable {
     /// The futures that have something to find.
     pub(super) fn take_woken(&mut self) -> Vec<Waker> {
         if self.end.is_some() {
-            self.woken
-                .extend(self.wakers.drain().map(|(_, waker)| waker));
+            self.wakers.wake_all();
         }
-        mem::take(&mut self.woken)
-    }
-
-    fn wake(&mut self, awaited: Awaited) {
-        // Mostly nobody uses futures at all.
-        if !self.wakers.is_empty() {
-            self.woken.extend(self.wakers.remove(&awaited));
-        }
+        self.wakers.take_woken()
     }
 
     /// Takes the buffer for messages back.
@@ -373,60 +352,6 @@ impl TaskTable {
         self.finish(ticket, Err(Box::new(error)));
     }
 
-    /// Puts a task again whose worker has died, or what is left of it. Returns the error if that is
-    /// not to be.
-    fn survive(
-        &mut self,
-        ticket: u64,
-        at: Step,
-        error: Error,
-        put_again: impl Fn(&[u8]) -> Option<u64>,
-    ) -> Option<Error> {
-        let task = self.tasks.get_mut(ticket)?;
-        let (number, items) = (task.number, task.items);
-        let Some(More { chunk, retry }) = task.more.as_deref_mut() else {
-            return Some(error);
-        };
-        let Some(retry) = retry else {
-            return Some(error);
-        };
-        let may_try_again = !matches!(error, Error::TaskTimedOut { .. });
-        let rest = match chunk {
-            None => {
-                if !(may_try_again && retry.allows(0)) {
-                    return Some(error);
-                }
-                None
-            }
-            Some(chunk) if chunk.stopped => return Some(error),
-            Some(chunk) => {
-                // An item whose result has come was not lost, and the next one had not begun.
-                let lost = at.is_in_item() && at.done() == chunk.have;
-                if lost && !(may_try_again && retry.allows(chunk.have)) {
-                    if chunk.mode != Mode::Each {
-                        return Some(error);
-                    }
-                    chunk.parts.push(Part::Failed(error.clone()));
-                    self.progress.done += 1;
-                    chunk.have += 1;
-                    if chunk.have == items {
-                        self.finish(ticket, Ok([].into()));
-                        return None;
-                    }
-                }
-                chunk::from_item(&retry.task, chunk.have)
-            }
-        };
-        let Some(next) = put_again(rest.as_deref().unwrap_or(&retry.task)) else {
-            return Some(error);
-        };
-        task.number = next;
-        self.unheard.skip(next);
-        self.retried.remove(&number);
-        self.retried.insert(next, ticket);
-        None
-    }
-
     /// Enters a task's outcome, if it has none.
     pub(super) fn finish(&mut self, ticket: u64, outcome: Result<Box<[u8]>, Box<Error>>) {
         let Some(task) = self.tasks.get_mut(ticket) else {
@@ -451,9 +376,9 @@ impl TaskTable {
             && let Some(queue) = self.completion_queues.get_mut(&id)
         {
             queue.push_back(ticket);
-            self.wake(Awaited::Completion(id));
+            self.wakers.wake(Awaited::Completion(id));
         }
-        self.wake(Awaited::Task(ticket));
+        self.wakers.wake(Awaited::Task(ticket));
         if is_forgotten {
             self.remove(ticket);
         }

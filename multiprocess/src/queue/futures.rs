@@ -4,7 +4,7 @@ use std::future::{self, Future};
 
 use super::Queue;
 use super::raw::Wait;
-use super::wakers::{Awaited, Waiting};
+use super::wakers::{QueueChange, Waiting};
 use crate::codec::{self, Buffer};
 use crate::{Error, Result, Serializable};
 
@@ -34,7 +34,7 @@ impl<T: Serializable> Queue<T> {
     /// # }).unwrap();
     /// ```
     pub fn get_async(&self) -> impl Future<Output = Result<T>> + Send + Unpin + use<T> {
-        let mut waiting = Waiting::new(&self.raw, Awaited::Item);
+        let mut waiting = Waiting::new(&self.raw, QueueChange::Item);
         future::poll_fn(move |context| {
             waiting.poll(context, |raw| {
                 let mut buffer = Buffer::to_read();
@@ -75,7 +75,7 @@ impl<T: Serializable> Queue<T> {
     /// # }).unwrap();
     /// ```
     pub fn put_async(&self, item: &T) -> impl Future<Output = Result<()>> + Send + Unpin + use<T> {
-        let mut waiting = Waiting::new(&self.raw, Awaited::Room);
+        let mut waiting = Waiting::new(&self.raw, QueueChange::Room);
         let mut bytes = Vec::new();
         let mut written = codec::append(item, &mut bytes);
         future::poll_fn(move |context| {

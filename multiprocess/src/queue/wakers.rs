@@ -24,31 +24,31 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// What a future waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Awaited {
+pub(super) enum QueueChange {
     Item,
     Room,
 }
 
 impl RawQueue {
-    fn wakers(&self, awaited: Awaited) -> &Wakers {
+    fn wakers(&self, awaited: QueueChange) -> &Wakers {
         match awaited {
-            Awaited::Item => &self.getters,
-            Awaited::Room => &self.putters,
+            QueueChange::Item => &self.getters,
+            QueueChange::Room => &self.putters,
         }
     }
 
-    fn event(&self, awaited: Awaited) -> &EventCount {
+    fn event(&self, awaited: QueueChange) -> &EventCount {
         match awaited {
-            Awaited::Item => &self.header().items,
-            Awaited::Room => &self.header().room,
+            QueueChange::Item => &self.header().items,
+            QueueChange::Room => &self.header().room,
         }
     }
 
     /// How often there was something to wake a future for. It only grows.
-    fn changes(&self, awaited: Awaited) -> u64 {
+    fn changes(&self, awaited: QueueChange) -> u64 {
         match awaited {
-            Awaited::Item => self.put_count(),
-            Awaited::Room => self.taken(),
+            QueueChange::Item => self.put_count(),
+            QueueChange::Room => self.taken(),
         }
     }
 }
@@ -94,13 +94,13 @@ impl Wakers {
 /// A future's wait at a queue.
 pub(super) struct Waiting {
     queue: Arc<RawQueue>,
-    awaited: Awaited,
+    awaited: QueueChange,
     /// Its place, from its first wait on.
     place: Option<u64>,
 }
 
 impl Waiting {
-    pub(super) fn new(queue: &Arc<RawQueue>, awaited: Awaited) -> Self {
+    pub(super) fn new(queue: &Arc<RawQueue>, awaited: QueueChange) -> Self {
         Self {
             queue: Arc::clone(queue),
             awaited,
@@ -191,7 +191,7 @@ impl Drop for Waiting {
 }
 
 /// Sleeps in the place of all futures that wait, until none has waited for a while.
-fn sleep_for_futures(queue: &RawQueue, awaited: Awaited) {
+fn sleep_for_futures(queue: &RawQueue, awaited: QueueChange) {
     let wakers = queue.wakers(awaited);
     let spin = AdaptiveSpin::new();
     let mut state = wakers.state();
