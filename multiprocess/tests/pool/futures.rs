@@ -15,9 +15,9 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tokio::{runtime, task::JoinSet, time::timeout};
+use tokio::{task::JoinSet, time::timeout};
 
-use crate::support::{SOON, eventually};
+use crate::support::{SOON, block_on, eventually};
 
 tests![
     tasks_are_awaited_beside_each_other,
@@ -29,13 +29,6 @@ tests![
     a_thread_that_waits_and_a_future_get_their_own_results,
     a_cancelled_task_wakes_who_awaits_it,
 ];
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    let mut builder = runtime::Builder::new_current_thread();
-    let runtime = builder.enable_time().build().expect("a runtime");
-    let done = runtime.block_on(async { timeout(SOON, future).await });
-    done.expect("it ends soon")
-}
 
 /// Sends a message when a future is woken.
 struct Sends(mpsc::Sender<()>);
@@ -56,7 +49,7 @@ fn wait(future: Pin<&mut impl Future>) -> mpsc::Receiver<()> {
 
 fn tasks_are_awaited_beside_each_other() {
     let pool = Pool::new(2).unwrap();
-    run(async {
+    block_on(async {
         let mut squares = JoinSet::new();
         for n in 0..200_u64 {
             let square = pool.apply_async(|n: u64| (n, n * n), n).unwrap();
@@ -71,7 +64,7 @@ fn tasks_are_awaited_beside_each_other() {
 
 fn a_result_is_awaited_again_after_a_limit_of_time() {
     let pool = Pool::new(1).unwrap();
-    run(async {
+    block_on(async {
         let nap = Duration::from_millis(200);
         let mut slept = pool.apply_async(thread::sleep, nap).unwrap();
         let early = timeout(Duration::from_millis(1), &mut slept).await;
@@ -85,7 +78,7 @@ fn a_result_that_is_there_is_had_at_once() {
     let pool = Pool::new(1).unwrap();
     let square = pool.apply_async(|n: u64| n * n, 9).unwrap();
     square.get().unwrap();
-    assert_eq!(run(square), Ok(81));
+    assert_eq!(block_on(square), Ok(81));
 }
 
 fn whoever_awaits_a_killed_task_hears_of_it() {
@@ -94,7 +87,7 @@ fn whoever_awaits_a_killed_task_hears_of_it() {
         |()| kill(Pid::from_raw(process::id().cast_signed()), Signal::SIGKILL).unwrap(),
         (),
     );
-    let killed = run(killed.unwrap());
+    let killed = block_on(killed.unwrap());
     assert!(matches!(killed, Err(Error::Killed { .. })), "{killed:?}");
 }
 
@@ -110,7 +103,7 @@ fn a_pool_that_is_terminated_wakes_all_who_await() {
     for woken in woken {
         woken.recv_timeout(SOON).unwrap();
     }
-    let ends = run(async { (a.await, b.await) });
+    let ends = block_on(async { (a.await, b.await) });
     assert_eq!(ends, (Err(Error::Cancelled), Err(Error::Cancelled)));
 }
 
@@ -124,7 +117,7 @@ fn a_pool_that_is_broken_wakes_all_who_await() {
     let supervisor = Pid::from_raw(pool.supervisor_pid().cast_signed());
     kill(supervisor, Signal::SIGKILL).unwrap();
     woken.recv_timeout(SOON).unwrap();
-    assert_eq!(run(endless), Err(Error::PoolBroken));
+    assert_eq!(block_on(endless), Err(Error::PoolBroken));
 }
 
 fn a_thread_that_waits_and_a_future_get_their_own_results() {
@@ -138,7 +131,7 @@ fn a_thread_that_waits_and_a_future_get_their_own_results() {
                 }
             });
         }
-        run(async {
+        block_on(async {
             for n in 0..500_u64 {
                 let next = pool.apply_async(|n: u64| n + 1, n).unwrap();
                 assert_eq!(next.await, Ok(n + 1));
@@ -157,6 +150,6 @@ fn a_cancelled_task_wakes_who_awaits_it() {
     let woken = wait(Pin::new(&mut waits));
     assert!(waits.cancel());
     woken.recv_timeout(SOON).unwrap();
-    assert_eq!(run(waits), Err(Error::Cancelled));
+    assert_eq!(block_on(waits), Err(Error::Cancelled));
     drop(busy);
 }

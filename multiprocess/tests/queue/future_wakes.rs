@@ -10,9 +10,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use multiprocess::{Queue, put_off_timed_looks, timed_looks_that_found_something};
 use tokio::task::JoinSet;
 
-use crate::futures::{poll_once, run};
+use crate::futures::poll_once;
 use crate::support::kill_points::once_at;
-use crate::support::{Child, SOON, eventually};
+use crate::support::{Child, SOON, block_on, eventually};
 
 tests![
     each_item_wakes_one_future,
@@ -52,7 +52,7 @@ fn each_item_wakes_one_future() {
     assert!(wakes.try_recv().is_err());
     queue.put(&2).unwrap();
     assert_eq!(wakes.recv_timeout(SOON), Ok("b"));
-    assert_eq!(run(async { (a.await, b.await) }), (Ok(1), Ok(2)));
+    assert_eq!(block_on(async { (a.await, b.await) }), (Ok(1), Ok(2)));
 }
 
 fn a_batch_wakes_one_future_for_each_item() {
@@ -89,11 +89,11 @@ fn a_future_that_was_woken_and_is_dropped_wakes_the_next() {
     assert_eq!(wakes.recv_timeout(SOON), Ok("first"));
     drop(first);
     assert_eq!(wakes.recv_timeout(SOON), Ok("second"));
-    assert_eq!(run(second), Ok(1));
+    assert_eq!(block_on(second), Ok(1));
 }
 
-/// A process that comes to sleep at the queue behind this one's thread, until it has an item; its
-/// start waits for the answer, which is whether it sleeps.
+/// A process that sleeps at a queue until it has an item. It begins when it is told to, so that this
+/// one's thread sleeps there first.
 struct LaterReader {
     child: Child,
     go: Queue<()>,
@@ -162,7 +162,7 @@ fn each_item_taken_wakes_one_put() {
     put_off_timed_looks();
     let queue = Queue::bounded(1).unwrap();
     queue.put(&0).unwrap();
-    run(async {
+    block_on(async {
         let mut puts = JoinSet::new();
         (1..=8).for_each(|n| drop(puts.spawn(queue.put_async(&n))));
         tokio::task::yield_now().await;
@@ -183,7 +183,7 @@ fn a_crowd_of_futures_at_a_small_queue_is_always_woken() {
         let child = |work: fn(&Queue<u64>, &mut JoinSet<()>)| {
             Child::fork(|| {
                 put_off_timed_looks();
-                run(async {
+                block_on(async {
                     let mut futures = JoinSet::new();
                     (0..4).for_each(|_| work(&queue, &mut futures));
                     futures.join_all().await;

@@ -7,11 +7,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use multiprocess::{Error, Queue, Result};
-use tokio::runtime;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
-use crate::support::{Child, SOON, eventually};
+use crate::support::{Child, SOON, block_on, eventually};
 
 tests![
     a_future_gets_what_another_process_puts,
@@ -23,14 +21,6 @@ tests![
     an_item_that_cannot_be_put_is_refused,
     futures_of_several_processes_get_each_item_once,
 ];
-
-/// Runs a future in this thread, and not for ever.
-pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
-    let mut builder = runtime::Builder::new_current_thread();
-    let runtime = builder.enable_time().build().expect("a runtime");
-    let done = runtime.block_on(async { timeout(SOON, future).await });
-    done.expect("it ends soon")
-}
 
 /// One look at what may be ready.
 pub(crate) fn poll_once<T>(future: impl Future<Output = T>) -> Poll<T> {
@@ -45,7 +35,7 @@ fn a_future_gets_what_another_process_puts() {
             queue.put(&n).unwrap();
         }
     });
-    run(async {
+    block_on(async {
         for n in 0..100 {
             let mut get = pin!(queue.get_async());
             assert!(poll_once(get.as_mut()).is_pending());
@@ -59,7 +49,7 @@ fn a_future_gets_what_another_process_puts() {
 fn a_future_puts_when_another_process_has_made_room() {
     let queue = Queue::bounded(1).unwrap();
     let reader = Child::fork(|| (0..100).for_each(|n| assert_eq!(queue.get_timeout(SOON), Ok(n))));
-    run(async {
+    block_on(async {
         for n in 0..100 {
             queue.put_async(&n).await.unwrap();
         }
@@ -83,7 +73,7 @@ fn a_thousand_futures_wait_by_one_thread_and_get_an_item_each() {
         let () = go.get_timeout(SOON).unwrap();
         (0..COUNT).for_each(|n| queue.put(&n).unwrap());
     });
-    let got = run(async {
+    let got = block_on(async {
         let mut gets = JoinSet::new();
         (0..COUNT).for_each(|_| drop(gets.spawn(queue.get_async())));
         tokio::task::yield_now().await;
@@ -102,7 +92,7 @@ fn futures_that_are_dropped_lose_no_item() {
     let queue = Queue::bounded(64).unwrap();
     let writer = Child::fork(|| (0..ITEMS).for_each(|n| queue.put(&n).unwrap()));
     let mut next = 0;
-    run(async {
+    block_on(async {
         while next < ITEMS {
             // One that has waited is dropped, and another that waits behind it.
             let (mut first, mut second) = (queue.get_async(), queue.get_async());
@@ -131,7 +121,7 @@ fn puts_that_are_dropped_have_put_nothing() {
         );
         assert_eq!(items.len(), 5_000);
     });
-    run(async {
+    block_on(async {
         let mut next: u64 = 0;
         while next < 5_000 {
             // The item of one that was dropped is put by the next.
@@ -155,7 +145,7 @@ fn a_close_ends_all_futures() {
         empty.close();
         full.close();
     });
-    run(async {
+    block_on(async {
         let mut ended = JoinSet::new();
         for _ in 0..10 {
             let get = empty.get_async();
@@ -173,7 +163,7 @@ fn a_close_ends_all_futures() {
 fn an_item_that_cannot_be_put_is_refused() {
     let queue = Queue::new().unwrap();
     let inner = Queue::<u8>::new().unwrap();
-    let refused = run(queue.put_async(&inner));
+    let refused = block_on(queue.put_async(&inner));
     let reason = refused.expect_err("a queue is no item").to_string();
     assert!(reason.contains("only at its start"), "{reason}");
     assert!(queue.is_empty());
@@ -184,7 +174,7 @@ fn futures_of_several_processes_get_each_item_once() {
     let (queue, seen) = (Queue::bounded(16).unwrap(), Queue::new().unwrap());
     let readers = [(); 3].map(|()| {
         Child::fork(|| {
-            run(async {
+            block_on(async {
                 let mut gets = JoinSet::new();
                 for _ in 0..8 {
                     let (queue, seen) = (queue.clone(), seen.clone());
@@ -199,7 +189,7 @@ fn futures_of_several_processes_get_each_item_once() {
         })
     });
     let writer = Child::fork(|| {
-        run(async {
+        block_on(async {
             for n in 0..ITEMS {
                 queue.put_async(&n).await.unwrap();
             }

@@ -269,3 +269,11 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Runs a future in this thread, and not for ever.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().build().expect("a runtime");
+    let done = runtime.block_on(async { tokio::time::timeout(SOON, future).await });
+    done.expect("it ends soon")
+}

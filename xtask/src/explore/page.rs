@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use minijinja::context;
 use minijinja::value::Serde;
-use minijinja::{Environment, context};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use super::model::{Action, Condition, Exploration, letter};
 use super::words;
 use crate::cli::Lang;
 use crate::record;
-use crate::report::quoted;
+use crate::report::templates;
 
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
@@ -75,11 +75,7 @@ fn page(exploration: &'static Exploration, lang: Lang) -> anyhow::Result<String>
     let goals = goals(exploration, lang);
     let outcomes = outcomes(exploration, lang);
     let orders = outcomes.iter().map(|outcome| outcome.count).sum();
-    let mut environment = Environment::new();
-    environment
-        .add_template("page.html", PAGE)
-        .context("read the template of the page")?;
-    environment.add_filter("quoted", quoted);
+    let environment = templates(PAGE)?;
     let template = environment.get_template("page.html")?;
     template
         .render(context! {

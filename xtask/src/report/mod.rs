@@ -83,8 +83,18 @@ pub(crate) fn write(
     Ok(file)
 }
 
+/// The template of a page, as `page.html`, with what templates of ours may call.
+pub(crate) fn templates(page: &'static str) -> anyhow::Result<Environment<'static>> {
+    let mut environment = Environment::new();
+    environment
+        .add_template("page.html", page)
+        .context("read the template of the page")?;
+    environment.add_filter("quoted", quoted);
+    Ok(environment)
+}
+
 /// A sentence with its quoted words as code.
-pub(crate) fn quoted(text: &str) -> minijinja::Value {
+fn quoted(text: &str) -> minijinja::Value {
     let mut html = String::new();
     for (at, piece) in text.split('`').enumerate() {
         let piece = HtmlEscape(piece);
@@ -115,11 +125,7 @@ fn page(replays: &[ReplayRecord], lang: Lang, notebook: Option<&Path>) -> anyhow
             .articles
             .push(article);
     }
-    let mut environment = Environment::new();
-    environment
-        .add_template("page.html", PAGE)
-        .context("read the template of the page")?;
-    environment.add_filter("quoted", quoted);
+    let environment = templates(PAGE)?;
     let template = environment.get_template("page.html")?;
     template
         .render(context! {
