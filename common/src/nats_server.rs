@@ -1,5 +1,7 @@
 //! The engine NATS on loopback, for tests and tools.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -12,6 +14,20 @@ use crate::program::Program;
 /// How long it may take until it is ready: far longer than it does on any machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(5);
+
+/// The program: the file that `NATS_SERVER_BIN` names, or else nats-server on the PATH. A path is the
+/// same from every folder.
+///
+/// # Panics
+///
+/// Panics if the program is in no folder.
+#[must_use]
+pub fn binary() -> OsString {
+    match env::var_os("NATS_SERVER_BIN") {
+        Some(path) => std::path::absolute(path).expect("there is a folder").into(),
+        None => "nats-server".into(),
+    }
+}
 
 /// A server that takes clients. It is killed when it is dropped.
 pub struct NatsServer {

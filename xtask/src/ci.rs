@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::Exit;
 use crate::output::{complain, say};
+use crate::{Exit, chaos};
 
 /// What cargo does, and with which variable in its environment.
 struct Gate {
@@ -30,8 +30,10 @@ const fn with(name: &'static str, value: &'static str, arguments: &'static str) 
 
 const DOCS: &str = "RUSTDOCFLAGS";
 const ENGINE: &str = "NATS_SERVER_BIN";
+/// It makes networks, which not every machine lets root do.
+const PARTITIONS: &str = "run --quiet --package xtask -- chaos partitions --rounds 1";
 
-const GATES: [Gate; 24] = [
+const GATES: [Gate; 25] = [
     gate("fmt --all --check"),
     gate("clippy --workspace --all-targets --locked -- -D warnings"),
     gate("clippy --package distributed --features nats --all-targets --locked -- -D warnings"),
@@ -87,6 +89,8 @@ const GATES: [Gate; 24] = [
         "run --quiet --package xtask -- chaos pool supervisor queue application growth --rounds 2",
     ),
     gate("run --quiet --package xtask -- chaos distributed --rounds 1"),
+    // Debian's server is slower to find a leader when a node is back than we promise.
+    with(ENGINE, "target/nats-venv/bin/nats-server", PARTITIONS),
     // That each kind of row runs, not how fast it is: without optimisation it is built sooner.
     with(
         "CARGO_PROFILE_RELEASE_OPT_LEVEL",
@@ -105,6 +109,10 @@ pub(crate) fn ci() -> anyhow::Result<Exit> {
         arguments,
     } in &GATES
     {
+        if *arguments == PARTITIONS && !chaos::may_make_networks() {
+            say!("not run, for nobody may make networks here: cargo {arguments}")?;
+            continue;
+        }
         let mut command = Command::new(&cargo);
         command.args(arguments.split(' ')).envs(*variable);
         let typed = match variable {

@@ -1,5 +1,6 @@
 //! Nodes of NATS: a cluster on loopback to work with, and servers for chaos to kill or cut off.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use common::nats_server::NatsServer;
+use common::nats_server::{self, NatsServer};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -124,8 +125,8 @@ impl Node {
     /// Starts it in the background, and waits until it takes clients.
     pub(crate) fn start(&self) -> anyhow::Result<()> {
         let mut command = match self.network {
-            None => Command::new("nats-server"),
-            Some(process) => within(process, "nats-server"),
+            None => Command::new(nats_server::binary()),
+            Some(process) => within(process, nats_server::binary()),
         };
         command.arg("-c").arg(self.folder.join("nats.conf"));
         let server = NatsServer::start(command.process_group(0), &self.folder.join("log"))
@@ -189,10 +190,10 @@ impl Node {
 }
 
 /// A program in the network of a process.
-pub(crate) fn within(process: i32, program: &str) -> Command {
+pub(crate) fn within(process: i32, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("nsenter");
     let process = process.to_string();
-    command.args(["--net", "--target", &process, program]);
+    command.args(["--net", "--target", &process]).arg(program);
     command
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::nats_server::NatsServer;
+use common::nats_server::{self, NatsServer};
 use common::program::Program;
 use distributed::{Client, QueueOptions};
 use nix::sys::signal::{Signal, kill};
@@ -31,10 +31,7 @@ struct Disk(Program);
 
 /// The program; `None` on a machine that has none, where that is allowed.
 fn program() -> Option<OsString> {
-    let program = match std::env::var_os("NATS_SERVER_BIN") {
-        Some(path) => absolute(path),
-        None => "nats-server".into(),
-    };
+    let program = nats_server::binary();
     let found = Command::new(&program)
         .arg("--version")
         .stdout(Stdio::null())
@@ -49,11 +46,6 @@ fn program() -> Option<OsString> {
             None
         }
     }
-}
-
-/// A path that is the same from every folder.
-fn absolute(path: impl AsRef<Path>) -> OsString {
-    std::path::absolute(path).expect("there is a folder").into()
 }
 
 /// One that can write each item before it says so, which is 2.10 or newer.

@@ -16,13 +16,18 @@ use tokio::time::{sleep, timeout_at};
 
 use super::engine::Engine;
 use super::layout::CONSUMER;
-use crate::{Error, Result};
+use crate::{Error, Result, random};
 
-/// How long the server keeps a request. Where a node of a cluster dies, a request may be lost with
-/// it, and is made again after this.
-const SLICE: Duration = Duration::from_secs(5);
-/// How much later we give a request up ourselves.
+/// How long the server keeps a request that is not answered.
+const SLICE: Duration = Duration::from_secs(30);
+/// How often it says that it still has one. A request is lost with the node that had it, of which
+/// nobody is told where that was cut off: its silence tells.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How much later than it is due a word of the server may come.
 const GRACE: Duration = Duration::from_secs(2);
+/// The pauses after requests that nobody took grow from the first to the second: a cluster that
+/// looks for a leader says so at once to whoever asks.
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 
 /// What comes of one request.
 enum End {
@@ -51,7 +56,9 @@ struct PendingPull {
     /// Where its end is told.
     reply: String,
     n: usize,
-    give_up: tokio::time::Instant,
+    asked: tokio::time::Instant,
+    /// After how long without a word of the server it is lost.
+    silence: Duration,
     /// Of the time when it was sent.
     connections: watch::Receiver<u64>,
 }
@@ -92,6 +99,7 @@ impl Pull {
     ) -> Result<Vec<async_nats::Message>> {
         let mut is_first = true;
         let mut lost_since = None;
+        let mut pause = PAUSES[0];
         loop {
             let now = Instant::now();
             self.check_acknowledgements(engine)?;
@@ -111,7 +119,7 @@ impl Pull {
                 return Ok(messages);
             }
             match end {
-                End::Answered => (is_first, lost_since) = (false, None),
+                End::Answered => (is_first, lost_since, pause) = (false, None, PAUSES[0]),
                 End::Busy if left.is_zero() => return Err(Error::Empty),
                 End::Busy => sleep(Duration::from_millis(100)).await,
                 End::Lost => {
@@ -125,7 +133,8 @@ impl Pull {
                         let reason = "no answer to a request for an item";
                         return Err(engine.error("get an item", reason));
                     }
-                    sleep(Duration::from_millis(20)).await;
+                    sleep(random::jitter(pause)).await;
+                    pause = (2 * pause).min(PAUSES[1]);
                 }
             }
         }
@@ -157,21 +166,24 @@ impl Pull {
             none => none.insert(Answers::subscribe(engine).await?),
         };
         let reply = format!("{}.{}", answers.inbox, self.number);
+        // The server refuses one that is longer than half of the request.
+        let heartbeat = (wait >= 2 * HEARTBEAT).then_some(HEARTBEAT);
         let config = BatchConfig {
             batch: n,
             expires: (!wait.is_zero()).then_some(wait),
             no_wait: wait.is_zero(),
+            idle_heartbeat: heartbeat.unwrap_or_default(),
             ..BatchConfig::default()
         };
         let asked = self.consumer.request_batch(config, reply.as_str().into());
         if let Err(error) = asked.await {
             return Err(engine.error("get an item", error));
         }
-        let give_up = tokio::time::Instant::now() + wait + GRACE;
         Ok(PendingPull {
             reply,
             n,
-            give_up,
+            asked: tokio::time::Instant::now(),
+            silence: heartbeat.unwrap_or(wait) + GRACE,
             connections,
         })
     }
@@ -185,20 +197,23 @@ impl Pull {
         let Some(answers) = &mut self.answers else {
             return End::Lost;
         };
+        let mut give_up = request.asked + request.silence;
         while messages.len() < request.n {
             let answer = tokio::select! {
                 biased;
-                answer = timeout_at(request.give_up, answers.subscriber.next()) => answer,
+                answer = timeout_at(give_up, answers.subscriber.next()) => answer,
                 // The server that had the request is not the one that we are connected to.
                 _ = request.connections.changed() => return End::Lost,
             };
             let Ok(Some(message)) = answer else {
                 return End::Lost;
             };
+            give_up = tokio::time::Instant::now() + request.silence;
             match message.status {
                 None | Some(StatusCode::OK) => messages.push(message),
                 // The end of an earlier request.
                 Some(_) if message.subject.as_str() != request.reply => {}
+                Some(StatusCode::IDLE_HEARTBEAT) => {}
                 Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => return End::Answered,
                 Some(StatusCode::NO_RESPONDERS) => return End::Lost,
                 Some(_) => return End::Busy,
