@@ -33,6 +33,7 @@ use task::one;
 
 pub use builder::Builder;
 pub use imap::Imap;
+pub use map_result::MapResult;
 pub use result::AsyncResult;
 pub use table::Progress;
 pub use worker::worker_index;
@@ -44,6 +45,7 @@ mod control;
 mod imap;
 mod lost;
 mod map;
+mod map_result;
 mod message;
 mod open_tasks;
 mod result;

@@ -84,7 +84,7 @@ impl PoolClient {
         Identity::mine() == self.owner
     }
 
-    fn table(&self) -> MutexGuard<'_, TaskTable> {
+    pub(super) fn table(&self) -> MutexGuard<'_, TaskTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -198,7 +198,12 @@ impl PoolClient {
     }
 
     pub(super) fn close_completion_queue(&self, queue: NonZeroU64) {
-        self.table().close_completion_queue(queue);
+        let mut table = self.table();
+        table.close_completion_queue(queue);
+        let waker = table.wakers.leave(Awaited::Completion(queue));
+        drop(table);
+        // Without the table: a runtime may do anything then.
+        drop(waker);
     }
 
     /// Waits for the next ticket of a completion queue; `None` when the pool has ended without.
@@ -259,31 +264,14 @@ impl PoolClient {
         drop(waker);
     }
 
-    /// Why the pool has ended, if it has.
-    pub(super) fn end(&self) -> Option<Error> {
-        self.table().end.clone()
-    }
-
-    /// Whether a task that has an outcome has a result.
-    pub(super) fn has_succeeded(&self, ticket: u64) -> Result<bool> {
-        let done = self.outcome(ticket, None, |_| Ok(()));
-        Ok(matches!(done, Ok(Some(()))))
-    }
-
     /// What became of the items of a chunk that is done.
     pub(super) fn take_parts(&self, ticket: u64) -> Vec<Part> {
         self.table().take_parts(ticket)
     }
 
-    /// How many items of a chunk that failed have run.
-    pub(super) fn ran(&self, ticket: u64) -> u64 {
-        self.table().ran(ticket)
-    }
-
     /// Sees to it that what has not begun of a chunk does not begin. The chunk then soon has an
     /// outcome.
-    pub(super) fn stop(&self, ticket: u64) {
-        let mut table = self.table();
+    pub(super) fn stop(&self, table: &mut TaskTable, ticket: u64) {
         let Some(number) = table.stop(ticket) else {
             return;
         };
@@ -381,7 +369,7 @@ impl PoolClient {
     }
 
     /// Waits until `look` finds what it wants in the table; `None` if the deadline came first.
-    fn wait<T>(
+    pub(super) fn wait<T>(
         &self,
         deadline: Option<Instant>,
         mut look: impl FnMut(&mut TaskTable) -> Option<T>,

@@ -1,12 +1,14 @@
 //! A map: its chunks under way, their results in order, and its end when an item fails.
 
-use std::{collections::VecDeque, num::NonZeroU64, ops::Range};
+use std::{collections::VecDeque, num::NonZeroU64, ops::Range, sync::Arc, vec};
 
 use super::{
     Pool,
     chunk::{ChunkWriter, Mode, Part},
     client::PoolClient,
+    map_result::MapResult,
     open_tasks::Submission,
+    table::TaskTable,
     task::{many, many_pairs},
 };
 use crate::{Error, Result, Serializable, codec, sys::call::Function};
@@ -20,7 +22,7 @@ const CHUNK_MAX: usize = 1 << 14;
 /// How many chunks of a map may be under way.
 const CHUNKS_AHEAD: usize = 1 << 12;
 
-/// A chunk that was submitted, until its results are read.
+/// A chunk that was submitted, until its results are taken.
 struct Submitted {
     ticket: u64,
     items: Range<u64>,
@@ -28,13 +30,21 @@ struct Submitted {
 }
 
 /// The chunks of a map. Those that are left when it is dropped do not begin any more.
-struct MapChunks<'a> {
-    client: &'a PoolClient,
-    completion_queue: NonZeroU64,
+pub(super) struct MapChunks {
+    client: Arc<PoolClient>,
+    pub(super) completion_queue: NonZeroU64,
     /// In the order of their items, and of their tickets.
     chunks: VecDeque<Submitted>,
     /// How many items were submitted.
-    submitted: u64,
+    pub(super) submitted: u64,
+    /// Of how many items the results were taken.
+    taken: u64,
+    /// How many of the chunks are not done.
+    open: usize,
+    /// What has not begun does not begin any more, or is left to run on.
+    stopped: bool,
+    /// An item that has failed here, on its way to a worker or back.
+    failed: Option<(u64, Error)>,
 }
 
 impl Pool {
@@ -96,11 +106,6 @@ impl Pool {
         self.map_items(Function::of(function, many), items, None)
     }
 
-    fn chunk_size(&self, items: usize) -> usize {
-        let chunks = CHUNKS_PER_WORKER * self.workers();
-        items.div_ceil(chunks).clamp(1, CHUNK_MAX)
-    }
-
     /// As [`map`](Self::map), with so many items in a chunk: `map(f, items, chunksize)`. 0 counts
     /// as 1. A chunk of 1 MiB gets no more items.
     ///
@@ -132,18 +137,33 @@ impl Pool {
         items: impl IntoIterator<Item = A>,
         chunk_size: Option<usize>,
     ) -> Result<Vec<R>> {
-        let items = items.into_iter().fuse();
+        let (items, size) = self.counted(items, chunk_size);
+        run(&self.client, function, items, size)
+    }
+
+    /// The items, and how many make a chunk: so many, or what gives each worker some chunks.
+    fn counted<I: IntoIterator>(
+        &self,
+        items: I,
+        chunk_size: Option<usize>,
+    ) -> (Counted<I::IntoIter>, usize) {
+        let items = items.into_iter();
         match (chunk_size, items.size_hint()) {
-            (Some(size), _) => run(&self.client, function, items, size),
+            (Some(size), _) => (Counted::AsTheyCome(items), size),
             (None, (known, Some(most))) if known == most => {
-                run(&self.client, function, items, self.chunk_size(known))
+                (Counted::AsTheyCome(items), self.chunk_size(known))
             }
             _ => {
-                let items: Vec<A> = items.collect();
+                let items: Vec<_> = items.collect();
                 let size = self.chunk_size(items.len());
-                run(&self.client, function, items.into_iter(), size)
+                (Counted::Collected(items.into_iter()), size)
             }
         }
+    }
+
+    fn chunk_size(&self, items: usize) -> usize {
+        let chunks = CHUNKS_PER_WORKER * self.workers();
+        items.div_ceil(chunks).clamp(1, CHUNK_MAX)
     }
 
     /// As [`map`](Self::map), for a function of two arguments: `starmap(f, pairs)`. For more, let
@@ -167,165 +187,326 @@ impl Pool {
     ) -> Result<Vec<R>> {
         self.map_items(Function::of(function, many_pairs), pairs, None)
     }
+
+    /// Hands items to the pool, and does not wait for their results: `map_async(f, items)`.
+    ///
+    /// All items are taken, serialised and handed in before the call returns; it waits for room only
+    /// if the pool's queue of tasks is full. The items travel in chunks, as those of
+    /// [`map`](Self::map). For a function of several arguments, pass a closure that takes a tuple,
+    /// in place of `starmap_async`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] after [`close`](Self::close). If the pool is known to have failed, why. What
+    /// befalls an item, the [`MapResult`] tells, also if it cannot be serialised.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// let squares = pool.map_async(|n: u64| n * n, 0..4)?;
+    /// let cubes = pool.map_async(|n: u64| n * n * n, 0..4)?;
+    /// assert_eq!(squares.get()?, [0, 1, 4, 9]);
+    /// assert_eq!(cubes.get()?, [0, 1, 8, 27]);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn map_async<A: Serializable, R: Serializable>(
+        &self,
+        function: fn(A) -> R,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<MapResult<R>> {
+        self.hand_in(function, items, None)
+    }
+
+    /// As [`map_async`](Self::map_async), with so many items in a chunk:
+    /// `map_async(f, items, chunksize)`. 0 counts as 1. A chunk of 1 MiB gets no more items.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`map_async`](Self::map_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = multiprocess::Pool::new(2)?;
+    /// let powers = pool.map_async_chunked(|(a, b): (u64, u32)| a.pow(b), [(2, 3), (3, 2)], 1)?;
+    /// assert_eq!(powers.get()?, [8, 9]);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn map_async_chunked<A: Serializable, R: Serializable>(
+        &self,
+        function: fn(A) -> R,
+        items: impl IntoIterator<Item = A>,
+        chunk_size: usize,
+    ) -> Result<MapResult<R>> {
+        self.hand_in(function, items, Some(chunk_size.max(1)))
+    }
+
+    fn hand_in<A: Serializable, R: Serializable>(
+        &self,
+        function: fn(A) -> R,
+        items: impl IntoIterator<Item = A>,
+        chunk_size: Option<usize>,
+    ) -> Result<MapResult<R>> {
+        let (mut items, size) = self.counted(items, chunk_size);
+        let mut map = MapChunks::new(&self.client);
+        let mut writer = map.writer(Function::of(function, many), size);
+        let mut bytes = Vec::new();
+        while map.hand_in(&mut writer, &mut items, &mut bytes)? {}
+        Ok(MapResult::new(Arc::clone(&self.client), map))
+    }
+}
+
+/// The items of a map, which had to be collected if nothing else says how many there are.
+enum Counted<I: Iterator> {
+    AsTheyCome(I),
+    Collected(vec::IntoIter<I::Item>),
+}
+
+impl<I: Iterator> Iterator for Counted<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        match self {
+            Self::AsTheyCome(items) => items.next(),
+            Self::Collected(items) => items.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Self::AsTheyCome(items) => items.size_hint(),
+            Self::Collected(items) => items.size_hint(),
+        }
+    }
 }
 
 /// Runs a function with its entry on items, in chunks of at most this size.
-pub(super) fn run<A: Serializable, R: Serializable>(
-    client: &PoolClient,
+fn run<A: Serializable, R: Serializable>(
+    client: &Arc<PoolClient>,
     function: Function,
-    mut items: impl Iterator<Item = A>,
+    items: impl Iterator<Item = A>,
     size: usize,
 ) -> Result<Vec<R>> {
-    let mode = match client.shared.retries {
-        0 => Mode::Once,
-        _ => Mode::Retried,
-    };
-    let mut writer = ChunkWriter::new(function, size, mode);
-    let mut map = MapChunks {
-        client,
-        completion_queue: client.open_completion_queue(),
-        chunks: VecDeque::new(),
-        submitted: 0,
-    };
+    let mut items = items.fuse();
+    let mut map = MapChunks::new(client);
+    let mut writer = map.writer(function, size);
     let mut results = Vec::with_capacity(items.size_hint().0);
     let mut bytes = Vec::new();
     let mut more = true;
     loop {
-        while more && map.chunks.len() < CHUNKS_AHEAD {
-            let (count, refused) = writer.write(&mut items, &mut bytes);
-            if let Some(error) = refused {
-                let item = map.submitted + count as u64;
-                return Err(map.fail(Some((item, error)), results.len() as u64));
-            }
-            more = count > 0;
-            if more && let Err(error) = map.submit(&bytes, count as u64, mode) {
-                return Err(map.refuse(error, results.len() as u64));
-            }
+        while more && !map.stopped && map.chunks.len() < CHUNKS_AHEAD {
+            more = match map.hand_in(&mut writer, &mut items, &mut bytes) {
+                Ok(more) => more,
+                Err(error) => {
+                    map.stop();
+                    let _ = client.wait(None, |table| map.is_over(table).then_some(()));
+                    return Err(error);
+                }
+            };
         }
-        if map.chunks.is_empty() {
+        if map.chunks.is_empty() && map.failed.is_none() {
             return Ok(results);
         }
-        if !map.wait_for_one()? {
-            return Err(map.fail(None, results.len() as u64));
-        }
-        while let Some(chunk) = map.chunks.pop_front_if(|chunk| chunk.done) {
-            let first = results.len() as u64;
-            if let Err(error) = read(client.take_parts(chunk.ticket), &mut results) {
-                map.chunks.push_front(chunk);
-                return Err(map.fail(Some((results.len() as u64, error)), first));
+        let parts = client.wait(None, |table| map.take_some(table))?;
+        for part in parts.unwrap_or(Err(Error::TimedOut))? {
+            if let Err(error) = read(&part, &mut results) {
+                map.fail(results.len() as u64, error);
+                break;
             }
-            client.forget(chunk.ticket);
         }
     }
 }
 
 /// Appends the results of a chunk's items, up to one that cannot be read.
-fn read<R: Serializable>(parts: Vec<Part>, results: &mut Vec<R>) -> Result<()> {
-    for part in parts {
-        match part {
-            Part::Results(count, bytes) => {
-                let mut rest = &*bytes;
-                for _ in 0..count {
-                    let result;
-                    (result, rest) = codec::decode_first(rest)?;
-                    results.push(result);
-                }
-            }
-            Part::Failed(error) => return Err(error),
-        }
+pub(super) fn read<R: Serializable>(part: &Part, results: &mut Vec<R>) -> Result<()> {
+    let (count, mut rest) = match part {
+        Part::Results(count, bytes) => (*count, &**bytes),
+        Part::Failed(error) => return Err(error.clone()),
+    };
+    for _ in 0..count {
+        let result;
+        (result, rest) = codec::decode_first(rest)?;
+        results.push(result);
     }
     Ok(())
 }
 
-impl MapChunks<'_> {
-    fn submit(&mut self, bytes: &[u8], count: u64, mode: Mode) -> Result<()> {
+impl MapChunks {
+    fn new(client: &Arc<PoolClient>) -> Self {
+        Self {
+            client: Arc::clone(client),
+            completion_queue: client.open_completion_queue(),
+            chunks: VecDeque::new(),
+            submitted: 0,
+            taken: 0,
+            open: 0,
+            stopped: false,
+            failed: None,
+        }
+    }
+
+    fn mode(&self) -> Mode {
+        match self.client.shared.retries {
+            0 => Mode::Once,
+            _ => Mode::Retried,
+        }
+    }
+
+    fn writer(&self, function: Function, size: usize) -> ChunkWriter {
+        ChunkWriter::new(function, size, self.mode())
+    }
+
+    /// Makes a chunk of the next items and submits it. False if there was none, or one of its items
+    /// has failed; then nothing more is to be handed in.
+    fn hand_in<A: Serializable>(
+        &mut self,
+        writer: &mut ChunkWriter,
+        items: &mut impl Iterator<Item = A>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<bool> {
+        let (count, refused) = writer.write(items, bytes);
+        let count = count as u64;
+        if let Some(error) = refused {
+            self.fail(self.submitted + count, error);
+            return Ok(false);
+        }
+        if count == 0 {
+            return Ok(false);
+        }
         let submission = Submission {
             items: count,
-            mode: Some(mode),
+            mode: Some(self.mode()),
             completion_queue: Some(self.completion_queue),
         };
-        let ticket = self.client.submit(bytes, submission)?;
-        let items = self.submitted..self.submitted + count;
-        self.submitted = items.end;
-        self.chunks.push_back(Submitted {
-            ticket,
-            items,
-            done: false,
-        });
-        Ok(())
-    }
-
-    /// Waits for the next chunk that is done; false if it has failed.
-    fn wait_for_one(&mut self) -> Result<bool> {
-        let ticket = self.client.next_completed(self.completion_queue)?;
-        let Some(ticket) = ticket else {
-            // The pool has ended, and says why of each of its tasks.
-            return Ok(false);
-        };
-        if let Ok(place) = self.chunks.binary_search_by_key(&ticket, |it| it.ticket) {
-            self.chunks[place].done = true;
-        }
-        self.client.has_succeeded(ticket)
-    }
-
-    /// What to say when a chunk was refused: of its first item, if that is too large.
-    fn refuse(mut self, error: Error, read: u64) -> Error {
-        match error {
-            Error::TooLarge { .. } => {
-                let item = self.submitted;
-                self.fail(Some((item, error)), read)
+        match self.client.submit(bytes, submission) {
+            Ok(ticket) => {
+                let items = self.submitted..self.submitted + count;
+                self.submitted = items.end;
+                self.open += 1;
+                self.chunks.push_back(Submitted {
+                    ticket,
+                    items,
+                    done: false,
+                });
+                Ok(true)
             }
-            _ => {
-                self.stop();
-                error
+            // Of the first item: a chunk of several is not so long.
+            Err(error @ Error::TooLarge { .. }) => {
+                self.fail(self.submitted, error);
+                Ok(false)
             }
+            Err(error) => Err(error),
         }
     }
 
-    /// Begins nothing more, and waits for what runs.
-    fn stop(&mut self) {
-        for chunk in self.chunks.iter().filter(|chunk| !chunk.done) {
-            self.client.stop(chunk.ticket);
-        }
-        while self.chunks.iter().any(|chunk| !chunk.done) {
-            match self.client.next_completed(self.completion_queue) {
-                Ok(Some(ticket)) => {
-                    if let Ok(place) = self.chunks.binary_search_by_key(&ticket, |it| it.ticket) {
-                        self.chunks[place].done = true;
-                    }
-                }
-                // The pool has ended, and every task with it.
-                Ok(None) | Err(_) => break,
-            }
-        }
+    /// The tickets of the chunks that are not known to be done, the last one first.
+    pub(super) fn open_tickets(&self) -> Vec<u64> {
+        let open = self.chunks.iter().rev().filter(|chunk| !chunk.done);
+        open.map(|chunk| chunk.ticket).collect()
     }
 
-    /// Ends the map with the first item that failed: `failed`, or one of those that have run. The
-    /// results of so many items were read.
-    fn fail(mut self, failed: Option<(u64, Error)>, read: u64) -> Error {
+    /// Ends the map with an item that has failed here.
+    fn fail(&mut self, item: u64, error: Error) {
+        self.failed = Some((item, error));
         self.stop();
-        let end = self.client.end();
-        let mut first_failed = failed;
+    }
+
+    fn stop(&mut self) {
+        let client = Arc::clone(&self.client);
+        self.stop_chunks(&mut client.table());
+    }
+
+    /// Sees to it that nothing more begins.
+    fn stop_chunks(&mut self, table: &mut TaskTable) {
+        self.stopped = true;
+        for chunk in self.chunks.iter().filter(|chunk| !chunk.done) {
+            self.client.stop(table, chunk.ticket);
+        }
+    }
+
+    /// Has what was handed in run, though this is dropped.
+    pub(super) fn let_run_on(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Whether all chunks are done. Sees to it that nothing more begins once one has failed.
+    pub(super) fn is_over(&mut self, table: &mut TaskTable) -> bool {
+        while self.open > 0 {
+            let Some(next) = table.next_completed(self.completion_queue) else {
+                return false;
+            };
+            let Some(ticket) = next else {
+                // The pool has ended, and says why of each of its tasks.
+                self.open = 0;
+                self.stopped = true;
+                break;
+            };
+            if let Ok(place) = self.chunks.binary_search_by_key(&ticket, |it| it.ticket) {
+                self.chunks[place].done = true;
+                self.open -= 1;
+            }
+            if !self.stopped && matches!(table.outcome(ticket), Some(Err(_))) {
+                self.stop_chunks(table);
+            }
+        }
+        true
+    }
+
+    /// The results that come next, or the error once the map has failed and is over; `None` while
+    /// there is neither.
+    fn take_some(&mut self, table: &mut TaskTable) -> Option<Result<Vec<Part>>> {
+        let is_over = self.is_over(table);
+        let is_next_done = self.chunks.front().is_some_and(|chunk| chunk.done);
+        if !is_over && (self.stopped || !is_next_done) {
+            return None;
+        }
+        Some(self.take_done(table))
+    }
+
+    /// All results, or the error; `None` while the map is not over.
+    pub(super) fn take_all(&mut self, table: &mut TaskTable) -> Option<Result<Vec<Part>>> {
+        self.is_over(table).then(|| self.take_done(table))
+    }
+
+    fn take_done(&mut self, table: &mut TaskTable) -> Result<Vec<Part>> {
+        if self.stopped {
+            return Err(self.error(table));
+        }
+        let mut parts = Vec::new();
+        while let Some(chunk) = self.chunks.pop_front_if(|chunk| chunk.done) {
+            parts.append(&mut table.take_parts(chunk.ticket));
+            table.forget(chunk.ticket);
+            self.taken = chunk.items.end;
+        }
+        Ok(parts)
+    }
+
+    /// The first item that failed, here or in a worker, and which ran.
+    fn error(&self, table: &mut TaskTable) -> Error {
+        let mut first_failed = self.failed.clone();
         let mut ran: Vec<Range<u64>> = Vec::new();
         let mut add = |range: Range<u64>| match ran.last_mut() {
             _ if range.is_empty() => {}
             Some(last) if last.end == range.start => last.end = range.end,
             _ => ran.push(range),
         };
-        add(0..read);
+        add(0..self.taken);
         for chunk in &self.chunks {
-            let Err(error) = self.client.outcome(chunk.ticket, None, |_| Ok(())) else {
+            table.hear(chunk.ticket);
+            let Some(Err(error)) = table.outcome(chunk.ticket) else {
                 add(chunk.items.clone());
                 continue;
             };
-            let behind = chunk.items.start + self.client.ran(chunk.ticket);
-            add(chunk.items.start..behind);
             // Not its own, but that of the whole pool, or of this map.
-            if error == Error::Cancelled || Some(&error) == end.as_ref() {
-                continue;
-            }
+            let is_own = *error != Error::Cancelled && Some(error) != table.end.as_ref();
+            let error = is_own.then(|| error.clone());
+            let behind = chunk.items.start + table.ran(chunk.ticket);
+            add(chunk.items.start..behind);
             let item = behind.saturating_sub(1).max(chunk.items.start);
-            if first_failed.as_ref().is_none_or(|(first, _)| item < *first) {
+            if let Some(error) = error
+                && first_failed.as_ref().is_none_or(|(first, _)| item < *first)
+            {
                 first_failed = Some((item, error));
             }
         }
@@ -335,15 +516,17 @@ impl MapChunks<'_> {
                 ran,
                 error: Box::new(error),
             },
-            None => end.unwrap_or(Error::Cancelled),
+            None => table.end.clone().unwrap_or(Error::Cancelled),
         }
     }
 }
 
-impl Drop for MapChunks<'_> {
+impl Drop for MapChunks {
     fn drop(&mut self) {
+        if !self.stopped {
+            self.stop();
+        }
         for chunk in &self.chunks {
-            self.client.stop(chunk.ticket);
             self.client.forget(chunk.ticket);
         }
         self.client.close_completion_queue(self.completion_queue);

@@ -40,7 +40,7 @@ impl Wake for Sends {
 }
 
 /// Polls a future that has to wait; the answer says when it is woken.
-fn wait(future: Pin<&mut impl Future>) -> mpsc::Receiver<()> {
+pub(crate) fn wait(future: Pin<&mut impl Future>) -> mpsc::Receiver<()> {
     let (sender, woken) = mpsc::channel();
     let waker = Waker::from(Arc::new(Sends(sender)));
     assert!(future.poll(&mut Context::from_waker(&waker)).is_pending());

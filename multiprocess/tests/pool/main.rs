@@ -29,6 +29,8 @@ mod futures;
 mod killed;
 // What becomes of the items of a map.
 mod map;
+// Maps that nobody has to wait for.
+mod map_async;
 // What a pool takes.
 mod resources;
 // What becomes of tasks.
@@ -46,6 +48,7 @@ fn main() {
         futures::TESTS,
         killed::TESTS,
         map::TESTS,
+        map_async::TESTS,
         resources::TESTS,
         tasks::TESTS,
         unheard::TESTS,
