@@ -58,6 +58,8 @@ pub use pipe::{Connection, pipe};
 pub use pool::{AsyncResult, Pool};
 #[doc(inline)]
 pub use process::Process;
+#[cfg(feature = "stream")]
+pub use queue::QueueStream;
 pub use queue::{Batch, Iter, Queue};
 pub use serializable::Serializable;
 pub use zerocopy;

@@ -33,6 +33,8 @@ use task::one;
 
 pub use builder::Builder;
 pub use imap::Imap;
+#[cfg(feature = "stream")]
+pub use imap::ImapStream;
 pub use map_result::MapResult;
 pub use result::AsyncResult;
 pub use table::Progress;

@@ -11,6 +11,8 @@ use crate::codec::{self, Buffer};
 use crate::{Result, Serializable};
 pub use batch::Batch;
 use raw::{RawQueue, Wait};
+#[cfg(feature = "stream")]
+pub use stream::QueueStream;
 
 mod batch;
 mod futures;
@@ -25,6 +27,8 @@ mod readers;
 mod ring;
 mod sizing;
 pub(crate) mod step;
+#[cfg(feature = "stream")]
+mod stream;
 mod wakers;
 
 /// A queue between processes that no `kill -9` can break: Python's `multiprocessing.Queue` and

@@ -206,12 +206,6 @@ impl PoolClient {
         drop(waker);
     }
 
-    /// Waits for the next ticket of a completion queue; `None` when the pool has ended without.
-    pub(super) fn next_completed(&self, queue: NonZeroU64) -> Result<Option<u64>> {
-        let next = self.wait(None, |table| table.next_completed(queue))?;
-        Ok(next.flatten())
-    }
-
     /// Waits until every task has an outcome.
     pub(super) fn wait_for_all(&self) -> Result<()> {
         let over = self.wait(None, |table| match (table.open, &table.end) {

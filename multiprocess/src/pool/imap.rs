@@ -1,13 +1,21 @@
 //! [`Imap`]: results as they come, and arguments as they are needed.
 
-use std::{collections::VecDeque, iter::Fuse, num::NonZeroU64, sync::Arc};
+use std::{
+    collections::VecDeque,
+    iter::Fuse,
+    num::NonZeroU64,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Pool,
     chunk::{ChunkWriter, Mode},
     client::PoolClient,
     open_tasks::Submission,
+    table::TaskTable,
     task::{many, one},
+    wakers::Awaited,
 };
 use crate::{
     Error, Result, Serializable,
@@ -170,6 +178,12 @@ pub struct Imap<I, R> {
     refused: Option<Error>,
 }
 
+#[cfg(feature = "stream")]
+mod stream;
+
+#[cfg(feature = "stream")]
+pub use stream::ImapStream;
+
 /// What a task of an [`Imap`] holds.
 enum Form {
     /// One argument, for the function with its entry.
@@ -207,18 +221,18 @@ impl<I: Iterator, R> Imap<I, R> {
         }
     }
 
-    /// The next task that is done, or the first.
-    fn next_task(&mut self) -> Result<Option<Submitted>> {
-        let Some(completion_queue) = self.completion_queue else {
-            return Ok(self.tasks.pop_front());
-        };
-        if self.tasks.is_empty() {
-            return Ok(None);
-        }
-        let ticket = self.client.next_completed(completion_queue)?;
-        // When the pool has ended, each of the tasks says so.
-        let place = self.tasks.iter().position(|it| Some(it.ticket) == ticket);
-        Ok(self.tasks.remove(place.unwrap_or(0)))
+    /// What is to be waited for next; `None` if no task is under way.
+    fn awaited(&self) -> Option<Awaited> {
+        let first = Awaited::Task(self.tasks.front()?.ticket);
+        Some(self.completion_queue.map_or(first, Awaited::Completion))
+    }
+}
+
+/// The ticket of a task that is done, of those awaited; `Some(None)` when the pool has ended.
+fn finished(awaited: Awaited, table: &mut TaskTable) -> Option<Option<u64>> {
+    match awaited {
+        Awaited::Task(ticket) => table.outcome(ticket).map(|_| Some(ticket)),
+        Awaited::Completion(queue) => table.next_completed(queue),
     }
 }
 
@@ -272,7 +286,16 @@ where
 }
 
 impl<I, R: Serializable> Imap<I, R> {
-    /// Waits for a task and reads the results of its items.
+    /// The next result of the task with this ticket, which is done.
+    fn take(&mut self, ticket: Option<u64>) -> Option<Result<R>> {
+        // When the pool has ended, each of the tasks says so.
+        let place = self.tasks.iter().position(|it| Some(it.ticket) == ticket);
+        let task = self.tasks.remove(place.unwrap_or(0))?;
+        self.read(&task);
+        self.results.pop_front()
+    }
+
+    /// Reads the results of the items of a task that is done.
     fn read(&mut self, Submitted { ticket, items }: &Submitted) {
         let outcome = match self.form {
             Form::One(_) => self.client.outcome(*ticket, None, |bytes| {
@@ -296,6 +319,54 @@ impl<I, R: Serializable> Imap<I, R> {
     }
 }
 
+impl<I, R> Imap<I, R>
+where
+    I: Iterator<Item: Serializable>,
+    R: Serializable,
+{
+    /// As `next`, for at most `timeout`: `next(timeout)`. The result that did not come in time comes
+    /// later: none is lost. To limit the time of a task itself, see
+    /// [`Builder::task_timeout`](super::Builder::task_timeout).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if the next result is not there in time; otherwise those of the item.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool};
+    /// use std::{thread, time::Duration};
+    ///
+    /// let pool = Pool::new(1)?;
+    /// let mut naps = pool.imap(thread::sleep, [Duration::from_millis(200)]);
+    /// let early = naps.next_timeout(Duration::from_millis(1));
+    /// assert_eq!(early, Some(Err(Error::TimedOut)));
+    /// assert_eq!(naps.next(), Some(Ok(())));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<R>> {
+        // A deadline beyond what the clock can count is none.
+        self.next_until(Instant::now().checked_add(timeout))
+    }
+
+    fn next_until(&mut self, deadline: Option<Instant>) -> Option<Result<R>> {
+        if let Some(result) = self.results.pop_front() {
+            return Some(result);
+        }
+        self.hand_in();
+        let Some(awaited) = self.awaited() else {
+            return self.refused.take().map(Err);
+        };
+        let ticket = |table: &mut TaskTable| finished(awaited, table);
+        match self.client.wait(deadline, ticket) {
+            Ok(Some(ticket)) => self.take(ticket),
+            Ok(None) => Some(Err(Error::TimedOut)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
 impl<I, R> Iterator for Imap<I, R>
 where
     I: Iterator<Item: Serializable>,
@@ -304,16 +375,7 @@ where
     type Item = Result<R>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(result) = self.results.pop_front() {
-            return Some(result);
-        }
-        self.hand_in();
-        match self.next_task() {
-            Ok(Some(task)) => self.read(&task),
-            Ok(None) => return self.refused.take().map(Err),
-            Err(error) => return Some(Err(error)),
-        }
-        self.results.pop_front()
+        self.next_until(None)
     }
 }
 

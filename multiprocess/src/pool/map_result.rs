@@ -113,13 +113,14 @@ impl<R: Serializable> MapResult<R> {
 
     fn read(&self, parts: &[Part]) -> Result<Vec<R>> {
         let submitted = self.state().chunks.submitted;
+        let all = 0..submitted;
         let mut results = Vec::with_capacity(usize::try_from(submitted).unwrap_or(0));
         let read = parts.iter().try_for_each(|part| read(part, &mut results));
         match read {
             Ok(()) => Ok(results),
             Err(error) => Err(Error::MapFailed {
                 item: results.len() as u64,
-                ran: Vec::from([0..submitted]),
+                ran: vec![all],
                 error: Box::new(error),
             }),
         }

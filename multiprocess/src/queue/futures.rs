@@ -3,7 +3,7 @@
 use std::future::{self, Future};
 
 use super::Queue;
-use super::raw::Wait;
+use super::raw::{RawQueue, Wait};
 use super::wakers::{QueueChange, Waiting};
 use crate::codec::{self, Buffer};
 use crate::{Error, Result, Serializable};
@@ -35,16 +35,7 @@ impl<T: Serializable> Queue<T> {
     /// ```
     pub fn get_async(&self) -> impl Future<Output = Result<T>> + Send + Unpin + use<T> {
         let mut waiting = Waiting::new(&self.raw, QueueChange::Item);
-        future::poll_fn(move |context| {
-            waiting.poll(context, |raw| {
-                let mut buffer = Buffer::to_read();
-                match raw.get(buffer.bytes(), Wait::No, |_, _| ()) {
-                    Ok((_ordinal, len)) => Some(codec::decode(&buffer.bytes()[..len])),
-                    Err(Error::Empty) => None,
-                    Err(error) => Some(Err(error)),
-                }
-            })
-        })
+        future::poll_fn(move |context| waiting.poll(context, take))
     }
 
     /// Puts an item at the end, and waits for room if the queue is full: [`put`](Queue::put) as a
@@ -90,5 +81,15 @@ impl<T: Serializable> Queue<T> {
                 }
             })
         })
+    }
+}
+
+/// An item, if there is one.
+pub(super) fn take<T: Serializable>(raw: &RawQueue) -> Option<Result<T>> {
+    let mut buffer = Buffer::to_read();
+    match raw.get(buffer.bytes(), Wait::No, |_, _| ()) {
+        Ok((_ordinal, len)) => Some(codec::decode(&buffer.bytes()[..len])),
+        Err(Error::Empty) => None,
+        Err(error) => Some(Err(error)),
     }
 }

@@ -33,6 +33,8 @@ mod map;
 mod map_async;
 // What a pool takes.
 mod resources;
+// Results as a stream.
+mod stream;
 // What becomes of tasks.
 mod tasks;
 // What is said of tasks that nobody asks for.
@@ -50,6 +52,7 @@ fn main() {
         map::TESTS,
         map_async::TESTS,
         resources::TESTS,
+        stream::TESTS,
         tasks::TESTS,
         unheard::TESTS,
     ];

@@ -12,6 +12,8 @@ mod batches;
 mod futures;
 // Items of any size, and the memory that they take.
 mod sizes;
+// The queue as a stream.
+mod stream;
 // What holds under limits of address space and of file sizes.
 mod limits;
 // What holds when a process writes over the shared memory.
@@ -36,6 +38,7 @@ fn main() {
         batches::TESTS,
         futures::TESTS,
         sizes::TESTS,
+        stream::TESTS,
         limits::TESTS,
         damaged::TESTS,
         killed::TESTS,
