@@ -1,4 +1,6 @@
 use std::fmt::Display;
+#[cfg(feature = "metrics")]
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +12,8 @@ use crate::backend::Backend;
 use crate::backend::manager::ManagerClient;
 #[cfg(feature = "nats")]
 use crate::backend::nats::NatsClient;
+#[cfg(feature = "metrics")]
+use crate::exporter;
 use crate::{
     DeadLetter, Durability, Error, Queue, QueueOptions, QueueOrder, Result, ServerAddress, Status,
 };
@@ -326,6 +330,50 @@ impl Client {
     /// ```
     pub fn status(&self) -> Result<Status> {
         self.0.status()
+    }
+
+    /// Answers HTTP on this address, for ever: `/metrics` is the status of the server as
+    /// [Prometheus reads it](crate::Status::to_prometheus), and `/health` is answered with 200 if the
+    /// server gives a status, and with 503 and the reason if not. For an engine; a manager
+    /// [does that itself](crate::Builder::metrics). Of the feature `metrics`.
+    ///
+    /// `started` is told the address with the port that it really has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when it cannot listen there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::net::TcpStream;
+    /// use std::sync::mpsc;
+    /// use std::thread;
+    ///
+    /// use distributed::{Client, Server};
+    ///
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// let client = Client::connect(server.address(), b"abc")?;
+    /// let (started, address) = mpsc::channel();
+    /// thread::spawn(move || client.serve_metrics("127.0.0.1:0", |at| _ = started.send(at)));
+    /// let mut stream = TcpStream::connect(address.recv()?)?;
+    /// stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+    /// let mut answer = String::new();
+    /// stream.read_to_string(&mut answer)?;
+    /// assert!(answer.contains("distributed_queue_length{queue=\"tasks\"} 0"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn serve_metrics(&self, address: &str, started: impl FnOnce(SocketAddr)) -> Result<()> {
+        let (listener, address) = exporter::listen(address)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::io("start what answers for metrics"))?;
+        started(address);
+        let client = self.clone();
+        runtime.block_on(exporter::serve(listener, move || client.status()))
     }
 
     /// What of a queue survives a loss of power.

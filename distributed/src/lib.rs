@@ -70,9 +70,13 @@ mod client;
 mod dead_letter;
 mod durability;
 mod error;
+#[cfg(feature = "metrics")]
+mod exporter;
 pub mod guide;
 mod lease;
 mod master;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod peer_timeout;
 mod queue;
 mod queue_options;
@@ -93,7 +97,7 @@ pub use queue::Queue;
 pub use queue_options::{QueueOptions, QueueOrder};
 pub use server::{Builder, ObjectType, Server, Stopper};
 pub use server_address::ServerAddress;
-pub use status::{QueueStatus, Status};
+pub use status::{CallTimes, HoldStatus, QueueStatus, Status, WaitStatus};
 pub use wire::{handshake, pickle};
 pub use worker::{Worked, Worker};
 

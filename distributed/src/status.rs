@@ -1,4 +1,6 @@
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +18,7 @@ use serde::{Deserialize, Serialize};
 /// assert!(status.to_string().starts_with("connections: "));
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Status {
     /// Connections that are open, with the one that asked.
@@ -30,6 +32,129 @@ pub struct Status {
     pub max_memory: u64,
     /// The queues, by name.
     pub queues: Vec<QueueStatus>,
+    /// Of the connections of a manager, those whose clients have proved the key and call queues.
+    #[serde(default)]
+    pub clients: u64,
+    /// How many clients a manager has refused, by the reason: `key` for another key or a digest that
+    /// is not taken, `protocol` for another protocol, `late` for a handshake that took too long, `evicted`
+    /// for one that was silent while others wanted its place.
+    #[serde(default)]
+    pub refused: BTreeMap<String, u64>,
+    /// Objects that clients share beside queues.
+    #[serde(default)]
+    pub objects: u64,
+    /// How long a manager's calls take.
+    #[serde(default)]
+    pub calls: CallTimes,
+    /// Items and locks that clients hold, those first that are held longest, 1,000 at most. An engine
+    /// does not tell.
+    #[serde(default)]
+    pub holds: Vec<HoldStatus>,
+    /// Clients that wait for items, for room or for locks, those first that wait longest, 1,000 at
+    /// most. An engine does not tell.
+    #[serde(default)]
+    pub waits: Vec<WaitStatus>,
+}
+
+/// How long calls of a manager took, from the request to the reply, its sending included. A call that
+/// waited for another client, as for an item, says nothing of the server: it is counted apart.
+///
+/// # Examples
+///
+/// ```
+/// use distributed::{Client, Error, Server};
+///
+/// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?.put(&3)?;
+/// let calls = server.status().calls;
+/// assert_eq!(calls.buckets.iter().map(|(_, count)| count).sum::<u64>() + calls.over, 1);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CallTimes {
+    /// How many took so long at most, and longer than the time before.
+    pub buckets: Vec<(Duration, u64)>,
+    /// How many took longer than all of these times.
+    pub over: u64,
+    /// How long all of them took together.
+    pub total: Duration,
+    /// Calls that waited, which are in none of these numbers.
+    pub waited: u64,
+}
+
+/// An item or a lock that a client holds.
+///
+/// # Examples
+///
+/// ```
+/// use distributed::{Client, Error, Server};
+///
+/// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+/// tasks.put(&3)?;
+/// let lease = tasks.lease()?;
+/// let hold = &server.status().holds[0];
+/// assert_eq!((&*hold.name, &*hold.kind, hold.deliveries), ("tasks", "item", 1));
+/// assert!(hold.client.contains(" at 127.0.0.1:"));
+/// # drop(lease);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HoldStatus {
+    /// The name or ident of the queue of the item, or of the lock.
+    pub name: String,
+    /// `item`, or the type of the lock: `Lock`, `RLock`, `Semaphore`, `BoundedSemaphore` or `Condition`.
+    pub kind: String,
+    /// What the client calls itself, and where it is: `Process-1|Thread-2 at 127.0.0.1:4242`. Empty
+    /// for an item that nobody has: the work on it failed and it waits to be tried again, or it is
+    /// leased for a time and its client has left.
+    pub client: String,
+    /// For how long it is held.
+    pub time: Duration,
+    /// When the item comes back, from now on, if it has a time.
+    pub expires: Option<Duration>,
+    /// How often the item was handed out; 0 of a lock.
+    pub deliveries: u32,
+    /// The id of the task, if a [`Master`](crate::Master) has put it.
+    pub task: Option<String>,
+}
+
+/// A client that waits.
+///
+/// # Examples
+///
+/// ```
+/// use std::thread;
+///
+/// use distributed::{Client, Error, Server};
+///
+/// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+/// let waiter = thread::spawn(move || tasks.get());
+/// let wait = loop {
+///     match server.status().waits.pop() {
+///         Some(wait) => break wait,
+///         None => thread::yield_now(),
+///     }
+/// };
+/// assert_eq!((&*wait.name, &*wait.kind), ("tasks", "get"));
+/// # server.shutdown();
+/// # assert!(waiter.join().expect("it does not panic").is_err());
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WaitStatus {
+    /// The name or ident of the queue or lock.
+    pub name: String,
+    /// `get`, `put` or `acquire`.
+    pub kind: String,
+    /// What the client calls itself, and where it is.
+    pub client: String,
+    /// For how long it waits.
+    pub time: Duration,
 }
 
 /// What a server says of one queue.
@@ -78,6 +203,16 @@ pub struct QueueStatus {
     pub redelivered: u64,
     /// Items that were put and not worked off: what `join` waits for.
     pub unfinished: u64,
+    /// Clients that wait in `put`.
+    #[serde(default)]
+    pub putters: u64,
+    /// How long the item is out that is out longest; none on an engine, which does not tell.
+    #[serde(default)]
+    pub oldest_lease: Option<Duration>,
+    /// The name of the factory that made it, or that of the queue of results of which it has one
+    /// master's; empty of a queue that has a name of its own.
+    #[serde(default)]
+    pub factory: String,
 }
 
 impl fmt::Display for Status {
@@ -131,5 +266,79 @@ impl fmt::Display for Status {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pickle::{from_slice, to_vec};
+
+    /// What a client knows that was built when a status said no more.
+    #[derive(Serialize, Deserialize)]
+    struct OlderStatus {
+        connections: u64,
+        queues: Vec<OlderQueueStatus>,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct OlderQueueStatus {
+        name: String,
+        len: u64,
+        maxsize: u64,
+        redeliver: bool,
+        waiting: u64,
+        leases: u64,
+        put: u64,
+        delivered: u64,
+        redelivered: u64,
+        unfinished: u64,
+    }
+
+    fn queue() -> QueueStatus {
+        QueueStatus {
+            name: "tasks".to_string(),
+            len: 3,
+            maxsize: 0,
+            bytes: 800,
+            max_bytes: 0,
+            redeliver: true,
+            waiting: 0,
+            leases: 1,
+            put: 4,
+            delivered: 1,
+            redelivered: 0,
+            unfinished: 4,
+            putters: 2,
+            oldest_lease: Some(Duration::from_secs(9)),
+            factory: String::new(),
+        }
+    }
+
+    #[test]
+    fn an_older_client_reads_what_it_knows_and_one_of_an_older_server_reads_the_rest_as_nothing() {
+        let status = Status {
+            connections: 5,
+            queues: vec![queue()],
+            holds: vec![HoldStatus {
+                name: "tasks".to_string(),
+                kind: "item".to_string(),
+                client: "a worker at 10.0.0.1:4242".to_string(),
+                time: Duration::from_millis(9001),
+                expires: None,
+                deliveries: 1,
+                task: None,
+            }],
+            refused: BTreeMap::from([("key".to_string(), 2)]),
+            ..Status::default()
+        };
+        let code = to_vec(&status).expect("a status is data");
+        assert_eq!(from_slice::<Status>(&code).expect("it is one"), status);
+        let older: OlderStatus = from_slice(&code).expect("it has all that was known");
+        assert_eq!((older.connections, older.queues[0].leases), (5, 1));
+        let code = to_vec(&older).expect("it is data");
+        let status: Status = from_slice(&code).expect("what is missing is nothing");
+        assert_eq!((status.queues[0].len, status.holds.len()), (3, 0));
+        assert_eq!(status.queues[0].oldest_lease, None);
     }
 }

@@ -5,3 +5,4 @@ pub mod rust_master;
 pub mod rust_worker;
 pub mod security;
 pub mod shared_objects;
+pub mod watching;

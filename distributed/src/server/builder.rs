@@ -9,11 +9,14 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tracing::info;
 
+use super::call_clock::CallClock;
 use super::frame_stream::PERMIT;
 use super::objects::{self, ObjectType};
 use super::refusals::Refusals;
 use super::state::{Factory, Limits, ServerState};
 use super::{Server, memory, queues, run};
+#[cfg(feature = "metrics")]
+use crate::exporter;
 use crate::peer_timeout::PEER_TIMEOUT;
 use crate::{Error, QueueOptions, QueueOrder, Result, ServerAddress};
 
@@ -41,6 +44,8 @@ pub struct Builder {
     objects: Vec<(String, ObjectType)>,
     limits: Limits,
     max_memory: Option<u64>,
+    #[cfg(feature = "metrics")]
+    metrics: Option<String>,
 }
 
 impl Builder {
@@ -58,6 +63,8 @@ impl Builder {
                 factory_timeout: None,
             },
             max_memory: None,
+            #[cfg(feature = "metrics")]
+            metrics: None,
         }
     }
 
@@ -357,6 +364,34 @@ impl Builder {
         self
     }
 
+    /// Answers HTTP on this address too, `host:port`: `/metrics` is the [status](crate::Server::status)
+    /// as [Prometheus reads it](crate::Status::to_prometheus), and `/health` is answered with 200 for as
+    /// long as the server serves. Whoever can reach the address needs no key, so let it be one of this
+    /// machine or of a network of your own. Of the feature `metrics`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::net::TcpStream;
+    ///
+    /// use distributed::Server;
+    ///
+    /// let builder = Server::builder().queue("tasks").metrics("127.0.0.1:0");
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// let mut stream = TcpStream::connect(server.metrics_address().expect("it has one"))?;
+    /// stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+    /// let mut answer = String::new();
+    /// stream.read_to_string(&mut answer)?;
+    /// assert!(answer.starts_with("HTTP/1.1 200 OK"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn metrics(mut self, address: impl Into<String>) -> Builder {
+        self.metrics = Some(address.into());
+        self
+    }
+
     /// Listens on `address` and serves the queues to whoever knows the key: Python's
     /// `manager.start()`, with a thread in place of a process. An address is `host:port`, where port 0
     /// is any free one, or a Unix socket for clients of this machine: its path, as `/run/tasks.sock`
@@ -372,7 +407,8 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::EmptyKey`] for an empty key; [`Error::Address`] for an address that is none;
-    /// [`Error::Io`] when it cannot listen there, as where another server does.
+    /// [`Error::Io`] when it cannot listen there, as where another server does, or where the metrics
+    /// are to be.
     ///
     /// # Examples
     ///
@@ -391,6 +427,10 @@ impl Builder {
         }
         let address = address.to_string();
         ServerAddress::check(&address)?;
+        #[cfg(feature = "metrics")]
+        let metrics = self.metrics.as_deref().map(exporter::listen).transpose()?;
+        #[cfg(feature = "metrics")]
+        let metrics_address = metrics.as_ref().map(|(_, address)| *address);
         let max_memory = self.max_memory.unwrap_or_else(memory::half_of_the_machine);
         // A quarter is left for messages on their way in and out.
         let memory = memory::Budget::new(max_memory - max_memory / 4);
@@ -419,6 +459,7 @@ impl Builder {
             messages: Arc::new(Semaphore::new(messages)),
             strangers: Arc::default(),
             refusals: Refusals::default(),
+            calls: CallClock::default(),
             places: Arc::new(Semaphore::new(self.limits.connections)),
             stop: watch::Sender::new(false),
         });
@@ -427,12 +468,23 @@ impl Builder {
         // The thread makes the runtime and drops it too: a caller that is async may not do so.
         let thread = thread::Builder::new()
             .name("manager".into())
-            .spawn(move || run(&address, served, &started))
+            .spawn(move || {
+                #[cfg(feature = "metrics")]
+                let beside = metrics.map(|(listener, _)| {
+                    let state = Arc::clone(&served);
+                    exporter::serve(listener, move || Ok(state.status(&state.queues())))
+                });
+                #[cfg(not(feature = "metrics"))]
+                let beside = None::<std::future::Pending<Result<()>>>;
+                run(&address, served, &started, beside)
+            })
             .map_err(Error::io("start the server's thread"))?;
         let address = bound.recv().expect("the thread says how it started")?;
         info!(%address, "serving");
         Ok(Server {
             address,
+            #[cfg(feature = "metrics")]
+            metrics_address,
             state,
             thread: Some(thread),
         })

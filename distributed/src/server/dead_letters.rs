@@ -50,7 +50,7 @@ impl Queues {
             let pause = random::retry_pause(deliveries);
             // Until then it is out, and nobody has it.
             let until = Instant::now().checked_add(pause);
-            self.leases.grant(&ident, item, Holder::Anyone, until);
+            self.leases.grant(&ident, item, Holder::Anyone(None), until);
             return Ok(());
         }
         let Err(item) = queue.redeliver(item) else {

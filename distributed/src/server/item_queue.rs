@@ -15,6 +15,7 @@ use super::memory::{
     Budget, Charge, Code, ITEM_OVERHEAD, NewItem, QUEUE_OVERHEAD, StoredItem, cost,
 };
 use super::objects::Datum;
+use super::replies::OF;
 use super::waiter::Waiter;
 use crate::wire::protocol::Fault;
 use crate::{DeadLetter, QueueOptions, QueueOrder, QueueStatus};
@@ -71,12 +72,14 @@ pub(super) struct Consumer {
 
 pub(super) struct Getter {
     ticket: u64,
+    since: Instant,
     pub(super) consumer: Consumer,
     pub(super) send: oneshot::Sender<Vec<Delivery>>,
 }
 
 pub(super) struct Putter {
     ticket: u64,
+    since: Instant,
     pub(super) connection: u64,
     items: Vec<NewItem>,
     tasks: Vec<Arc<TaskOrigin>>,
@@ -365,6 +368,7 @@ impl ItemQueue {
         let (send, receive) = oneshot::channel();
         self.getters.push_back(Getter {
             ticket,
+            since: Instant::now(),
             consumer,
             send,
         });
@@ -383,6 +387,7 @@ impl ItemQueue {
         let has_room = self.budget.has_room_for(bytes);
         self.putters.push_back(Putter {
             ticket,
+            since: Instant::now(),
             connection,
             items,
             tasks,
@@ -449,7 +454,21 @@ impl ItemQueue {
         self.budget.used() + waiting
     }
 
-    pub(super) fn status(&self, leases: u64) -> QueueStatus {
+    /// `(connection, kind, since)` of those who wait for items or room.
+    pub(super) fn waits(&self) -> impl Iterator<Item = (u64, &'static str, Instant)> {
+        let get = |getter: &Getter| (getter.consumer.connection, "get", getter.since);
+        let put = |putter: &Putter| (putter.connection, "put", putter.since);
+        let putters = self.putters.iter().map(put);
+        self.getters.iter().map(get).chain(putters)
+    }
+
+    /// With how many leases it has, and how old the oldest is.
+    pub(super) fn status(&self, leases: Option<(u64, Duration)>) -> QueueStatus {
+        let factory = match (self.is_made, self.ident.split_once(OF)) {
+            (true, _) => &self.options.name,
+            (_, Some((results, _))) if self.is_reply => results,
+            _ => "",
+        };
         QueueStatus {
             name: self.ident.to_string(),
             len: self.len() as u64,
@@ -458,11 +477,14 @@ impl ItemQueue {
             max_bytes: self.options.max_bytes.unwrap_or(0),
             redeliver: self.options.redeliver,
             waiting: self.getters.len() as u64,
-            leases,
+            leases: leases.map_or(0, |(count, _)| count),
             put: self.put,
             delivered: self.delivered,
             redelivered: self.redelivered,
             unfinished: self.unfinished,
+            putters: self.putters.len() as u64,
+            oldest_lease: leases.map(|(_, oldest)| oldest),
+            factory: factory.to_string(),
         }
     }
 }

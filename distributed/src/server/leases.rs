@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -24,6 +24,7 @@ pub(super) struct LeaseRecord {
     pub(super) item: QueuedItem,
     pub(super) holder: Holder,
     pub(super) expires: Option<Instant>,
+    pub(super) since: Instant,
     /// Which of all leases it is, in the order in which they were granted.
     number: u64,
 }
@@ -35,8 +36,8 @@ pub(super) enum Holder {
     Implicit(u64),
     /// This connection's, which asked for it and will end it by its id.
     Explicit(u64),
-    /// Of whoever knows its id.
-    Anyone,
+    /// Of whoever knows its id; with the connection that has taken it, if any has.
+    Anyone(Option<u64>),
 }
 
 impl Holder {
@@ -45,7 +46,15 @@ impl Holder {
         match self {
             Holder::Implicit(connection) => Some((connection, false)),
             Holder::Explicit(connection) => Some((connection, true)),
-            Holder::Anyone => None,
+            Holder::Anyone(_) => None,
+        }
+    }
+
+    /// The connection that has the item, which may have ended.
+    pub(super) fn taker(self) -> Option<u64> {
+        match self {
+            Holder::Implicit(connection) | Holder::Explicit(connection) => Some(connection),
+            Holder::Anyone(taker) => taker,
         }
     }
 }
@@ -96,6 +105,7 @@ impl LeaseTable {
             item,
             holder,
             expires,
+            since: Instant::now(),
             number,
         };
         self.records.insert(id, record);
@@ -213,11 +223,17 @@ impl LeaseTable {
         }
     }
 
-    /// How many leases each queue has.
-    pub(super) fn counts(&self) -> BTreeMap<Arc<str>, u64> {
-        let mut counts = BTreeMap::new();
-        for (ident, _) in &self.by_queue {
-            *counts.entry(Arc::clone(ident)).or_default() += 1;
+    pub(super) fn iter(&self) -> impl Iterator<Item = &LeaseRecord> {
+        self.records.values()
+    }
+
+    /// How many leases each queue has, and how long it has had the oldest of them.
+    pub(super) fn counts(&self, now: Instant) -> BTreeMap<&str, (u64, Duration)> {
+        let mut counts: BTreeMap<&str, (u64, Duration)> = BTreeMap::new();
+        for record in self.iter() {
+            let (count, oldest) = counts.entry(&record.ident).or_default();
+            *count += 1;
+            *oldest = now.saturating_duration_since(record.since).max(*oldest);
         }
         counts
     }

@@ -210,6 +210,7 @@ mod tests {
             memory,
             strangers: Arc::default(),
             refusals: super::super::refusals::Refusals::default(),
+            calls: super::super::call_clock::CallClock::default(),
             places: Arc::new(Semaphore::new(1)),
             stop: watch::Sender::new(false),
         }

@@ -1,5 +1,7 @@
 //! The server: it listens, lets clients in, and ends.
 
+#[cfg(feature = "metrics")]
+use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,9 +13,11 @@ use tracing::{info, warn};
 use crate::{Error, Result, ServerAddress, Status};
 
 mod builder;
+mod call_clock;
 mod calls;
 mod dead_letters;
 mod frame_stream;
+mod holders;
 mod item_queue;
 mod keeping;
 mod leases;
@@ -22,7 +26,7 @@ mod made_queues;
 mod management;
 mod memory;
 mod objects;
-mod queues;
+pub(crate) mod queues;
 mod refusals;
 mod replies;
 mod session;
@@ -38,8 +42,14 @@ use state::ServerState;
 /// How long, at the end, replies that are under way may take.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Listens, says through `started` on which address or why not, and serves until it is time to end.
-fn run(address: &str, state: Arc<ServerState>, started: &mpsc::Sender<Result<ServerAddress>>) {
+/// Listens, says through `started` on which address or why not, and serves until it is time to end,
+/// and does what is to be done `beside`.
+fn run(
+    address: &str,
+    state: Arc<ServerState>,
+    started: &mpsc::Sender<Result<ServerAddress>>,
+    beside: Option<impl Future<Output = Result<()>> + Send + 'static>,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -58,6 +68,7 @@ fn run(address: &str, state: Arc<ServerState>, started: &mpsc::Sender<Result<Ser
                 tokio::spawn(serve_putters(Arc::clone(&state)));
                 tokio::spawn(expire(Arc::clone(&state)));
                 tokio::spawn(drop_unused(Arc::clone(&state)));
+                beside.map(tokio::spawn);
                 accept(listener, state).await;
             }
             Err(error) => {
@@ -86,6 +97,8 @@ fn run(address: &str, state: Arc<ServerState>, started: &mpsc::Sender<Result<Ser
 #[must_use = "a server that is dropped shuts down"]
 pub struct Server {
     address: ServerAddress,
+    #[cfg(feature = "metrics")]
+    metrics_address: Option<SocketAddr>,
     state: Arc<ServerState>,
     thread: Option<JoinHandle<()>>,
 }
@@ -119,6 +132,23 @@ impl Server {
     /// ```
     pub fn address(&self) -> ServerAddress {
         self.address.clone()
+    }
+
+    /// Where it answers HTTP, with the port that it really has, if [`Builder::metrics`] says so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Error, Server};
+    ///
+    /// let builder = Server::builder().queue("tasks").metrics("127.0.0.1:0");
+    /// let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// assert!(server.metrics_address().is_some_and(|address| address.port() != 0));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// What is in the queues, and who is there.

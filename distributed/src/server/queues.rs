@@ -20,7 +20,7 @@ use crate::{QueueOptions, QueueStatus};
 
 /// What follows the name of a queue in the name of its dead queue, which has the items that were
 /// delivered as often as they may be and that nobody finished.
-pub(super) const DEAD: &str = ".dead";
+pub(crate) const DEAD: &str = ".dead";
 /// The most leases that expire before others have their turn with the lock.
 const EXPIRED_AT_ONCE: usize = 1000;
 
@@ -33,6 +33,8 @@ pub(super) struct Queues {
     /// The last number given.
     last: u64,
     pub(super) connections: u64,
+    /// What those call themselves that have proved the key and call queues, by their connections.
+    pub(super) clients: BTreeMap<u64, Arc<str>>,
     /// The queues that calls have made, that have no proxy but inside items.
     kept: KeptList,
     /// How many of the queues calls have made.
@@ -52,6 +54,7 @@ impl Queues {
             objects: Objects::new(&memory),
             last: 0,
             connections: 0,
+            clients: BTreeMap::new(),
             kept: KeptList::default(),
             made: 0,
             used_by: BTreeMap::new(),
@@ -338,6 +341,7 @@ impl Queues {
 
     /// A connection has ended, which was `client`'s: what it held goes back.
     pub(super) fn end(&mut self, connection: u64, client: &Arc<str>) {
+        self.clients.remove(&connection);
         self.objects.end(connection, client);
         self.forget_user(connection);
         // Each goes to the front, so the last one first: then they stand there in their old order.
@@ -361,7 +365,7 @@ impl Queues {
         let holder = match (consumer.explicit, consumer.expires) {
             (false, _) => Holder::Implicit(consumer.connection),
             (true, None) => Holder::Explicit(consumer.connection),
-            (true, Some(_)) => Holder::Anyone,
+            (true, Some(_)) => Holder::Anyone(Some(consumer.connection)),
         };
         let mut deliveries = Vec::new();
         for item in queue.take(consumer.most) {
@@ -431,11 +435,10 @@ impl Queues {
         }
     }
 
-    pub(super) fn status(&self) -> Vec<QueueStatus> {
-        let leases = self.leases.counts();
-        let status = |(ident, queue): (&Arc<str>, &ItemQueue)| {
-            queue.status(leases.get(ident).copied().unwrap_or(0))
-        };
+    pub(super) fn status(&self, now: Instant) -> Vec<QueueStatus> {
+        let leases = self.leases.counts(now);
+        let status =
+            |(ident, queue): (&Arc<str>, &ItemQueue)| queue.status(leases.get(&**ident).copied());
         self.queues.iter().map(status).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! The log of peers that are refused: it names them, and no stranger fills a disk with it.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,15 @@ use super::listener::Peer;
 const NAMED_MAX: u64 = 10;
 const PERIOD: Duration = Duration::from_secs(10);
 
+/// Why a peer is refused.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RefusalReason {
+    Late,
+    Evicted,
+    Key,
+    Protocol,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Refusals(Mutex<RefusalCount>);
 
@@ -18,18 +29,54 @@ pub(super) struct Refusals(Mutex<RefusalCount>);
 struct RefusalCount {
     since: Option<Instant>,
     count: u64,
+    /// How many there were since the start.
+    by_reason: BTreeMap<&'static str, u64>,
+}
+
+impl RefusalReason {
+    /// The word under which it is counted.
+    fn word(self) -> &'static str {
+        match self {
+            RefusalReason::Late => "late",
+            RefusalReason::Evicted => "evicted",
+            RefusalReason::Key => "key",
+            RefusalReason::Protocol => "protocol",
+        }
+    }
+}
+
+impl fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            RefusalReason::Late => "it has not proved the key in time",
+            RefusalReason::Evicted => "it was silent, and another comes",
+            RefusalReason::Key => "it has another key, or proves it by MD5 where that is not taken",
+            RefusalReason::Protocol => "it speaks another protocol",
+        })
+    }
 }
 
 impl Refusals {
     /// Says that a peer was refused, and why.
-    pub(super) fn note(&self, peer: Peer, reason: &'static str) {
-        let (is_named, unnamed) = self.0.lock().unwrap().next(Instant::now());
+    pub(super) fn note(&self, peer: Peer, reason: RefusalReason) {
+        let (is_named, unnamed) = {
+            let mut count = self.0.lock().unwrap();
+            *count.by_reason.entry(reason.word()).or_default() += 1;
+            count.next(Instant::now())
+        };
         if unnamed > 0 {
             warn!(peers = unnamed, "more peers were refused");
         }
         if is_named {
             warn!(%peer, "a peer is refused: {reason}");
         }
+    }
+
+    /// How many were refused since the start, by the word for the reason.
+    pub(super) fn counts(&self) -> BTreeMap<String, u64> {
+        let count = self.0.lock().unwrap();
+        let by_reason = count.by_reason.iter();
+        by_reason.map(|(word, n)| (word.to_string(), *n)).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::wire::protocol::Fault;
 use crate::{QueueOptions, random};
 
 /// What stands between the name of a queue of results and that of a master.
-const OF: char = '@';
+pub(super) const OF: char = '@';
 /// The most queues of masters at one time, and the longest name of a master, in bytes.
 const REPLIES_MAX: usize = 10_000;
 const NAME_MAX: usize = 100;

@@ -1,9 +1,9 @@
 //! One client's session, from its first byte to its last: a tokio task.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::spawn_blocking;
@@ -17,6 +17,7 @@ use super::listener::{ClientStream, Peer};
 use super::management::{FirstReply, manage};
 use super::memory::NewItem;
 use super::objects::{CallStep, ObjectWait};
+use super::refusals::RefusalReason;
 use super::state::ServerState;
 use super::strangers::Stranger;
 use super::waiter::Waiter;
@@ -64,17 +65,17 @@ async fn run(
         state: Arc::clone(state),
         stopping: state.stop.subscribe(),
         place: None,
+        has_waited: false,
     };
     let Ok(first) = timeout(state.limits.handshake, session.introduce(stranger)).await else {
-        state
-            .refusals
-            .note(peer, "it has not proved the key in time");
+        state.refusals.note(peer, RefusalReason::Late);
         return Ok(());
     };
     match manage(state, session.stream.message(first?)) {
         FirstReply::Last(reply) => session.stream.send(reply).await,
         FirstReply::Accept(name) => {
             *client = format!("{name} at {peer}").into();
+            state.queues().clients.insert(number, Arc::clone(client));
             session.calls().await
         }
         FirstReply::Shutdown => {
@@ -96,6 +97,8 @@ struct Session {
     stopping: watch::Receiver<bool>,
     /// Its place among those who have proved the key.
     place: Option<OwnedSemaphorePermit>,
+    /// Whether the call under way has waited for another client.
+    has_waited: bool,
 }
 
 /// Why a call has no reply of its own.
@@ -138,7 +141,7 @@ impl Session {
             biased;
             proved = self.prove() => proved?,
             () = stranger.evicted() => {
-                self.refuse("it was silent, and another comes");
+                self.refuse(RefusalReason::Evicted);
                 return Err(over());
             }
         }
@@ -149,7 +152,7 @@ impl Session {
         self.next().await
     }
 
-    fn refuse(&self, reason: &'static str) {
+    fn refuse(&self, reason: RefusalReason) {
         self.state.refusals.note(self.peer, reason);
     }
 
@@ -162,7 +165,15 @@ impl Session {
         self.stream.send_short(&challenge).await?;
         loop {
             self.stream.acknowledge_quickly();
-            let body = self.stream.receive(FRAME_MAX).await?;
+            let body = self.stream.receive(FRAME_MAX).await.inspect_err(|error| {
+                // As the length of a message, the words of a browser or of TLS are no good one.
+                if matches!(
+                    error.kind(),
+                    ErrorKind::FileTooLarge | ErrorKind::InvalidData
+                ) {
+                    self.refuse(RefusalReason::Protocol);
+                }
+            })?;
             match handshake.receive(self.stream.message(body)) {
                 Step::Send(frame) => self.stream.send_short(&frame).await?,
                 Step::Done(frame) => {
@@ -172,12 +183,12 @@ impl Session {
                     return Ok(());
                 }
                 Step::Refused(frame) => {
-                    self.refuse("it has another key, or proves it by MD5 where that is not taken");
+                    self.refuse(RefusalReason::Key);
                     self.stream.send_short(&frame.unwrap_or_default()).await?;
                     return Err(over());
                 }
                 Step::Garbage => {
-                    self.refuse("it speaks another protocol");
+                    self.refuse(RefusalReason::Protocol);
                     return Err(over());
                 }
             }
@@ -199,7 +210,10 @@ impl Session {
     async fn calls(&mut self) -> io::Result<()> {
         self.stream.send(reply::none()).await?;
         loop {
-            let done = match self.next().await {
+            let next = self.next().await;
+            let begin = Instant::now();
+            self.has_waited = false;
+            let done = match next {
                 Ok(body) => match self.read_call(body).await {
                     Ok(call) => self.call(call).await,
                     Err(reply) => Ok(self.stream.send(reply).await?),
@@ -224,6 +238,7 @@ impl Session {
                 }
                 Err(Failure::GivenUp) => debug!(connection = self.number, "a call is given up"),
             }
+            self.state.calls.note(begin.elapsed(), self.has_waited);
         }
     }
 
@@ -451,6 +466,7 @@ impl Session {
         mut waiter: Waiter<T>,
         timeout: Option<Duration>,
     ) -> (Option<T>, Option<GivenUp>) {
+        self.has_waited = true;
         let late = async {
             match timeout {
                 Some(timeout) => sleep(timeout).await,

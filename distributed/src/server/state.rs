@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 
+use super::call_clock::CallClock;
 use super::memory::Budget;
 use super::objects::ObjectType;
 use super::queues::Queues;
@@ -54,6 +55,7 @@ pub(super) struct ServerState {
     pub(super) strangers: Arc<Strangers>,
     pub(super) places: Arc<Semaphore>,
     pub(super) refusals: Refusals,
+    pub(super) calls: CallClock,
     /// Whether the server is to end.
     pub(super) stop: watch::Sender<bool>,
 }
@@ -66,11 +68,18 @@ impl ServerState {
 
     /// What the server says of itself, with the queues in hand.
     pub(super) fn status(&self, queues: &Queues) -> Status {
+        let now = Instant::now();
         Status {
             connections: queues.connections,
             memory: self.memory.used(),
             max_memory: self.max_memory,
-            queues: queues.status(),
+            queues: queues.status(now),
+            clients: queues.clients.len() as u64,
+            refused: self.refusals.counts(),
+            objects: queues.objects.len() as u64,
+            calls: self.calls.times(),
+            holds: queues.holds(now),
+            waits: queues.waits(now),
         }
     }
 }

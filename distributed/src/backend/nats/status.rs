@@ -67,13 +67,15 @@ pub(super) async fn status(engine: &Engine) -> Result<Status> {
             delivered: info.delivered.consumer_sequence,
             redelivered: info.num_redelivered as u64,
             unfinished: there.info.state.messages,
+            putters: 0,
+            oldest_lease: None,
+            factory: String::new(),
         });
     }
     Ok(Status {
         connections: presence::count(engine).await,
-        memory: 0,
-        max_memory: 0,
         queues: found,
+        ..Status::default()
     })
 }
 

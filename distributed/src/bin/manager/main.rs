@@ -27,6 +27,9 @@ fn serve(options: &Serve) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let server = options.serve(builder, &key)?;
     println!("{}", server.address());
+    if let Some(address) = server.metrics_address() {
+        println!("http://{address}/metrics");
+    }
     let stopper = server.stopper();
     thread::spawn(move || signals.forever().next().map(|_| stopper.stop()));
     server.wait();

@@ -15,7 +15,7 @@ mod shared;
 
 /// Serve queues to masters and workers in Python, of any version from 2.7 on, or in Rust.
 ///
-/// The first line of the output is the address. SIGTERM and Ctrl-C end it.
+/// The first line of the output is the address, and with --metrics the second one theirs. SIGTERM and Ctrl-C end it.
 #[derive(Debug, clap::Parser)]
 #[command(name = "manager", args_conflicts_with_subcommands = true)]
 pub(crate) struct Serve {
@@ -75,6 +75,10 @@ pub(crate) struct Serve {
     /// How long a client's machine may be silent before what it holds goes to others
     #[arg(long, value_name = "SECONDS", default_value = "90", value_parser = seconds)]
     peer_timeout: Duration,
+    /// Answer HTTP there too: /metrics for Prometheus, and /health; without a key, so mind who can
+    /// reach it
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics: Option<String>,
     /// What the log on standard error looks like; RUST_LOG chooses what is in it
     #[arg(long, value_enum, default_value_t = Log::Human)]
     log: Log,
@@ -97,6 +101,19 @@ pub(crate) enum Ask {
             default_value = "127.0.0.1:5000"
         )]
         address: String,
+    },
+    /// Print the figures of a manager or engine that runs as Prometheus reads them
+    Metrics {
+        /// Where it listens, or the URL of an engine
+        #[arg(
+            value_name = "HOST:PORT, PATH or URL",
+            default_value = "127.0.0.1:5000"
+        )]
+        address: String,
+        /// Answer HTTP there instead, with /metrics and /health, until the program is ended; its address
+        /// is the first line of the output
+        #[arg(long, value_name = "HOST:PORT")]
+        bind: Option<String>,
     },
     /// Print the dead letters of a queue: how often each was tried, and why it failed
     Dead {
@@ -159,6 +176,14 @@ impl Serve {
                 println!("{}", self.client(address)?.status()?);
                 return Ok(());
             }
+            Ask::Metrics { address, bind } => {
+                let client = self.client(address)?;
+                match bind {
+                    Some(bind) => client.serve_metrics(bind, |bound| println!("{bound}"))?,
+                    None => print!("{}", client.status()?.to_prometheus()),
+                }
+                return Ok(());
+            }
             Ask::Dead {
                 name,
                 address,
@@ -210,6 +235,9 @@ impl Serve {
         }
         if self.require_sha256 {
             builder = builder.require_sha256();
+        }
+        if let Some(address) = &self.metrics {
+            builder = builder.metrics(address);
         }
         if let Some(bytes) = self.max_memory {
             builder = builder.max_memory(bytes);

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -41,6 +42,7 @@ pub(super) struct Acquirer {
 
 struct AcquireWaiter {
     ticket: u64,
+    since: Instant,
     connection: u64,
     count: u64,
     /// How it goes on when it is served.
@@ -110,6 +112,7 @@ impl Acquirer {
         let (send, receive) = oneshot::channel();
         self.waiters.push_back(AcquireWaiter {
             ticket,
+            since: Instant::now(),
             connection,
             count,
             then,
@@ -243,6 +246,13 @@ impl Acquirer {
     /// Which connections have begun to hold something of it, or have ceased to, since last asked.
     pub(super) fn changes(&mut self) -> Vec<(u64, bool)> {
         std::mem::take(&mut self.changes)
+    }
+
+    /// Which connections wait for it, and since when.
+    pub(super) fn waits(&self) -> impl Iterator<Item = (u64, Instant)> {
+        self.waiters
+            .iter()
+            .map(|waiter| (waiter.connection, waiter.since))
     }
 
     pub(super) fn shown(&self) -> String {

@@ -15,7 +15,7 @@
 //! - `acquirer`, `event`, `condition`: locks and semaphores; events and barriers; conditions.
 //! - `wait`: calls that wait, and the ends of connections.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -66,8 +66,8 @@ pub(super) struct Objects {
     kept: KeptList,
     /// How many of the objects calls have made.
     made: usize,
-    /// Which connection holds something of which lock.
-    held: BTreeSet<(u64, Arc<str>)>,
+    /// Which connection holds something of which lock, and since when.
+    held: BTreeMap<(u64, Arc<str>), Instant>,
     budget: Arc<Budget>,
 }
 
@@ -99,7 +99,7 @@ impl Objects {
             records: BTreeMap::new(),
             kept: KeptList::default(),
             made: 0,
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
             budget: Budget::within(memory, None),
         }
     }
@@ -273,6 +273,10 @@ impl Objects {
         self.records
             .iter()
             .filter(|(_, record)| record.presence.references > 0)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
     }
 
     pub(super) fn number_of_objects(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::warn;
@@ -72,10 +72,11 @@ impl Objects {
         let (owner, acquirer) = self.acquirer(ident).ok_or_else(gone)?;
         let done = act(acquirer);
         for (connection, holds) in acquirer.changes() {
+            let held = (connection, Arc::clone(&owner));
             match holds {
-                true => self.held.insert((connection, Arc::clone(&owner))),
-                false => self.held.remove(&(connection, Arc::clone(&owner))),
-            };
+                true => _ = self.held.entry(held).or_insert_with(Instant::now),
+                false => _ = self.held.remove(&held),
+            }
         }
         Ok(done)
     }
@@ -270,14 +271,42 @@ impl Objects {
         }
     }
 
+    /// `(name, type, connection, since)` of the locks that connections hold.
+    pub(in crate::server) fn held(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<str>, &'static str, u64, Instant)> {
+        self.held.iter().filter_map(|((connection, ident), since)| {
+            let record = self.records.get(ident)?;
+            Some((ident, record.state.name(), *connection, *since))
+        })
+    }
+
+    /// The same of those who wait for locks.
+    pub(in crate::server) fn acquiring(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<str>, &'static str, u64, Instant)> {
+        self.records.iter().flat_map(|(ident, record)| {
+            let acquirer = match &record.state {
+                ObjectState::Acquirer(acquirer)
+                | ObjectState::Condition(SharedCondition {
+                    lock: ConditionLock::Own(acquirer),
+                    ..
+                }) => Some(acquirer),
+                _ => None,
+            };
+            let waits = acquirer.into_iter().flat_map(Acquirer::waits);
+            waits.map(move |(connection, since)| (ident, "acquire", connection, since))
+        })
+    }
+
     /// A connection has ended, which was `client`'s: what it held is free.
     pub(in crate::server) fn end(&mut self, connection: u64, client: &Arc<str>) {
         let from = (connection, Arc::from(""));
         let held: Vec<Arc<str>> = self
             .held
             .range(from..)
-            .take_while(|(holder, _)| *holder == connection)
-            .map(|(_, ident)| Arc::clone(ident))
+            .take_while(|((holder, _), _)| *holder == connection)
+            .map(|((_, ident), _)| Arc::clone(ident))
             .collect();
         for ident in held {
             self.held.remove(&(connection, Arc::clone(&ident)));

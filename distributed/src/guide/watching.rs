@@ -1,0 +1,81 @@
+//! Watching: what a manager or an engine is doing, for those who run it.
+//!
+//! # Prometheus
+//!
+//! A manager answers HTTP too when it is told where:
+//!
+//! ```sh
+//! manager --queue tasks --queue results --metrics 127.0.0.1:9100
+//! curl http://127.0.0.1:9100/metrics
+//! curl http://127.0.0.1:9100/health          # 200 for as long as it serves
+//! ```
+//!
+//! In a program of your own that is [`Builder::metrics`](crate::Builder::metrics), or, where a web
+//! server is there already, the text alone:
+//!
+//! ```
+//! use distributed::{Error, Server};
+//!
+//! let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+//! let page = server.status().to_prometheus();
+//! assert!(page.contains("distributed_queue_length{queue=\"tasks\"} 0"));
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! Beside an engine, or a manager that was started without, a small program asks and answers in its
+//! place; without `--bind` it prints the text once. Its `/health` is 503, with the reason, while the
+//! engine does not answer:
+//!
+//! ```sh
+//! manager metrics nats://localhost:4222 --bind 127.0.0.1:9100
+//! ```
+//!
+//! Prometheus is told where to look. Grafana draws what Prometheus has:
+//!
+//! ```yaml
+//! scrape_configs:
+//!   - job_name: tasks
+//!     static_configs:
+//!       - targets: ["127.0.0.1:9100"]
+//! ```
+//!
+//! | What one wants to know | PromQL |
+//! | --- | --- |
+//! | tasks put, and handed out, each second | `rate(distributed_queue_put_total[1m])`, `rate(distributed_queue_delivered_total[1m])` |
+//! | what piles up | `distributed_queue_length > 1000` |
+//! | a worker that hangs | `distributed_queue_oldest_lease_seconds > 600` |
+//! | work that fails for good | `increase(distributed_queue_dead_lettered_total[1h]) > 0` |
+//! | nobody is there to work | `distributed_queue_length > 0 and distributed_queue_leases == 0` |
+//! | a lock that nobody lets go | `distributed_lock_held_seconds > 60` |
+//! | memory that runs out | `distributed_memory_bytes / distributed_max_memory_bytes > 0.7`, since puts wait at 0.75 |
+//! | somebody guesses keys | `rate(distributed_refused_total{reason="key"}[5m]) > 0` |
+//! | how long 99 of 100 calls take | `histogram_quantile(0.99, rate(distributed_call_seconds_bucket[5m]))` |
+//!
+//! # The names
+//!
+//! All begin with `distributed_`. Those of a queue have the label `queue`.
+//!
+//! | Name | What | Engine |
+//! | --- | --- | --- |
+//! | `queue_length`, `queue_maxsize`, `queue_bytes`, `queue_max_bytes`, `queue_leases`, `queue_unfinished` | as in [`QueueStatus`](crate::QueueStatus) | yes |
+//! | `queue_waiting_getters`, `queue_waiting_putters` | clients that wait there | requests for items; putters look again and do not wait |
+//! | `queue_put_total`, `queue_delivered_total` | counted since the start | since the queue was made |
+//! | `queue_dead_letters`, `queue_dead_lettered_total` | what is in `NAME.dead`, and all that ever came there | yes |
+//! | `queue_redelivered_total`, `queue_oldest_lease_seconds` | items that came back; the age of the oldest lease | no |
+//! | `made_queues`, `made_queues_length`, `made_queues_leases` | queues that calls have made, summed up under the label `factory` | there are none |
+//! | `lock_holders`, `lock_held_seconds`, `lock_waiting` | of locks and semaphores that are held or waited for, by the label `lock` | there are none |
+//! | `connections` | all that are open | clients of the namespace |
+//! | `clients`, `objects`, `memory_bytes`, `max_memory_bytes`, `refused_total` | as in [`Status`](crate::Status) | no |
+//! | `call_seconds`, `calls_waited_total` | see [`CallTimes`](crate::CallTimes) | no |
+//!
+//! No label names a client: clients come and go, and Prometheus would keep a series of each. Who holds
+//! what is told by [`Status::holds`](crate::Status::holds).
+//!
+//! # What it costs
+//!
+//! A call reads the clock twice and adds to three numbers, whether metrics are asked for or not. A
+//! scrape takes the server's one lock for as long as it takes to look at each queue and each lease
+//! once; the text is made without it, beside the server's thread.
+//!
+//! Whoever can reach the address needs no key and sees the names of your queues. Bind it to this
+//! machine, or to a network of your own.
