@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
+use crate::TaskFailed;
 use crate::wire::pickle;
 
 /// What can go wrong between a server of queues and its clients.
@@ -71,6 +72,12 @@ pub enum Error {
     TooLong(String),
     /// The lease has ended before its item was done: another may have the item.
     LeaseOver,
+    /// The task has no outcome yet.
+    TaskPending,
+    /// The task was cancelled, and has no result.
+    TaskCancelled,
+    /// The task failed each time that it was tried.
+    TaskFailed(TaskFailed),
     /// The text does not say where queues are, or this program cannot reach such a place.
     Address(String),
     /// The engine refused, or did not answer.
@@ -115,6 +122,9 @@ impl fmt::Display for Error {
             Error::LeaseOver => {
                 f.write_str("the lease is over: the item may have been given to another")
             }
+            Error::TaskPending => f.write_str("the task has no outcome yet"),
+            Error::TaskCancelled => f.write_str("the task was cancelled"),
+            Error::TaskFailed(failed) => failed.fmt(f),
             Error::Address(reason) => write!(f, "cannot use the address of queues: {reason}"),
             Error::Engine { attempt, reason } => write!(f, "{attempt}: {reason}"),
             Error::Protocol(reason) => write!(f, "protocol: {reason}"),

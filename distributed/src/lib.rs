@@ -84,6 +84,8 @@ mod random;
 mod server;
 mod server_address;
 mod status;
+mod task_options;
+mod task_queue;
 mod wire;
 mod worker;
 
@@ -98,8 +100,10 @@ pub use queue_options::{QueueOptions, QueueOrder};
 pub use server::{Builder, ObjectType, Server, Stopper};
 pub use server_address::ServerAddress;
 pub use status::{CallTimes, HoldStatus, QueueStatus, Status, WaitStatus};
+pub use task_options::{Priority, TaskOptions};
+pub use task_queue::{TaskHandle, TaskQueue};
 pub use wire::{handshake, pickle};
-pub use worker::{Worked, Worker};
+pub use worker::{TaskContext, Worked, Worker};
 
 /// How long a connection and its handshake may take.
 const CONNECT_TIME: Duration = Duration::from_secs(5);

@@ -89,12 +89,23 @@ pub struct TaskFailed {
     pub tries: u32,
     /// What the last worker said, or what the server knows.
     pub reason: String,
+    /// The name of the task, if it was submitted by name.
+    pub task: Option<String>,
+    /// Where it was tried last: what a worker of tasks by name calls itself, `host/process/…`.
+    pub worker: Option<String>,
 }
 
 impl fmt::Display for TaskFailed {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let TaskFailed { tries, reason } = self;
-        write!(f, "the task failed in {tries} tries: {reason}")
+        f.write_str("the task")?;
+        if let Some(task) = &self.task {
+            write!(f, " `{task}`")?;
+        }
+        write!(f, " failed in {} tries", self.tries)?;
+        if let Some(worker) = &self.worker {
+            write!(f, ", the last on {worker}")?;
+        }
+        write!(f, ": {}", self.reason)
     }
 }
 
@@ -202,7 +213,12 @@ where
         };
         let (id, failure) = self.results.backend.get_result(timeout, read)?;
         let result = match (failure, value) {
-            (Some((tries, reason)), _) => Err(TaskFailed { tries, reason }),
+            (Some((tries, reason)), _) => Err(TaskFailed {
+                tries,
+                reason,
+                task: None,
+                worker: None,
+            }),
             (None, Some(value)) => Ok(value),
             (None, None) => return Err(crate::Error::Protocol("a result is missing".into())),
         };

@@ -12,6 +12,11 @@ use serde::de::DeserializeOwned;
 
 use crate::{Client, Error, Lease, Queue, Result};
 
+mod functions;
+
+use functions::Functions;
+pub use functions::TaskContext;
+
 /// How long a worker waits for a task before it looks whether it shall stop.
 const SLICE: Duration = Duration::from_secs(1);
 /// How much work a worker takes at once, and so keeps from others, and how late a result may be.
@@ -54,6 +59,7 @@ pub struct Worker {
     idle: Option<Duration>,
     time_limit: Option<Duration>,
     stop: Arc<AtomicBool>,
+    functions: Functions,
 }
 
 /// What a worker has done.
@@ -123,6 +129,7 @@ impl Worker {
             idle: None,
             time_limit: None,
             stop: Arc::default(),
+            functions: Functions::default(),
         }
     }
 

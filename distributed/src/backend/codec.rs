@@ -41,6 +41,19 @@ impl Codec {
             }),
         }
     }
+
+    /// Reads a value that stands alone.
+    pub(crate) fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T> {
+        match self {
+            Codec::Pickle => pickle::from_slice(bytes).map_err(|source| Error::Item {
+                item_type: any::type_name::<T>(),
+                source,
+                pickle: bytes.to_vec(),
+            }),
+            #[cfg(feature = "nats")]
+            Codec::Json => Encoded::Json(bytes).decode(),
+        }
+    }
 }
 
 impl Encoded<'_> {

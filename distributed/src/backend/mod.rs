@@ -16,8 +16,10 @@ mod json;
 pub(crate) mod manager;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
+pub(crate) mod tasks;
 
 pub(crate) use codec::{Codec, Encoded};
+use tasks::{SubmitterBackend, TaskSource};
 
 /// A place of queues, as a client has it.
 pub(crate) trait Backend: Debug + Send + Sync {
@@ -31,6 +33,12 @@ pub(crate) trait Backend: Debug + Send + Sync {
     fn retry_time(&self) -> Duration;
 
     fn queue(&self, name: &str) -> Result<Box<dyn QueueBackend>>;
+
+    /// For who submits tasks by name, under a name of its own.
+    fn submitter(&self, queue: &str, name: &str) -> Result<Box<dyn SubmitterBackend>>;
+
+    /// For a worker that runs tasks by name, and calls itself so.
+    fn task_source(&self, queue: &str, worker: &str) -> Result<Box<dyn TaskSource>>;
 
     fn create(&self, options: &QueueOptions) -> Result<()>;
 

@@ -7,13 +7,14 @@ use super::item_queue::Delivery;
 use super::memory::{Code, NewItem};
 use super::objects::CallStep;
 use super::state::ServerState;
+use super::task_calls::{self, TaskCall};
 use super::waiter::duration;
 use crate::wire::pickle::{Encoder, Span, ValueKind};
 use crate::wire::protocol::{Fault, Request, reply};
 
 /// The methods of a queue, as Python's proxies are told. The last ones are ours: a proxy builds
 /// itself from this list, so an unmodified Python client has them too.
-pub(super) const METHODS: [&str; 18] = [
+pub(super) const METHODS: [&str; 23] = [
     "empty",
     "full",
     "get",
@@ -24,14 +25,19 @@ pub(super) const METHODS: [&str; 18] = [
     "qsize",
     "task_done",
     "ack",
+    "cancel",
     "fail",
+    "finish",
     "get_many",
+    "get_outcome",
     "get_result",
     "lease",
     "put_many",
     "put_tasks",
     "release",
+    "submit",
     "take",
+    "take_task",
 ];
 
 /// The timeout of a call that does not wait.
@@ -53,6 +59,9 @@ pub(super) enum Method {
     /// Tasks, and the queue for their results.
     PutTasks(Vec<NewItem>, String),
     Get(DeliveryFormat, Option<Duration>),
+    /// A task by name, for the worker that calls itself so.
+    TakeTask(String, Option<Duration>),
+    Task(TaskCall),
     Join,
     TaskDone,
     Acknowledge(u64),
@@ -78,6 +87,10 @@ pub(super) enum DeliveryFormat {
     Taken,
     /// With the id of its task, and how often and why that failed, if so.
     Identified,
+    /// What became of a task by name.
+    Outcome,
+    /// A task by name, with its lease.
+    Task,
     /// A list of at most so many.
     Many(usize),
     /// With the lease, which, if a time is said, ends after it and not with the connection.
@@ -109,6 +122,8 @@ impl DeliveryFormat {
                 to.tuple();
             }
             (DeliveryFormat::Identified, [one]) => identified(to, one),
+            (DeliveryFormat::Task, [one]) => task_calls::task(to, one, item),
+            (DeliveryFormat::Outcome, [one]) => task_calls::outcome(to, one, item),
             (_, many) => {
                 to.list();
                 many.iter().for_each(|delivery| item(to, &delivery.code));
@@ -154,10 +169,14 @@ impl Call {
             }
         };
         let mut method = method.map_err(|fault| reply::raise(&fault))?;
-        if let Some(Method::Put(items, _) | Method::PutTasks(items, _)) = &mut method {
-            let items = items.iter_mut();
-            items.for_each(|item| item.holds.clone_from(&holds));
-        }
+        let items = match &mut method {
+            Some(Method::Put(items, _) | Method::PutTasks(items, _)) => &mut items[..],
+            Some(Method::Task(TaskCall::Submit { calls, .. })) => &mut calls[..],
+            Some(Method::Task(TaskCall::Finish(_, result))) => std::slice::from_mut(result),
+            _ => &mut [],
+        };
+        let items = items.iter_mut();
+        items.for_each(|item| item.holds.clone_from(&holds));
         Ok(Call {
             ident: ident.to_string(),
             method: method.ok_or_else(|| {
@@ -249,13 +268,13 @@ impl Method {
             "ack" => Method::Acknowledge(lease(request)?),
             "release" => Method::Release(lease(request)?),
             "fail" => failure(request)?,
-            _ => return Ok(None),
+            name => return TaskCall::read(name, request, items_max),
         }))
     }
 }
 
 /// How long a call may wait, by its arguments `block` and `timeout`.
-fn wait_limit(
+pub(super) fn wait_limit(
     request: &Request,
     block: Option<Span>,
     timeout: Option<Span>,
@@ -266,11 +285,15 @@ fn wait_limit(
     Ok(request.seconds(timeout)?.and_then(duration))
 }
 
-fn one_item(request: &Request, item: Option<Span>, items_max: usize) -> Result<NewItem, Fault> {
+pub(super) fn one_item(
+    request: &Request,
+    item: Option<Span>,
+    items_max: usize,
+) -> Result<NewItem, Fault> {
     Ok(request.pickle.item(required(item), items_max)?.into())
 }
 
-fn many_items(
+pub(super) fn many_items(
     request: &Request,
     items: Option<Span>,
     items_max: usize,
@@ -331,6 +354,6 @@ fn failure(request: &Request) -> Result<Method, Fault> {
     Ok(Method::Fail(lease, reason.to_string()))
 }
 
-fn required(arg: Option<Span>) -> Span {
+pub(super) fn required(arg: Option<Span>) -> Span {
     arg.expect("bind has seen to it that a required argument is there")
 }

@@ -1,11 +1,11 @@
 //! Items whose work fails: tried again later, and dead letters in the end.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::item_queue::Death;
-use super::leases::{Holder, LeaseRecord};
+use super::leases::LeaseRecord;
 use super::queues::{DEAD, Queues, over};
+use super::tasks::Stage;
 use crate::wire::protocol::Fault;
 use crate::{DeadLetter, random};
 
@@ -41,16 +41,19 @@ impl Queues {
     /// Ends a lease because the item is not done. It goes back to the front of its queue, after a
     /// pause if the work on it failed, or to the dead queue.
     pub(super) fn give_back(&mut self, lease: u64, failure: Option<&str>) -> Result<(), Fault> {
-        let LeaseRecord { ident, item, .. } = self.leases.end(lease).ok_or_else(|| over(lease))?;
+        let ended = self.leases.end(lease).ok_or_else(|| over(lease))?;
+        let worker = self.worker_of(ended.holder);
+        let LeaseRecord { ident, item, .. } = ended;
         let Ok(queue) = self.queue(&ident) else {
             return Ok(());
         };
         let deliveries = item.deliveries;
         if failure.is_some() && !queue.is_spent(&item) {
-            let pause = random::retry_pause(deliveries);
-            // Until then it is out, and nobody has it.
-            let until = Instant::now().checked_add(pause);
-            self.leases.grant(&ident, item, Holder::Anyone(None), until);
+            let pause = match item.submitted() {
+                Some(task) => task.rules.pause(deliveries),
+                None => random::retry_pause(deliveries),
+            };
+            self.delay(&ident, item, pause);
             return Ok(());
         }
         let Err(item) = queue.redeliver(item) else {
@@ -68,17 +71,26 @@ impl Queues {
             reason,
             "an item is a dead letter"
         );
-        let death = Death {
+        let death = Arc::new(Death {
             tries: deliveries,
             reason,
-        };
-        let dead = format!("{ident}{DEAD}");
-        let (death, task) = (Arc::new(death), item.task.clone());
-        self.queue(&dead)?.adopt(item, Some(Arc::clone(&death)));
-        self.serve(&dead);
-        if let Some(task) = task {
-            self.tell_of_death(task, &death);
+            worker,
+            is_cancelled: false,
+        });
+        if let Some(submitted) = item.submitted() {
+            submitted.set(Stage::Over);
         }
+        let task = item.task.clone();
+        if let Some(task) = task
+            && self.tell_of_death(Arc::clone(&task), &death)
+            && task.submitted.is_some()
+        {
+            // Who submitted it has it.
+            return Ok(());
+        }
+        let dead = format!("{ident}{DEAD}");
+        self.queue(&dead)?.adopt(item, Some(death));
+        self.serve(&dead);
         Ok(())
     }
 
@@ -93,7 +105,10 @@ impl Queues {
         let items = self.queue(&format!("{ident}{DEAD}"))?.drain();
         let (count, queue) = (items.len() as u64, self.queue(ident)?);
         for item in items {
-            queue.adopt(item, None);
+            // Its time was over when it was tried.
+            if let Some(item) = queue.adopt(item, None) {
+                queue.line_up(item);
+            }
         }
         self.serve(ident);
         Ok(count)
@@ -102,11 +117,18 @@ impl Queues {
     /// Drops what waits in a queue. How many that were.
     pub(super) fn purge(&mut self, ident: &str) -> Result<u64, Fault> {
         let queue = self.queue(ident)?;
-        let count = queue.drain().len() as u64;
+        let items = queue.drain();
+        let count = items.len() as u64;
         for _ in 0..count {
             let _ = queue.finish();
         }
         self.serve(ident);
+        for item in items {
+            if let Some(submitted) = item.submitted() {
+                submitted.set(Stage::Cancelled);
+                self.tell_of_cancellation(item.task.as_ref().expect("it has"), item.deliveries);
+            }
+        }
         Ok(count)
     }
 }

@@ -11,14 +11,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::keeping::Presence;
+use super::lanes::Lanes;
 use super::memory::{
     Budget, Charge, Code, ITEM_OVERHEAD, NewItem, QUEUE_OVERHEAD, StoredItem, cost,
 };
 use super::objects::Datum;
 use super::replies::OF;
+use super::tasks::{Stage, SubmittedTask};
 use super::waiter::Waiter;
 use crate::wire::protocol::Fault;
-use crate::{DeadLetter, QueueOptions, QueueOrder, QueueStatus};
+use crate::{DeadLetter, Priority, QueueOptions, QueueOrder, QueueStatus};
 
 pub(super) struct QueuedItem {
     pub(super) code: Code,
@@ -30,12 +32,32 @@ pub(super) struct QueuedItem {
     pub(super) task: Option<Arc<TaskOrigin>>,
 }
 
+impl QueuedItem {
+    /// Of a task that was submitted by name and has no outcome yet: what is known of it.
+    pub(super) fn submitted(&self) -> Option<&SubmittedTask> {
+        let task = self.task.as_ref().filter(|_| self.death.is_none())?;
+        task.submitted.as_ref()
+    }
+
+    pub(super) fn priority(&self) -> Priority {
+        let submitted = self.submitted();
+        submitted.map_or(Priority::Normal, |submitted| submitted.rules.priority)
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        let submitted = self.submitted();
+        submitted.is_some_and(|submitted| submitted.stage() == Stage::Cancelled)
+    }
+}
+
 /// A task that has a master.
 #[derive(Debug)]
 pub(super) struct TaskOrigin {
     pub(super) id: String,
-    /// The queue of its master, for its result.
+    /// The queue of its master, for its result; empty for none.
     pub(super) reply: Arc<str>,
+    /// Of one that was submitted by name.
+    pub(super) submitted: Option<SubmittedTask>,
 }
 
 /// How an item became a dead letter.
@@ -43,6 +65,10 @@ pub(super) struct TaskOrigin {
 pub(super) struct Death {
     pub(super) tries: u32,
     pub(super) reason: String,
+    /// What the last worker calls itself.
+    pub(super) worker: Option<Arc<str>>,
+    /// Whether its submitter wanted that.
+    pub(super) is_cancelled: bool,
 }
 
 /// An item as a consumer is handed it.
@@ -100,7 +126,7 @@ pub(super) struct ItemQueue {
     pub(super) used: Instant,
     /// Which proxies of it there are.
     pub(super) presence: Presence,
-    items: VecDeque<QueuedItem>,
+    items: Lanes,
     /// Items that were put and are not done: what `join` waits for.
     unfinished: u64,
     getters: VecDeque<Getter>,
@@ -128,7 +154,7 @@ impl ItemQueue {
             users: BTreeSet::new(),
             used: Instant::now(),
             presence: Presence::new(),
-            items: VecDeque::new(),
+            items: Lanes::default(),
             unfinished: 0,
             getters: VecDeque::new(),
             putters: VecDeque::new(),
@@ -188,13 +214,20 @@ impl ItemQueue {
         self.getters.is_empty() && !self.items.is_empty()
     }
 
-    /// Puts items: tasks or results of the ones named, each of one, or of none.
-    pub(super) fn push(&mut self, items: Vec<NewItem>, tasks: Vec<Arc<TaskOrigin>>) {
+    /// Puts items: tasks or results of the ones named, each of one, or of none. Those whose time has
+    /// not come are returned: they count, and do not wait here yet.
+    pub(super) fn push(
+        &mut self,
+        items: Vec<NewItem>,
+        tasks: Vec<Arc<TaskOrigin>>,
+    ) -> Vec<QueuedItem> {
         let tasks = tasks.into_iter().map(Some).chain(iter::repeat(None));
+        let mut delayed = Vec::new();
         for (item, task) in items.into_iter().zip(tasks) {
             let code = Arc::new(StoredItem::new(item, &self.budget));
-            self.push_stored(code, None, task);
+            delayed.extend(self.push_stored(code, None, task));
         }
+        delayed
     }
 
     /// Puts the word that a task has failed in place of its result.
@@ -216,12 +249,12 @@ impl ItemQueue {
         &mut self,
         QueuedItem { mut code, task, .. }: QueuedItem,
         death: Option<Arc<Death>>,
-    ) {
+    ) -> Option<QueuedItem> {
         // One that is still on its way to a client counts where it was until it has arrived.
         if let Some(item) = Arc::get_mut(&mut code) {
             item.move_to(&self.budget);
         }
-        self.push_stored(code, death, task);
+        self.push_stored(code, death, task)
     }
 
     fn push_stored(
@@ -229,39 +262,55 @@ impl ItemQueue {
         code: Code,
         death: Option<Arc<Death>>,
         task: Option<Arc<TaskOrigin>>,
-    ) {
-        self.unfinished += 1;
-        self.put += 1;
+    ) -> Option<QueuedItem> {
         let item = QueuedItem {
             code,
             deliveries: 0,
             death,
             task,
         };
+        if item.is_cancelled() {
+            return None;
+        }
+        self.unfinished += 1;
+        self.put += 1;
+        let delay = item.submitted().and_then(|task| task.rules.delay);
+        if delay.is_some() && !self.is_reply {
+            return Some(item);
+        }
+        self.line_up(item);
+        None
+    }
+
+    /// Puts an item behind all that are to be handed out before it.
+    pub(super) fn line_up(&mut self, item: QueuedItem) {
+        self.note_waiting(&item);
         match self.options.order {
             QueueOrder::Fifo => self.items.push_back(item),
             QueueOrder::Lifo => self.items.push_front(item),
-            QueueOrder::Priority => {
-                let at = self.place_of(&item.code, Ordering::is_le);
-                self.items.insert(at, item);
-            }
+            QueueOrder::Priority => self.items.insert(item, Ordering::is_le),
         }
     }
 
     /// Puts an item back in front of all that are not to be handed out before it.
     fn push_back_in_front(&mut self, item: QueuedItem) {
-        let at = match self.options.order {
-            QueueOrder::Fifo | QueueOrder::Lifo => 0,
-            QueueOrder::Priority => self.place_of(&item.code, Ordering::is_lt),
-        };
-        self.items.insert(at, item);
+        self.note_waiting(&item);
+        match self.options.order {
+            QueueOrder::Fifo | QueueOrder::Lifo => self.items.push_front(item),
+            QueueOrder::Priority => self.items.insert(item, Ordering::is_lt),
+        }
     }
 
-    /// After how many items one stands before which those stand that are `before` it.
-    fn place_of(&self, code: &[u8], before: fn(Ordering) -> bool) -> usize {
-        let datum = Datum::of_item(code);
-        self.items
-            .partition_point(|item| before(Datum::of_item(&item.code).order(&datum, &mut None)))
+    fn note_waiting(&self, item: &QueuedItem) {
+        if let Some(submitted) = item.submitted().filter(|_| !self.is_reply) {
+            submitted.set(Stage::Waiting);
+        }
+    }
+
+    /// A task that waits here has been cancelled, and is done.
+    pub(super) fn note_cancelled(&mut self) {
+        self.items.note_cancelled();
+        let _ = self.finish();
     }
 
     /// Refuses items that have no order among each other and with the first one that waits.
@@ -269,7 +318,7 @@ impl ItemQueue {
         if self.options.order != QueueOrder::Priority {
             return Ok(());
         }
-        let first = self.items.front().map(|item| &item.code[..]);
+        let first = self.items.iter().next().map(|item| &item.code[..]);
         let mut all = first.into_iter().chain(items.iter().map(|item| &item[..]));
         let first = all.next().map(Datum::of_item);
         for item in all {
@@ -285,13 +334,13 @@ impl ItemQueue {
     }
 
     /// Takes the first items out, at most so many, for delivery.
-    pub(super) fn take(&mut self, most: usize) -> impl Iterator<Item = QueuedItem> {
-        let count = most.min(self.items.len());
-        self.delivered += count as u64;
-        self.items.drain(..count).map(|mut item| {
+    pub(super) fn take(&mut self, most: usize) -> Vec<QueuedItem> {
+        let mut items = self.items.take(most);
+        self.delivered += items.len() as u64;
+        for item in &mut items {
             item.deliveries = item.deliveries.saturating_add(1);
-            item
-        })
+        }
+        items
     }
 
     /// Puts an item back in front, as if it had never been delivered.
@@ -307,7 +356,7 @@ impl ItemQueue {
 
     /// Takes all items out that wait, not for delivery.
     pub(super) fn drain(&mut self) -> Vec<QueuedItem> {
-        self.items.drain(..).collect()
+        self.items.take(usize::MAX)
     }
 
     /// What waits here as dead letters.
@@ -330,7 +379,11 @@ impl ItemQueue {
 
     /// Whether an item was delivered as often as it may be.
     pub(super) fn is_spent(&self, item: &QueuedItem) -> bool {
-        self.has_dead_queue() && item.deliveries >= self.options.max_deliveries
+        let retries = item.submitted().and_then(|task| task.rules.retries);
+        let most = retries.map_or(self.options.max_deliveries, |retries| {
+            retries.saturating_add(1)
+        });
+        self.has_dead_queue() && item.deliveries >= most
     }
 
     /// Puts an item back in front that nobody finished. The item comes back itself if it has been
@@ -417,8 +470,12 @@ impl ItemQueue {
     }
 
     /// Puts the items of the putter that waits longest, if there is room for all of them, with what
-    /// a put of that connection will have `freed`. Its connection.
-    pub(super) fn admit_putter(&mut self, freed: impl Fn(u64) -> u64) -> Option<u64> {
+    /// a put of that connection will have `freed`. Its connection, and those of the items whose time
+    /// has not come.
+    pub(super) fn admit_putter(
+        &mut self,
+        freed: impl Fn(u64) -> u64,
+    ) -> Option<(u64, Vec<QueuedItem>)> {
         let first = self.putters.front()?;
         if !self.has_place_for(first.items.len()) {
             return None;
@@ -436,10 +493,10 @@ impl ItemQueue {
         }
         let mut putter = self.putters.pop_front()?;
         putter.charge = None;
-        self.push(putter.items, putter.tasks);
+        let delayed = self.push(putter.items, putter.tasks);
         // Put is put: a putter that has left meanwhile finds out by its own connection.
         let _ = putter.send.send(());
-        Some(putter.connection)
+        Some((putter.connection, delayed))
     }
 
     /// The ticket of the putter that waits longest.

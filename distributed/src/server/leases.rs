@@ -42,7 +42,7 @@ pub(super) enum Holder {
 
 impl Holder {
     /// `(connection, explicit)`
-    fn connection(self) -> Option<(u64, bool)> {
+    pub(super) fn connection(self) -> Option<(u64, bool)> {
         match self {
             Holder::Implicit(connection) => Some((connection, false)),
             Holder::Explicit(connection) => Some((connection, true)),
@@ -120,6 +120,11 @@ impl LeaseTable {
                 return id;
             }
         }
+    }
+
+    /// A lease that is not over.
+    pub(super) fn get(&self, id: u64) -> Option<&LeaseRecord> {
+        self.records.get(&id)
     }
 
     /// Ends a lease; none if it is over already, by its expiry or by the end of its connection, or

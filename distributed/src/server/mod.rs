@@ -20,6 +20,7 @@ mod frame_stream;
 mod holders;
 mod item_queue;
 mod keeping;
+mod lanes;
 mod leases;
 mod listener;
 mod made_queues;
@@ -32,6 +33,8 @@ mod replies;
 mod session;
 mod state;
 mod strangers;
+mod task_calls;
+mod tasks;
 mod waiter;
 
 pub use builder::Builder;

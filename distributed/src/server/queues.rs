@@ -14,6 +14,7 @@ use super::keeping::{Holds, KeptList};
 use super::leases::{Holder, LeaseTable};
 use super::memory::{Budget, NewItem, QUEUE_OVERHEAD};
 use super::objects::{CallStep, ObjectCall, Objects};
+use super::tasks::TaskTable;
 use super::waiter::Waiter;
 use crate::wire::protocol::{Fault, Request};
 use crate::{QueueOptions, QueueStatus};
@@ -28,6 +29,7 @@ const EXPIRED_AT_ONCE: usize = 1000;
 pub(super) struct Queues {
     queues: BTreeMap<Arc<str>, ItemQueue>,
     pub(super) leases: LeaseTable,
+    pub(super) tasks: TaskTable,
     /// What else clients share.
     pub(super) objects: Objects,
     /// The last number given.
@@ -51,6 +53,7 @@ impl Queues {
         Queues {
             queues: BTreeMap::new(),
             leases: LeaseTable::default(),
+            tasks: TaskTable::default(),
             objects: Objects::new(&memory),
             last: 0,
             connections: 0,
@@ -220,7 +223,10 @@ impl Queues {
         items: Vec<NewItem>,
         tasks: Vec<Arc<TaskOrigin>>,
     ) -> Result<(), Fault> {
-        self.queue(ident)?.push(items, tasks);
+        let queue = self.queue(ident)?;
+        let queue_ident = Arc::clone(&queue.ident);
+        let delayed = queue.push(items, tasks);
+        self.delay_all(&queue_ident, delayed);
         // Under the same lock, so that a worker's death loses neither the result nor its task: the
         // result is in its queue and the task is done, or neither.
         self.leases.acknowledge_implicit(connection);
@@ -320,7 +326,7 @@ impl Queues {
             let Some(lease) = self.leases.expired(now) else {
                 break;
             };
-            let _ = self.release(lease);
+            let _ = self.lapse(lease);
         }
         let due = |queues: &mut Queues| {
             let (kept, queues) = (&mut queues.kept, &mut queues.queues);
@@ -348,6 +354,7 @@ impl Queues {
         for lease in self.leases.of_connection(connection).into_iter().rev() {
             let _ = self.release(lease);
         }
+        self.tasks.workers.remove(&connection);
     }
 
     /// Takes the first items out of their queue, at most as many as the consumer takes, and leases
@@ -378,7 +385,11 @@ impl Queues {
             };
             // Where a result goes is known from who has its task.
             if is_leased || is_task && item.task.is_some() && item.death.is_none() {
-                delivery.lease = Some(self.leases.grant(&ident, item, holder, expires));
+                let limit = item.submitted().and_then(|task| task.rules.time_limit);
+                let limit = limit.filter(|_| is_task);
+                let limit = limit.and_then(|limit| Instant::now().checked_add(limit));
+                let lease = self.grant(&ident, item, holder, limit.or(expires));
+                delivery.lease = Some(lease);
             }
             deliveries.push(delivery);
         }
@@ -413,8 +424,10 @@ impl Queues {
                     // The getter has left without a word: the next one has them.
                     self.undeliver(ident, deliveries);
                 }
-            } else if let Some(connection) = queue.admit_putter(freed) {
+            } else if let Some((connection, delayed)) = queue.admit_putter(freed) {
+                let ident = Arc::clone(&queue.ident);
                 self.leases.acknowledge_implicit(connection);
+                self.delay_all(&ident, delayed);
             } else {
                 return;
             }

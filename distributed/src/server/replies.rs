@@ -42,18 +42,24 @@ impl Queues {
         reply: &str,
         count: usize,
     ) -> Result<Vec<Arc<TaskOrigin>>, Fault> {
+        let reply = self.reply_queue(reply)?;
+        let origin = |_| {
+            Arc::new(TaskOrigin {
+                id: random::id(),
+                reply: Arc::clone(&reply),
+                submitted: None,
+            })
+        };
+        Ok((0..count).map(origin).collect())
+    }
+
+    /// The queue of a master, by its name.
+    pub(super) fn reply_queue(&mut self, reply: &str) -> Result<Arc<str>, Fault> {
         if !reply.contains(OF) {
             let text = format!("'{reply}' is not RESULTS{OF}MASTER");
             return Err(Fault::new("ValueError", text));
         }
-        let reply = Arc::clone(&self.queue(reply)?.ident);
-        let origin = |_| {
-            Arc::new(TaskOrigin {
-                id: format!("{:032x}", u128::from_ne_bytes(random::bytes())),
-                reply: Arc::clone(&reply),
-            })
-        };
-        Ok((0..count).map(origin).collect())
+        Ok(Arc::clone(&self.queue(reply)?.ident))
     }
 
     /// Of which task the connection puts a result when it puts into this queue: of the one that it
@@ -64,12 +70,20 @@ impl Queues {
         (results == ident).then_some(task)
     }
 
-    /// Tells a master that a task is a dead letter.
-    pub(super) fn tell_of_death(&mut self, task: Arc<TaskOrigin>, death: &Arc<Death>) {
+    /// Tells a master that a task is a dead letter, or why one by name has no result. False when
+    /// nobody is there to be told.
+    pub(super) fn tell_of_death(&mut self, task: Arc<TaskOrigin>, death: &Arc<Death>) -> bool {
         let reply = Arc::clone(&task.reply);
-        if let Ok(queue) = self.queue(&reply) {
-            queue.push_notice(task, Arc::clone(death));
-            self.serve(&reply);
-        }
+        let queue = match task.submitted {
+            // Who submitted it has made the queue, and has left if it is gone.
+            Some(_) => self.get_mut(&reply),
+            None => self.queue(&reply).ok(),
+        };
+        let Some(queue) = queue else {
+            return false;
+        };
+        queue.push_notice(task, Arc::clone(death));
+        self.serve(&reply);
+        true
     }
 }

@@ -89,11 +89,11 @@ async fn run(
     }
 }
 
-struct Session {
-    number: u64,
+pub(super) struct Session {
+    pub(super) number: u64,
     peer: Peer,
     stream: FrameStream,
-    state: Arc<ServerState>,
+    pub(super) state: Arc<ServerState>,
     stopping: watch::Receiver<bool>,
     /// Its place among those who have proved the key.
     place: Option<OwnedSemaphorePermit>,
@@ -102,7 +102,7 @@ struct Session {
 }
 
 /// Why a call has no reply of its own.
-enum Failure {
+pub(super) enum Failure {
     /// The client is to raise it.
     Raised(Fault),
     /// The client has left, or the server ends.
@@ -279,6 +279,11 @@ impl Session {
                 })
             }
             Method::Get(format, timeout) => return self.get(ident, format, timeout).await,
+            Method::TakeTask(worker, timeout) => {
+                queues().note_worker(self.number, &worker);
+                return self.get(ident, DeliveryFormat::Task, timeout).await;
+            }
+            Method::Task(call) => self.task(ident, call).await?,
             Method::Join => self.join(ident).await?,
             Method::TaskDone => queues().task_done(ident, self.number).map(none)?,
             Method::Acknowledge(lease) => queues().acknowledge(lease).map(none)?,
@@ -309,7 +314,7 @@ impl Session {
         Ok(self.stream.send(reply).await?)
     }
 
-    async fn put(
+    pub(super) async fn put(
         &mut self,
         ident: &str,
         items: Vec<NewItem>,
@@ -407,8 +412,14 @@ impl Session {
         let consumer = Consumer {
             connection: self.number,
             most: format.most(),
-            explicit: matches!(format, DeliveryFormat::Leased(_)),
-            may_return: matches!(format, DeliveryFormat::Leased(_) | DeliveryFormat::Taken),
+            explicit: matches!(format, DeliveryFormat::Leased(_) | DeliveryFormat::Task),
+            may_return: matches!(
+                format,
+                DeliveryFormat::Leased(_)
+                    | DeliveryFormat::Taken
+                    | DeliveryFormat::Task
+                    | DeliveryFormat::Outcome
+            ),
             expires: match format {
                 DeliveryFormat::Leased(expires) => expires,
                 _ => None,

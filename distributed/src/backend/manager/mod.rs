@@ -9,10 +9,12 @@ use serde::de::DeserializeOwned;
 
 mod connection;
 mod lease;
+mod tasks;
 
 use self::connection::{Connection, Target, request};
 use self::lease::{ManagerLease, Out};
 
+use super::tasks::{SubmitterBackend, TaskSource};
 use super::{Backend, Codec, Encoded, LeaseBackend, QueueBackend, Read, ResultParts};
 use crate::peer_timeout::PEER_TIMEOUT;
 use crate::wire::handshake::Digest;
@@ -50,18 +52,15 @@ impl Backend for ManagerClient {
     }
 
     fn queue(&self, name: &str) -> Result<Box<dyn QueueBackend>> {
-        let mut client = self.clone();
-        let (ident, methods) = client.open(name)?;
-        Ok(Box::new(ManagerQueue {
-            name: name.to_string(),
-            address: client.target.address.clone(),
-            methods,
-            state: Mutex::new(State {
-                client,
-                ident,
-                connection: None,
-            }),
-        }))
+        Ok(Box::new(self.open_queue(name)?))
+    }
+
+    fn submitter(&self, queue: &str, name: &str) -> Result<Box<dyn SubmitterBackend>> {
+        Ok(Box::new(self.open_submitter(queue, name)?))
+    }
+
+    fn task_source(&self, queue: &str, worker: &str) -> Result<Box<dyn TaskSource>> {
+        Ok(Box::new(self.open_task_source(queue, worker)?))
     }
 
     fn create(&self, options: &QueueOptions) -> Result<()> {
@@ -115,6 +114,21 @@ impl ManagerClient {
     pub(crate) fn check(&mut self) -> Result<()> {
         let mut connection = self.target.connect()?;
         connection.call(&mut request(None, "dummy", |_| {}), nothing)
+    }
+
+    fn open_queue(&self, name: &str) -> Result<ManagerQueue> {
+        let mut client = self.clone();
+        let (ident, methods) = client.open(name)?;
+        Ok(ManagerQueue {
+            name: name.to_string(),
+            address: client.target.address.clone(),
+            methods,
+            state: Mutex::new(State {
+                client,
+                ident,
+                connection: None,
+            }),
+        })
     }
 
     /// Opens a queue and refers to it; its ident and its methods.

@@ -1,0 +1,220 @@
+//! Tasks by name on a manager: submitters and workers, each with a queue of their own beside that of
+//! the tasks.
+
+use std::thread;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::lease::{ManagerLease, Out};
+use super::{ManagerClient, ManagerQueue, nothing, read, seconds, waiting};
+use crate::backend::tasks::{Outcome, ReadTask, SubmitterBackend, TaskHead, TaskLease, TaskSource};
+use crate::backend::{Backend, Codec, Encoded, LeaseBackend, QueueBackend};
+use crate::wire::pickle::{Encoder, Pickle, Span};
+use crate::{Error, Result, TaskOptions, random};
+
+/// How long a worker waits before it tries again to end a task, while there is no room for its
+/// result.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Who submits tasks.
+#[derive(Debug)]
+pub(crate) struct ManagerSubmitter {
+    client: ManagerClient,
+    tasks: ManagerQueue,
+    /// Has the outcomes; its calls wait, so they have a connection of their own.
+    outcomes: ManagerQueue,
+}
+
+/// Who runs tasks.
+#[derive(Debug)]
+pub(crate) struct ManagerTaskSource {
+    tasks: ManagerQueue,
+    /// Has the ids of tasks that are over before they are done.
+    cancelled: ManagerQueue,
+    worker: String,
+}
+
+/// What an outcome says of itself beside the result.
+#[derive(Deserialize)]
+struct OutcomeHead {
+    id: Option<String>,
+    state: String,
+    error: Option<String>,
+    tries: Option<u32>,
+    worker: Option<String>,
+}
+
+/// What a task says of itself beside the call.
+#[derive(Deserialize)]
+struct Head {
+    lease: u64,
+    id: Option<String>,
+    attempt: u32,
+}
+
+impl ManagerClient {
+    pub(super) fn open_submitter(&self, queue: &str, name: &str) -> Result<ManagerSubmitter> {
+        Ok(ManagerSubmitter {
+            client: self.clone(),
+            tasks: self.open_tasks(queue)?,
+            outcomes: self.open_queue(&format!("{queue}@{name}"))?,
+        })
+    }
+
+    pub(super) fn open_task_source(&self, queue: &str, worker: &str) -> Result<ManagerTaskSource> {
+        Ok(ManagerTaskSource {
+            tasks: self.open_tasks(queue)?,
+            cancelled: self.open_queue(&format!("{queue}@{worker}"))?,
+            worker: worker.to_string(),
+        })
+    }
+
+    fn open_tasks(&self, name: &str) -> Result<ManagerQueue> {
+        let queue = self.open_queue(name)?;
+        match queue.methods.contains("take_task") {
+            true => Ok(queue),
+            false => Err(Error::NoQueue {
+                name: name.to_string(),
+                said: "tasks by name need a manager of this crate".to_string(),
+            }),
+        }
+    }
+}
+
+impl SubmitterBackend for ManagerSubmitter {
+    fn codec(&self) -> Codec {
+        Codec::Pickle
+    }
+
+    fn submit(&self, calls: Vec<(String, Vec<u8>)>, options: &TaskOptions) -> Result<()> {
+        let args = |args: &mut Encoder| {
+            args.list();
+            calls.iter().for_each(|(_, call)| _ = args.item(call));
+            args.appends().str(&self.outcomes.name).list();
+            calls.iter().for_each(|(id, _)| _ = args.str(id));
+            args.appends().int(options.priority.number().into());
+            seconds(args, Some(options.delay));
+            args.int(options.retries.into());
+            seconds(args, Some(options.backoff.0));
+            seconds(args, Some(options.backoff.1));
+            seconds(args, options.time_limit);
+        };
+        self.tasks.call("submit", args, nothing)
+    }
+
+    fn outcome(&self, timeout: Option<Duration>) -> Result<(String, Outcome)> {
+        let args = |args: &mut Encoder| waiting(args, timeout);
+        self.outcomes.call("get_outcome", args, |reply, dict| {
+            let head = read::<OutcomeHead>(reply, dict)?;
+            let id = head.id.unwrap_or_default();
+            let outcome = match head.state.as_str() {
+                "done" => Outcome::Done(part_of(reply, dict, "result")?),
+                "failed" => Outcome::Failed {
+                    tries: head.tries.unwrap_or(0),
+                    reason: head.error.unwrap_or_default(),
+                    worker: head.worker,
+                },
+                _ => Outcome::Cancelled,
+            };
+            Ok((id, outcome))
+        })
+    }
+
+    fn cancel(&self, id: &str) -> Result<bool> {
+        self.tasks.call("cancel", |args| _ = args.str(id), read)
+    }
+}
+
+impl Drop for ManagerSubmitter {
+    /// What nobody will ask for any more is not kept.
+    fn drop(&mut self) {
+        let _ = self.client.purge(&self.outcomes.name);
+        // The last one that was got would come back with the end of its connection, unless another
+        // call says that it has arrived.
+        let mut state = self.outcomes.state.lock().unwrap();
+        if state.connection.is_some() {
+            let ident = state.ident.clone();
+            let _ = state.attempt(&ident, "get", |args| _ = args.bool(false), nothing);
+        }
+    }
+}
+
+impl TaskSource for ManagerTaskSource {
+    fn codec(&self) -> Codec {
+        Codec::Pickle
+    }
+
+    fn take(&self, timeout: Duration, read_task: ReadTask) -> Result<Box<dyn TaskLease + '_>> {
+        let args = |args: &mut Encoder| waiting(args.str(&self.worker), Some(timeout));
+        let lease = self.tasks.call("take_task", args, |reply, dict| {
+            let head = read::<Head>(reply, dict)?;
+            let call = value_of(reply, dict, "call")?;
+            let task = TaskHead {
+                id: head.id.unwrap_or_default(),
+                attempt: head.attempt,
+            };
+            read_task(task, &Encoded::Pickle(reply, call));
+            Ok(head.lease)
+        })?;
+        Ok(Box::new(ManagerLease {
+            out: Some(Out::Leased(lease)),
+            queue: &self.tasks,
+        }))
+    }
+
+    fn cancelled(&self, timeout: Duration) -> Result<Vec<String>> {
+        let mut ids = Vec::new();
+        let got = self.cancelled.get(100, Some(timeout), &mut |id| {
+            ids.push(id.decode::<String>()?);
+            Ok(())
+        });
+        match got {
+            Ok(()) | Err(Error::Empty) => Ok(ids),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl TaskLease for ManagerLease<'_> {
+    fn finish(mut self: Box<Self>, result: Vec<u8>) -> Result<bool> {
+        let Some(Out::Leased(lease)) = self.out else {
+            return Ok(false);
+        };
+        let args = |args: &mut Encoder| _ = args.int(lease.into()).item(&result);
+        loop {
+            match self.queue.call("finish", args, nothing) {
+                Err(Error::Full) => thread::sleep(random::jitter(PAUSE)),
+                Ok(()) => {
+                    self.out = None;
+                    return Ok(true);
+                }
+                // Its time was over, it was cancelled, or a reply was lost: it has gone.
+                Err(Error::Remote { class, .. }) if class == "ValueError" => {
+                    self.out = None;
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn fail(self: Box<Self>, reason: &str) -> Result<()> {
+        LeaseBackend::fail(self, reason)
+    }
+}
+
+/// The value in a dict under a text.
+fn value_of(pickle: &Pickle, dict: Span, key: &str) -> Result<Span> {
+    let values: Vec<Span> = pickle.inside(dict.value).collect();
+    let mut pairs = values.chunks_exact(2);
+    let pair = pairs.find(|pair| pickle.text(pair[0].value) == Some(key));
+    let missing = || Error::Protocol(format!("a dict has no `{key}`"));
+    pair.map(|pair| pair[1]).ok_or_else(missing)
+}
+
+/// The same as a pickle of its own.
+fn part_of(pickle: &Pickle, dict: Span, key: &str) -> Result<Vec<u8>> {
+    let part = pickle.part(value_of(pickle, dict, key)?);
+    part.map_err(|error| Error::Protocol(error.to_string()))
+}

@@ -1,0 +1,314 @@
+//! Tasks that are submitted by name: the rules of each, and where it is.
+//!
+//! Such a task is an item of its queue, as any other. While it is delayed, or waits to be tried
+//! again, it is out on a lease that nobody holds; how long it may take is the time of its worker's
+//! lease. What is said here of a task is seen by all who have its item, so that it is cancelled in
+//! one step wherever it is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use super::item_queue::{Death, QueuedItem, TaskOrigin};
+use super::leases::Holder;
+use super::memory::{NewItem, cost};
+use super::queues::{Queues, over};
+use crate::wire::pickle::to_item;
+use crate::wire::protocol::Fault;
+use crate::{Priority, random};
+
+/// So many tasks may be known that are none any more before those are looked for.
+const FORGOTTEN_MIN: usize = 1024;
+
+/// What a client wants of the tasks that it submits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TaskRules {
+    pub(super) priority: Priority,
+    pub(super) delay: Option<Duration>,
+    /// How often a task is tried again; as its queue says if not said.
+    pub(super) retries: Option<u32>,
+    /// The pause before the first of these, and the longest.
+    pub(super) backoff: (Duration, Duration),
+    pub(super) time_limit: Option<Duration>,
+}
+
+/// A task that was submitted.
+#[derive(Debug)]
+pub(super) struct SubmittedTask {
+    pub(super) queue: Arc<str>,
+    pub(super) rules: TaskRules,
+    stage: Mutex<Stage>,
+}
+
+/// Where a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// On its way into its queue.
+    New,
+    Waiting,
+    /// Out on this lease: a worker's, or nobody's.
+    Out(u64),
+    Cancelled,
+    /// It has an outcome.
+    Over,
+}
+
+impl SubmittedTask {
+    pub(super) fn stage(&self) -> Stage {
+        *self.stage.lock().unwrap()
+    }
+
+    pub(super) fn set(&self, stage: Stage) {
+        *self.stage.lock().unwrap() = stage;
+    }
+}
+
+/// The tasks and the workers that are known by name.
+#[derive(Default)]
+pub(super) struct TaskTable {
+    tasks: HashMap<String, Weak<TaskOrigin>>,
+    /// How many there may be before those that are gone are forgotten.
+    most: usize,
+    /// What the workers of connections call themselves.
+    pub(super) workers: BTreeMap<u64, Arc<str>>,
+}
+
+impl TaskTable {
+    fn find(&self, id: &str) -> Option<Arc<TaskOrigin>> {
+        self.tasks.get(id)?.upgrade()
+    }
+
+    /// Notes a task. What is gone is forgotten each time that so many have come, so that it costs
+    /// each the same.
+    fn note(&mut self, task: &Arc<TaskOrigin>) {
+        self.tasks.insert(task.id.clone(), Arc::downgrade(task));
+        if self.tasks.len() > self.most {
+            self.tasks.retain(|_, task| task.strong_count() > 0);
+            self.most = 2 * self.tasks.len() + FORGOTTEN_MIN;
+        }
+    }
+}
+
+impl Queues {
+    /// What tasks are known by that are submitted to a queue, under ids of which none is known: so
+    /// a call that is made again after a lost reply submits nothing twice. None in place of a task
+    /// that is known.
+    pub(super) fn submitted(
+        &mut self,
+        ident: &str,
+        reply: &str,
+        ids: &[String],
+        rules: TaskRules,
+    ) -> Result<Vec<Option<Arc<TaskOrigin>>>, Fault> {
+        let queue = self.queue(ident)?;
+        if !queue.has_dead_queue() || queue.is_reply {
+            let text = format!("'{ident}' takes no tasks by name: use a queue that has a name");
+            return Err(Fault::new("ValueError", text));
+        }
+        let queue = Arc::clone(&queue.ident);
+        let reply = match reply {
+            "" => Arc::from(""),
+            reply => self.reply_queue(reply)?,
+        };
+        let submitted = |id: &String| {
+            if self.tasks.find(id).is_some() {
+                return None;
+            }
+            let task = Arc::new(TaskOrigin {
+                id: id.clone(),
+                reply: Arc::clone(&reply),
+                submitted: Some(SubmittedTask {
+                    queue: Arc::clone(&queue),
+                    rules,
+                    stage: Mutex::new(Stage::New),
+                }),
+            });
+            self.tasks.note(&task);
+            Some(task)
+        };
+        Ok(ids.iter().map(submitted).collect())
+    }
+
+    /// Keeps a task out of its queue for so long: until then it is out, and nobody has it.
+    pub(super) fn delay(&mut self, ident: &Arc<str>, item: QueuedItem, time: Duration) {
+        let until = Instant::now().checked_add(time);
+        self.grant(ident, item, Holder::Anyone(None), until);
+    }
+
+    /// The same for tasks that were put before their time.
+    pub(super) fn delay_all(&mut self, ident: &Arc<str>, items: Vec<QueuedItem>) {
+        for item in items {
+            let delay = item.submitted().and_then(|task| task.rules.delay);
+            self.delay(ident, item, delay.unwrap_or_default());
+        }
+    }
+
+    /// The time of a lease is over: that of a delay, of a pause, or of the work.
+    pub(super) fn lapse(&mut self, lease: u64) -> Result<(), Fault> {
+        let record = self.leases.get(lease).ok_or_else(|| over(lease))?;
+        let (holder, deliveries) = (record.holder, record.item.deliveries);
+        let limit = record
+            .item
+            .submitted()
+            .and_then(|task| task.rules.time_limit);
+        let is_delayed = matches!(holder, Holder::Anyone(_)) && record.item.submitted().is_some();
+        if is_delayed && deliveries == 0 {
+            let ended = self.leases.end(lease).ok_or_else(|| over(lease))?;
+            if let Some(queue) = self.get_mut(&ended.ident) {
+                queue.line_up(ended.item);
+                self.serve(&ended.ident);
+            }
+            return Ok(());
+        }
+        let task = record.item.task.clone();
+        match (limit, task) {
+            (Some(limit), Some(task)) if !is_delayed => {
+                let reason = format!("it took longer than its time limit of {limit:?}");
+                let given_back = self.give_back(lease, Some(&reason));
+                self.stop_work(holder, &task);
+                given_back
+            }
+            _ => self.give_back(lease, None),
+        }
+    }
+
+    /// Notes that an item is out.
+    pub(super) fn grant(
+        &mut self,
+        ident: &Arc<str>,
+        item: QueuedItem,
+        holder: Holder,
+        expires: Option<Instant>,
+    ) -> u64 {
+        // An outcome on its way to its submitter is a task no more.
+        let task = item.task.clone().filter(|_| item.death.is_none());
+        let lease = self.leases.grant(ident, item, holder, expires);
+        if let Some(submitted) = task.as_ref().and_then(|task| task.submitted.as_ref())
+            && submitted.stage() != Stage::Over
+        {
+            submitted.set(Stage::Out(lease));
+        }
+        lease
+    }
+
+    /// Ends a task with its result.
+    pub(super) fn finish_task(&mut self, lease: u64, result: NewItem) -> Result<(), Fault> {
+        let record = self.leases.get(lease).ok_or_else(|| over(lease))?;
+        let Some(task) = record.item.task.clone() else {
+            let text = "this is no task that was submitted by name: put its result";
+            return Err(Fault::new("ValueError", text));
+        };
+        let freed = cost(&record.item.code);
+        let reply = self.get_mut(&task.reply);
+        if reply.is_some_and(|reply| !reply.budget.may_exchange(freed, cost(&result))) {
+            return Err(Fault::full());
+        }
+        self.end_task(lease, &task);
+        if let Some(reply) = self.get_mut(&task.reply) {
+            let ident = Arc::clone(&reply.ident);
+            reply.push(vec![result], vec![task]);
+            self.serve(&ident);
+        }
+        Ok(())
+    }
+
+    /// Ends the lease of a task that has its outcome.
+    fn end_task(&mut self, lease: u64, task: &TaskOrigin) {
+        let ended = self.leases.end(lease);
+        if let Some(submitted) = &task.submitted {
+            submitted.set(Stage::Over);
+        }
+        if let Some(ended) = ended
+            && let Some(queue) = self.get_mut(&ended.ident)
+        {
+            // For `join` it is done, and may be so already.
+            let _ = queue.finish();
+        }
+    }
+
+    /// Cancels a task. False when there is none of this id that could have a result yet.
+    pub(super) fn cancel(&mut self, id: &str) -> bool {
+        let Some(task) = self.tasks.find(id) else {
+            return false;
+        };
+        let Some(submitted) = &task.submitted else {
+            return false;
+        };
+        let mut tries = 0;
+        match submitted.stage() {
+            Stage::Over | Stage::Cancelled => return false,
+            Stage::New => submitted.set(Stage::Cancelled),
+            Stage::Waiting => {
+                submitted.set(Stage::Cancelled);
+                if let Some(queue) = self.get_mut(&submitted.queue) {
+                    queue.note_cancelled();
+                }
+            }
+            Stage::Out(lease) => {
+                let Some(record) = self.leases.end(lease) else {
+                    return false;
+                };
+                tries = record.item.deliveries;
+                submitted.set(Stage::Cancelled);
+                if let Some(queue) = self.get_mut(&submitted.queue) {
+                    let _ = queue.finish();
+                }
+                self.stop_work(record.holder, &task);
+            }
+        }
+        self.serve(&submitted.queue);
+        self.tell_of_cancellation(&task, tries);
+        true
+    }
+
+    /// Tells the submitter of a task that it is cancelled.
+    pub(super) fn tell_of_cancellation(&mut self, task: &Arc<TaskOrigin>, tries: u32) {
+        let death = Death {
+            tries,
+            reason: "it was cancelled".to_string(),
+            worker: None,
+            is_cancelled: true,
+        };
+        self.tell_of_death(Arc::clone(task), &Arc::new(death));
+    }
+
+    /// Notes what the worker of a connection calls itself.
+    pub(super) fn note_worker(&mut self, connection: u64, name: &str) {
+        let workers = &mut self.tasks.workers;
+        if !name.is_empty()
+            && workers
+                .get(&connection)
+                .is_none_or(|known| **known != *name)
+        {
+            workers.insert(connection, name.into());
+        }
+    }
+
+    /// What the worker that holds a lease calls itself.
+    pub(super) fn worker_of(&self, holder: Holder) -> Option<Arc<str>> {
+        let (connection, _) = holder.connection()?;
+        self.tasks.workers.get(&connection).cloned()
+    }
+
+    /// Tells the worker that had a task that nobody waits for its result any more.
+    pub(super) fn stop_work(&mut self, holder: Holder, task: &TaskOrigin) {
+        let Some(submitted) = &task.submitted else {
+            return;
+        };
+        let Some(worker) = self.worker_of(holder) else {
+            return;
+        };
+        let ident = format!("{}@{worker}", submitted.queue);
+        if let (Some(queue), Ok(id)) = (self.get_mut(&ident), to_item(&task.id)) {
+            queue.push(vec![id.into()], Vec::new());
+            self.serve(&ident);
+        }
+    }
+}
+
+impl TaskRules {
+    /// How long to wait before a task is tried again that has failed so often.
+    pub(super) fn pause(&self, tries: u32) -> Duration {
+        random::backoff(self.backoff.0, self.backoff.1, tries)
+    }
+}

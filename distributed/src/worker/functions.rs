@@ -1,0 +1,327 @@
+//! The functions that a worker runs by their names.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::{self, Display};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use super::{SLICE, Worked, Worker, text};
+use crate::backend::tasks::{TaskHead, TaskLease, TaskSource};
+use crate::backend::{Codec, Encoded};
+use crate::task_queue::TaskCall;
+use crate::{Client, Error, Result, random};
+
+/// How long it takes at most until a worker that stops has noticed it everywhere.
+const STOP_TIME: Duration = Duration::from_millis(250);
+
+/// What a function may know of the task that it runs.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use distributed::{Client, Server, Worker};
+///
+/// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+/// # let client = Client::connect(server.address(), b"abc")?;
+/// let count = client.task_queue("tasks")?.submit::<u32>("count", &1000)?;
+/// let worker = Worker::new().task_with("count", |task, n: u32| {
+///     // Looked at now and then, so that it ends soon when nobody waits for it any more.
+///     let counted = (0..n).take_while(|_| !task.is_cancelled()).count();
+///     Ok::<_, String>((task.attempt(), counted))
+/// });
+/// worker.idle(Duration::from_millis(50)).serve(&client, "tasks")?;
+/// # Ok::<(), distributed::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TaskContext {
+    id: String,
+    attempt: u32,
+    is_cancelled: Arc<AtomicBool>,
+}
+
+impl TaskContext {
+    /// The id of the task, which its submitter has too.
+    ///
+    /// # Examples
+    ///
+    /// See [`TaskContext`].
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Which try this is: 1 for the first.
+    ///
+    /// # Examples
+    ///
+    /// See [`TaskContext`].
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Whether the result would not count any more: the task was cancelled, or its time is over.
+    ///
+    /// # Examples
+    ///
+    /// See [`TaskContext`].
+    pub fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(SeqCst)
+    }
+}
+
+/// A call that is decoded and not run yet. It returns the encoded result, or why there is none.
+type Call = Box<dyn FnOnce(&TaskContext) -> std::result::Result<Vec<u8>, String>>;
+/// Decodes the arguments of a call.
+type Function = Arc<dyn Fn(Codec, &Encoded) -> Result<Call> + Send + Sync>;
+
+/// Functions by the names under which they are called.
+#[derive(Clone, Default)]
+pub(super) struct Functions(BTreeMap<String, Function>);
+
+impl fmt::Debug for Functions {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Functions {
+    /// The call of a task; an error says why it cannot be run.
+    fn call(&self, codec: Codec, encoded: &Encoded) -> std::result::Result<Call, String> {
+        let call = encoded.decode::<TaskCall<String, IgnoredAny>>();
+        let name = call.map_err(|error| said(&error))?.task;
+        let Some(function) = self.0.get(&name) else {
+            let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
+            let known = known.join(", ");
+            return Err(format!("no task `{name}` is registered here, but {known}"));
+        };
+        function(codec, encoded)
+            .map_err(|error| format!("the arguments of `{name}`: {}", said(&error)))
+    }
+}
+
+/// An error with its cause.
+fn said(error: &Error) -> String {
+    format!("{error:?}")
+}
+
+impl Worker {
+    /// Registers a function under the name by which [`TaskQueue::submit`](crate::TaskQueue::submit)
+    /// calls it; run by [`serve`](Worker::serve). Its text of an error is told to the submitter.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use distributed::{Client, Error, Server, Worker};
+    ///
+    /// fn length(text: String) -> Result<usize, Error> {
+    ///     Ok(text.chars().count())
+    /// }
+    ///
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// let four = client.task_queue("tasks")?.submit::<usize>("length", &"four")?;
+    /// let worker = Worker::new().task("length", length).idle(Duration::from_millis(50));
+    /// worker.serve(&client, "tasks")?;
+    /// assert_eq!(four.result(None)?, 4);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn task<T, R, E>(
+        self,
+        name: impl Into<String>,
+        work: impl Fn(T) -> std::result::Result<R, E> + Send + Sync + 'static,
+    ) -> Worker
+    where
+        T: DeserializeOwned + 'static,
+        R: Serialize,
+        E: Display,
+    {
+        self.task_with(name, move |_, args| work(args))
+    }
+
+    /// As [`task`](Worker::task), for a function that looks at its task: whether it is cancelled, and
+    /// which try it is.
+    ///
+    /// # Examples
+    ///
+    /// See [`TaskContext`].
+    pub fn task_with<T, R, E>(
+        mut self,
+        name: impl Into<String>,
+        work: impl Fn(&TaskContext, T) -> std::result::Result<R, E> + Send + Sync + 'static,
+    ) -> Worker
+    where
+        T: DeserializeOwned + 'static,
+        R: Serialize,
+        E: Display,
+    {
+        let work = Arc::new(work);
+        let function: Function = Arc::new(move |codec, encoded| {
+            let args = encoded.decode::<TaskCall<IgnoredAny, T>>()?.args;
+            let work = Arc::clone(&work);
+            Ok(Box::new(move |context: &TaskContext| {
+                let result = work(context, args).map_err(|error| error.to_string())?;
+                codec.encode(&result).map_err(|error| said(&error))
+            }))
+        });
+        self.functions.0.insert(name.into(), function);
+        self
+    }
+
+    /// Takes tasks by name from a queue and runs its functions, in as many threads as its
+    /// [`concurrency`](Worker::concurrency) says, until it is stopped or idle for too long. Each
+    /// thread has one task at a time.
+    ///
+    /// A task fails when its function returns an error or panics, when it takes longer than its time
+    /// limit, when its arguments are not what the function wants, and when there is no function of
+    /// its name. It is tried again as its submitter said, and then its submitter is told.
+    ///
+    /// # Errors
+    ///
+    /// The first error that a thread met: [`Error::NoQueue`] when the server has no such queue,
+    /// [`Error::Engine`] when the engine is away for too long, [`Error::Closed`] when the manager
+    /// is gone. What a worker had then is given to another.
+    ///
+    /// # Examples
+    ///
+    /// See [`task`](Worker::task).
+    pub fn serve(&self, client: &Client, queue: &str) -> Result<Worked> {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = match host.trim() {
+            "" => "localhost",
+            host => host,
+        };
+        let number = u32::from_ne_bytes(random::bytes());
+        let name = format!("{host}/{}/{number:08x}", std::process::id());
+        let cancels = Cancels::default();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let listening = scope.spawn(|| {
+                let source = client.0.task_source(queue, &name)?;
+                while !is_over.load(SeqCst) {
+                    cancels.note(source.cancelled(STOP_TIME)?);
+                }
+                Ok(())
+            });
+            let one = || {
+                let source = client.0.task_source(queue, &name);
+                let worked =
+                    source.and_then(|source| self.work(source.as_ref(), &cancels, &is_over));
+                // One that fails ends all, for the others would meet the same.
+                worked.inspect_err(|_| is_over.store(true, SeqCst))
+            };
+            let threads: Vec<_> = (0..self.concurrency).map(|_| scope.spawn(one)).collect();
+            let (mut total, mut outcome) = (Worked::default(), Ok(()));
+            for thread in threads {
+                match thread.join().expect("panics of the work are caught") {
+                    Ok(worked) => {
+                        total.done += worked.done;
+                        total.failed += worked.failed;
+                    }
+                    Err(error) => outcome = outcome.and(Err(error)),
+                }
+            }
+            is_over.store(true, SeqCst);
+            let listened = listening.join().expect("it has nothing to panic about");
+            outcome.and(listened).map(|()| total)
+        })
+    }
+
+    /// Works off tasks one after the other.
+    fn work(
+        &self,
+        source: &dyn TaskSource,
+        cancels: &Cancels,
+        is_over: &AtomicBool,
+    ) -> Result<Worked> {
+        let mut worked = Worked::default();
+        let mut idle_since = Instant::now();
+        while !self.stop.load(SeqCst) && !is_over.load(SeqCst) {
+            let left = self
+                .idle
+                .map_or(SLICE, |idle| idle.saturating_sub(idle_since.elapsed()));
+            if left.is_zero() {
+                break;
+            }
+            let mut taken = None;
+            let lease = source.take(left.min(SLICE), &mut |head, encoded| {
+                taken = Some((head, self.functions.call(source.codec(), encoded)));
+            });
+            let (lease, (head, call)) = match (lease, taken) {
+                (Ok(lease), Some(taken)) => (lease, taken),
+                (Err(Error::Empty), _) | (Ok(_), None) => continue,
+                (Err(error), _) => return Err(error),
+            };
+            match run(lease, head, call, cancels)? {
+                true => worked.done += 1,
+                false => worked.failed += 1,
+            }
+            idle_since = Instant::now();
+        }
+        Ok(worked)
+    }
+}
+
+/// Runs one call, and ends its task. Whether its result counts.
+fn run(
+    lease: Box<dyn TaskLease + '_>,
+    head: TaskHead,
+    call: std::result::Result<Call, String>,
+    cancels: &Cancels,
+) -> Result<bool> {
+    let context = TaskContext {
+        is_cancelled: cancels.begin(&head.id),
+        id: head.id,
+        attempt: head.attempt,
+    };
+    let result = call.and_then(|call| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| call(&context)));
+        outcome
+            .unwrap_or_else(|panic| Err(format!("the worker panicked: {}", text(panic.as_ref()))))
+    });
+    cancels.end(&context.id);
+    match result {
+        Ok(result) => lease.finish(result),
+        Err(reason) => {
+            tracing::warn!(id = context.id, reason, "a task failed");
+            lease.fail(&reason)?;
+            Ok(false)
+        }
+    }
+}
+
+/// The tasks that are run, and whether each is cancelled.
+#[derive(Default)]
+struct Cancels(Mutex<HashMap<String, Arc<AtomicBool>>>);
+
+impl Cancels {
+    fn begin(&self, id: &str) -> Arc<AtomicBool> {
+        let flag = Arc::<AtomicBool>::default();
+        self.0
+            .lock()
+            .unwrap()
+            .insert(id.to_string(), Arc::clone(&flag));
+        flag
+    }
+
+    fn end(&self, id: &str) {
+        self.0.lock().unwrap().remove(id);
+    }
+
+    fn note(&self, ids: Vec<String>) {
+        let running = self.0.lock().unwrap();
+        for id in ids {
+            if let Some(flag) = running.get(&id) {
+                flag.store(true, SeqCst);
+            }
+        }
+    }
+}
