@@ -6,3 +6,4 @@ pub mod rust_worker;
 pub mod security;
 pub mod shared_objects;
 pub mod watching;
+pub mod tasks_by_name;

@@ -146,10 +146,17 @@ impl Queues {
                 _ => self.drop_made(&ident),
             }
         } else if self.is_left_reply(ident) {
+            self.drop_reply(ident);
+        }
+        Ok(())
+    }
+
+    /// Drops the queue of a master or of a worker.
+    pub(super) fn drop_reply(&mut self, ident: &str) {
+        if self.queues.get(ident).is_some_and(|queue| queue.is_reply) {
             self.queues.remove(ident);
             self.replies -= 1;
         }
-        Ok(())
     }
 
     /// Drops a queue that a call has made.
@@ -354,7 +361,7 @@ impl Queues {
         for lease in self.leases.of_connection(connection).into_iter().rev() {
             let _ = self.release(lease);
         }
-        self.tasks.workers.remove(&connection);
+        self.forget_worker(connection);
     }
 
     /// Takes the first items out of their queue, at most as many as the consumer takes, and leases

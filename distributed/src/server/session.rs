@@ -280,7 +280,7 @@ impl Session {
             }
             Method::Get(format, timeout) => return self.get(ident, format, timeout).await,
             Method::TakeTask(worker, timeout) => {
-                queues().note_worker(self.number, &worker);
+                queues().note_worker(ident, self.number, &worker);
                 return self.get(ident, DeliveryFormat::Task, timeout).await;
             }
             Method::Task(call) => self.task(ident, call).await?,

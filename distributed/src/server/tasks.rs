@@ -69,8 +69,9 @@ pub(super) struct TaskTable {
     tasks: HashMap<String, Weak<TaskOrigin>>,
     /// How many there may be before those that are gone are forgotten.
     most: usize,
-    /// What the workers of connections call themselves.
-    pub(super) workers: BTreeMap<u64, Arc<str>>,
+    /// What the workers of connections call themselves, and the queue of each that has the ids of
+    /// tasks whose results nobody waits for any more.
+    workers: BTreeMap<u64, (Arc<str>, Arc<str>)>,
 }
 
 impl TaskTable {
@@ -273,32 +274,40 @@ impl Queues {
     }
 
     /// Notes what the worker of a connection calls itself.
-    pub(super) fn note_worker(&mut self, connection: u64, name: &str) {
+    pub(super) fn note_worker(&mut self, ident: &str, connection: u64, name: &str) {
         let workers = &mut self.tasks.workers;
-        if !name.is_empty()
-            && workers
-                .get(&connection)
-                .is_none_or(|known| **known != *name)
+        let known = workers.get(&connection);
+        if !name.is_empty() && known.is_none_or(|(known, _)| **known != *name) {
+            let stops = format!("{ident}@{name}").into();
+            workers.insert(connection, (name.into(), stops));
+        }
+    }
+
+    /// A connection has ended. With the last one of a worker the queue goes that told it to stop.
+    pub(super) fn forget_worker(&mut self, connection: u64) {
+        let workers = &mut self.tasks.workers;
+        if let Some((_, stops)) = workers.remove(&connection)
+            && !workers.values().any(|(_, other)| *other == stops)
         {
-            workers.insert(connection, name.into());
+            self.drop_reply(&stops);
         }
     }
 
     /// What the worker that holds a lease calls itself.
     pub(super) fn worker_of(&self, holder: Holder) -> Option<Arc<str>> {
         let (connection, _) = holder.connection()?;
-        self.tasks.workers.get(&connection).cloned()
+        let (name, _) = self.tasks.workers.get(&connection)?;
+        Some(Arc::clone(name))
     }
 
     /// Tells the worker that had a task that nobody waits for its result any more.
     pub(super) fn stop_work(&mut self, holder: Holder, task: &TaskOrigin) {
-        let Some(submitted) = &task.submitted else {
+        let connection = holder.connection().map(|(connection, _)| connection);
+        let workers = &self.tasks.workers;
+        let Some((_, ident)) = connection.and_then(|connection| workers.get(&connection)) else {
             return;
         };
-        let Some(worker) = self.worker_of(holder) else {
-            return;
-        };
-        let ident = format!("{}@{worker}", submitted.queue);
+        let ident = Arc::clone(ident);
         if let (Some(queue), Ok(id)) = (self.get_mut(&ident), to_item(&task.id)) {
             queue.push(vec![id.into()], Vec::new());
             self.serve(&ident);

@@ -203,22 +203,28 @@ impl Worker {
         let name = format!("{host}/{}/{number:08x}", std::process::id());
         let cancels = Cancels::default();
         let is_over = AtomicBool::new(false);
+        // They are left together, when all have ended.
+        let open = |_| client.0.task_source(queue, &name);
+        let sources = (0..=self.concurrency)
+            .map(open)
+            .collect::<Result<Vec<_>>>()?;
+        let (cancels, is_over) = (&cancels, &is_over);
         thread::scope(|scope| {
-            let listening = scope.spawn(|| {
-                let source = client.0.task_source(queue, &name)?;
+            let (listener, sources) = sources.split_first().expect("there is one at least");
+            let listening = scope.spawn(move || {
                 while !is_over.load(SeqCst) {
-                    cancels.note(source.cancelled(STOP_TIME)?);
+                    cancels.note(listener.cancelled(STOP_TIME)?);
                 }
                 Ok(())
             });
-            let one = || {
-                let source = client.0.task_source(queue, &name);
-                let worked =
-                    source.and_then(|source| self.work(source.as_ref(), &cancels, &is_over));
-                // One that fails ends all, for the others would meet the same.
-                worked.inspect_err(|_| is_over.store(true, SeqCst))
-            };
-            let threads: Vec<_> = (0..self.concurrency).map(|_| scope.spawn(one)).collect();
+            let mut threads = Vec::new();
+            for source in sources {
+                threads.push(scope.spawn(move || {
+                    let worked = self.work(source.as_ref(), cancels, is_over);
+                    // One that fails ends all, for the others would meet the same.
+                    worked.inspect_err(|_| is_over.store(true, SeqCst))
+                }));
+            }
             let (mut total, mut outcome) = (Worked::default(), Ok(()));
             for thread in threads {
                 match thread.join().expect("panics of the work are caught") {

@@ -1,0 +1,37 @@
+"""A worker of tasks by name: python3 task_worker.py HOST:PORT QUEUE, with the key b"abc"."""
+import os
+import socket
+import sys
+import traceback
+from multiprocessing.managers import BaseManager
+
+
+def add(a, b):
+    return a + b
+
+
+def shout(text, times=1):
+    return text.upper() + "!" * times
+
+
+functions = {"add": add, "shout": shout}
+address, name = sys.argv[1:]
+host, port = address.split(":")
+BaseManager.register(name)
+manager = BaseManager(address=(host, int(port)), authkey=b"abc")
+manager.connect()
+tasks = getattr(manager, name)()
+me = "%s/%d" % (socket.gethostname(), os.getpid())
+while True:
+    task = tasks.take_task(me)
+    args = task["call"]["args"]
+    try:
+        function = functions[task["call"]["task"]]
+        result = function(**args) if isinstance(args, dict) else function(*args)
+        end = tasks.finish, task["lease"], result
+    except Exception:
+        end = tasks.fail, traceback.format_exc(), task["lease"]
+    try:
+        end[0](*end[1:])
+    except ValueError:
+        pass  # It was cancelled, or its time was over.

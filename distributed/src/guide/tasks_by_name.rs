@@ -1,0 +1,61 @@
+//! Tasks by name: a client submits a call, a worker somewhere has the function.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use distributed::{Client, Error, Priority, Server, TaskOptions, Worker};
+//!
+//! fn resize((width, height): (u32, u32)) -> Result<u32, String> {
+//!     if height == 0 { Err("it has no height".to_string()) } else { Ok(width / height) }
+//! }
+//!
+//! # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+//! # let client = Client::connect(server.address(), b"abc")?;
+//! // On one machine.
+//! let tasks = client.task_queue("tasks")?;
+//! let options = TaskOptions::new().priority(Priority::High).retries(0);
+//! let good = tasks.submit::<u32>("resize", &(1024, 512))?;
+//! let bad = tasks.submit_with::<u32>("resize", &(1024, 0), options)?;
+//!
+//! // On others.
+//! let worker = Worker::new().task("resize", resize).concurrency(2);
+//! worker.idle(Duration::from_millis(50)).serve(&client, "tasks")?;
+//!
+//! assert_eq!(good.result(Some(Duration::from_secs(10)))?, 2);
+//! let error = bad.result(None).expect_err("it fails").to_string();
+//! assert!(error.starts_with("the task `resize` failed in 1 tries, the last on "));
+//! assert!(error.ends_with(": it has no height"));
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! [`Worker::task`](crate::Worker::task) and [`TaskQueue`](crate::TaskQueue) are the two sides. A queue
+//! of tasks is any queue that has a name. [`Master`](crate::Master) is for workers that have no names
+//! and no functions: programs in Python that get from one queue and put into another, unchanged.
+//!
+//! # What holds
+//!
+//! - A task is begun at least once, and its outcome comes once. A worker that is killed gives it back
+//!   at once, and that counts as a try.
+//! - [`TaskOptions`](crate::TaskOptions) say how urgent a task is, when it may run, how long, and how
+//!   often it is tried again. Each costs the server the same however many tasks wait.
+//! - A task that is cancelled and waits never runs. One that runs is told within a moment, and ends
+//!   when its function looks; its submitter is told at once.
+//! - What a thread runs cannot be ended from outside. A function that never looks occupies its thread
+//!   for as long as it takes, also when its time limit is over.
+//!
+//! # In Python
+//!
+//! The call is `{"task": NAME, "args": ARGUMENTS}`, the outcome `{"id": …, "state": "done", "result":
+//! …}`, or `"failed"` with `error`, `tries` and `worker`, or `"cancelled"`. So CPython as it is serves
+//! the same tasks:
+//!
+//! ```python
+#![doc = include_str!("../../docs/task_worker.py")]
+//! ```
+//!
+//! and submits them: `tasks.submit([{"task": "add", "args": (3, 4)}], "tasks@me", delay=1.5)` returns
+//! their ids, `manager.register("tasks@me")` makes known the queue whose `get_outcome()` returns what
+//! became of them, one by one. `submit` takes by name `ids`, `priority` (-1, 0, 1), `delay`,
+//! `retries`, `backoff`, `backoff_max` and `time_limit`, in seconds. `tasks.cancel(id)` cancels. The
+//! last outcome counts as received with the next call of the same thread, and comes again if that
+//! never is.
