@@ -35,10 +35,10 @@ fn serve(address: &str) -> anyhow::Result<()> {
 }
 
 fn count(text: String) -> Result<usize, &'static str> {
-    let letters = text.chars().count();
-    (letters > 0)
-        .then_some(letters)
-        .ok_or("there is nothing to count")
+    match text.chars().count() {
+        0 => Err("there is nothing to count"),
+        letters => Ok(letters),
+    }
 }
 
 fn work(url: &str) -> anyhow::Result<()> {

@@ -13,7 +13,7 @@ use crate::{Priority, Worker};
 
 /// What is submitted, as Python sees it too: `{"task": NAME, "args": ARGUMENTS}`.
 #[derive(Deserialize, Serialize)]
-pub(crate) struct TaskCall<N, A> {
+pub(crate) struct TaskPayload<N, A> {
     pub(crate) task: N,
     pub(crate) args: A,
 }
@@ -204,7 +204,7 @@ impl TaskQueue {
     ) -> Result<Vec<TaskHandle<R>>> {
         let submitter = &self.0;
         let codec = submitter.backend.codec();
-        let call = |args| Ok((random::id(), codec.encode(&TaskCall { task, args })?));
+        let call = |args| Ok((random::id(), codec.encode(&TaskPayload { task, args })?));
         let calls = args.iter().map(call).collect::<Result<Vec<_>>>()?;
         let handle = |(id, _): &(String, Vec<u8>)| {
             let mut inbox = submitter.inbox.lock().unwrap();

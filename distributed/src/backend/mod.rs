@@ -35,10 +35,14 @@ pub(crate) trait Backend: Debug + Send + Sync {
     fn queue(&self, name: &str) -> Result<Box<dyn QueueBackend>>;
 
     /// For who submits tasks by name, under a name of its own.
-    fn submitter(&self, queue: &str, name: &str) -> Result<Box<dyn SubmitterBackend>>;
+    fn submitter(&self, _queue: &str, _name: &str) -> Result<Box<dyn SubmitterBackend>> {
+        Err(no_names())
+    }
 
     /// For a worker that runs tasks by name, and calls itself so.
-    fn task_source(&self, queue: &str, worker: &str) -> Result<Box<dyn TaskSource>>;
+    fn task_source(&self, _queue: &str, _worker: &str) -> Result<Box<dyn TaskSource>> {
+        Err(no_names())
+    }
 
     fn create(&self, options: &QueueOptions) -> Result<()>;
 
@@ -61,6 +65,12 @@ pub(crate) type ResultParts = (String, Option<(u32, String)>);
 /// Where tasks have no masters.
 fn no_masters() -> Error {
     let text = "tasks have masters only on a manager of this crate".to_string();
+    Error::Address(text)
+}
+
+/// Where tasks have no names.
+fn no_names() -> Error {
+    let text = "tasks by name are only on a manager of this crate".to_string();
     Error::Address(text)
 }
 

@@ -5,5 +5,5 @@ pub mod rust_master;
 pub mod rust_worker;
 pub mod security;
 pub mod shared_objects;
-pub mod watching;
 pub mod tasks_by_name;
+pub mod watching;

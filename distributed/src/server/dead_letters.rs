@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::item_queue::Death;
 use super::leases::LeaseRecord;
 use super::queues::{DEAD, Queues, over};
-use super::tasks::Stage;
+use super::tasks::TaskStage;
 use crate::wire::protocol::Fault;
 use crate::{DeadLetter, random};
 
@@ -78,7 +78,7 @@ impl Queues {
             is_cancelled: false,
         });
         if let Some(submitted) = item.submitted() {
-            submitted.set(Stage::Over);
+            submitted.set(TaskStage::Over);
         }
         let task = item.task.clone();
         if let Some(task) = task
@@ -125,7 +125,7 @@ impl Queues {
         self.serve(ident);
         for item in items {
             if let Some(submitted) = item.submitted() {
-                submitted.set(Stage::Cancelled);
+                submitted.set(TaskStage::Cancelled);
                 self.tell_of_cancellation(item.task.as_ref().expect("it has"), item.deliveries);
             }
         }

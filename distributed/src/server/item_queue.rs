@@ -17,7 +17,7 @@ use super::memory::{
 };
 use super::objects::Datum;
 use super::replies::OF;
-use super::tasks::{Stage, SubmittedTask};
+use super::tasks::{SubmittedTask, TaskStage};
 use super::waiter::Waiter;
 use crate::wire::protocol::Fault;
 use crate::{DeadLetter, Priority, QueueOptions, QueueOrder, QueueStatus};
@@ -46,7 +46,7 @@ impl QueuedItem {
 
     pub(super) fn is_cancelled(&self) -> bool {
         let submitted = self.submitted();
-        submitted.is_some_and(|submitted| submitted.stage() == Stage::Cancelled)
+        submitted.is_some_and(|submitted| submitted.stage() == TaskStage::Cancelled)
     }
 }
 
@@ -303,7 +303,7 @@ impl ItemQueue {
 
     fn note_waiting(&self, item: &QueuedItem) {
         if let Some(submitted) = item.submitted().filter(|_| !self.is_reply) {
-            submitted.set(Stage::Waiting);
+            submitted.set(TaskStage::Waiting);
         }
     }
 

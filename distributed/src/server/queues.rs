@@ -14,7 +14,7 @@ use super::keeping::{Holds, KeptList};
 use super::leases::{Holder, LeaseTable};
 use super::memory::{Budget, NewItem, QUEUE_OVERHEAD};
 use super::objects::{CallStep, ObjectCall, Objects};
-use super::tasks::TaskTable;
+use super::tasks::SubmittedTasks;
 use super::waiter::Waiter;
 use crate::wire::protocol::{Fault, Request};
 use crate::{QueueOptions, QueueStatus};
@@ -29,7 +29,7 @@ const EXPIRED_AT_ONCE: usize = 1000;
 pub(super) struct Queues {
     queues: BTreeMap<Arc<str>, ItemQueue>,
     pub(super) leases: LeaseTable,
-    pub(super) tasks: TaskTable,
+    pub(super) tasks: SubmittedTasks,
     /// What else clients share.
     pub(super) objects: Objects,
     /// The last number given.
@@ -53,7 +53,7 @@ impl Queues {
         Queues {
             queues: BTreeMap::new(),
             leases: LeaseTable::default(),
-            tasks: TaskTable::default(),
+            tasks: SubmittedTasks::default(),
             objects: Objects::new(&memory),
             last: 0,
             connections: 0,

@@ -37,12 +37,12 @@ pub(super) struct TaskRules {
 pub(super) struct SubmittedTask {
     pub(super) queue: Arc<str>,
     pub(super) rules: TaskRules,
-    stage: Mutex<Stage>,
+    stage: Mutex<TaskStage>,
 }
 
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum TaskStage {
     /// On its way into its queue.
     New,
     Waiting,
@@ -54,18 +54,18 @@ pub(super) enum Stage {
 }
 
 impl SubmittedTask {
-    pub(super) fn stage(&self) -> Stage {
+    pub(super) fn stage(&self) -> TaskStage {
         *self.stage.lock().unwrap()
     }
 
-    pub(super) fn set(&self, stage: Stage) {
+    pub(super) fn set(&self, stage: TaskStage) {
         *self.stage.lock().unwrap() = stage;
     }
 }
 
 /// The tasks and the workers that are known by name.
 #[derive(Default)]
-pub(super) struct TaskTable {
+pub(super) struct SubmittedTasks {
     tasks: HashMap<String, Weak<TaskOrigin>>,
     /// How many there may be before those that are gone are forgotten.
     most: usize,
@@ -74,7 +74,7 @@ pub(super) struct TaskTable {
     workers: BTreeMap<u64, (Arc<str>, Arc<str>)>,
 }
 
-impl TaskTable {
+impl SubmittedTasks {
     fn find(&self, id: &str) -> Option<Arc<TaskOrigin>> {
         self.tasks.get(id)?.upgrade()
     }
@@ -121,7 +121,7 @@ impl Queues {
                 submitted: Some(SubmittedTask {
                     queue: Arc::clone(&queue),
                     rules,
-                    stage: Mutex::new(Stage::New),
+                    stage: Mutex::new(TaskStage::New),
                 }),
             });
             self.tasks.note(&task);
@@ -185,9 +185,9 @@ impl Queues {
         let task = item.task.clone().filter(|_| item.death.is_none());
         let lease = self.leases.grant(ident, item, holder, expires);
         if let Some(submitted) = task.as_ref().and_then(|task| task.submitted.as_ref())
-            && submitted.stage() != Stage::Over
+            && submitted.stage() != TaskStage::Over
         {
-            submitted.set(Stage::Out(lease));
+            submitted.set(TaskStage::Out(lease));
         }
         lease
     }
@@ -217,7 +217,7 @@ impl Queues {
     fn end_task(&mut self, lease: u64, task: &TaskOrigin) {
         let ended = self.leases.end(lease);
         if let Some(submitted) = &task.submitted {
-            submitted.set(Stage::Over);
+            submitted.set(TaskStage::Over);
         }
         if let Some(ended) = ended
             && let Some(queue) = self.get_mut(&ended.ident)
@@ -237,20 +237,20 @@ impl Queues {
         };
         let mut tries = 0;
         match submitted.stage() {
-            Stage::Over | Stage::Cancelled => return false,
-            Stage::New => submitted.set(Stage::Cancelled),
-            Stage::Waiting => {
-                submitted.set(Stage::Cancelled);
+            TaskStage::Over | TaskStage::Cancelled => return false,
+            TaskStage::New => submitted.set(TaskStage::Cancelled),
+            TaskStage::Waiting => {
+                submitted.set(TaskStage::Cancelled);
                 if let Some(queue) = self.get_mut(&submitted.queue) {
                     queue.note_cancelled();
                 }
             }
-            Stage::Out(lease) => {
+            TaskStage::Out(lease) => {
                 let Some(record) = self.leases.end(lease) else {
                     return false;
                 };
                 tries = record.item.deliveries;
-                submitted.set(Stage::Cancelled);
+                submitted.set(TaskStage::Cancelled);
                 if let Some(queue) = self.get_mut(&submitted.queue) {
                     let _ = queue.finish();
                 }

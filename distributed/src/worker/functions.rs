@@ -14,7 +14,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::{SLICE, Worked, Worker, text};
 use crate::backend::tasks::{TaskHead, TaskLease, TaskSource};
 use crate::backend::{Codec, Encoded};
-use crate::task_queue::TaskCall;
+use crate::task_queue::TaskPayload;
 use crate::{Client, Error, Result, random};
 
 /// How long it takes at most until a worker that stops has noticed it everywhere.
@@ -77,13 +77,13 @@ impl TaskContext {
 }
 
 /// A call that is decoded and not run yet. It returns the encoded result, or why there is none.
-type Call = Box<dyn FnOnce(&TaskContext) -> std::result::Result<Vec<u8>, String>>;
+type BoundTask = Box<dyn FnOnce(&TaskContext) -> std::result::Result<Vec<u8>, String>>;
 /// Decodes the arguments of a call.
-type Function = Arc<dyn Fn(Codec, &Encoded) -> Result<Call> + Send + Sync>;
+type RegisteredTask = Arc<dyn Fn(Codec, &Encoded) -> Result<BoundTask> + Send + Sync>;
 
 /// Functions by the names under which they are called.
 #[derive(Clone, Default)]
-pub(super) struct Functions(BTreeMap<String, Function>);
+pub(super) struct Functions(BTreeMap<String, RegisteredTask>);
 
 impl fmt::Debug for Functions {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -93,8 +93,8 @@ impl fmt::Debug for Functions {
 
 impl Functions {
     /// The call of a task; an error says why it cannot be run.
-    fn call(&self, codec: Codec, encoded: &Encoded) -> std::result::Result<Call, String> {
-        let call = encoded.decode::<TaskCall<String, IgnoredAny>>();
+    fn call(&self, codec: Codec, encoded: &Encoded) -> std::result::Result<BoundTask, String> {
+        let call = encoded.decode::<TaskPayload<String, IgnoredAny>>();
         let name = call.map_err(|error| said(&error))?.task;
         let Some(function) = self.0.get(&name) else {
             let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
@@ -164,8 +164,8 @@ impl Worker {
         E: Display,
     {
         let work = Arc::new(work);
-        let function: Function = Arc::new(move |codec, encoded| {
-            let args = encoded.decode::<TaskCall<IgnoredAny, T>>()?.args;
+        let function: RegisteredTask = Arc::new(move |codec, encoded| {
+            let args = encoded.decode::<TaskPayload<IgnoredAny, T>>()?.args;
             let work = Arc::clone(&work);
             Ok(Box::new(move |context: &TaskContext| {
                 let result = work(context, args).map_err(|error| error.to_string())?;
@@ -280,7 +280,7 @@ impl Worker {
 fn run(
     lease: Box<dyn TaskLease + '_>,
     head: TaskHead,
-    call: std::result::Result<Call, String>,
+    call: std::result::Result<BoundTask, String>,
     cancels: &Cancels,
 ) -> Result<bool> {
     let context = TaskContext {
