@@ -11,7 +11,7 @@
 //!   [`nats_server`] starts the engine, and [`chinese`] looks at how Chinese text is set.
 //! - [`pace`], [`draw`] and [`stand_in`] are what the cells themselves use, so that a replay can
 //!   speed up their pauses, repeat their draws and do without the network; [`environment`] checks what
-//!   they are told. [`ratio`] is one rounding for a cell and its picture.
+//!   they are told. [`locale`] says in which language a reader reads. [`ratio`] is one rounding for a cell and its picture.
 //!
 //! This crate knows no chapter and has no `unsafe`.
 
@@ -21,6 +21,7 @@ pub mod draw;
 pub mod environment;
 pub mod evidence;
 pub mod far_away;
+pub mod locale;
 pub mod nats_server;
 pub mod notebook;
 pub mod observed;

@@ -1,9 +1,9 @@
 //! The words of the views, in English and in Chinese.
 
 use std::collections::BTreeMap;
-use std::env;
 
 use common::evidence::code;
+use common::locale;
 use common::notebook::{CHAPTERS, Cell, Need, Role, Variant};
 use common::verdict::{Reordering, Verdict};
 
@@ -12,13 +12,7 @@ use crate::cli::Lang;
 impl Lang {
     /// The language of the locale: that of messages, as POSIX has it.
     pub(crate) fn of_locale() -> Lang {
-        let variables = ["LC_ALL", "LC_MESSAGES", "LANG"].map(env::var_os);
-        let mut set = variables
-            .into_iter()
-            .flatten()
-            .filter(|value| !value.is_empty());
-        let locale = set.next().unwrap_or_default();
-        match locale.to_string_lossy().starts_with("zh") {
+        match locale::is_chinese() {
             true => Lang::Zh,
             false => Lang::En,
         }

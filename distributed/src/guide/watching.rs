@@ -71,6 +71,19 @@
 //! No label names a client: clients come and go, and Prometheus would keep a series of each. Who holds
 //! what is told by [`Status::holds`](crate::Status::holds).
 //!
+//! # On a terminal
+//!
+//! ```sh
+//! cargo run -p distributed --features top --bin manager -- top 127.0.0.1:5000
+//! ```
+//!
+//! shows the queues with their rates between two looks, who holds which item or lock and for how long,
+//! and who waits, those first who have it longest. The arrows scroll, Tab goes to the next table, the
+//! arrows to the sides and `s` sort the queues by another column, `r` turns them round, and `q` ends.
+//! It speaks Chinese with `--lang zh` or in a Chinese locale. Without a terminal that moves its cursor
+//! it says so and ends with 2; `manager status` prints there. Of an engine it shows the queues alone,
+//! for JetStream does not say who holds what.
+//!
 //! # What it costs
 //!
 //! A call reads the clock twice and adds to three numbers, whether metrics are asked for or not. A

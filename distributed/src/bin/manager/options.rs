@@ -12,6 +12,9 @@ use tracing_subscriber::EnvFilter;
 
 #[path = "../shared/mod.rs"]
 mod shared;
+#[cfg(feature = "top")]
+#[path = "top/mod.rs"]
+mod top;
 
 /// Serve queues to masters and workers in Python, of any version from 2.7 on, or in Rust.
 ///
@@ -115,6 +118,9 @@ pub(crate) enum Ask {
         #[arg(long, value_name = "HOST:PORT")]
         bind: Option<String>,
     },
+    /// Watch the queues of a manager or engine on a terminal: rates, who holds what for how long, who
+    /// waits
+    Top(Top),
     /// Print the dead letters of a queue: how often each was tried, and why it failed
     Dead {
         /// The queue whose dead letters they are
@@ -130,6 +136,43 @@ pub(crate) enum Ask {
         #[arg(long)]
         purge: bool,
     },
+}
+
+/// What `manager top` is told.
+#[derive(Debug, clap::Args)]
+#[cfg_attr(
+    not(feature = "top"),
+    expect(dead_code, reason = "it only says how to build it")
+)]
+pub(crate) struct Top {
+    /// Where it listens, or the URL of an engine
+    #[arg(
+        value_name = "HOST:PORT, PATH or URL",
+        default_value = "127.0.0.1:5000"
+    )]
+    pub(crate) address: String,
+    /// How often it looks
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub(crate) interval: Duration,
+    /// The language of what is said; the default is the locale's
+    #[arg(long, value_enum, default_value_t = Language::of_locale())]
+    pub(crate) lang: Language,
+}
+
+/// A language of the terminal.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Language {
+    En,
+    Zh,
+}
+
+impl Language {
+    fn of_locale() -> Language {
+        match common::locale::is_chinese() {
+            true => Language::Zh,
+            false => Language::En,
+        }
+    }
 }
 
 /// What a log looks like.
@@ -184,6 +227,7 @@ impl Serve {
                 }
                 return Ok(());
             }
+            Ask::Top(top) => return self.top(top),
             Ask::Dead {
                 name,
                 address,
@@ -205,6 +249,22 @@ impl Serve {
             }
         }
         Ok(())
+    }
+
+    #[cfg(feature = "top")]
+    fn top(&self, top: &Top) -> anyhow::Result<()> {
+        if let Err(reason) = top::is_possible() {
+            usage::<Serve>(&reason);
+        }
+        top::watch(top, &self.client(&top.address)?)
+    }
+
+    #[cfg(not(feature = "top"))]
+    fn top(&self, Top { address, .. }: &Top) -> anyhow::Result<()> {
+        let with = "cargo run -p distributed --features top --bin manager -- top";
+        usage::<Serve>(&format!(
+            "this manager was built without `top`: {with} {address}"
+        ))
     }
 
     /// Serves what the builder says.
