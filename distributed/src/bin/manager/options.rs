@@ -140,10 +140,6 @@ pub(crate) enum Ask {
 
 /// What `manager top` is told.
 #[derive(Debug, clap::Args)]
-#[cfg_attr(
-    not(feature = "top"),
-    expect(dead_code, reason = "it only says how to build it")
-)]
 pub(crate) struct Top {
     /// Where it listens, or the URL of an engine
     #[arg(
