@@ -193,6 +193,44 @@ fn an_engine_that_is_missing_is_told_of_without_the_password() {
 }
 
 #[test]
+fn the_metrics_of_an_engine_have_the_names_that_those_of_a_manager_have() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let client = distributed::connect(&url).expect("it runs");
+    let options = distributed::QueueOptions::new("tasks").max_deliveries(1);
+    client.create(options).expect("it may be made");
+    let tasks = client.queue::<u32>("tasks").expect("it is there");
+    tasks.put_many(&[1, 2, 3, 4]).expect("there is room");
+    let lease = tasks.lease().expect("there are four");
+    lease.fail("no database").expect("it is out");
+    let _lease = tasks.lease().expect("there are three");
+    let (out, err, code) = end(start("manager", &["metrics", &url]));
+    assert_eq!(code, Some(0), "{out}{err}");
+    for line in [
+        "# TYPE distributed_queue_length gauge",
+        "distributed_queue_length{queue=\"tasks\"} 2",
+        "distributed_queue_leases{queue=\"tasks\"} 1",
+        "distributed_queue_put_total{queue=\"tasks\"} 4",
+        "distributed_queue_delivered_total{queue=\"tasks\"} 2",
+        "distributed_queue_dead_letters{queue=\"tasks\"} 1",
+        "distributed_queue_dead_lettered_total{queue=\"tasks\"} 1",
+    ] {
+        assert!(out.lines().any(|said| said == line), "no {line} in {out}");
+    }
+    // What an engine does not tell is not said to be none.
+    for name in [
+        "memory_bytes",
+        "redelivered_total",
+        "oldest_lease",
+        "call_seconds",
+    ] {
+        assert!(!out.contains(name), "{out}");
+    }
+}
+
+#[test]
 fn a_url_that_is_none_is_a_usage_error() {
     for program in ["task_master", "task_worker"] {
         let (out, err, code) = end(start(program, &["--queues", "nats://secret@a/b.c"]));

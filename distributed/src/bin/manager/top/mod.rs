@@ -67,7 +67,7 @@ pub(crate) fn watch(options: &Top, client: &Client) -> anyhow::Result<()> {
     let mut terminal = ratatui::try_init().context("take the terminal")?;
     let shown = show(&mut terminal, &mut view, &looks, &ended);
     ratatui::try_restore().context("give the terminal back")?;
-    Ok(shown.context("draw on the terminal")?)
+    shown.context("draw on the terminal")
 }
 
 type Look = (Instant, Result<distributed::Status, String>);
