@@ -33,14 +33,17 @@ const ENGINE: &str = "NATS_SERVER_BIN";
 /// It makes networks, which not every machine lets root do.
 const PARTITIONS: &str = "run --quiet --package xtask -- chaos partitions --rounds 1";
 
-const GATES: [Gate; 25] = [
+const GATES: [Gate; 27] = [
     gate("fmt --all --check"),
     gate("clippy --workspace --all-targets --locked -- -D warnings"),
-    gate("clippy --package distributed --features nats --all-targets --locked -- -D warnings"),
+    gate("clippy --package distributed --features nats,top --all-targets --locked -- -D warnings"),
     // The libraries alone, and with each feature alone.
     gate("clippy --package multiprocess --no-default-features --locked -- -D warnings"),
     gate(
         "clippy --package multiprocess --no-default-features --features rand --locked -- -D warnings",
+    ),
+    gate(
+        "clippy --package multiprocess --no-default-features --features stream --locked -- -D warnings",
     ),
     gate(
         "clippy --package multiprocess --no-default-features --features testing --locked -- -D warnings",
@@ -53,25 +56,28 @@ const GATES: [Gate; 25] = [
         "clippy --package distributed --no-default-features --features nats --locked -- -D warnings",
     ),
     gate(
+        "clippy --package distributed --no-default-features --features metrics --locked -- -D warnings",
+    ),
+    gate(
         "clippy --package distributed --no-default-features --features programs --locked -- -D warnings",
     ),
     with(DOCS, "-D warnings", "doc --workspace --no-deps --locked"),
     with(
         DOCS,
         "-D warnings",
-        "doc --package distributed --features nats --no-deps --locked",
+        "doc --package distributed --features nats,top --no-deps --locked",
     ),
     gate("test --workspace --locked"),
     // Built to be killed between two stores of its choice, which no other build can.
     gate(
         "test --package multiprocess --features kill-points --test queue --test pool --test sync --locked",
     ),
-    gate("test --package distributed --features nats --test nats --locked"),
+    gate("test --package distributed --features nats,top --test nats --test top --locked"),
     // The same on a newer engine. Tests run in the folder of their package.
     with(
         ENGINE,
         "../target/nats-venv/bin/nats-server",
-        "test --package distributed --features nats --test nats --locked",
+        "test --package distributed --features nats,top --test nats --locked",
     ),
     // A program of somebody else's, apart from the workspace.
     gate(
