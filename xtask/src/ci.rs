@@ -72,7 +72,9 @@ const GATES: [Gate; 27] = [
     gate(
         "test --package multiprocess --features kill-points --test queue --test pool --test sync --locked",
     ),
-    gate("test --package distributed --features nats,top --test nats --test top --locked"),
+    gate(
+        "test --package distributed --features nats,top --bin manager --test nats --test top --locked",
+    ),
     // The same on a newer engine. Tests run in the folder of their package.
     with(
         ENGINE,

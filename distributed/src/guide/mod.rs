@@ -6,4 +6,5 @@ pub mod rust_worker;
 pub mod security;
 pub mod shared_objects;
 pub mod tasks_by_name;
+#[cfg(feature = "metrics")]
 pub mod watching;
