@@ -32,6 +32,8 @@
 //! - [`guide`]: how to put Rust on one side of a program in Python, who can do what, and what an
 //!   engine is for.
 //! - [`Client`], [`Queue`], [`Lease`], [`Worker`], [`Status`]: what a user holds.
+//! - [`TaskQueue`], [`TaskHandle`], [`TaskOptions`]: tasks by name on a manager, with an outcome for
+//!   each; [`guide::tasks_by_name`] shows them.
 //! - [`Server`], [`Builder`], [`QueueOptions`]: the queues of a manager, and their rules.
 //! - [`connect`](connect()): queues by their URL, on a manager or, with the feature `nats`, on an engine.
 //! - [`pickle`]: items as data, and what they are in Rust; [`handshake`]: how both sides prove that
@@ -59,7 +61,7 @@
 //! | `AuthenticationError` | [`Error::Auth`] |
 //! | `EOFError`, `BrokenPipeError` | [`Error::Closed`]; [`Error::ShutDown`] from a server that says so |
 //! | `RemoteError`, `ValueError`, `TypeError` | [`Error::Remote`] |
-//! | nothing | redelivery, the dead queue, [`Master`], [`Queue::lease`], [`Queue::put_many`], [`Client::status`] |
+//! | nothing | redelivery, the dead queue, [`Master`], [`TaskQueue`], [`Queue::lease`], [`Queue::put_many`], [`Client::status`] |
 //!
 //! `Pool` of a `SyncManager`, `queue.shutdown` of Python 3.13 and the XML-RPC serializer are left out. What differs for the objects is in [`guide::shared_objects`].
 
