@@ -8,18 +8,10 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 
 use common::program::Program;
-use distributed::{Client, Error, Result, Server, TaskOptions, Worker};
-use support::{LONG, python, run, some_pythons, start};
+use distributed::{Error, Result, Server, TaskOptions, Worker};
+use support::{LONG, python, run, some_pythons, start, task_server};
 
 mod support;
-
-fn served() -> Result<(Server, Client)> {
-    let server = Server::builder()
-        .queue("tasks")
-        .serve("127.0.0.1:0", b"abc")?;
-    let client = Client::connect(server.address(), b"abc")?;
-    Ok((server, client))
-}
 
 /// The worker of the documentation.
 fn worker(path: &Path, server: &Server) -> Program {
@@ -31,7 +23,7 @@ fn worker(path: &Path, server: &Server) -> Program {
 #[test]
 fn a_worker_in_python_runs_tasks_and_tells_of_failures_with_their_text_and_origin() -> Result<()> {
     for (version, path) in some_pythons() {
-        let (server, client) = served()?;
+        let (server, client) = task_server()?;
         let mut worker = worker(&path, &server);
         let tasks = client.task_queue("tasks")?;
         let sum = tasks.submit::<u32>("add", &(3, 4))?;
@@ -62,7 +54,7 @@ fn a_worker_that_is_killed_loses_no_task_and_each_result_comes_once() -> Result<
     let Some((_, path)) = some_pythons().into_iter().next() else {
         return Ok(());
     };
-    let (server, client) = served()?;
+    let (server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let calls: Vec<(u32, u32)> = (0..2000).map(|n| (n, n)).collect();
     let sums = tasks.submit_many::<u32>("add", &calls, TaskOptions::new().retries(20))?;
@@ -90,7 +82,7 @@ fn a_worker_that_is_killed_loses_no_task_and_each_result_comes_once() -> Result<
 
 #[test]
 fn python_submits_cancels_and_is_told_in_dicts() -> Result<()> {
-    let (server, client) = served()?;
+    let (server, client) = task_server()?;
     let stop = Arc::default();
     let worker = Worker::new()
         .stop(Arc::clone(&stop))

@@ -5,9 +5,9 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use distributed::{Client, Error, Priority, Result, Server, TaskFailed, TaskOptions, Worker};
+use distributed::{Error, Priority, Result, TaskFailed, TaskOptions, Worker};
 
-use support::{LONG, eventually};
+use support::{LONG, eventually, task_server};
 
 mod support;
 
@@ -15,14 +15,6 @@ mod support;
 const SOON: Duration = Duration::from_millis(1);
 /// Long enough that a test would fail that waited for it.
 const FAR: Duration = Duration::from_secs(3600);
-
-fn served() -> Result<(Server, Client)> {
-    let server = Server::builder()
-        .queue("tasks")
-        .serve("127.0.0.1:0", b"abc")?;
-    let client = Client::connect(server.address(), b"abc")?;
-    Ok((server, client))
-}
 
 /// A worker that leaves soon after the last task.
 fn worker() -> Worker {
@@ -43,7 +35,7 @@ fn failure<R>(outcome: Result<R>) -> TaskFailed {
 
 #[test]
 fn results_are_got_by_their_handles_in_any_order_and_more_than_once() -> Result<()> {
-    let (_server, client) = served()?;
+    let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let squares = tasks.submit_many::<u32>("square", &[3, 4, 5], TaskOptions::new())?;
     let sum = tasks.submit::<u32>("add", &(3, 4))?;
@@ -64,7 +56,7 @@ fn results_are_got_by_their_handles_in_any_order_and_more_than_once() -> Result<
 
 #[test]
 fn threads_that_wait_for_different_tasks_each_get_their_own() -> Result<()> {
-    let (_server, client) = served()?;
+    let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let numbers: Vec<u32> = (0..40).collect();
     let handles = tasks.submit_many::<u32>("square", &numbers, TaskOptions::new())?;
@@ -85,7 +77,7 @@ fn threads_that_wait_for_different_tasks_each_get_their_own() -> Result<()> {
 
 #[test]
 fn a_failure_is_told_after_its_retries_with_its_text_its_task_and_its_worker() -> Result<()> {
-    let (_server, client) = served()?;
+    let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let fails = tasks.submit_with::<u32>("fail", &7, quick().retries(3))?;
     let panics = tasks.submit_with::<u32>("panic", &7, quick().retries(0))?;
@@ -135,7 +127,7 @@ fn a_failure_is_told_after_its_retries_with_its_text_its_task_and_its_worker() -
 
 #[test]
 fn a_task_that_fails_waits_longer_each_time_and_is_done_in_the_end() -> Result<()> {
-    let (_server, client) = served()?;
+    let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let (first, longest) = (Duration::from_millis(40), Duration::from_secs(10));
     let options = TaskOptions::new().retries(3).backoff(first, longest);
@@ -163,13 +155,13 @@ fn a_task_that_fails_waits_longer_each_time_and_is_done_in_the_end() -> Result<(
 }
 
 #[test]
-fn a_worker_that_is_gone_loses_no_task_and_each_result_comes_once() -> Result<()> {
-    let (_server, client) = served()?;
+fn a_task_whose_holder_gives_it_back_is_run_and_each_result_comes_once() -> Result<()> {
+    let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let numbers: Vec<u32> = (0..200).collect();
     let handles = tasks.submit_many::<u32>("square", &numbers, TaskOptions::new())?;
     let begun = Arc::new(AtomicUsize::new(0));
-    // One after the other fails in the middle of a task: what it holds goes back with its connection.
+    // Two that take a call for something else, so that it goes back.
     for _ in 0..2 {
         let raw = client.queue::<()>("tasks")?;
         assert!(raw.lease().is_err(), "a call is no ()");
@@ -189,7 +181,7 @@ fn a_worker_that_is_gone_loses_no_task_and_each_result_comes_once() -> Result<()
 
 #[test]
 fn a_task_is_tried_once_without_retries_and_its_submitter_is_told_of_a_dead_worker() -> Result<()> {
-    let (_server, client) = served()?;
+    let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let once = tasks.submit_with::<u32>("square", &3, quick().retries(0))?;
     // As a worker that is killed: it takes the task, and its connection ends.
@@ -203,7 +195,7 @@ fn a_task_is_tried_once_without_retries_and_its_submitter_is_told_of_a_dead_work
 
 #[test]
 fn a_task_over_its_time_limit_fails_and_its_function_is_told() -> Result<()> {
-    let (_server, client) = served()?;
+    let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let limit = Duration::from_millis(50);
     let late = tasks.submit_with::<u32>("late", &(), quick().retries(0).time_limit(limit))?;
@@ -224,7 +216,7 @@ fn a_task_over_its_time_limit_fails_and_its_function_is_told() -> Result<()> {
 
 #[test]
 fn an_urgent_task_overtakes_ten_thousand_others() -> Result<()> {
-    let (_server, client) = served()?;
+    let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let numbers: Vec<u32> = (0..10_000).collect();
     let others = tasks.submit_many::<()>("note", &numbers, TaskOptions::new())?;
@@ -251,7 +243,7 @@ fn an_urgent_task_overtakes_ten_thousand_others() -> Result<()> {
 
 #[test]
 fn a_thousand_cancelled_tasks_never_run_whether_they_wait_or_are_delayed() -> Result<()> {
-    let (server, client) = served()?;
+    let (server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let numbers: Vec<u32> = (0..500).collect();
     let soon = TaskOptions::new().delay(Duration::from_millis(1500));
@@ -289,7 +281,7 @@ fn a_thousand_cancelled_tasks_never_run_whether_they_wait_or_are_delayed() -> Re
 
 #[test]
 fn a_running_task_that_is_cancelled_is_told_and_its_result_counts_no_more() -> Result<()> {
-    let (_server, client) = served()?;
+    let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let running = tasks.submit::<u32>("run", &())?;
     let (began, begins) = mpsc::channel();
@@ -313,7 +305,7 @@ fn a_running_task_that_is_cancelled_is_told_and_its_result_counts_no_more() -> R
 
 #[test]
 fn ten_thousand_delayed_tasks_run_at_their_times_and_none_before() -> Result<()> {
-    let (_server, client) = served()?;
+    let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let lateness = Arc::new(Mutex::new(Vec::new()));
     let noted = lateness.clone();
@@ -363,7 +355,7 @@ fn ten_thousand_delayed_tasks_run_at_their_times_and_none_before() -> Result<()>
 
 #[test]
 fn what_is_purged_is_cancelled_and_what_a_dead_submitter_wants_is_a_dead_letter() -> Result<()> {
-    let (_server, client) = served()?;
+    let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let purged = tasks.submit::<u32>("square", &3)?;
     client.purge("tasks")?;

@@ -36,12 +36,12 @@ pub(crate) trait Backend: Debug + Send + Sync {
 
     /// For who submits tasks by name, under a name of its own.
     fn submitter(&self, _queue: &str, _name: &str) -> Result<Box<dyn SubmitterBackend>> {
-        Err(no_names())
+        Err(only_on_a_manager("tasks by name"))
     }
 
     /// For a worker that runs tasks by name, and calls itself so.
     fn task_source(&self, _queue: &str, _worker: &str) -> Result<Box<dyn TaskSource>> {
-        Err(no_names())
+        Err(only_on_a_manager("tasks by name"))
     }
 
     fn create(&self, options: &QueueOptions) -> Result<()>;
@@ -62,16 +62,9 @@ pub(crate) trait Backend: Debug + Send + Sync {
 /// The id of a task, and if it failed how often it was tried and why it failed.
 pub(crate) type ResultParts = (String, Option<(u32, String)>);
 
-/// Where tasks have no masters.
-fn no_masters() -> Error {
-    let text = "tasks have masters only on a manager of this crate".to_string();
-    Error::Address(text)
-}
-
-/// Where tasks have no names.
-fn no_names() -> Error {
-    let text = "tasks by name are only on a manager of this crate".to_string();
-    Error::Address(text)
+/// Where there is no such thing.
+fn only_on_a_manager(what: &str) -> Error {
+    Error::Address(format!("{what} are only on a manager of this crate"))
 }
 
 /// Decodes an item where it was received, so that no call copies it first.
@@ -91,12 +84,12 @@ pub(crate) trait QueueBackend: Any + Debug + Send + Sync {
 
     /// Puts tasks whose results go to the queue of this name; their ids.
     fn put_tasks(&self, _items: Vec<Vec<u8>>, _reply: &str) -> Result<Vec<String>> {
-        Err(no_masters())
+        Err(only_on_a_manager("masters of tasks"))
     }
 
     /// The next result: the id of its task, and how often and why that failed, if so.
     fn get_result(&self, _timeout: Option<Duration>, _read: Read) -> Result<ResultParts> {
-        Err(no_masters())
+        Err(only_on_a_manager("masters of tasks"))
     }
 
     /// Takes up to `n` items: at least one, or an error.

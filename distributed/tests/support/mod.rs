@@ -14,11 +14,20 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use common::program::{Finished, Program};
+use distributed::{Client, Result, Server};
 
 pub(crate) mod raw;
 
 /// Long enough for a machine with better things to do; nothing waits for it to pass.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// A server with one queue, `tasks`, and a client of it.
+pub(crate) fn task_server() -> Result<(Server, Client)> {
+    let builder = Server::builder().queue("tasks");
+    let server = builder.serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    Ok((server, client))
+}
 
 /// Every CPython here, by version: `python3`, and what pyenv has. None is an error in CI.
 pub(crate) fn pythons() -> BTreeMap<String, PathBuf> {
