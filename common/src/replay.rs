@@ -17,6 +17,7 @@ use crate::verdict::{CellOutcome, Run, is_zero};
 use crate::{draw, stand_in};
 
 mod leftovers;
+mod lines;
 mod running;
 
 use leftovers::GRACE;

@@ -1,5 +1,5 @@
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::leftovers;
+use super::lines::{Lines, Stream};
 use crate::evidence::LeftBehind;
 use crate::observed::Ended;
 use crate::transcript::{Printed, Source};
@@ -42,7 +43,7 @@ pub(super) struct StartedProgram {
     pub(super) ended: Option<Ended>,
 }
 
-enum Arrival {
+pub(super) enum Arrival {
     Printed(Printed),
     Closed,
     Ended(i32, io::Result<ExitStatus>),
@@ -92,35 +93,27 @@ impl Running {
                 )
             })?;
         let pid = child.id().cast_signed();
-        self.listen(child.stdout.take().expect("stdout is piped"), sources[0]);
-        self.listen(child.stderr.take().expect("stderr is piped"), sources[1]);
+        self.listen(&mut child, sources);
         self.await_end(child);
         self.programs.push(StartedProgram { pid, ended: None });
         Ok(pid)
     }
 
-    fn listen(&mut self, stream: impl Read + Send + 'static, source: Source) {
-        self.open_streams += 1;
+    /// Reads both streams of a program in one thread, so that their lines have an order: see
+    /// [`Lines::arrive`].
+    fn listen(&mut self, child: &mut Child, sources: [Source; 2]) {
+        let out = child.stdout.take().expect("stdout is piped");
+        let errors = child.stderr.take().expect("stderr is piped");
+        self.open_streams += 2;
         let (start, sender) = (self.start, self.sender.clone());
+        let mut lines = Lines {
+            out: Stream::new(out.into(), sources[0]),
+            errors: Stream::new(errors.into(), sources[1]),
+        };
         thread::spawn(move || {
-            let mut stream = BufReader::new(stream);
-            let mut line = Vec::new();
-            while stream
-                .read_until(b'\n', &mut line)
-                .is_ok_and(|length| length > 0)
-            {
-                let at = Some(start.elapsed());
-                let whole = line.pop_if(|byte| *byte == b'\n').is_some();
-                let text = String::from_utf8_lossy(&line).into_owned();
-                let _ = sender.send(Arrival::Printed(Printed {
-                    source,
-                    at,
-                    text,
-                    whole,
-                }));
-                line.clear();
-            }
-            let _ = sender.send(Arrival::Closed);
+            while lines.arrive(start, &mut |arrival| {
+                let _ = sender.send(arrival);
+            }) {}
         });
     }
 
