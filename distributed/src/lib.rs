@@ -107,5 +107,9 @@ pub use task_queue::{TaskHandle, TaskQueue};
 pub use wire::{handshake, pickle};
 pub use worker::{TaskContext, Worked, Worker};
 
+/// The target of the spans that a server makes for `tracing`, one for each item from when it is put
+/// until it is done, at the level of debug. See [`guide::watching`].
+pub const ITEM_SPANS: &str = "distributed::item";
+
 /// How long a connection and its handshake may take.
 const CONNECT_TIME: Duration = Duration::from_secs(5);

@@ -36,7 +36,9 @@ const PARTITIONS: &str = "run --quiet --package xtask -- chaos partitions --roun
 const GATES: [Gate; 27] = [
     gate("fmt --all --check"),
     gate("clippy --workspace --all-targets --locked -- -D warnings"),
-    gate("clippy --package distributed --features nats,top --all-targets --locked -- -D warnings"),
+    gate(
+        "clippy --package distributed --features nats,top,traces --all-targets --locked -- -D warnings",
+    ),
     // The libraries alone, and with each feature alone.
     gate("clippy --package multiprocess --no-default-features --locked -- -D warnings"),
     gate(
@@ -65,7 +67,7 @@ const GATES: [Gate; 27] = [
     with(
         DOCS,
         "-D warnings",
-        "doc --package distributed --features nats,top --no-deps --locked",
+        "doc --package distributed --features nats,top,traces --no-deps --locked",
     ),
     gate("test --workspace --locked"),
     // Built to be killed between two stores of its choice, which no other build can.
@@ -73,13 +75,13 @@ const GATES: [Gate; 27] = [
         "test --package multiprocess --features kill-points --test queue --test pool --test sync --locked",
     ),
     gate(
-        "test --package distributed --features nats,top --bin manager --test nats --test top --locked",
+        "test --package distributed --features nats,top,traces --bin manager --test nats --test top --test traces --locked",
     ),
     // The same on a newer engine. Tests run in the folder of their package.
     with(
         ENGINE,
         "../target/nats-venv/bin/nats-server",
-        "test --package distributed --features nats,top --test nats --locked",
+        "test --package distributed --features nats,top,traces --test nats --locked",
     ),
     // A program of somebody else's, apart from the workspace.
     gate(

@@ -84,11 +84,31 @@
 //! it says so and ends with 2; `manager status` prints there. Of an engine it shows the queues alone,
 //! for JetStream does not say who holds what.
 //!
+//! # The life of an item
+//!
+//! ```sh
+//! cargo run -p distributed --features traces --bin manager -- \\
+//!     --queue tasks --redeliver tasks --traces http://127.0.0.1:4318
+//! ```
+//!
+//! sends a span for each item to a collector of OpenTelemetry, by OTLP over HTTP, without encryption.
+//! The span is called `item`, and lasts from when the item was put until it is done: acknowledged,
+//! answered by a result, or handed out from a queue that does not redeliver. It has the attributes
+//! `queue`, `bytes` and, of a task that has a master or was submitted by name and of its result, `task`,
+//! the id of the task. Its events are `handed out`, with `client` and `deliveries`, `given back` with
+//! the `reason` of the worker, and `dead letter`; a dead letter's span lasts until somebody takes it.
+//! What is still in a queue when the server ends is not sent: it is not done.
+//!
+//! In a program of your own, a server's spans and events are those of the crate `tracing`, with the
+//! target [`ITEM_SPANS`](crate::ITEM_SPANS) at the level of debug, for any subscriber.
+//!
 //! # What it costs
 //!
 //! A call reads the clock twice and adds to three numbers, whether metrics are asked for or not. A
 //! scrape takes the server's one lock for as long as it takes to look at each queue and each lease
-//! once; the text is made without it, beside the server's thread.
+//! once; the text is made without it, beside the server's thread. A span that nobody subscribes to is
+//! not made. One that is sent costs some microseconds and is sent by a thread of its own, which drops
+//! spans rather than let clients wait for a collector that is slow or gone.
 //!
 //! Whoever can reach the address needs no key and sees the names of your queues. Bind it to this
 //! machine, or to a network of your own.

@@ -6,6 +6,7 @@ use super::item_queue::Death;
 use super::leases::LeaseRecord;
 use super::queues::{DEAD, Queues, over};
 use super::tasks::TaskStage;
+use super::traced;
 use crate::wire::protocol::Fault;
 use crate::{DeadLetter, random};
 
@@ -42,12 +43,21 @@ impl Queues {
     /// pause if the work on it failed, or to the dead queue.
     pub(super) fn give_back(&mut self, lease: u64, failure: Option<&str>) -> Result<(), Fault> {
         let ended = self.leases.end(lease).ok_or_else(|| over(lease))?;
-        let worker = self.worker_of(ended.holder);
-        let LeaseRecord { ident, item, .. } = ended;
+        let LeaseRecord {
+            ident,
+            item,
+            holder,
+            ..
+        } = ended;
+        let worker = self.worker_of(holder);
         let Ok(queue) = self.queue(&ident) else {
             return Ok(());
         };
         let deliveries = item.deliveries;
+        // The end of a pause is no return.
+        if holder.taker().is_some() {
+            traced::given_back(&item.code, failure);
+        }
         if failure.is_some() && !queue.is_spent(&item) {
             let pause = match item.submitted() {
                 Some(task) => task.rules.pause(deliveries),
@@ -71,6 +81,7 @@ impl Queues {
             reason,
             "an item is a dead letter"
         );
+        traced::died(&item.code, &reason);
         let death = Arc::new(Death {
             tries: deliveries,
             reason,

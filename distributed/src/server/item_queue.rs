@@ -18,6 +18,7 @@ use super::memory::{
 use super::objects::Datum;
 use super::replies::OF;
 use super::tasks::{SubmittedTask, TaskStage};
+use super::traced;
 use super::waiter::Waiter;
 use crate::wire::protocol::Fault;
 use crate::{DeadLetter, Priority, QueueOptions, QueueOrder, QueueStatus};
@@ -224,7 +225,9 @@ impl ItemQueue {
         let tasks = tasks.into_iter().map(Some).chain(iter::repeat(None));
         let mut delayed = Vec::new();
         for (item, task) in items.into_iter().zip(tasks) {
-            let code = Arc::new(StoredItem::new(item, &self.budget));
+            let mut item = StoredItem::new(item, &self.budget);
+            item.span = traced::begin(&self.ident, task.as_deref(), item.len());
+            let code = Arc::new(item);
             delayed.extend(self.push_stored(code, None, task));
         }
         delayed

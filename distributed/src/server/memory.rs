@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use tokio::sync::Notify;
+use tracing::Span;
 
 use super::keeping::Holds;
 
@@ -128,6 +129,10 @@ pub(super) struct StoredItem {
     charge: Charge,
     /// What it has proxies of lives as long as it does.
     holds: Holds,
+    /// From when it was put until it is gone, where somebody traces items: see [`traced`].
+    ///
+    /// [`traced`]: super::traced
+    pub(super) span: Option<Box<Span>>,
 }
 
 /// An item that is to be stored.
@@ -161,6 +166,7 @@ impl StoredItem {
             charge: budget.charge(cost(&code)),
             code,
             holds,
+            span: None,
         }
     }
 

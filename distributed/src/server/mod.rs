@@ -35,6 +35,7 @@ mod state;
 mod strangers;
 mod task_calls;
 mod tasks;
+mod traced;
 mod waiter;
 
 pub use builder::Builder;

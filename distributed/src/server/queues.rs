@@ -15,6 +15,7 @@ use super::leases::{Holder, LeaseTable};
 use super::memory::{Budget, NewItem, QUEUE_OVERHEAD};
 use super::objects::{CallStep, ObjectCall, Objects};
 use super::tasks::SubmittedTasks;
+use super::traced;
 use super::waiter::Waiter;
 use crate::wire::protocol::{Fault, Request};
 use crate::{QueueOptions, QueueStatus};
@@ -381,8 +382,13 @@ impl Queues {
             (true, None) => Holder::Explicit(consumer.connection),
             (true, Some(_)) => Holder::Anyone(Some(consumer.connection)),
         };
+        let client = self.clients.get(&consumer.connection).map(|name| &**name);
+        let items = queue.take(consumer.most);
+        for item in &items {
+            traced::handed_out(&item.code, client, item.deliveries);
+        }
         let mut deliveries = Vec::new();
-        for item in queue.take(consumer.most) {
+        for item in items {
             let mut delivery = Delivery {
                 code: Arc::clone(&item.code),
                 lease: None,

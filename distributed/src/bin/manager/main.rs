@@ -23,7 +23,7 @@ fn main() {
 
 fn serve(options: &Serve) -> anyhow::Result<()> {
     let (key, builder) = (options.key()?, options.builder());
-    options.prepare();
+    let _traces = options.prepare()?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let server = options.serve(builder, &key)?;
     println!("{}", server.address());

@@ -8,13 +8,21 @@ use anyhow::Context;
 use distributed::{Builder, Client, ObjectType, QueueOptions, QueueOrder, Server};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use shared::{addressed, engine, key, seconds, usage};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+#[cfg(feature = "traces")]
+use traces::Traces;
 
 #[path = "../shared/mod.rs"]
 mod shared;
 #[cfg(feature = "top")]
 #[path = "top/mod.rs"]
 mod top;
+#[cfg(feature = "traces")]
+#[path = "traces.rs"]
+mod traces;
 
 /// Serve queues to masters and workers in Python, of any version from 2.7 on, or in Rust.
 ///
@@ -82,6 +90,11 @@ pub(crate) struct Serve {
     /// reach it
     #[arg(long, value_name = "HOST:PORT")]
     metrics: Option<String>,
+    /// Send the life of each item, from when it was put until it is done, as a span to a collector of
+    /// OpenTelemetry (OTLP over HTTP), as http://127.0.0.1:4318
+    #[cfg(feature = "traces")]
+    #[arg(long, value_name = "URL")]
+    traces: Option<String>,
     /// What the log on standard error looks like; RUST_LOG chooses what is in it
     #[arg(long, value_enum, default_value_t = Log::Human)]
     log: Log,
@@ -321,19 +334,27 @@ impl Serve {
         builder
     }
 
-    /// Starts the log, and takes as many descriptors as there may be: a connection needs one.
-    pub(crate) fn prepare(&self) {
+    /// Starts the log and the traces, and takes as many descriptors as there may be: a connection
+    /// needs one. The traces are sent until what is returned is dropped.
+    pub(crate) fn prepare(&self) -> anyhow::Result<impl Sized> {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(io::stderr);
-        match self.log {
-            Log::Human => log.with_ansi(false).init(),
-            Log::Json => log.json().init(),
-        }
+        let log = fmt::layer().with_writer(io::stderr);
+        let log = match self.log {
+            Log::Human => log.with_ansi(false).boxed(),
+            Log::Json => log.json().boxed(),
+        };
+        let log = tracing_subscriber::registry().with(log.with_filter(filter));
+        #[cfg(not(feature = "traces"))]
+        let (log, traces) = (log, ());
+        #[cfg(feature = "traces")]
+        let traces = self.traces.as_deref().map(Traces::to).transpose()?;
+        #[cfg(feature = "traces")]
+        let log = log.with(traces.as_ref().map(Traces::layer));
+        log.init();
         if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
         }
+        Ok(traces)
     }
 }
 
