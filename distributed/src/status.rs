@@ -215,6 +215,9 @@ pub struct QueueStatus {
     pub factory: String,
 }
 
+/// The most items and locks whose holders are printed.
+const HOLDS_PRINTED: usize = 20;
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(f, "connections: {}", self.connections)?;
@@ -264,6 +267,26 @@ impl fmt::Display for Status {
             ] {
                 write!(f, " {count:>11}")?;
             }
+        }
+        if self.holds.is_empty() {
+            return Ok(());
+        }
+        write!(
+            f,
+            "\n{:width$} {:>16} {:>11}  by",
+            "held", "kind", "seconds"
+        )?;
+        for hold in self.holds.iter().take(HOLDS_PRINTED) {
+            let (name, kind) = (&hold.name, &hold.kind);
+            let seconds = hold.time.as_secs_f64();
+            let client = match &*hold.client {
+                "" => "-",
+                client => client,
+            };
+            write!(f, "\n{name:width$} {kind:>16} {seconds:>11.1}  {client}")?;
+        }
+        if let Some(more) = self.holds.len().checked_sub(HOLDS_PRINTED + 1) {
+            write!(f, "\nand {} more, held for less time", more + 1)?;
         }
         Ok(())
     }

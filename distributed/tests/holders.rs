@@ -44,6 +44,35 @@ fn a_status_names_who_has_which_task_and_how_often_it_was_handed_out() -> Result
 }
 
 #[test]
+fn a_printed_status_names_the_twenty_that_are_held_longest_and_counts_the_others() -> Result<()> {
+    let server = Server::builder().queue("tasks");
+    let server = server.serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    let tasks = client.queue::<u32>("tasks")?;
+    tasks.put_many(&[0; 25])?;
+    let _held: Vec<_> = (0..20).map(|_| tasks.lease()).collect::<Result<_>>()?;
+    let printed = server.status().to_string();
+    assert_eq!(
+        printed.matches("            item ").count(),
+        20,
+        "{printed}"
+    );
+    assert!(!printed.contains("more"), "{printed}");
+    let _last = (tasks.lease()?, tasks.lease()?);
+    let printed = server.status().to_string();
+    assert_eq!(
+        printed.matches("            item ").count(),
+        20,
+        "{printed}"
+    );
+    assert!(
+        printed.ends_with("\nand 2 more, held for less time"),
+        "{printed}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_lock_is_held_until_its_holder_is_gone_and_then_by_who_waited() -> Result<()> {
     let server = Server::builder().object("gate", distributed::ObjectType::Lock);
     let server = server.serve("127.0.0.1:0", b"abc")?;
@@ -63,6 +92,14 @@ fn a_lock_is_held_until_its_holder_is_gone_and_then_by_who_waited() -> Result<()
     let port = |raw: &Raw| raw.0.local_addr().expect("it is connected").to_string();
     assert_eq!(hold.client, format!("x at {}", port(&holder)));
     assert_eq!(wait.client, format!("x at {}", port(&waiter)));
+    let printed = status.to_string();
+    let line = printed.lines().last().expect("it has lines");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!((words[0], words[1]), ("gate", "Lock"), "{printed}");
+    assert!(
+        line.ends_with(&format!("  x at {}", port(&holder))),
+        "{printed}"
+    );
     drop(holder);
     waiter.receive().expect("it has the lock");
     let status = server.status();
