@@ -85,6 +85,12 @@ impl NatsServer {
         self.port_after("http monitor on ")
     }
 
+    /// The port on which it takes other nodes, if it is one of a cluster.
+    #[must_use]
+    pub fn route(&self) -> Option<u16> {
+        self.port_after("route connections on ")
+    }
+
     fn port_after(&self, words: &str) -> Option<u16> {
         let (_, rest) = self.log.split_once(words)?;
         rest.lines().next()?.rsplit(':').next()?.trim().parse().ok()

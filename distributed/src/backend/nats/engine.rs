@@ -130,7 +130,7 @@ pub(super) fn connect(address: &Address) -> Result<Engine> {
         permission_errors,
         runtime: Some(runtime),
     };
-    check(&engine)?;
+    engine.wait(check(&engine))?;
     Ok(engine)
 }
 
@@ -157,7 +157,7 @@ async fn attempt_time(servers: &[ServerAddr]) -> Duration {
 }
 
 /// Whether the server can do what we need.
-fn check(engine: &Engine) -> Result<()> {
+async fn check(engine: &Engine) -> Result<()> {
     let info = engine.client.server_info();
     let mut parts = info.version.split('.').map_while(|part| part.parse().ok());
     let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
@@ -169,8 +169,10 @@ fn check(engine: &Engine) -> Result<()> {
         );
         return Err(engine.error("use the server", reason));
     }
-    if !info.jetstream {
-        let reason = "JetStream is off: start nats-server with -js and -sd FOLDER";
+    // A node without it passes the calls on to those of its cluster that have it.
+    if !info.jetstream && engine.context.query_account().await.is_err() {
+        let reason = "JetStream is off: start nats-server with -js and -sd FOLDER; if it was, its disk \
+                      may be full, which its log says";
         return Err(engine.error("use the server", reason));
     }
     Ok(())
