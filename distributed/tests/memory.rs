@@ -288,6 +288,18 @@ fn harm(address: &str, kind: usize) {
     }
 }
 
+#[test]
+fn who_stalls_in_a_long_message_is_cut_off_before_others_give_up_for_want_of_room() -> Result<()> {
+    let (_manager, address) = support::manager(&["--queue", "tasks", "--max-memory", "256M"]);
+    let long = framed(&put_of(50 * MIB));
+    let stalled = Raw::accepted(&address);
+    (&stalled.0).write_all(&long[..MIB]).expect("it reads");
+    // No room for both.
+    let reply = Raw::accepted(&address).call(&put_of(20 * MIB));
+    assert!(reply.ends_with(b"Nt."), "{}", reply.escape_ascii());
+    Ok(())
+}
+
 fn framed(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_be_bytes(), body].concat()
 }

@@ -20,10 +20,12 @@ const BUFFER: usize = 4096;
 const LONG: usize = 16 << 10;
 /// How many bytes a permit of that memory stands for.
 pub(super) const PERMIT: usize = 1 << 10;
-/// How long a client waits for its share, and how long it may then take to send nothing of use.
+/// How long a client waits for its share.
 const SHARE_WITHIN: Duration = Duration::from_secs(30);
-/// How fast a long message must come after that, in bytes a second.
+/// How fast a long message must come after that, in bytes a second, and how far behind it may be:
+/// less than others wait for their share, so that one that stalls keeps nobody out.
 const SPEED_MIN: usize = 1 << 20;
+const BEHIND_MAX: Duration = Duration::from_secs(10);
 
 /// How a peer shows that it waits for its reply no longer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub(super) struct FrameStream {
     skipped: usize,
     /// The memory for messages of all clients, in permits of [`PERMIT`] bytes.
     memory: Arc<Semaphore>,
-    /// The share of the message that was received last, and until when all of it must be there.
+    /// The share of the message that was received last, and since when.
     share: Option<(OwnedSemaphorePermit, Instant)>,
 }
 
@@ -118,13 +120,17 @@ impl FrameStream {
             }
             match self.share {
                 // The room for all of it is there.
-                Some((_, deadline)) => match timeout_at(deadline, self.read()).await {
-                    Ok(read) => read?,
-                    Err(_) => {
-                        let text = "a long message comes too slowly";
-                        return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                Some((_, since)) => {
+                    let due = Duration::from_secs((self.buffer.len() / SPEED_MIN) as u64);
+                    let deadline = since + due + BEHIND_MAX;
+                    match timeout_at(deadline, self.read()).await {
+                        Ok(read) => read?,
+                        Err(_) => {
+                            let text = "a long message comes too slowly";
+                            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                        }
                     }
-                },
+                }
                 None => {
                     self.buffer.reserve(missing.clamp(BUFFER, LONG));
                     self.read().await?;
@@ -142,8 +148,7 @@ impl FrameStream {
             self.skipped = end;
             return Err(io::ErrorKind::OutOfMemory.into());
         };
-        let time = Duration::from_secs((end / SPEED_MIN) as u64);
-        self.share = Some((share, Instant::now() + SHARE_WITHIN + time));
+        self.share = Some((share, Instant::now()));
         // The system gives the memory as it is written to.
         self.buffer.reserve_exact(end - self.buffer.len());
         Ok(())
