@@ -11,12 +11,15 @@
 //!   [`nats_server`] starts the engine, and [`chinese`] looks at how Chinese text is set.
 //! - [`pace`], [`draw`] and [`stand_in`] are what the cells themselves use, so that a replay can
 //!   speed up their pauses, repeat their draws and do without the network; [`environment`] checks what
-//!   they are told. [`locale`] says in which language a reader reads. [`ratio`] is one rounding for a cell and its picture.
+//!   they are told. [`locale`] says in which language a reader reads, and `command_line` (the feature
+//!   `command-line`) has clap speak it. [`ratio`] is one rounding for a cell and its picture.
 //!
 //! This crate knows no chapter and has no `unsafe`.
 
 pub mod check;
 pub mod chinese;
+#[cfg(feature = "command-line")]
+pub mod command_line;
 pub mod draw;
 pub mod environment;
 pub mod evidence;

@@ -15,8 +15,10 @@ use nix::unistd::Pid;
 use serde::Serialize;
 
 use crate::Exit;
-use crate::cli::BenchOptions;
+use crate::cli::{BenchOptions, Lang};
+use crate::doctor::processors;
 use crate::output::{self, complain, say};
+use crate::translations::right_aligned;
 
 /// A peer that hangs is a finding too, but must not end the run.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -134,7 +136,7 @@ struct BenchRow {
     peers: BTreeMap<&'static str, Option<f64>>,
 }
 
-pub(crate) fn bench(options: &BenchOptions) -> anyhow::Result<Exit> {
+pub(crate) fn bench(options: &BenchOptions, lang: Lang) -> anyhow::Result<Exit> {
     output::leave_to(&options.json);
     let wanted = |case: &&Benchmark| {
         options.names.is_empty() || options.names.iter().any(|name| case.name.starts_with(name))
@@ -142,32 +144,39 @@ pub(crate) fn bench(options: &BenchOptions) -> anyhow::Result<Exit> {
     let cases: Vec<&Benchmark> = CASES.iter().filter(wanted).collect();
     if cases.is_empty() {
         let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
-        complain!(
-            "no row starts with {}; there are {}",
-            options.names.join(" or "),
-            names.join(", ")
-        );
+        let names = names.join(lang.comma());
+        match lang {
+            Lang::En => complain!(
+                "no row starts with {}: there are {names}",
+                options.names.join(" or ")
+            ),
+            Lang::Zh => complain!("没有一行以 {} 开头：有 {names}", options.names.join(" 或 ")),
+        }
         return Ok(Exit::NoCell);
     }
     let Some(program) = build()? else {
         return Ok(Exit::BuildFailed);
     };
-    say!(
-        "best of {}, in turns; {}; {} processors",
-        options.rounds,
-        python_version(),
-        crate::doctor::processors()
-    )?;
+    let (rounds, processors) = (options.rounds, processors());
+    let python = lang.text(&python_version());
+    match lang {
+        Lang::En => say!("best of {rounds}, in turns; {python}; {processors} processors")?,
+        Lang::Zh => say!("轮流测，{rounds} 次里取最好的；{python}；{processors} 个处理器")?,
+    }
     let mut failures = Vec::new();
     let mut rows = Vec::new();
-    print_head()?;
+    print_head(lang)?;
     for case in cases {
         let row = measure(case, &program, options.rounds, &mut failures);
-        print_row(case, &row)?;
+        print_row(case, &row, lang)?;
         rows.push(row);
     }
-    for failure in &failures {
-        say!("! {failure}")?;
+    for (row, who, error) in &failures {
+        let reason = lang.error(error);
+        match lang {
+            Lang::En => say!("! {row} of {who}: {reason}")?,
+            Lang::Zh => say!("! {row}，{who}：{reason}")?,
+        }
     }
     if let Some(file) = &options.json {
         let text = serde_json::to_string_pretty(&BenchReport { rows })
@@ -237,7 +246,12 @@ fn python_version() -> String {
 }
 
 /// Ours and each peer in turns, so that whatever else the machine does falls on all of them.
-fn measure(case: &Benchmark, program: &Path, rounds: u32, failures: &mut Vec<String>) -> BenchRow {
+fn measure(
+    case: &Benchmark,
+    program: &Path,
+    rounds: u32,
+    failures: &mut Vec<(&str, &str, anyhow::Error)>,
+) -> BenchRow {
     let mut who = vec!["ours"];
     who.extend(case.peers);
     let mut best: BTreeMap<&str, f64> = BTreeMap::new();
@@ -254,7 +268,7 @@ fn measure(case: &Benchmark, program: &Path, rounds: u32, failures: &mut Vec<Str
             // Once is enough to know, and the rest of the row goes on without it.
             Err(error) => {
                 best.remove(who);
-                failures.push(format!("{} of {who}: {error:#}", case.name));
+                failures.push((case.name, *who, error));
                 false
             }
         });
@@ -322,13 +336,14 @@ fn once(who: &str, row: &str, program: &Path) -> anyhow::Result<f64> {
         .with_context(|| format!("read its figure {text:?}"))
 }
 
-fn print_head() -> anyhow::Result<()> {
+fn print_head(lang: Lang) -> anyhow::Result<()> {
     let peers = PEERS.map(|peer| format!(" {peer:>17}")).concat();
-    say!("{:28} {:8} {:>9}{peers}", "", "", "ours")
+    let ours = lang.pick("     ours", "     我们");
+    say!("{:28} {:8} {ours}{peers}", "", "")
 }
 
 /// Each figure, and after it how many times better ours is.
-fn print_row(case: &Benchmark, row: &BenchRow) -> anyhow::Result<()> {
+fn print_row(case: &Benchmark, row: &BenchRow, lang: Lang) -> anyhow::Result<()> {
     let ours = row.ours.map_or("-".to_string(), short);
     let mut line = format!("{:28} {:8} {ours:>9}", row.name, row.unit);
     for peer in PEERS {
@@ -342,10 +357,10 @@ fn print_row(case: &Benchmark, row: &BenchRow) -> anyhow::Result<()> {
                 format!("{} {:>7}", short(peer), format!("{}x", digits(ratio)))
             }
             (None, Some(peer)) => short(peer),
-            (_, None) if case.peers.contains(&peer) => "failed".to_string(),
+            (_, None) if case.peers.contains(&peer) => lang.pick("failed", "失败").to_string(),
             (_, None) => String::new(),
         };
-        line += &format!(" {text:>17}");
+        line += &format!(" {}", right_aligned(&text, 17));
     }
     say!("{}", line.trim_end())
 }

@@ -13,7 +13,7 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
 use crate::Exit;
-use crate::cli::ChaosOptions;
+use crate::cli::{ChaosOptions, Lang};
 use crate::output::{self, complain, say};
 
 mod application;
@@ -199,18 +199,21 @@ struct CaseReport {
     broken: Vec<String>,
 }
 
-pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<Exit> {
+pub(crate) fn chaos(options: &ChaosOptions, lang: Lang) -> anyhow::Result<Exit> {
     output::leave_to(&options.json);
     let wanted = |case: &&Case| {
         options.names.is_empty() || options.names.iter().any(|name| case.name.starts_with(name))
     };
     let cases: Vec<&Case> = CASES.iter().filter(wanted).collect();
     if cases.is_empty() {
-        let names = CASES.map(|case| case.name).join(", ");
-        complain!(
-            "no case starts with {}; there are {names}",
-            options.names.join(" or ")
-        );
+        let names = CASES.map(|case| case.name).join(lang.comma());
+        match lang {
+            Lang::En => complain!(
+                "no case starts with {}: there are {names}",
+                options.names.join(" or ")
+            ),
+            Lang::Zh => complain!("没有一项以 {} 开头：有 {names}", options.names.join(" 或 ")),
+        }
         return Ok(Exit::NoCell);
     }
     let seed = options
@@ -219,16 +222,21 @@ pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<Exit> {
     let (mut found, mut missing) = (Vec::new(), false);
     for case in cases {
         if let Some(need) = case.needs.iter().find_map(Requirement::missing) {
-            say!("{}: {}", case.name, case.claim)?;
-            say!("  - not run: it needs {need}")?;
+            print_claim(case, lang)?;
+            let need = lang.text(need);
+            match lang {
+                Lang::En => say!("  - not run: it needs {need}")?,
+                Lang::Zh => say!("  - 没有运行：它需要{need}")?,
+            }
             missing = true;
             continue;
         }
-        found.push(run(case, options.rounds, seed)?);
+        found.push(run(case, options.rounds, seed, lang)?);
     }
     let held = found.iter().all(|found| found.held == found.rounds);
     if !held {
-        say!("again: cargo xtask chaos --seed {seed}")?;
+        let again = lang.pick("again: ", "再运行一次：");
+        say!("{again}cargo xtask chaos --seed {seed}")?;
     }
     if let Some(file) = &options.json {
         let record = ChaosReport { seed, cases: found };
@@ -242,8 +250,12 @@ pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<Exit> {
     })
 }
 
-fn run(case: &'static Case, rounds: u32, seed: u64) -> anyhow::Result<CaseReport> {
-    say!("{}: {}", case.name, case.claim)?;
+fn print_claim(case: &Case, lang: Lang) -> anyhow::Result<()> {
+    say!("{}{}{}", case.name, lang.colon(), lang.text(case.claim))
+}
+
+fn run(case: &'static Case, rounds: u32, seed: u64, lang: Lang) -> anyhow::Result<CaseReport> {
+    print_claim(case, lang)?;
     let start = Instant::now();
     let mut seeds = StdRng::seed_from_u64(seed);
     let mut found = CaseReport {
@@ -268,23 +280,31 @@ fn run(case: &'static Case, rounds: u32, seed: u64) -> anyhow::Result<CaseReport
         }
         found.held += u32::from(round.broken.is_empty());
         for broken in round.broken {
-            say!("  ✗ round {number}: {broken}")?;
+            let said = lang.text(&broken);
+            match lang {
+                Lang::En => say!("  ✗ round {number}: {said}")?,
+                Lang::Zh => say!("  ✗ 第 {number} 轮：{said}")?,
+            }
             found.broken.push(format!("round {number}: {broken}"));
         }
     }
-    let mark = if found.held == rounds { "✓" } else { "✗" };
-    let figures: Vec<String> = found
-        .figures
-        .iter()
-        .map(|(what, count)| format!("{count} {what}"))
-        .collect();
-    say!(
-        "  {mark} {} of {rounds} rounds held, {:.1} s: {}",
-        found.held,
-        start.elapsed().as_secs_f64(),
-        figures.join(", ")
-    )?;
+    print_found(&found, start.elapsed().as_secs_f64(), lang)?;
     Ok(found)
+}
+
+fn print_found(found: &CaseReport, seconds: f64, lang: Lang) -> anyhow::Result<()> {
+    let CaseReport { rounds, held, .. } = found;
+    let mark = if held == rounds { "✓" } else { "✗" };
+    let figures = found.figures.iter().map(|(what, count)| match lang {
+        Lang::En => format!("{count} {what}"),
+        Lang::Zh => format!("{} {count}", lang.text(what)),
+    });
+    let figures: Vec<String> = figures.collect();
+    let figures = figures.join(lang.comma());
+    match lang {
+        Lang::En => say!("  {mark} {held} of {rounds} rounds held, {seconds:.1} s: {figures}"),
+        Lang::Zh => say!("  {mark} {rounds} 轮中 {held} 轮成立，{seconds:.1} 秒：{figures}"),
+    }
 }
 
 /// Runs as the program that a round works on.

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
+use crate::cli::Lang;
 use crate::output::{complain, say};
 use crate::{Exit, chaos};
 
@@ -112,7 +113,7 @@ const GATES: [Gate; 27] = [
     ),
 ];
 
-pub(crate) fn ci() -> anyhow::Result<Exit> {
+pub(crate) fn ci(lang: Lang) -> anyhow::Result<Exit> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     for Gate {
         variable,
@@ -120,7 +121,10 @@ pub(crate) fn ci() -> anyhow::Result<Exit> {
     } in &GATES
     {
         if *arguments == PARTITIONS && !chaos::may_make_networks() {
-            say!("not run, for nobody may make networks here: cargo {arguments}")?;
+            match lang {
+                Lang::En => say!("not run, for nobody may make networks here: cargo {arguments}")?,
+                Lang::Zh => say!("没有运行，因为这里谁也不能建网络：cargo {arguments}")?,
+            }
             continue;
         }
         let mut command = Command::new(&cargo);
@@ -132,7 +136,10 @@ pub(crate) fn ci() -> anyhow::Result<Exit> {
         say!("$ {typed}")?;
         let status = command.status().with_context(|| format!("run {typed}"))?;
         if !status.success() {
-            complain!("{typed} failed: {status}");
+            match lang {
+                Lang::En => complain!("{typed} failed: {status}"),
+                Lang::Zh => complain!("{typed} 失败：{status}"),
+            }
             return Ok(Exit::Failed);
         }
     }

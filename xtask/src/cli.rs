@@ -8,6 +8,9 @@ use crate::output::JsonFile;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXITS)]
 pub(crate) struct Cli {
+    /// The language of what is said, and of pages; the default is the locale's
+    #[arg(long, global = true, value_enum, value_name = "LANG", default_value_t = Lang::of_locale())]
+    pub(crate) lang: Lang,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -15,7 +18,7 @@ pub(crate) struct Cli {
 /// How many seconds one run of a cell may take, if nobody says.
 pub(crate) const TIMEOUT: f64 = 60.0;
 
-const EXITS: &str = "\
+pub(crate) const EXITS: &str = "\
 Exit codes: 0 all checks held; 1 a check failed, diff found a difference, or what was found
 could not be written; 2 usage; 3 a required need is missing; 4 no cell matched; 5 the build failed;
 6 there is no run to show, or it cannot be read; 130 interrupted.";
@@ -45,9 +48,9 @@ pub(crate) enum Command {
     /// Be the scheduler of two threads: a page to step them, or real threads that follow a schedule
     Explore(ExploreOptions),
     /// List the cells, what they need and how much is checked
-    List(LangOptions),
+    List,
     /// Say what this machine can replay, and how to mend the rest
-    Doctor(LangOptions),
+    Doctor,
     /// Measure speed next to multiprocessing, procspawn, ipc-channel, crossbeam and the raw limits
     Bench(BenchOptions),
     /// Kill workers, readers, writers, supervisors, servers and nodes, and see that nothing is lost
@@ -78,7 +81,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) fast: bool,
     /// Repeat the draws of the run that printed this seed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Draw what the notebook drew, as far as its output tells
     #[arg(long)]
@@ -89,9 +92,6 @@ pub(crate) struct Options {
     /// Write the run as an HTML page too
     #[arg(long)]
     pub(crate) report: bool,
-    /// The language of what is said, and of the page; the default is the locale's
-    #[arg(long, value_enum, default_value_t = Lang::of_locale())]
-    pub(crate) lang: Lang,
     /// Stop at the first cell that fails
     #[arg(long)]
     pub(crate) fail_fast: bool,
@@ -121,18 +121,11 @@ pub(crate) struct Options {
     pub(crate) quiet: bool,
 }
 
-/// A language of the views.
+/// A language that is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Lang {
     En,
     Zh,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct LangOptions {
-    /// The language of what is said; the default is the locale's
-    #[arg(long, value_enum, default_value_t = Lang::of_locale())]
-    pub(crate) lang: Lang,
 }
 
 #[derive(Args, Debug)]
@@ -145,9 +138,6 @@ pub(crate) struct NotebookOption {
 
 #[derive(Args, Debug)]
 pub(crate) struct ReportOptions {
-    /// The language of the page; the default is the locale's
-    #[arg(long, value_enum, default_value_t = Lang::of_locale())]
-    pub(crate) lang: Lang,
     #[command(flatten)]
     pub(crate) python: NotebookOption,
     /// Open it in a browser
@@ -166,9 +156,6 @@ pub(crate) struct ViewOptions {
     /// A program (lock), a number (14, in14) or a chapter (ch2); all cells, if none is named
     #[arg(value_name = "CELL")]
     pub(crate) cells: Vec<String>,
-    /// The language of what is said about the cell; the default is the locale's
-    #[arg(long, value_enum, default_value_t = Lang::of_locale())]
-    pub(crate) lang: Lang,
     /// Show this run.json, not the last run
     #[arg(long, value_name = "FILE")]
     pub(crate) run: Option<PathBuf>,
@@ -190,9 +177,6 @@ pub(crate) struct ExportOptions {
     /// Write it to this file, not to target/replay; - is standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// The language of what is said about the cells; the default is the locale's
-    #[arg(long, value_enum, default_value_t = Lang::of_locale())]
-    pub(crate) lang: Lang,
     #[command(flatten)]
     pub(crate) python: NotebookOption,
     /// Show this run.json, not the last run
@@ -224,7 +208,7 @@ pub(crate) struct ExploreOptions {
     #[arg(long, value_name = "ORDER", conflicts_with = "seed")]
     pub(crate) schedule: Option<String>,
     /// Have two real threads take their steps in an order drawn by this seed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Open the page in a browser
     #[arg(long, conflicts_with_all = ["schedule", "seed"])]
@@ -232,9 +216,6 @@ pub(crate) struct ExploreOptions {
     /// Write the page to this file, not to target/replay
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["schedule", "seed"])]
     pub(crate) output: Option<PathBuf>,
-    /// The language of what is said; the default is the locale's
-    #[arg(long, value_enum, default_value_t = Lang::of_locale())]
-    pub(crate) lang: Lang,
 }
 
 /// Two threads that can be explored.
@@ -259,7 +240,7 @@ pub(crate) struct BenchOptions {
     #[arg(long, value_name = "FILE", value_parser = JsonFile::parse)]
     pub(crate) json: Option<JsonFile>,
     /// How often to measure each; the best counts
-    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = rounds)]
     pub(crate) rounds: u32,
 }
 
@@ -269,14 +250,26 @@ pub(crate) struct ChaosOptions {
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// How often to run each
-    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = rounds)]
     pub(crate) rounds: u32,
     /// Write what was found to this file; - is standard output
     #[arg(long, value_name = "FILE", value_parser = JsonFile::parse)]
     pub(crate) json: Option<JsonFile>,
     /// Repeat the moments of the run that printed this seed, as far as the system lets them repeat
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub(crate) seed: Option<u64>,
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    let wanted = || format!("a number from 0 to {} is wanted", u64::MAX);
+    text.parse().map_err(|_| wanted())
+}
+
+fn rounds(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(rounds @ 1..=100_000) => Ok(rounds),
+        _ => Err("a number of rounds, from 1 to 100000, is wanted".to_string()),
+    }
 }
 
 fn trials(text: &str) -> Result<usize, String> {

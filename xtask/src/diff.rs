@@ -39,8 +39,8 @@ struct Matched {
     recorded: Vec<Change>,
 }
 
-pub(crate) fn diff(options: &ViewOptions) -> anyhow::Result<Exit> {
-    let cells = match select::named(&options.cells, options.lang) {
+pub(crate) fn diff(options: &ViewOptions, lang: Lang) -> anyhow::Result<Exit> {
+    let cells = match select::named(&options.cells, lang) {
         Ok(cells) => cells,
         Err(sentence) => {
             complain!("{sentence}");
@@ -53,11 +53,11 @@ pub(crate) fn diff(options: &ViewOptions) -> anyhow::Result<Exit> {
     for cell_run in CellRun::all(&replays)? {
         if cells.iter().any(|cell| cell.bin == cell_run.cell.bin) {
             shown = true;
-            same &= show(&cell_run, options.lang)?;
+            same &= show(&cell_run, lang)?;
         }
     }
     if !shown {
-        let none = options.lang.pick(
+        let none = lang.pick(
             "the run has none of these cells: replay them with cargo xtask run",
             "这次运行里没有这些单元格：用 cargo xtask run 重放",
         );

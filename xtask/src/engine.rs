@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Exit;
-use crate::cli::ClusterTask;
+use crate::cli::{ClusterTask, Lang};
 use crate::output::say;
 
 const NODES: u16 = 3;
@@ -230,7 +230,7 @@ pub(crate) fn wait_for_leader(nodes: &[Node]) -> anyhow::Result<()> {
 }
 
 /// `cargo xtask cluster`: three nodes, whose data outlives them.
-pub(crate) fn cluster(task: ClusterTask) -> anyhow::Result<Exit> {
+pub(crate) fn cluster(task: ClusterTask, lang: Lang) -> anyhow::Result<Exit> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/cluster");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let folder = folder.canonicalize().context("find target/cluster")?;
@@ -252,11 +252,13 @@ pub(crate) fn cluster(task: ClusterTask) -> anyhow::Result<Exit> {
         }
         ClusterTask::Status => {
             for (number, node) in nodes.iter().enumerate() {
-                let state = match node.pid() {
-                    Some(pid) => format!("runs, process {pid}"),
-                    None => "is down".to_string(),
-                };
-                say!("node{} on port {}: {state}", number + 1, node.port)?;
+                let (name, port) = (format!("node{}", number + 1), node.port);
+                match (node.pid(), lang) {
+                    (Some(pid), Lang::En) => say!("{name} on port {port}: runs, process {pid}")?,
+                    (Some(pid), Lang::Zh) => say!("{name}，端口 {port}：在运行，进程 {pid}")?,
+                    (None, Lang::En) => say!("{name} on port {port}: is down")?,
+                    (None, Lang::Zh) => say!("{name}，端口 {port}：没有运行")?,
+                }
             }
             if nodes.iter().any(|node| node.pid().is_none()) {
                 return Ok(Exit::Failed);

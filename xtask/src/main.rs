@@ -8,7 +8,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use common::command_line;
 
 mod bench;
 mod cell_run;
@@ -32,6 +32,7 @@ mod report;
 mod select;
 mod show;
 mod terminal;
+mod texts;
 mod translations;
 
 use cli::{Cli, Command};
@@ -58,27 +59,29 @@ impl From<Exit> for ExitCode {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::All(options) => replay::replay(&[], &options),
-        Command::Run { cells, options } => replay::replay(&cells, &options),
-        Command::Race(options) => race::race(options),
-        Command::Report(options) => report::report(&options),
-        Command::Show(options) => show::show(&options),
-        Command::Diff(options) => diff::diff(&options),
-        Command::Export(options) => export::export(&options),
-        Command::Explore(options) => explore::explore(&options),
-        Command::List(options) => list::list(options.lang),
-        Command::Doctor(options) => doctor::doctor(options.lang),
-        Command::Bench(options) => bench::bench(&options),
-        Command::Chaos(options) => chaos::chaos(&options),
-        Command::Cluster(action) => engine::cluster(action),
+    let Cli { lang, command } =
+        command_line::parse(&texts::TEXTS).unwrap_or_else(|error| error.exit());
+    let result = match command {
+        Command::All(options) => replay::replay(&[], &options, lang),
+        Command::Run { cells, options } => replay::replay(&cells, &options, lang),
+        Command::Race(options) => race::race(options, lang),
+        Command::Report(options) => report::report(&options, lang),
+        Command::Show(options) => show::show(&options, lang),
+        Command::Diff(options) => diff::diff(&options, lang),
+        Command::Export(options) => export::export(&options, lang),
+        Command::Explore(options) => explore::explore(&options, lang),
+        Command::List => list::list(lang),
+        Command::Doctor => doctor::doctor(lang),
+        Command::Bench(options) => bench::bench(&options, lang),
+        Command::Chaos(options) => chaos::chaos(&options, lang),
+        Command::Cluster(action) => engine::cluster(action, lang),
         Command::ChaosProgram { case, seed } => chaos::program(&case, seed),
-        Command::Ci => ci::ci(),
+        Command::Ci => ci::ci(lang),
     };
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            complain!("{error:#}");
+            complain!("{}", lang.error(&error));
             match () {
                 () if error.is::<record::NoRun>() => Exit::NoRun.into(),
                 () if error.is::<python_notebook::NoPython>() => Exit::Usage.into(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
+use common::command_line;
 
 use crate::record::write_whole;
 
@@ -25,11 +26,23 @@ macro_rules! complain {
     ($($words:tt)*) => {{
         let _ = std::io::Write::write_fmt(
             &mut std::io::stderr(),
-            format_args!("error: {}\n", format_args!($($words)*)),
+            format_args!(
+                "{}{}\n",
+                $crate::output::mark_of_errors(),
+                format_args!($($words)*)
+            ),
         );
     }};
 }
 pub(crate) use complain;
+
+/// What stands before an error.
+pub(crate) fn mark_of_errors() -> &'static str {
+    match command_line::is_chinese() {
+        true => "错误：",
+        false => "error: ",
+    }
+}
 
 /// Prints a text for the reader. A reader who has gone away, as `head` does, is no reason to fail.
 ///

@@ -18,15 +18,15 @@ const BAR: usize = 50;
 /// The most lines of a program.
 const BINS: usize = 40;
 
-pub(crate) fn race(mut options: Options) -> anyhow::Result<Exit> {
+pub(crate) fn race(mut options: Options, lang: Lang) -> anyhow::Result<Exit> {
     options.trials.get_or_insert(TRIALS);
     let has_trials = |cell: &&&Cell| cell.variants.iter().any(|variant| variant.trials.is_some());
     let cells = CELLS.iter().filter(has_trials);
     let names: Vec<String> = cells.map(|cell| cell.bin.to_string()).collect();
-    let (exit, record) = replay::recorded(&names, &options)?;
+    let (exit, record) = replay::recorded(&names, &options, lang)?;
     if let Some(record) = record {
         let cell_runs = CellRun::all(std::slice::from_ref(&record))?;
-        output::write(format_args!("{}", histogram(&cell_runs, options.lang)))?;
+        output::write(format_args!("{}", histogram(&cell_runs, lang)))?;
     }
     Ok(exit)
 }

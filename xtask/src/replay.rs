@@ -27,22 +27,23 @@ use crate::select::select;
 use crate::terminal::Terminal;
 
 /// Replays the named cells, or all, and says what it found.
-pub(crate) fn replay(names: &[String], options: &Options) -> anyhow::Result<Exit> {
-    recorded(names, options).map(|(exit, _)| exit)
+pub(crate) fn replay(names: &[String], options: &Options, lang: Lang) -> anyhow::Result<Exit> {
+    recorded(names, options, lang).map(|(exit, _)| exit)
 }
 
 /// Does the same, and gives the record too, if there was anything to replay.
 pub(crate) fn recorded(
     names: &[String],
     options: &Options,
+    lang: Lang,
 ) -> anyhow::Result<(Exit, Option<ReplayRecord>)> {
     output::leave_to(&options.json);
     let stop = Arc::new(AtomicBool::new(false));
-    let plan = match plan(names, options, &stop)? {
+    let plan = match plan(names, options, lang, &stop)? {
         Ok(plan) => plan,
         Err(exit) => return Ok((exit, None)),
     };
-    let mut terminal = Terminal::new(options.quiet, options.lang);
+    let mut terminal = Terminal::new(options.quiet, lang);
     let begun = Instant::now();
     let started = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let outcomes = run(&plan, options, &stop, &mut terminal)?;
@@ -85,8 +86,8 @@ pub(crate) fn recorded(
         file.write(&record.text()?)?;
     }
     if options.report {
-        let file = report::write(&ReplayRecord::read(None)?, options.lang, None, None)?;
-        let report = options.lang.pick("report: ", "报告：");
+        let file = report::write(&ReplayRecord::read(None)?, lang, None, None)?;
+        let report = lang.pick("report: ", "报告：");
         terminal.say(&format!("{report}{}", file.display()));
     }
     terminal.written()?;
@@ -117,9 +118,10 @@ struct Plan {
 fn plan(
     names: &[String],
     options: &Options,
+    lang: Lang,
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<Result<Plan, Exit>> {
-    let cells = match select(names, options) {
+    let cells = match select(names, options, lang) {
         Ok(cells) => cells,
         Err(sentence) => {
             complain!("{sentence}");
@@ -129,11 +131,11 @@ fn plan(
     let (seed, pace) = match (draw::seed(), pace::read()) {
         (Ok(seed), Ok(pace)) => (seed, pace),
         (Err(sentence), _) | (_, Err(sentence)) => {
-            complain!("{sentence}");
+            complain!("{}", lang.text(&sentence));
             return Ok(Err(Exit::Usage));
         }
     };
-    let needs = match needs(&cells, options) {
+    let needs = match needs(&cells, options, lang) {
         Ok(needs) => needs,
         Err(exit) => return Ok(Err(exit)),
     };
@@ -170,10 +172,11 @@ fn run(
     stop: &AtomicBool,
     terminal: &mut Terminal,
 ) -> anyhow::Result<Vec<CellOutcome>> {
+    let lang = terminal.lang;
     if !options.quiet {
         let (cells, processors) = (plan.cells.len(), processors());
         let Plan { seed, pace, .. } = plan;
-        terminal.say(&match options.lang {
+        terminal.say(&match lang {
             Lang::En => format!(
                 "notebook replay: {cells} cells, seed {seed}, pace {pace}, {processors} processors"
             ),
@@ -183,7 +186,7 @@ fn run(
         });
     }
     if options.online && !plan.real {
-        terminal.say(options.lang.pick(
+        terminal.say(lang.pick(
             "nslookup or a name server is missing: a stand-in answers (see cargo xtask doctor)",
             "缺少 nslookup 或域名服务器：由替身回答（见 cargo xtask doctor）",
         ));
@@ -223,6 +226,7 @@ fn run(
 
 /// Says what came out, and how to repeat what failed.
 fn summarise(record: &ReplayRecord, options: &Options, plan: &Plan, terminal: &Terminal) {
+    let lang = terminal.lang;
     let checks: usize = record.cells.iter().map(|cell| cell.verdicts.len()).sum();
     let ReplayRecord {
         passed,
@@ -231,7 +235,7 @@ fn summarise(record: &ReplayRecord, options: &Options, plan: &Plan, terminal: &T
         seconds,
         ..
     } = record;
-    terminal.say(&match options.lang {
+    terminal.say(&match lang {
         Lang::En => format!(
             "{passed} passed, {failed} failed, {skipped} skipped; {checks} checks, {seconds:.1} s"
         ),
@@ -243,7 +247,7 @@ fn summarise(record: &ReplayRecord, options: &Options, plan: &Plan, terminal: &T
         let failed = record.cells.iter().filter(|cell| !cell.held);
         let mut bins: Vec<&str> = failed.map(|cell| cell.bin.as_str()).collect();
         bins.dedup();
-        let label = options.lang.pick("again: ", "再运行一次：");
+        let label = lang.pick("again: ", "再运行一次：");
         terminal.say(&format!("{label}{}", again(&bins, options, plan)));
     }
 }
@@ -274,11 +278,11 @@ fn again(bins: &[&str], options: &Options, plan: &Plan) -> String {
 }
 
 /// Which needs are there. The network is asked only where somebody wants to know.
-fn needs(cells: &[&Cell], options: &Options) -> Result<BTreeMap<String, bool>, Exit> {
+fn needs(cells: &[&Cell], options: &Options, lang: Lang) -> Result<BTreeMap<String, bool>, Exit> {
     for name in &options.require {
         if !Need::ALL.iter().any(|need| need.name() == name) {
             let names: Vec<&str> = Need::ALL.iter().map(|need| need.name()).collect();
-            match options.lang {
+            match lang {
                 Lang::En => complain!("no need is called {name:?}: there are {}", names.join(", ")),
                 Lang::Zh => complain!("没有叫 {name:?} 的需要：有 {}", names.join("、")),
             }
@@ -293,8 +297,8 @@ fn needs(cells: &[&Cell], options: &Options) -> Result<BTreeMap<String, bool>, E
             found.insert(need.name().to_string(), has(need));
         }
         if required && found.get(need.name()) == Some(&false) {
-            let missing = options.lang.missing(need);
-            match options.lang {
+            let missing = lang.missing(need);
+            match lang {
                 Lang::En => complain!("required, and missing: {missing}"),
                 Lang::Zh => complain!("缺少要求的 {missing}"),
             }

@@ -6,14 +6,18 @@ use crate::cli::{Lang, Options};
 
 /// The cells that are named (all, if none is), within `--from` and `--until` and without
 /// `--skip`, in the notebook's order; or a sentence about the word that names none.
-pub(crate) fn select(names: &[String], options: &Options) -> Result<Vec<&'static Cell>, String> {
+pub(crate) fn select(
+    names: &[String],
+    options: &Options,
+    lang: Lang,
+) -> Result<Vec<&'static Cell>, String> {
     let every = options
         .from
         .iter()
         .chain(&options.until)
         .chain(&options.skip)
         .chain(names);
-    named(&every.cloned().collect::<Vec<_>>(), options.lang)?;
+    named(&every.cloned().collect::<Vec<_>>(), lang)?;
     let place = |name: &Option<String>, last: bool| {
         let named = |cell: &&Cell| name.as_ref().is_none_or(|name| cell.is_named(name));
         if last {
@@ -37,7 +41,7 @@ pub(crate) fn select(names: &[String], options: &Options) -> Result<Vec<&'static
         .filter(|cell| wanted(cell))
         .collect();
     if cells.is_empty() {
-        let none = options.lang.pick(
+        let none = lang.pick(
             "no cell is left between --from, --until and --skip",
             "--from、--until 和 --skip 没有留下任何单元格",
         );

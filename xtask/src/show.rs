@@ -18,15 +18,16 @@ pub(crate) fn show(
         view: options,
         python,
     }: &ShowOptions,
+    lang: Lang,
 ) -> anyhow::Result<Exit> {
-    let cells = match select::named(&options.cells, options.lang) {
+    let cells = match select::named(&options.cells, lang) {
         Ok(cells) => cells,
         Err(sentence) => {
             complain!("{sentence}");
             return Ok(Exit::NoCell);
         }
     };
-    let python = PythonNotebook::open(python.notebook.as_deref(), &cells, options.lang)?;
+    let python = PythonNotebook::open(python.notebook.as_deref(), &cells, lang)?;
     // A cell can be shown before anything was replayed; a run that was asked for must be there.
     let replays = match (&options.run, ReplayRecord::read(options.run.as_deref())) {
         (Some(_), replays) => replays?,
@@ -34,7 +35,7 @@ pub(crate) fn show(
     };
     let cell_runs = CellRun::all(&replays)?;
     for cell in cells {
-        let text = text(cell, &cell_runs, python.as_ref(), options.lang)?;
+        let text = text(cell, &cell_runs, python.as_ref(), lang)?;
         output::write(format_args!("{text}"))?;
     }
     Ok(Exit::Held)

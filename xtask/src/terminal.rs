@@ -18,7 +18,7 @@ pub(crate) struct Terminal {
     /// Whether lines may be overwritten and coloured.
     live: bool,
     quiet: bool,
-    lang: Lang,
+    pub(crate) lang: Lang,
     chapter: u8,
     /// Why not all of it could be written.
     failed: RefCell<Option<anyhow::Error>>,

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use common::command_line::chinese;
 use common::evidence::code;
 use common::locale;
 use common::notebook::{CHAPTERS, Cell, Need, Role, Variant};
 use common::verdict::{Reordering, Verdict};
 
 use crate::cli::Lang;
+use crate::texts::TEXTS;
 
 impl Lang {
     /// The language of the locale: that of messages, as POSIX has it.
@@ -24,6 +26,22 @@ impl Lang {
             Lang::En => english,
             Lang::Zh => chinese,
         }
+    }
+
+    /// A text that stands in English where it is said, in this language.
+    pub(crate) fn text(self, english: &str) -> String {
+        let chinese = match self {
+            Lang::En => None,
+            Lang::Zh => chinese(&TEXTS, english),
+        };
+        chinese.unwrap_or_else(|| english.to_string())
+    }
+
+    /// What failed, and why, down to the cause.
+    pub(crate) fn error(self, error: &anyhow::Error) -> String {
+        let links = error.chain().map(|link| self.text(&link.to_string()));
+        let links: Vec<String> = links.collect();
+        links.join(self.colon())
     }
 
     /// Its tag in HTML.
@@ -150,9 +168,18 @@ impl Lang {
 /// The text with blanks behind it, as wide as so many Latin letters. A Chinese character is as wide as
 /// two of them.
 pub(crate) fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", blanks(text, width))
+}
+
+/// The same with the blanks before it.
+pub(crate) fn right_aligned(text: &str, width: usize) -> String {
+    format!("{}{text}", blanks(text, width))
+}
+
+fn blanks(text: &str, width: usize) -> String {
     let wide = |c: &char| *c >= '\u{2e80}';
     let taken = text.chars().count() + text.chars().filter(wide).count();
-    format!("{text}{}", " ".repeat(width.saturating_sub(taken)))
+    " ".repeat(width.saturating_sub(taken))
 }
 
 const TRANSLATIONS: [(&str, &str, &str); 45] = [

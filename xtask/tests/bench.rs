@@ -1,24 +1,11 @@
 //! What `bench` and `chaos` print, write and answer.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
-use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
+use support::xtask;
 
-fn xtask(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(cargo_bin("xtask"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("xtask starts");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
-    (
-        output.status.code().unwrap_or(-1),
-        text(output.stdout),
-        text(output.stderr),
-    )
-}
+mod support;
 
 /// Runs with `--json`, and reads what that wrote.
 fn recorded(arguments: &[&str]) -> (i32, String, Value) {

@@ -8,24 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
-use common::chinese::english;
 use common::program::{Program, marked};
 use serde_json::Value;
+use support::xtask;
 
-fn xtask(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(cargo_bin("xtask"))
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output();
-    let output = output.expect("xtask starts");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
-    (
-        output.status.code().unwrap_or(-1),
-        text(output.stdout),
-        text(output.stderr),
-    )
-}
+mod support;
 
 #[test]
 fn a_cell_that_holds_exits_with_0_and_says_how_many_passed() {
@@ -306,89 +293,4 @@ fn a_replay_of_one_cell_leaves_the_last_run_of_the_others_to_the_views() {
     let names = folder.map(|entry| entry.expect("it can be read").file_name());
     let runs = names.filter(|name| name.to_string_lossy().ends_with(".json"));
     assert_eq!(runs.count(), 2);
-}
-
-/// What a command prints when it is told to speak Chinese.
-fn in_chinese(arguments: &[&str]) -> String {
-    let (code, out, err) = xtask(&[arguments, &["--lang", "zh"]].concat());
-    assert!(
-        code == 0 || arguments[0] == "diff",
-        "{arguments:?}: {out}{err}"
-    );
-    out
-}
-
-#[test]
-fn every_command_that_speaks_of_cells_speaks_chinese_when_told() {
-    let folder = tempfile::tempdir().expect("a folder for the test");
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let run = path("run.json");
-    let cells = ["fork", "call", "local", "task_master"];
-    let replayed = [&["run"][..], &cells, &["--fast", "--json", &run]].concat();
-    let said = [
-        (in_chinese(&["list"]), "四个进程分担五个任务"),
-        (in_chinese(&["doctor"]), "个单元格"),
-        (in_chinese(&replayed), "通过 5，未通过 0，跳过 0；"),
-        (in_chinese(&["race", "-n", "3", "-q"]), "没有锁：3 次中"),
-    ];
-    for (out, word) in &said {
-        assert!(out.contains(word), "{word}: {out}");
-        for line in out.lines() {
-            assert_eq!(english(line), None, "{line}");
-        }
-    }
-    // These show what was printed, and the sources, too.
-    let of_run = |arguments: &[&str]| in_chinese(&[arguments, &["--run", &run]].concat());
-    for (out, word) in [
-        (
-            of_run(&["show", "fork"]),
-            "`Process ({p}) start...` 是第一行",
-        ),
-        (of_run(&["diff", "fork"]), "行有变化，"),
-        (
-            of_run(&["export", "md", "-o", "-"]),
-            "以退出码 0 结束：退出码 0",
-        ),
-        (
-            of_run(&["export", "junit", "-o", "-"]),
-            "In [16] 修复后 task_master",
-        ),
-        (
-            of_run(&["export", "ipynb", "-o", "-"]),
-            "一次调用，两次返回：fork",
-        ),
-        (of_run(&["export", "trace", "-o", "-"]), "子进程"),
-    ] {
-        assert!(out.contains(word), "{word}: {out}");
-    }
-    let page = path("report.html");
-    of_run(&["report", "-o", &page]);
-    let page = fs::read_to_string(page).expect("it was written");
-    assert!(page.contains("<html lang=\"zh-CN\">"), "{page}");
-    let (_, _, err) = xtask(&["run", "lokc", "--lang", "zh"]);
-    assert!(
-        err.contains("没有叫 \"lokc\" 的单元格：是不是 `lock`？"),
-        "{err}"
-    );
-}
-
-#[test]
-fn the_language_is_that_of_the_locale_if_nobody_says() {
-    let list = |variables: &[(&str, &str)]| {
-        let mut command = Command::new(cargo_bin("xtask"));
-        for variable in ["LC_ALL", "LC_MESSAGES", "LANG"] {
-            command.env_remove(variable);
-        }
-        let output = command.arg("list").envs(variables.iter().copied()).output();
-        let output = output.expect("xtask starts");
-        String::from_utf8_lossy(&output.stdout).contains("四个进程")
-    };
-    let zh = "zh_CN.UTF-8";
-    assert!(list(&[("LANG", zh)]));
-    assert!(list(&[("LANG", "C"), ("LC_MESSAGES", zh)]));
-    assert!(list(&[("LANG", "C"), ("LC_MESSAGES", "C"), ("LC_ALL", zh)]));
-    // An empty variable counts as none.
-    assert!(list(&[("LANG", zh), ("LC_ALL", "")]));
-    assert!(!list(&[("LANG", zh), ("LC_ALL", "C.UTF-8")]));
-    assert!(!list(&[]));
 }

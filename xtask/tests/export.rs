@@ -7,29 +7,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use assert_cmd::cargo::cargo_bin;
 use common::notebook::CELLS;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use serde_json::Value;
+use support::xtask;
+
+mod support;
 
 fn folder() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
-}
-
-fn xtask(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(cargo_bin("xtask"))
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()
-        .expect("xtask starts");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
-    (
-        output.status.code().unwrap_or(-1),
-        text(output.stdout),
-        text(output.stderr),
-    )
 }
 
 /// A whole replay with the notebook's draws, done once for all tests of this file.

@@ -23,9 +23,8 @@ use model::{Exploration, Obstacle, Play, letter};
 /// The longest bar, in characters.
 const BAR: usize = 40;
 
-pub(crate) fn explore(options: &ExploreOptions) -> anyhow::Result<Exit> {
+pub(crate) fn explore(options: &ExploreOptions, lang: Lang) -> anyhow::Result<Exit> {
     let exploration = &EXPLORATIONS[options.threads as usize];
-    let lang = options.lang;
     let play = match (&options.schedule, options.seed) {
         (Some(schedule), _) => follow(exploration, schedule, lang),
         (None, Some(seed)) => Ok(draw(exploration, seed)),

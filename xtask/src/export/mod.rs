@@ -17,11 +17,10 @@ mod ipynb;
 mod page;
 mod trace;
 
-pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<Exit> {
+pub(crate) fn export(options: &ExportOptions, lang: Lang) -> anyhow::Result<Exit> {
     let replays = ReplayRecord::read(options.run.as_deref())?;
     let cell_runs = CellRun::all(&replays)?;
     let folder = record::folder()?;
-    let lang = options.lang;
     let notebook = options.python.notebook.as_deref();
     if notebook.is_some() && !matches!(options.form, Form::Ipynb | Form::Md) {
         return Err(anyhow!(NoPython(

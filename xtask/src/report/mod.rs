@@ -32,11 +32,11 @@ struct Chapter {
     articles: Vec<Article>,
 }
 
-pub(crate) fn report(options: &ReportOptions) -> anyhow::Result<Exit> {
+pub(crate) fn report(options: &ReportOptions, lang: Lang) -> anyhow::Result<Exit> {
     let replays = ReplayRecord::read(options.run.as_deref())?;
     let file = write(
         &replays,
-        options.lang,
+        lang,
         options.python.notebook.as_deref(),
         options.output.as_deref(),
     )?;

@@ -2,31 +2,20 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
+use support::xtask;
 
-#[path = "../report/browser.rs"]
+#[path = "../support/browser.rs"]
 mod browser;
 mod page;
+#[path = "../support/mod.rs"]
+mod support;
 
 const NAMES: [&str; 4] = ["race", "lock", "deadlock", "queue"];
 
 fn explore(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(cargo_bin("xtask"))
-        .arg("explore")
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output();
-    let output = output.expect("xtask starts");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
-    (
-        output.status.code().unwrap_or(-1),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    xtask(&[&["explore"], arguments].concat())
 }
 
 /// The page of an exploration, each in a file of its own.
@@ -115,17 +104,15 @@ fn a_schedule_that_is_not_possible_exits_with_2_and_a_sentence() {
         ),
     ] {
         let (code, out, err) = explore(&[name, "--lang", lang, "--schedule", schedule]);
-        let said = format!("error: {sentence}\n");
+        let mark = if lang == "en" { "error: " } else { "错误：" };
+        let said = format!("{mark}{sentence}\n");
         assert_eq!((code, out.as_str(), err), (2, "", said), "{schedule}");
     }
 }
 
 #[test]
 fn list_and_help_name_all_four() {
-    let said = |arguments: &[&str]| {
-        let output = Command::new(cargo_bin("xtask")).args(arguments).output();
-        String::from_utf8(output.expect("xtask starts").stdout).expect("it prints text")
-    };
+    let said = |arguments: &[&str]| xtask(arguments).1;
     let list = said(&["list"]);
     let names = NAMES.join("|");
     assert!(

@@ -5,26 +5,8 @@ use std::path::Path;
 use common::chinese::{english, misset};
 use serde_json::{Value, json};
 
-use crate::browser::Browser;
+use crate::browser::{Browser, LOOK};
 use crate::{NAMES, data, explore, page};
-
-/// What a page looks like from within, as for the report.
-const LOOK: &str = include_str!("../report/look.js");
-
-/// A browser; or none, which only a machine without the tools may have.
-fn browser() -> Option<Browser> {
-    match Browser::start() {
-        Ok(browser) => {
-            browser.device(1280, "light");
-            Some(browser)
-        }
-        Err(why) => {
-            assert!(std::env::var_os("CI").is_none(), "{why}");
-            eprintln!("skipped: {why} (Debian: apt install chromium chromium-driver)");
-            None
-        }
-    }
-}
 
 /// Presses keys one after the other: letters, `\t` for Tab, a blank for the space bar.
 fn press(browser: &Browser, keys: &str) {
@@ -53,22 +35,11 @@ fn text(browser: &Browser, selector: &str) -> String {
     found.as_str().expect("it is text").to_string()
 }
 
-/// The console is empty, and nothing but the page was asked for.
-fn stayed_at_home(browser: &Browser) {
-    assert_eq!(
-        browser.log(),
-        Vec::<String>::new(),
-        "the console stays empty"
-    );
-    for request in browser.requests() {
-        let own = request.starts_with("file://") || request.starts_with("data:");
-        assert!(own, "the page asked for {request}");
-    }
-}
-
 #[test]
 fn every_goal_can_be_reached_by_keys_alone() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::here() else {
+        return;
+    };
     for name in NAMES {
         let file = page(name, "en", "keys");
         let data = data(&file);
@@ -91,12 +62,14 @@ fn every_goal_can_be_reached_by_keys_alone() {
             .filter((goal) => !goal.matches('.good')).map((goal) => goal.textContent);";
         assert_eq!(browser.run(script), json!([]), "{name}");
     }
-    stayed_at_home(&browser);
+    browser.stayed_at_home();
 }
 
 #[test]
 fn the_buttons_are_reached_by_tab_and_keep_the_focus() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::here() else {
+        return;
+    };
     browser.open(&page("lock", "en", "tab"));
     let focus = || browser.run("return document.activeElement.id;");
     press(&browser, "\t ");
@@ -126,7 +99,7 @@ fn the_buttons_are_reached_by_tab_and_keep_the_focus() {
     assert_eq!(text(&browser, "#said"), "Nobody has taken a step.");
     press(&browser, " a");
     assert!(text(&browser, "#said").starts_with("A holds lock."));
-    stayed_at_home(&browser);
+    browser.stayed_at_home();
 }
 
 /// Clicks through the schedules, and gives what was said after each step and at the end.
@@ -144,7 +117,9 @@ return SCHEDULES.map((schedule) => {
 
 #[test]
 fn a_hundred_drawn_orders_end_on_the_page_as_with_real_threads() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::here() else {
+        return;
+    };
     for name in NAMES {
         let native: Vec<Vec<String>> = (0..25)
             .map(|seed| {
@@ -183,12 +158,14 @@ fn a_hundred_drawn_orders_end_on_the_page_as_with_real_threads() {
             );
         }
     }
-    stayed_at_home(&browser);
+    browser.stayed_at_home();
 }
 
 #[test]
 fn the_script_counts_as_the_program_does() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::here() else {
+        return;
+    };
     const COUNTS: &str = "return ['.count', '.here'].map((column) =>
         [...document.querySelectorAll(`#outcomes ${column}`)].map((cell) => Number(cell.textContent)));";
     let sum = |counts: &Value| -> u64 {
@@ -213,7 +190,9 @@ fn the_script_counts_as_the_program_does() {
 
 #[test]
 fn each_step_has_the_memory_beside_it_as_it_was_then() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::here() else {
+        return;
+    };
     const COLUMN: &str = "return [...document.querySelectorAll('#steps tbody tr')]
         .map((row) => row.lastElementChild.textContent);";
     browser.open(&page("queue", "en", "memory"));
@@ -237,7 +216,9 @@ fn each_step_has_the_memory_beside_it_as_it_was_then() {
 
 #[test]
 fn each_button_shows_an_order_that_ends_as_it_says_and_reaches_no_goal() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::here() else {
+        return;
+    };
     const SHOW: &str = "return [...document.querySelectorAll('#outcomes tbody tr')].map((row) => {
         row.querySelector('button').click();
         return [...document.querySelectorAll('#outcomes .came')].map((came) => came === row);
@@ -261,7 +242,7 @@ fn each_button_shows_an_order_that_ends_as_it_says_and_reaches_no_goal() {
             "{name}: {reached:?}"
         );
     }
-    stayed_at_home(&browser);
+    browser.stayed_at_home();
 }
 
 /// Reaches every goal that can be reached by one order, and ends with the order of the last outcome.
@@ -275,7 +256,9 @@ return document.querySelectorAll('#goals .good').length;";
 
 #[test]
 fn the_page_reads_well_in_both_languages_themes_and_sizes() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::here() else {
+        return;
+    };
     for (name, lang) in NAMES
         .into_iter()
         .flat_map(|name| [(name, "en"), (name, "zh")])
@@ -307,7 +290,7 @@ fn the_page_reads_well_in_both_languages_themes_and_sizes() {
             assert_eq!(look["lang"], if lang == "en" { "en" } else { "zh-CN" });
         }
     }
-    stayed_at_home(&browser);
+    browser.stayed_at_home();
 }
 
 /// All that is said and shown, with code as code: each element that has text of its own.
@@ -320,7 +303,9 @@ return elements.flatMap(own).filter(Boolean);";
 
 #[test]
 fn the_chinese_page_says_nothing_in_english_and_is_set_as_chinese_is() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::here() else {
+        return;
+    };
     for name in NAMES {
         let file = page(name, "zh", "chinese");
         browser.open(&file);

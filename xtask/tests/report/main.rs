@@ -2,35 +2,27 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use assert_cmd::cargo::cargo_bin;
+use browser::{Browser, LOOK};
 use common::chinese::{english, misset};
 use common::notebook::CELLS;
 use serde_json::{Value, json};
+use support::xtask;
 
+#[path = "../support/browser.rs"]
 mod browser;
-
-use browser::Browser;
-
-/// What the page looks like from within.
-const LOOK: &str = include_str!("look.js");
+#[path = "../support/mod.rs"]
+mod support;
 
 fn folder() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
-fn xtask(arguments: &[&str]) -> String {
-    let output = Command::new(cargo_bin("xtask"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("xtask starts");
-    let text = String::from_utf8(output.stdout).expect("it prints text");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {text}{errors}");
-    text
+/// Runs it, which has to go well.
+fn well(arguments: &[&str]) {
+    let (code, out, err) = xtask(arguments);
+    assert_eq!(code, 0, "{arguments:?}: {out}{err}");
 }
 
 /// A whole replay, done once for all tests of this file.
@@ -39,7 +31,7 @@ fn run() -> &'static str {
     RUN.get_or_init(|| {
         let file = folder().join("run.json");
         let file = file.to_str().expect("our paths are text").to_string();
-        xtask(&["all", "--fast", "--seed", "7", "-q", "--json", &file]);
+        well(&["all", "--fast", "--seed", "7", "-q", "--json", &file]);
         file
     })
 }
@@ -48,20 +40,8 @@ fn run() -> &'static str {
 fn page(run: &str, lang: &str, name: &str) -> PathBuf {
     let file = folder().join(name);
     let output = file.to_str().expect("our paths are text");
-    xtask(&["report", "--run", run, "--lang", lang, "-o", output]);
+    well(&["report", "--run", run, "--lang", lang, "-o", output]);
     file
-}
-
-/// A browser; or the reason why there is none, which only a machine without the tools may have.
-fn browser() -> Option<Browser> {
-    match Browser::start() {
-        Ok(browser) => Some(browser),
-        Err(why) => {
-            assert!(std::env::var_os("CI").is_none(), "{why}");
-            eprintln!("skipped: {why} (Debian: apt install chromium chromium-driver)");
-            None
-        }
-    }
 }
 
 fn texts(value: &Value) -> Vec<&str> {
@@ -73,7 +53,9 @@ fn texts(value: &Value) -> Vec<&str> {
 
 #[test]
 fn the_page_shows_every_cell_and_every_picture_in_both_languages_themes_and_sizes() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::here() else {
+        return;
+    };
     let pages = ["en", "zh"].map(|lang| (lang, page(run(), lang, &format!("report.{lang}.html"))));
     for (lang, file) in &pages {
         for theme in ["light", "dark"] {
@@ -96,15 +78,7 @@ fn the_page_shows_every_cell_and_every_picture_in_both_languages_themes_and_size
             }
         }
     }
-    assert_eq!(
-        browser.log(),
-        Vec::<String>::new(),
-        "the console stays empty"
-    );
-    for request in browser.requests() {
-        let own = request.starts_with("file://") || request.starts_with("data:");
-        assert!(own, "the page asked for {request}");
-    }
+    browser.stayed_at_home();
 }
 
 /// Every cell of the table is there, with its lines, its checks, its source and its pictures.
@@ -187,7 +161,9 @@ fn reads_well(look: &Value, at: &str) {
 
 #[test]
 fn the_same_process_has_the_same_colour_on_both_sides_and_in_the_picture() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::here() else {
+        return;
+    };
     browser.device(1280, "light");
     browser.open(&page(run(), "en", "report.colours.html"));
     let look = browser.run(LOOK);
@@ -240,7 +216,9 @@ fn a_cell_that_failed_says_what_where_and_how_to_see_it_again() {
     ] {
         assert!(article.contains(said), "{said}: {article}");
     }
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::here() else {
+        return;
+    };
     for width in [1280, 390] {
         browser.device(width, "light");
         browser.open(&file);
@@ -271,7 +249,9 @@ fn copy_of_the_notebook() -> PathBuf {
 
 #[test]
 fn the_python_of_the_users_notebook_stands_beside_the_rust_and_above_it_on_a_phone() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = Browser::here() else {
+        return;
+    };
     let places = "const boxes = [...document.querySelectorAll('.originals')].map((pair) => \
                   [...pair.children].map((side) => side.getBoundingClientRect()));\
                   return boxes.map(([one, other]) => [other.left - one.right, other.top - one.bottom]);";
@@ -280,7 +260,7 @@ fn the_python_of_the_users_notebook_stands_beside_the_rust_and_above_it_on_a_pho
         let (output, copy) = (file.display().to_string(), copy_of_the_notebook());
         let copy = copy.display().to_string();
         let arguments = ["report", "--run", run(), "--lang", lang, "-o", &output];
-        xtask(&[&arguments[..], &["--notebook", &copy]].concat());
+        well(&[&arguments[..], &["--notebook", &copy]].concat());
         for (theme, width) in [("light", 1280), ("dark", 1280), ("light", 390)] {
             let at = format!("{lang} {theme} {width}");
             browser.device(width, theme);

@@ -15,11 +15,40 @@ pub(crate) struct Browser {
     profile: tempfile::TempDir,
 }
 
+/// What a page looks like from within.
+pub(crate) const LOOK: &str = include_str!("look.js");
+
 impl Browser {
+    /// One with a window of 1280 pixels, in light colours; or none, which only a machine without the tools
+    /// may have.
+    pub(crate) fn here() -> Option<Browser> {
+        match Browser::start() {
+            Ok(browser) => {
+                browser.device(1280, "light");
+                Some(browser)
+            }
+            Err(why) => {
+                assert!(std::env::var_os("CI").is_none(), "{why}");
+                eprintln!("skipped: {why} (Debian: apt install chromium chromium-driver)");
+                None
+            }
+        }
+    }
+
+    /// The console is empty, and nothing but the page was asked for.
+    pub(crate) fn stayed_at_home(&self) {
+        let nothing = Vec::<String>::new();
+        assert_eq!(self.log(), nothing, "the console stays empty");
+        for request in self.requests() {
+            let own = request.starts_with("file://") || request.starts_with("data:");
+            assert!(own, "the page asked for {request}");
+        }
+    }
+
     /// Starts one; an error says that there is no driver on this machine.
     ///
     /// A driver that is there and does not work is no reason to go on without it: that panics.
-    pub(crate) fn start() -> Result<Browser, String> {
+    fn start() -> Result<Browser, String> {
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").stdin(Stdio::null());
         let driver =
@@ -102,12 +131,12 @@ impl Browser {
     }
 
     /// What was said on the console, errors and all.
-    pub(crate) fn log(&self) -> Vec<String> {
+    fn log(&self) -> Vec<String> {
         self.entries("browser")
     }
 
     /// The addresses that were asked for, since this was asked last.
-    pub(crate) fn requests(&self) -> Vec<String> {
+    fn requests(&self) -> Vec<String> {
         let address = |entry: String| {
             let entry: Value = serde_json::from_str(&entry).ok()?;
             let message = &entry["message"];

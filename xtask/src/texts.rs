@@ -1,0 +1,468 @@
+//! What stands in English where it is said, with its Chinese: help, errors, and what `chaos` claims
+//! and counts.
+
+use common::command_line::Text;
+
+use crate::cli::EXITS;
+
+/// English, Chinese. `{}` is whatever stands there.
+pub(crate) const TEXTS: [Text; 167] = [
+    // The commands.
+    (
+        "Replays a Python notebook on concurrency, rebuilt in Rust, and checks it against the original",
+        "重放一本讲并发的 Python 笔记：它用 Rust 重写，每次都和原来的笔记对照",
+    ),
+    (
+        EXITS,
+        "\
+退出码：0 检查全部通过；1 有检查没通过，或 `diff` 找到了差别，或结果写不下来；2 用法不对；
+3 缺少要求的东西；4 没有这样的单元格；5 没有编译成功；6 没有可看的运行，或读不了；130 被打断。",
+    ),
+    ("Replay the whole notebook, in order", "按次序重放整本笔记"),
+    (
+        "Replay some cells, in the notebook's order",
+        "重放几个单元格，按笔记的次序",
+    ),
+    (
+        "Run the race of In 13 and the locks of In 14 many times, and draw what came out",
+        "把 In 13 的竞态和 In 14 的锁运行很多次，画出结果",
+    ),
+    (
+        "Write the last run as one HTML page, with pictures",
+        "把最近一次运行写成一张 HTML 网页，带图",
+    ),
+    (
+        "Show a cell: source, recorded output, checks, free orders, and the last run as a picture",
+        "看一个单元格：源代码、笔记的输出、各项检查、不作规定的次序，还有最近一次运行的图",
+    ),
+    (
+        "Put what the notebook printed beside what the last run printed",
+        "把笔记的输出和最近一次的输出并排放",
+    ),
+    (
+        "Write the last run in another form",
+        "把最近一次运行写成别的格式",
+    ),
+    (
+        "Be the scheduler of two threads: a page to step them, or real threads that follow a schedule",
+        "由你来当两个线程的调度器：在网页上一步一步走，或让真实的线程照着次序走",
+    ),
+    (
+        "List the cells, what they need and how much is checked",
+        "列出各单元格、它们需要什么、检查多少项",
+    ),
+    (
+        "Say what this machine can replay, and how to mend the rest",
+        "说说这台机器能重放什么，其余的怎么补上",
+    ),
+    (
+        "Measure speed next to multiprocessing, procspawn, ipc-channel, crossbeam and the raw limits",
+        "测速度，与 `multiprocessing`、`procspawn`、`ipc-channel`、`crossbeam` 和系统的极限并列",
+    ),
+    (
+        "Kill workers, readers, writers, supervisors, servers and nodes, and see that nothing is lost",
+        "杀死工作进程、读者、写者、监督进程、服务器和节点，看是不是什么也没丢",
+    ),
+    (
+        "Three nodes of NATS on loopback, ports 4222 to 4224, data in target/cluster",
+        "本机上的三个 NATS 节点，端口 4222 到 4224，数据在 `target/cluster`",
+    ),
+    (
+        "Run every gate: formatting, lints, documents, tests and the replay",
+        "运行每一关：格式、clippy、文档、测试和重放",
+    ),
+    (
+        "Start the nodes that are down, and print the URL for --queues",
+        "启动没在运行的节点，打印给 `--queues` 用的地址",
+    ),
+    ("End them; their data stays", "结束它们；数据留着"),
+    (
+        "Say which run; exits with 1 if one does not",
+        "说说哪些在运行；有一个不在，退出码就是 1",
+    ),
+    // Their options.
+    (
+        "The language of what is said, and of pages; the default is the locale's",
+        "说话和网页用的语言；不写就随系统的语言环境",
+    ),
+    (
+        "A program (lock), a number (14, in14) or a chapter (ch2)",
+        "程序名（`lock`）、编号（`14`、`in14`）或章（`ch2`）",
+    ),
+    (
+        "A program (lock), a number (14, in14) or a chapter (ch2); all cells, if none is named",
+        "程序名（`lock`）、编号（`14`、`in14`）或章（`ch2`）；不写就是全部",
+    ),
+    (
+        "Make all pauses ten times shorter",
+        "所有停顿缩短到十分之一",
+    ),
+    (
+        "Repeat the draws of the run that printed this seed",
+        "重复打印过这个种子的那次运行的随机数",
+    ),
+    (
+        "Draw what the notebook drew, as far as its output tells",
+        "随机数取笔记当时的，以它的输出看得出的为限",
+    ),
+    (
+        "How often to run a cell that is judged over many runs",
+        "要多次运行才能判断的单元格运行几次",
+    ),
+    (
+        "Write the run as an HTML page too",
+        "同时把这次运行写成 HTML 网页",
+    ),
+    (
+        "Stop at the first cell that fails",
+        "第一个没通过的单元格之后就停",
+    ),
+    ("Start with this cell", "从这个单元格开始"),
+    ("End with this cell", "到这个单元格为止"),
+    (
+        "Leave this cell out (may be given again)",
+        "跳过这个单元格（可以写几次）",
+    ),
+    (
+        "How many seconds one run of a cell may take",
+        "单元格运行一次最多几秒",
+    ),
+    (
+        "Run the real nslookup, over the network, where it is there",
+        "有真实的 `nslookup` 就运行它，要用网络",
+    ),
+    (
+        "Fail with 3 if this need is missing: nslookup, dns, two-cpus, port-5000",
+        "缺少这样东西就以 3 退出：`nslookup`、`dns`、`two-cpus`、`port-5000`",
+    ),
+    (
+        "Write what was found to this file; - is standard output",
+        "把结果写进这个文件；`-` 是标准输出",
+    ),
+    (
+        "Print only what failed, and the summary",
+        "只打印没通过的和总结",
+    ),
+    (
+        "Your copy of the notebook, whose Python is then shown beside the Rust: an .ipynb file, or a text in which `In [1]:` and the like stand before the cells",
+        "你手里的笔记，它的 Python 会放在 Rust 旁边：一个 `.ipynb` 文件，或一个文本，各单元格之前写着 `In [1]:` 之类",
+    ),
+    ("Open it in a browser", "用浏览器打开"),
+    (
+        "Write it to this file, not to target/replay",
+        "写进这个文件，不写进 `target/replay`",
+    ),
+    (
+        "Write it to this file, not to target/replay; - is standard output",
+        "写进这个文件，不写进 `target/replay`；`-` 是标准输出",
+    ),
+    (
+        "Show this run.json, not the last run",
+        "看这个 `run.json`，不看最近一次运行",
+    ),
+    ("The form", "格式"),
+    (
+        "A Jupyter notebook, the record of this run",
+        "Jupyter 笔记，记着这次运行",
+    ),
+    (
+        "A test report, one case per cell, as CI servers read it",
+        "测试报告，每个单元格一项，CI 服务器能读",
+    ),
+    ("A Markdown page", "Markdown 页面"),
+    (
+        "A trace of who did what when, for Perfetto and chrome://tracing",
+        "谁在何时做了什么，给 Perfetto 和 `chrome://tracing` 看",
+    ),
+    (
+        "The pictures, one SVG file each, in a folder",
+        "各张图，每张一个 SVG 文件，放在一个文件夹里",
+    ),
+    ("Which threads", "哪两个线程"),
+    (
+        "The balance of In 13, without a lock",
+        "In 13 的余额，没有锁",
+    ),
+    ("The balance of In 14, behind a lock", "In 14 的余额，有锁"),
+    (
+        "Two locks, taken in opposite orders",
+        "两把锁，拿的次序相反",
+    ),
+    (
+        "The queue of In 10, without its lock",
+        "In 10 的队列，没有它的锁",
+    ),
+    (
+        "Have two real threads take their steps in this order: ABBA is a step of A, two of B, one of A",
+        "让两个真实的线程按这个次序走：`ABBA` 是 A 一步、B 两步、A 一步",
+    ),
+    (
+        "Have two real threads take their steps in an order drawn by this seed",
+        "让两个真实的线程按这个种子抽出的次序走",
+    ),
+    ("Open the page in a browser", "用浏览器打开网页"),
+    (
+        "Write the page to this file, not to target/replay",
+        "网页写进这个文件，不写进 `target/replay`",
+    ),
+    (
+        "How a row's name starts (queue, pool/map); without one, all are measured",
+        "行名的开头（`queue`、`pool/map`）；不写就测全部",
+    ),
+    (
+        "Write the rows to this file; - is standard output",
+        "把各行写进这个文件；`-` 是标准输出",
+    ),
+    (
+        "How often to measure each; the best counts",
+        "每行测几次；取最好的",
+    ),
+    (
+        "How a case's name starts (queue, pool); without one, all are run",
+        "项目名的开头（`queue`、`pool`）；不写就运行全部",
+    ),
+    ("How often to run each", "每项运行几轮"),
+    (
+        "Repeat the moments of the run that printed this seed, as far as the system lets them repeat",
+        "重复打印过这个种子的那次运行的时刻，以系统能重复的为限",
+    ),
+    // What is wrong with a value.
+    ("a number from 0 to {} is wanted", "要一个 0 到 {} 的数"),
+    (
+        "a number of rounds, from 1 to 100000, is wanted",
+        "要轮数，从 1 到 100000",
+    ),
+    (
+        "a number of runs, from 1 to 100000, is wanted",
+        "要次数，从 1 到 100000",
+    ),
+    (
+        "a number of seconds, above 0 and at most 86400, is wanted",
+        "要秒数，大于 0，最多 86400",
+    ),
+    (
+        "it is a folder: name a file in it",
+        "它是文件夹：写它里面的一个文件",
+    ),
+    ("there is no folder {}", "没有文件夹 {}"),
+    (
+        "PACE={} is no factor on pauses: it is a number from 0 to 1000",
+        "PACE={} 不是停顿的倍数：它是 0 到 1000 的数",
+    ),
+    (
+        "SEED={} is no seed: it is a whole number from 0 to {}",
+        "SEED={} 不是种子：它是 0 到 {} 的整数",
+    ),
+    // What fails.
+    (
+        "read {} (cargo xtask all replays the notebook and leaves its run there)",
+        "读不了 {}（`cargo xtask all` 重放笔记，把运行留在那里）",
+    ),
+    ("{} is not the run of a replay", "{} 不是一次重放的运行"),
+    (
+        "{} has version {} of run.json, and this xtask reads version {}: replay again with cargo xtask all",
+        "{} 是第 {} 版的 `run.json`，这个 xtask 读第 {} 版：用 `cargo xtask all` 再重放一次",
+    ),
+    ("read the run in {}", "读不了 {} 里的运行"),
+    (
+        "the run has a cell `{}` that the notebook's table does not have: replay again with cargo xtask all",
+        "运行里有单元格 `{}`，笔记的表里没有：用 `cargo xtask all` 再重放一次",
+    ),
+    (
+        "pictures are several files: name a folder with --output",
+        "图有好几个文件：用 `--output` 写一个文件夹",
+    ),
+    ("write to standard output", "写不进标准输出"),
+    ("write to standard error", "写不进标准错误"),
+    ("write {}", "写不了 {}"),
+    ("read {}", "读不了 {}"),
+    ("make {}", "建不了 {}"),
+    ("create {}", "建不了 {}"),
+    (
+        "open the page with {}: it is {}",
+        "用 {} 打不开网页：它在 {}",
+    ),
+    ("run cargo build", "运行不了 `cargo build`"),
+    ("start the node on port {}", "启动不了端口 {} 的节点"),
+    ("end the node on port {}", "结束不了端口 {} 的节点"),
+    ("the node on port {} does not end", "端口 {} 的节点不结束"),
+    (
+        "the cluster has no leader after {} s",
+        "{} 秒之后集群还没有首领",
+    ),
+    (
+        "run python3 (install it to compare)",
+        "运行不了 `python3`（装上它才能比）",
+    ),
+    (
+        "no python3, so nothing of multiprocessing",
+        "没有 python3，所以 `multiprocessing` 一行也没有",
+    ),
+    (
+        "it hangs: no figure after {} s",
+        "它停住了：{} 秒之后没有数字",
+    ),
+    // What chaos claims.
+    (
+        "200 tasks, a worker killed every 100 ms: each accounted for once, the pool healthy",
+        "200 个任务，每 100 毫秒杀一个工作进程：每个任务恰有一个交代，进程池健康",
+    ),
+    (
+        "the same with retries: all 200 succeed",
+        "同上，加上重试：200 个都成功",
+    ),
+    (
+        "the supervisor killed: every handle resolves, no process is left",
+        "杀死监督进程：每个句柄都有结果，不留一个进程",
+    ),
+    (
+        "4 writers, 4 readers, killed and replaced: none torn, doubled or out of order",
+        "4 个写者、4 个读者，杀死再补上：没有撕裂的、重复的、乱序的",
+    ),
+    (
+        "the application killed: nothing of it runs 200 ms later, nothing is in /dev/shm",
+        "杀死应用：200 毫秒之后它什么也不在运行，`/dev/shm` 里什么也没有",
+    ),
+    (
+        "a day of a server, with 3000 workers replaced: it takes no more than in the morning",
+        "服务器的一天，换过 3000 个工作进程：占用不比早上多",
+    ),
+    (
+        "2000 tasks, 4 workers, one killed every 500 ms: one result each",
+        "2000 个任务，4 个工作进程，每 500 毫秒杀一个：每个任务一个结果",
+    ),
+    ("the same at a server of NATS", "同上，在一台 NATS 服务器上"),
+    (
+        "a worker killed or frozen: another has its task within the lease of 2 s and a second",
+        "一个工作进程被杀死或冻住：2 秒租期再加 1 秒之内，任务归了另一个",
+    ),
+    (
+        "the only server killed and started again three times: one result each",
+        "唯一的服务器三次被杀死又启动：每个任务一个结果",
+    ),
+    (
+        "each of three nodes killed and returned, one after the other: one result each",
+        "三个节点先后被杀死又回来：每个任务一个结果",
+    ),
+    (
+        "each of three nodes cut off for 20 s: one result each, and 15 s at most without one",
+        "三个节点先后断网 20 秒：每个任务一个结果，没有结果的时间最多 15 秒",
+    ),
+    (
+        "a worker at a round trip of 200 ms: 1000 tasks within 10 s",
+        "往返 200 毫秒的工作进程：10 秒之内 1000 个任务",
+    ),
+    ("the same for 60 s", "同上，60 秒"),
+    (
+        "networks of its own, which root may make on most machines",
+        "自己的网络，多数机器上 root 可以建",
+    ),
+    // What it counts.
+    ("processes", "进程"),
+    ("processes left", "留下的进程"),
+    ("ms until all were gone", "全部消失用的毫秒"),
+    (
+        "ms longest until the task of one {} is another's",
+        "从{}到任务归另一个，最长的毫秒",
+    ),
+    ("killed", "被杀死"),
+    ("frozen", "被冻住"),
+    ("kills", "杀死"),
+    ("tasks", "任务"),
+    ("results", "结果"),
+    ("ms longest without progress", "没有进展的最长毫秒"),
+    (
+        "ms longest until a node is current again",
+        "节点重新跟上用的最长毫秒",
+    ),
+    ("ms from the first to the last", "从头到尾的毫秒"),
+    ("workers replaced", "换过的工作进程"),
+    ("MiB of its own", "自己的 MiB"),
+    ("MiB shared", "共享的 MiB"),
+    ("cuts", "断网"),
+    ("ok", "成功"),
+    ("reported", "报告了"),
+    ("PoolBroken", "`PoolBroken`"),
+    ("readers killed", "杀死的读者"),
+    ("put", "放入"),
+    ("got", "取出"),
+    ("missing", "缺少"),
+    // What did not hold.
+    (
+        "only {} of {} tasks started",
+        "只有 {} 个任务开始了，该有 {} 个",
+    ),
+    (
+        "{} processes run {} ms later",
+        "还有 {} 个进程在运行，在 {} 毫秒之后",
+    ),
+    ("left in /dev/shm: {}", "留在 `/dev/shm` 里的：{}"),
+    (
+        "the task of one {} is another's after {}",
+        "{}的那个，它的任务过了 {} 才归另一个",
+    ),
+    ("there were {} kills and not {}", "杀死了 {} 次，不是 {} 次"),
+    ("{} of {} tasks were put", "放入了 {} 个任务，该有 {} 个"),
+    ("{} tasks have no result", "{} 个任务没有结果"),
+    ("{} results too many", "多出 {} 个结果"),
+    ("{} results are wrong", "{} 个结果不对"),
+    ("it hangs: no end in time", "它停住了：没有按时结束"),
+    ("it hangs: no end after {} s", "它停住了：{} 秒之后没有结束"),
+    ("the program did not end well", "程序没有好好结束"),
+    ("the application did not end well", "应用没有好好结束"),
+    ("the day did not come to its end", "这一天没有走到头"),
+    ("{} {} became {}", "从 {} {}变成了 {}"),
+    ("bytes of memory", "字节内存"),
+    ("descriptors", "描述符"),
+    ("the queues keep {} bytes", "队列占着 {} 字节"),
+    ("it took {} s", "用了 {} 秒"),
+    (
+        "{} of {} workers have ended",
+        "结束了 {} 个工作进程，一共 {} 个",
+    ),
+    ("there were {} cuts and not {}", "断网 {} 次，不是 {} 次"),
+    ("there was no result for {} s", "有 {} 秒没有结果"),
+    (
+        "{} of {} tasks accounted for",
+        "{} 个任务有交代，该有 {} 个",
+    ),
+    ("{} results of {} tasks", "{} 个结果，来自 {} 个任务"),
+    (
+        "{} tasks were started more than once",
+        "{} 个任务开始了不止一次",
+    ),
+    (
+        "{} tasks failed in spite of retries",
+        "{} 个任务重试了还是失败",
+    ),
+    ("the pool was not healthy afterwards", "之后进程池不健康"),
+    (
+        "{} tasks were neither done nor reported as killed",
+        "{} 个任务既没做完，也没报告被杀死",
+    ),
+    (
+        "{} tasks failed by {} kills: innocent ones were touched",
+        "{} 个任务失败，只杀死了 {} 次：牵连了无辜的",
+    ),
+    ("the pool has no supervisor", "进程池没有监督进程"),
+    ("{} handles resolved otherwise", "{} 个句柄是别的结果"),
+    ("no handle said PoolBroken", "没有一个句柄说 `PoolBroken`"),
+    ("{} processes are left", "留下 {} 个进程"),
+    ("{} items were got twice", "{} 个元素取出了两次"),
+    (
+        "{} items came that nobody had put",
+        "{} 个元素没人放入却取出了",
+    ),
+    ("{} items were torn", "{} 个元素撕裂了"),
+    (
+        "{} items overtook another of their writer",
+        "{} 个元素超过了同一个写者的另一个",
+    ),
+    (
+        "{} items are missing, and only {} readers were killed",
+        "缺少 {} 个元素，只杀死了 {} 个读者",
+    ),
+];
+
+#[cfg(test)]
+mod tests;
