@@ -7,9 +7,9 @@ use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 
-use clap::builder::StyledStr;
+use clap::builder::{Str, StyledStr};
 use clap::error::{ContextKind, ContextValue, ErrorFormatter, ErrorKind};
-use clap::{Arg, Command, Parser};
+use clap::{Arg, Command, CommandFactory, Parser};
 
 use crate::locale;
 
@@ -38,8 +38,8 @@ pub type Texts = [Text];
 /// An English text, and its Chinese one.
 pub type Text = (&'static str, &'static str);
 
-/// What clap says of itself in each help.
-const OF_CLAP: [(&str, &str); 5] = [
+/// What clap says of itself in each help, and std of numbers.
+const OF_CLAP: [Text; 8] = [
     ("Print help", "显示帮助"),
     (
         "Print help (see more with '--help')",
@@ -54,6 +54,9 @@ const OF_CLAP: [(&str, &str); 5] = [
         "显示这段文字，或某个命令的帮助",
     ),
     ("Print help for the subcommand(s)", "显示这个命令的帮助"),
+    ("invalid digit found in string", "要一个整数"),
+    ("cannot parse integer from empty string", "要一个整数"),
+    ("number too large to fit in target type", "数太大"),
 ];
 
 /// The Chinese text of an English one, if the table has it.
@@ -126,6 +129,22 @@ pub fn parse_from<Options: Parser>(
     options.map_err(|error| Chinese::of(error, texts))
 }
 
+/// The error of a command line that a program refuses once clap has taken it: the reason, then the usage.
+pub fn refusal<Options: CommandFactory>(
+    texts: &Texts,
+    reason: &str,
+) -> clap::error::Error<Chinese> {
+    let mut command = Options::command();
+    let mut error = clap::Error::new(ErrorKind::ValueValidation);
+    if !is_chinese() {
+        return command.error(error.kind(), reason).apply();
+    }
+    let usage = StyledStr::from(usage_of(&mut command));
+    error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    let reason = chinese(texts, reason).unwrap_or_else(|| reason.to_string());
+    Chinese::with(error, &reason)
+}
+
 /// The command with all its texts in Chinese. A text without a Chinese one stays as it is.
 pub fn in_chinese(mut command: Command, texts: &Texts) -> Command {
     command.build();
@@ -174,13 +193,7 @@ fn translated(command: Command, texts: &Texts) -> Command {
     if let Some(after) = command.get_after_help().map(say) {
         command = command.after_help(after);
     }
-    let usage = command.render_usage().to_string();
-    let usage = usage
-        .trim_start_matches("Usage: ")
-        .replace("[OPTIONS]", "[选项]");
-    let usage = usage
-        .replace("<COMMAND>", "<命令>")
-        .replace("[COMMAND]", "[命令]");
+    let usage = usage_of(&mut command);
     let header = *command.get_styles().get_header();
     let heading = |text: &str| format!("{header}{text}：{header:#}");
     let mut template = format!("{{about-with-newline}}\n{}{{usage}}", heading("用法"));
@@ -205,6 +218,17 @@ fn translated(command: Command, texts: &Texts) -> Command {
     command
         .override_usage(usage)
         .help_template(template + "{after-help}")
+}
+
+/// How the command is called.
+fn usage_of(command: &mut Command) -> String {
+    let usage = command.render_usage().to_string();
+    let usage = usage
+        .trim_start_matches("Usage: ")
+        .replace("[OPTIONS]", "[选项]");
+    usage
+        .replace("<COMMAND>", "<命令>")
+        .replace("[COMMAND]", "[命令]")
 }
 
 /// An argument with its texts in Chinese, the values that it may have among them.
@@ -239,6 +263,13 @@ fn argument(arg: Arg, texts: &Texts) -> Arg {
     let short = arg.get_help().map(say).unwrap_or_default();
     let long = arg.get_long_help().map(say);
     let has_help = values.iter().any(|value| value.get_help().is_some());
+    let names = arg.get_value_names().unwrap_or_default().iter();
+    let names = names.map(|name| whole(texts, name).map_or_else(|| name.clone(), Str::from));
+    let names: Vec<Str> = names.collect();
+    let arg = match names.is_empty() || !takes_values {
+        true => arg,
+        false => arg.value_names(names),
+    };
     let arg = arg.hide_possible_values(true).hide_default_value(true);
     let arg = match long {
         Some(long) => arg.long_help(format!(
@@ -256,8 +287,13 @@ fn argument(arg: Arg, texts: &Texts) -> Arg {
 pub struct Chinese;
 
 impl Chinese {
-    fn of(mut error: clap::Error, texts: &Texts) -> clap::error::Error<Chinese> {
-        let text = StyledStr::from(sentence(&error, texts));
+    fn of(error: clap::Error, texts: &Texts) -> clap::error::Error<Chinese> {
+        let wrong = wrong(&error, texts);
+        Chinese::with(error, &wrong)
+    }
+
+    fn with(mut error: clap::Error, wrong: &str) -> clap::error::Error<Chinese> {
+        let text = StyledStr::from(sentence(&error, wrong));
         error.insert(ContextKind::Custom, ContextValue::StyledStr(text));
         error.apply()
     }
@@ -272,12 +308,12 @@ impl ErrorFormatter for Chinese {
     }
 }
 
-/// What is wrong, what would be right, and the usage.
-fn sentence(error: &clap::Error, texts: &Texts) -> String {
+/// What is wrong.
+fn wrong(error: &clap::Error, texts: &Texts) -> String {
     let said = |kind| error.get(kind).map(words);
     let argument = said(ContextKind::InvalidArg).unwrap_or_default();
     let value = said(ContextKind::InvalidValue).unwrap_or_default();
-    let wrong = match error.kind() {
+    match error.kind() {
         ErrorKind::InvalidValue if value.is_empty() => format!("`{argument}` 要有一个值"),
         ErrorKind::InvalidValue => format!("`{argument}` 的值不能是 `{value}`"),
         ErrorKind::ValueValidation => {
@@ -299,7 +335,12 @@ fn sentence(error: &clap::Error, texts: &Texts) -> String {
         ErrorKind::TooManyValues => format!("`{argument}` 的值太多：`{value}` 多了"),
         ErrorKind::InvalidUtf8 => "有个参数不是 UTF-8 文本".to_string(),
         _ => "命令行不成立".to_string(),
-    };
+    }
+}
+
+/// What is wrong, what would be right, and the usage.
+fn sentence(error: &clap::Error, wrong: &str) -> String {
+    let said = |kind| error.get(kind).map(words);
     let mut text = format!("错误：{wrong}\n");
     if let Some(values) = said(ContextKind::ValidValue) {
         text += &format!("  [可选：`{values}`]\n");

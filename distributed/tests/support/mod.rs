@@ -106,6 +106,7 @@ pub(crate) fn run(command: &mut Command) -> String {
 pub(crate) fn manager(arguments: &[&str]) -> (Program, String) {
     let mut command = Command::new(cargo_bin("manager"));
     command.env("MANAGER_AUTHKEY", "abc").env("RUST_LOG", "off");
+    command.env("LC_ALL", "C");
     if !arguments.contains(&"--bind") {
         command.args(["--bind", "127.0.0.1:0"]);
     }

@@ -2,7 +2,6 @@
 
 use std::thread;
 
-use clap::Parser;
 use options::Serve;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -10,7 +9,7 @@ use signal_hook::iterator::Signals;
 mod options;
 
 fn main() {
-    let options = Serve::parse();
+    let options: Serve = options::parse();
     let done = match &options.command {
         Some(ask) => options.ask(ask),
         None => serve(&options),

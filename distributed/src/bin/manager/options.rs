@@ -15,6 +15,8 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 #[cfg(feature = "traces")]
 use traces::Traces;
 
+pub(crate) use shared::parse;
+
 #[path = "../shared/mod.rs"]
 mod shared;
 #[cfg(feature = "top")]
@@ -23,6 +25,8 @@ mod top;
 #[cfg(feature = "traces")]
 #[path = "traces.rs"]
 mod traces;
+#[path = "words.rs"]
+mod words;
 
 /// Serve queues to masters and workers in Python, of any version from 2.7 on, or in Rust.
 ///
@@ -104,6 +108,9 @@ pub(crate) struct Serve {
     /// is.
     #[arg(long, value_name = "FILE", global = true)]
     authkey_file: Option<PathBuf>,
+    /// The language of what is said; the default is the locale's
+    #[arg(long, value_name = "LANG", global = true, value_enum, default_value_t = Language::of_locale())]
+    lang: Language,
 }
 
 /// What can be asked of a manager that runs.
@@ -163,9 +170,6 @@ pub(crate) struct Top {
     /// How often it looks
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) interval: Duration,
-    /// The language of what is said; the default is the locale's
-    #[arg(long, value_enum, default_value_t = Language::of_locale())]
-    pub(crate) lang: Language,
 }
 
 /// A language of the terminal.
@@ -173,15 +177,6 @@ pub(crate) struct Top {
 pub(crate) enum Language {
     En,
     Zh,
-}
-
-impl Language {
-    fn of_locale() -> Language {
-        match common::locale::is_chinese() {
-            true => Language::Zh,
-            false => Language::En,
-        }
-    }
 }
 
 /// What a log looks like.
@@ -225,7 +220,8 @@ impl Serve {
     pub(crate) fn ask(&self, ask: &Ask) -> anyhow::Result<()> {
         let (name, address, retry, purge) = match ask {
             Ask::Status { address } => {
-                println!("{}", self.client(address)?.status()?);
+                let status = self.client(address)?.status()?.to_string();
+                println!("{}", self.lang.status(status));
                 return Ok(());
             }
             Ask::Metrics { address, bind } => {
@@ -246,11 +242,12 @@ impl Serve {
         };
         let client = self.client(address)?;
         if *retry {
-            println!("{} put back into {name}", client.retry_dead(name)?);
+            let number = client.retry_dead(name)?;
+            println!("{}", self.lang.put_back(number, name));
         } else if *purge {
             client.purge(&format!("{name}.dead"))?;
         } else {
-            println!("{:>5} {:>11} reason", "tries", "bytes");
+            println!("{}", self.lang.heads_of_dead_letters());
             for letter in client.dead_letters(name)? {
                 // What a worker said may have lines of its own.
                 let reason = letter.reason.replace(['\r', '\n'], " ");
@@ -265,7 +262,7 @@ impl Serve {
         if let Err(reason) = top::is_possible() {
             usage::<Serve>(&reason);
         }
-        top::watch(top, &self.client(&top.address)?)
+        top::watch(top, self.lang, &self.client(&top.address)?)
     }
 
     #[cfg(not(feature = "top"))]

@@ -6,9 +6,18 @@ use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::Context;
-use clap::CommandFactory;
-use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use common::command_line;
 use distributed::{Client, Error};
+
+pub(crate) use texts::TEXTS;
+
+mod texts;
+
+/// The command line of this program. Says what is wrong with one that is none, and exits with 2.
+pub(crate) fn parse<Options: Parser>() -> Options {
+    command_line::parse(&TEXTS).unwrap_or_else(|error| error.exit())
+}
 
 /// A client of what the URL names, for the program of these options. Tries for `time` while nobody
 /// listens there.
@@ -31,9 +40,7 @@ pub(crate) fn engine<Options: CommandFactory>(url: &str, time: Duration) -> anyh
 
 /// Says what is wrong with the command line, and exits with 2.
 pub(crate) fn usage<Options: CommandFactory>(text: &str) -> ! {
-    Options::command()
-        .error(ErrorKind::ValueValidation, text)
-        .exit()
+    command_line::refusal::<Options>(&TEXTS, text).exit()
 }
 
 /// What was made of an address; if it is none, says so and exits with 2.

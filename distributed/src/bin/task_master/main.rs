@@ -1,6 +1,5 @@
 //! `In [16]`: a master puts tasks in one queue on the network and reads results from another.
 
-use clap::Parser;
 use common::{draw, environment};
 use distributed::QueueOptions;
 use options::Master;
@@ -10,7 +9,7 @@ mod options;
 
 fn main() {
     environment::check();
-    if let Err(error) = run(&Master::parse()) {
+    if let Err(error) = run(&options::parse::<Master>()) {
         eprintln!("{error:#}");
         std::process::exit(1);
     }

@@ -7,6 +7,8 @@ use anyhow::Context;
 use distributed::{Builder, Client, Error, QueueOptions, Server};
 use shared::{addressed, engine, key, seconds};
 
+pub(crate) use shared::parse;
+
 #[path = "../shared/mod.rs"]
 mod shared;
 

@@ -1,6 +1,5 @@
 //! `In [16]`: a worker takes tasks from the master's queue and puts results in the other one.
 
-use clap::Parser;
 use common::environment;
 use common::pace::pause;
 use distributed::Error;
@@ -10,7 +9,7 @@ mod options;
 
 fn main() {
     environment::check();
-    if let Err(error) = run(&Worker::parse()) {
+    if let Err(error) = run(&options::parse::<Worker>()) {
         eprintln!("{error:#}");
         std::process::exit(1);
     }

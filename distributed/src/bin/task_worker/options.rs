@@ -11,6 +11,8 @@ use shared::{addressed, engine, key, seconds};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+pub(crate) use shared::parse;
+
 #[path = "../shared/mod.rs"]
 mod shared;
 

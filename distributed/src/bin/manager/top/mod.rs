@@ -13,7 +13,7 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::Top;
+use super::{Language, Top};
 use view::View;
 
 mod view;
@@ -38,8 +38,8 @@ pub(crate) fn is_possible() -> Result<(), String> {
 }
 
 /// Shows the status of the server until the reader has seen enough.
-pub(crate) fn watch(options: &Top, client: &Client) -> anyhow::Result<()> {
-    let mut view = View::new(&options.address, options.lang);
+pub(crate) fn watch(options: &Top, language: Language, client: &Client) -> anyhow::Result<()> {
+    let mut view = View::new(&options.address, language);
     // What is wrong with the address or the key is said before the terminal is taken.
     view.look(
         Instant::now(),

@@ -1,0 +1,141 @@
+//! What the programs say to a reader of Chinese.
+
+use std::process::Command;
+
+use assert_cmd::cargo::cargo_bin;
+use common::chinese::{english, misset};
+use distributed::{Client, Result};
+
+mod support;
+
+const LOCALE: &str = "zh_CN.UTF-8";
+
+/// The exit code, and what is said on either stream.
+fn said(program: &str, arguments: &[&str], locale: &str) -> (i32, String) {
+    let mut command = Command::new(cargo_bin(program));
+    let output = command
+        .args(arguments)
+        .env("LC_ALL", locale)
+        .env("MANAGER_AUTHKEY", "abc")
+        .output();
+    let output = output.expect("the program starts");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8(text).expect("it prints text");
+    (output.status.code().unwrap_or(-1), text)
+}
+
+/// That each line is set as Chinese is, and has no English sentence.
+fn assert_chinese(text: &str) {
+    for line in text.lines() {
+        // What is typed as it stands there is in brackets or begins with a dash.
+        let words = line
+            .split(' ')
+            .filter(|word| !word.starts_with(['-', '<', '[']));
+        let words: Vec<&str> = words.collect();
+        assert_eq!(english(&words.join(" ")), None, "{line}");
+        let set = line.split("  ").map(str::trim).find_map(misset);
+        assert_eq!(set, None, "{line}");
+    }
+}
+
+#[test]
+fn help_is_chinese_in_a_chinese_locale_or_when_told() {
+    let help = |program: &str, arguments: &[&str], locale: &str| {
+        let (code, text) = said(program, arguments, locale);
+        assert_eq!(code, 0, "{text}");
+        let called = [&[program], &arguments[..arguments.len() - 1]].concat();
+        let called = format!("用法：{}", called.join(" "));
+        assert!(text.contains(&called), "{text}");
+        assert_chinese(&text.replace(&called, "用法：`"));
+    };
+    for flag in ["--help", "-h"] {
+        for asked in ["status", "metrics", "top", "dead"] {
+            help("manager", &[asked, flag], LOCALE);
+        }
+        for program in ["manager", "task_master", "task_worker"] {
+            help(program, &[flag], LOCALE);
+        }
+    }
+    let (_, text) = said("manager", &["--lang", "zh", "--help"], "C");
+    assert!(text.contains("用法：manager"), "{text}");
+    let (_, text) = said("manager", &["--lang=en", "--help"], LOCALE);
+    assert!(text.contains("Usage: manager"), "{text}");
+}
+
+#[test]
+fn what_is_wrong_with_a_command_line_is_said_in_chinese_in_a_chinese_locale() {
+    for (arguments, sentence) in [
+        (
+            &[][..],
+            "没有什么可提供：写 `--queue`、`--object`、`--factory` 或 `--sync-manager`",
+        ),
+        (
+            &["--queue", "q", "--redeliver", "p"],
+            "`--redeliver p` 要有 `--queue p`",
+        ),
+        (
+            &["--queue", ":3"],
+            "`--queue <NAME[:MAXSIZE][:TYPE]>` 的值不能是 `:3`：队列要有名字",
+        ),
+        (
+            &["--object", "a:dic"],
+            "`--object <NAME:TYPE[:NUMBER]>` 的值不能是 `a:dic`：没有类型 `dic`：有 ",
+        ),
+        (
+            &["--object", "a:dict:3"],
+            "`--object <NAME:TYPE[:NUMBER]>` 的值不能是 `a:dict:3`：`dict` 不带数",
+        ),
+        (
+            &["--max-memory", "1X"],
+            "`--max-memory <BYTES>` 的值不能是 `1X`：要字节数，如 ",
+        ),
+        (
+            &["--max-connections", "x"],
+            "`--max-connections <NUMBER>` 的值不能是 `x`：要一个整数",
+        ),
+        (&["statsu"], "没有 `statsu` 这个命令\n\n是不是 `status`？"),
+        (
+            &["dead", "q", "--retry", "--purge"],
+            "`--retry` 不能和 `--purge` 一起用",
+        ),
+        (&["top"], "`top` 要一个终端；"),
+    ] {
+        let (code, text) = said("manager", arguments, LOCALE);
+        // A manager without the feature has no top at all.
+        let sentence = match arguments {
+            ["top"] if !cfg!(feature = "top") => "这个 manager 编译时没有 `top`：",
+            _ => sentence,
+        };
+        assert_eq!(code, 2, "{text}");
+        assert!(text.starts_with(&format!("错误：{sentence}")), "{text}");
+        assert!(
+            text.contains("\n用法：manager") || text.contains("的值不能是"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn status_and_dead_letters_have_chinese_heads() -> Result<()> {
+    let (_manager, address) = support::manager(&["--queue=tasks", "--queue=long name of a queue"]);
+    Client::connect(&address, b"abc")?.queue("tasks")?.put(&1)?;
+    let (code, english) = said("manager", &["status", &address], "C");
+    assert_eq!(code, 0, "{english}");
+    let (code, chinese) = said("manager", &["status", &address], LOCALE);
+    assert_eq!(code, 0, "{chinese}");
+    let lines: Vec<&str> = chinese.lines().collect();
+    assert!(lines[0].starts_with("连接："), "{chinese}");
+    assert!(lines[1].starts_with("内存："), "{chinese}");
+    let heads: Vec<&str> = lines[2].split_whitespace().collect();
+    assert_eq!(heads.len(), 11, "{chinese}");
+    // Each Chinese letter is as wide as two Latin ones, and the columns stay where they were.
+    let wide = lines[2].chars().filter(|c| *c >= '\u{2e80}').count();
+    let width = english.lines().nth(2).map(|line| line.chars().count());
+    assert_eq!(Some(lines[2].chars().count() + wide), width, "{chinese}");
+    assert_eq!(lines[3..], english.lines().skip(3).collect::<Vec<_>>());
+    let (_, dead) = said("manager", &["dead", "tasks", &address], LOCALE);
+    assert_eq!(dead, " 次数        字节 原因\n");
+    let (_, dead) = said("manager", &["dead", "tasks", &address, "--retry"], LOCALE);
+    assert_eq!(dead, "0 个放回了 tasks\n");
+    Ok(())
+}
