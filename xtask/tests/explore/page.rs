@@ -5,7 +5,7 @@ use std::path::Path;
 use common::chinese::{english, misset};
 use serde_json::{Value, json};
 
-use crate::browser::{Browser, LOOK};
+use crate::browser::{self, Browser, LOOK};
 use crate::{NAMES, data, explore, page};
 
 /// Presses keys one after the other: letters, `\t` for Tab, a blank for the space bar.
@@ -291,6 +291,33 @@ fn the_page_reads_well_in_both_languages_themes_and_sizes() {
         }
     }
     browser.stayed_at_home();
+}
+
+#[test]
+fn axe_core_finds_no_barrier_on_the_page_in_any_language_theme_or_size() {
+    let (Some(browser), Some(axe)) = (Browser::here(), browser::axe()) else {
+        return;
+    };
+    for name in NAMES {
+        for lang in ["en", "zh"] {
+            let file = page(name, lang, "axe");
+            for (theme, width) in [
+                ("light", 1280),
+                ("dark", 1280),
+                ("light", 390),
+                ("dark", 390),
+            ] {
+                browser.device(width, theme);
+                browser.open(&file);
+                let at = format!("{name} {lang} {theme} {width}");
+                let fresh = browser.barriers(&axe);
+                assert!(fresh.is_empty(), "{at}: {fresh:#?}");
+                browser.run(PLAY_ALL);
+                let played = browser.barriers(&axe);
+                assert!(played.is_empty(), "{at}, played: {played:#?}");
+            }
+        }
+    }
 }
 
 /// All that is said and shown, with code as code: each element that has text of its own.

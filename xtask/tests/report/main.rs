@@ -160,6 +160,27 @@ fn reads_well(look: &Value, at: &str) {
 }
 
 #[test]
+fn axe_core_finds_no_barrier_on_the_page_in_any_language_theme_or_size() {
+    let (Some(browser), Some(axe)) = (Browser::here(), browser::axe()) else {
+        return;
+    };
+    for lang in ["en", "zh"] {
+        let file = page(run(), lang, &format!("report.axe.{lang}.html"));
+        for (theme, width) in [
+            ("light", 1280),
+            ("dark", 1280),
+            ("light", 390),
+            ("dark", 390),
+        ] {
+            browser.device(width, theme);
+            browser.open(&file);
+            let barriers = browser.barriers(&axe);
+            assert!(barriers.is_empty(), "{lang} {theme} {width}: {barriers:#?}");
+        }
+    }
+}
+
+#[test]
 fn the_same_process_has_the_same_colour_on_both_sides_and_in_the_picture() {
     let Some(browser) = Browser::here() else {
         return;

@@ -18,6 +18,33 @@ pub(crate) struct Browser {
 /// What a page looks like from within.
 pub(crate) const LOOK: &str = include_str!("look.js");
 
+const BARRIERS: &str = "
+return axe.run(document, { resultTypes: ['violations'] }).then((found) => {
+  if (found.passes.length < 10) throw new Error('axe-core has looked at nothing');
+  return found.violations.map((rule) =>
+    rule.id + ': ' + rule.nodes.map((node) => node.html + ' ' + node.failureSummary).join('; '));
+});";
+
+/// The script of axe-core, from the package of PyPI that brings it along; or none, which only a machine
+/// without it may have.
+pub(crate) fn axe() -> Option<String> {
+    let place = "import importlib.util as u, pathlib; package = u.find_spec('axe_playwright_python'); \
+                 print(pathlib.Path(package.submodule_search_locations[0]) / 'axe.min.js')";
+    let asked = Command::new("python3").args(["-c", place]).output();
+    let found = asked.ok().filter(|output| output.status.success());
+    let Some(found) = found else {
+        let how = "pip install --no-deps axe-playwright-python";
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "there is no axe-core: {how}"
+        );
+        eprintln!("skipped: there is no axe-core ({how})");
+        return None;
+    };
+    let file = String::from_utf8_lossy(&found.stdout);
+    Some(std::fs::read_to_string(file.trim()).expect("the package has the script"))
+}
+
 impl Browser {
     /// One with a window of 1280 pixels, in light colours; or none, which only a machine without the tools
     /// may have.
@@ -112,6 +139,16 @@ impl Browser {
         self.post("execute/sync", &json!({ "script": script, "args": [] }))
     }
 
+    /// What axe-core, whose script this is, finds wrong with the page for those who cannot see it well or
+    /// have no mouse: each rule with the elements that break it.
+    pub(crate) fn barriers(&self, axe: &str) -> Vec<String> {
+        let found = self.run(&format!("{axe}\n{BARRIERS}"));
+        let found = found.as_array().expect("it is a list").iter();
+        found
+            .map(|rule| rule.as_str().unwrap_or_default().to_string())
+            .collect()
+    }
+
     /// Writes the whole page as a picture.
     pub(crate) fn screenshot(&self, file: &Path) {
         let shot = self.devtools(
@@ -180,6 +217,7 @@ fn capabilities(profile: &Path) -> Value {
     ];
     json!({ "capabilities": { "alwaysMatch": {
         "browserName": "chrome",
+        "timeouts": { "script": 110_000 },
         "goog:chromeOptions": { "args": arguments },
         "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
     }}})
