@@ -350,45 +350,6 @@ fn a_run_of_another_version_and_a_file_that_is_none_get_a_clear_error() {
     );
 }
 
-/// The upright lines of a picture but for its grid: where each is, and where it begins and ends.
-fn upright_lines(svg: &str) -> Vec<[f64; 3]> {
-    let ends = |line: &str| {
-        let value = |name: &str| {
-            let (_, rest) = line
-                .split_once(&format!("{name}=\""))
-                .expect("a line has it");
-            let (value, _) = rest.split_once('"').expect("it ends");
-            value.parse::<f64>().expect("it is a number")
-        };
-        let [x1, x2, y1, y2] = ["x1", "x2", "y1", "y2"].map(value);
-        (x1 == x2).then(|| [x1, y1.min(y2), y1.max(y2)])
-    };
-    let lines = svg.split("<line ").skip(1);
-    lines
-        .filter(|line| !line.contains("\"grid\""))
-        .filter_map(ends)
-        .collect()
-}
-
-#[test]
-fn no_arrow_of_the_repaired_master_goes_on_where_another_ends() {
-    let pictures = folder().join("arrows");
-    let output = pictures.to_str().expect("our paths are text");
-    assert_eq!(xtask(&["export", "svg", "--run", run(), "-o", output]).0, 0);
-    let svg = fs::read_to_string(pictures.join("task_master-repaired-lanes.svg"));
-    let upright = upright_lines(&svg.expect("it was written"));
-    assert!(upright.len() >= 20, "{upright:?}");
-    for [x, _, end] in &upright {
-        let goes_on =
-            |[other, begin, _]: &&[f64; 3]| (other - x).abs() < 3.0 && (begin - end).abs() < 10.0;
-        let found = upright.iter().find(goes_on);
-        assert!(
-            found.is_none(),
-            "at {x} one ends at {end}, and goes on: {found:?}"
-        );
-    }
-}
-
 #[test]
 fn race_pinned_to_one_processor_has_one_as_its_hint_says() {
     let file = folder().join("pinned.json");

@@ -1,0 +1,107 @@
+//! What the pictures of a run show, against what was printed in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use serde_json::Value;
+use support::xtask;
+
+mod support;
+
+/// A folder with the record of a run and its pictures.
+static RUN: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures");
+    fs::create_dir_all(&folder).expect("it can be made");
+    let file = folder.join("run.json");
+    let [folder_name, file] = [&folder, &file].map(|path| path.to_str().expect("it is text"));
+    for arguments in [
+        &[
+            "run",
+            "task_master",
+            "process_vs_thread",
+            "--fast",
+            "-q",
+            "--json",
+            file,
+        ][..],
+        &["export", "svg", "--run", file, "-o", folder_name],
+    ] {
+        let (code, out, err) = xtask(arguments);
+        assert_eq!(code, 0, "{arguments:?}: {out}{err}");
+    }
+    folder
+});
+
+fn picture(name: &str) -> String {
+    fs::read_to_string(RUN.join(format!("{name}.svg"))).expect("it was written")
+}
+
+/// The lines that a program printed.
+fn lines(bin: &str) -> Vec<String> {
+    let record = fs::read_to_string(RUN.join("run.json")).expect("it was written");
+    let record: Value = serde_json::from_str(&record).expect("it is JSON");
+    let cells = record["cells"].as_array().expect("it has cells");
+    let cell = cells.iter().find(|cell| cell["bin"] == bin);
+    let lines = &cell.expect("it ran")["runs"][0]["lines"];
+    let lines = lines.as_array().expect("it printed").iter();
+    lines
+        .map(|line| line["text"].as_str().expect("it is text").to_string())
+        .collect()
+}
+
+/// The upright lines of a picture but for its grid: where each is, and where it begins and ends.
+fn upright_lines(svg: &str) -> Vec<[f64; 3]> {
+    let ends = |line: &str| {
+        let value = |name: &str| {
+            let (_, rest) = line
+                .split_once(&format!("{name}=\""))
+                .expect("a line has it");
+            let (value, _) = rest.split_once('"').expect("it ends");
+            value.parse::<f64>().expect("it is a number")
+        };
+        let [x1, x2, y1, y2] = ["x1", "x2", "y1", "y2"].map(value);
+        (x1 == x2).then(|| [x1, y1.min(y2), y1.max(y2)])
+    };
+    let lines = svg.split("<line ").skip(1);
+    lines
+        .filter(|line| !line.contains("\"grid\""))
+        .filter_map(ends)
+        .collect()
+}
+
+#[test]
+fn no_arrow_of_the_repaired_master_goes_on_where_another_ends() {
+    let upright = upright_lines(&picture("task_master-repaired-lanes"));
+    assert!(upright.len() >= 20, "{upright:?}");
+    for [x, _, end] in &upright {
+        let goes_on =
+            |[other, begin, _]: &&[f64; 3]| (other - x).abs() < 3.0 && (begin - end).abs() < 10.0;
+        let found = upright.iter().find(goes_on);
+        assert!(
+            found.is_none(),
+            "at {x} one ends at {end}, and goes on: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn the_picture_of_chapter_4_shows_the_ratios_that_the_program_says() {
+    let picture = picture("compare-bars");
+    let said = lines("process_vs_thread");
+    let mut compared = 0;
+    for (start, number) in [("So a thread started ", 2), ("So 64 B ", 2)] {
+        let sentence = said.iter().find(|line| line.starts_with(start));
+        let sentence = sentence.unwrap_or_else(|| panic!("{start}: {said:?}"));
+        let words: Vec<&str> = sentence.split(' ').collect();
+        let ratios = words.windows(2).filter(|pair| pair[1].starts_with("times"));
+        for pair in ratios.take(number) {
+            assert!(
+                picture.contains(&format!(" ×{}<", pair[0])),
+                "{sentence}: {picture}"
+            );
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 4);
+}
