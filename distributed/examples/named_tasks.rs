@@ -26,9 +26,8 @@ fn main() -> anyhow::Result<()> {
 
 fn serve(address: &str) -> anyhow::Result<()> {
     let key = env::var("MANAGER_AUTHKEY")?;
-    let server = Server::builder()
-        .queue("tasks")
-        .serve(address, key.as_bytes())?;
+    let builder = Server::builder().queue("tasks");
+    let server = builder.serve(address, key.as_bytes())?;
     println!("serving on {}", server.address());
     server.wait();
     Ok(())
@@ -43,8 +42,7 @@ fn count(text: String) -> Result<usize, &'static str> {
 
 fn work(url: &str) -> anyhow::Result<()> {
     let worker = Worker::new().task("count", count);
-    worker.serve(&connect_within(TIME, url)?, "tasks")?;
-    Ok(())
+    Ok(worker.serve(&connect_within(TIME, url)?, "tasks")?)
 }
 
 fn ask(url: &str, texts: &[&str]) -> anyhow::Result<()> {

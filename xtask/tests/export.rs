@@ -8,8 +8,6 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use common::notebook::CELLS;
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
 use serde_json::Value;
 use support::xtask;
 
@@ -350,24 +348,6 @@ fn a_run_of_another_version_and_a_file_that_is_none_get_a_clear_error() {
     );
 }
 
-#[test]
-fn race_pinned_to_one_processor_has_one_as_its_hint_says() {
-    let file = folder().join("pinned.json");
-    let name = file.to_str().expect("our paths are text");
-    // As taskset does it, for this thread and what it starts.
-    let this = Pid::from_raw(0);
-    let allowed = sched_getaffinity(this).expect("the mask can be read");
-    let first = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu) == Ok(true));
-    let mut one = CpuSet::new();
-    one.set(first.expect("there is a processor"))
-        .expect("it is in range");
-    sched_setaffinity(this, &one).expect("the mask can be narrowed");
-    let (code, out, err) = xtask(&["race", "-n", "3", "--json", name]);
-    assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    let run = json(&fs::read_to_string(file).expect("it was written"));
-    assert_eq!(run["machine"]["processors"], 1);
-}
-
 /// A copy of the notebook as a user may have it, with other words in it.
 const COPY: &str = "\
 In [1]:
@@ -400,6 +380,10 @@ fn the_python_of_the_users_notebook_is_shown_with_the_cell_and_only_then() {
     assert!(!out.contains("prose of the notebook"), "{out}");
     let lacks = "shown.txt has no In [2], but In [1], In [16]";
     assert!(out.contains(lacks), "{out}");
+    let of_no_cell = ["show", "process_vs_thread", "--notebook", &file];
+    let (code, out, err) = xtask(&of_no_cell);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(!out.contains("shown.txt"), "the notebook has none: {out}");
     let (_, out, _) = xtask(&["show", "fork"]);
     assert!(!out.contains("import os"), "{out}");
 }
