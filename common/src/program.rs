@@ -51,7 +51,7 @@ impl Program {
         // The number is in the name of the variable, so that a program that starts others by this
         // function does not replace its own mark in their environment.
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let variable = format!("STARTED_BY_{}_{number}", process::id());
+        let variable = format!("{}{number}", mark_of(process::id()));
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command
             .env(&variable, "1")
@@ -203,6 +203,12 @@ impl Drop for Program {
             thread::sleep(TICK);
         }
     }
+}
+
+/// How the mark of each [`Program`] of a process begins, as [`marked`] takes it.
+#[must_use]
+pub fn mark_of(process: u32) -> String {
+    format!("STARTED_BY_{process}_")
 }
 
 /// The running processes that have an environment variable, written `NAME=value`, that starts so.

@@ -21,6 +21,7 @@ mod lines;
 mod running;
 
 use leftovers::GRACE;
+pub use leftovers::{MARK, mark_of};
 use running::{Environment, Running};
 
 /// The port of `In [16]`.

@@ -5,11 +5,12 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use common::replay::MARK;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::Serialize;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use crate::Exit;
 use crate::cli::{BenchOptions, Lang};
 use crate::doctor::processors;
+use crate::guard::ProcessGuard;
 use crate::output::{self, complain, say};
 use crate::translations::right_aligned;
 
@@ -154,6 +156,7 @@ pub(crate) fn bench(options: &BenchOptions, lang: Lang) -> anyhow::Result<Exit> 
         }
         return Ok(Exit::NoCell);
     }
+    let _guard = ProcessGuard::start()?;
     let Some(program) = build()? else {
         return Ok(Exit::BuildFailed);
     };
@@ -301,6 +304,7 @@ fn once(who: &str, row: &str, program: &Path) -> anyhow::Result<f64> {
         }
     };
     command.arg(row).stdin(Stdio::null()).process_group(0);
+    command.env(MARK, format!("{}.", process::id()));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| match who {
         PY => "run python3 (install it to compare)".to_string(),

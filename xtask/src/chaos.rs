@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Exit;
 use crate::cli::{ChaosOptions, Lang};
+use crate::guard::ProcessGuard;
 use crate::output::{self, complain, say};
 
 mod application;
@@ -216,6 +217,7 @@ pub(crate) fn chaos(options: &ChaosOptions, lang: Lang) -> anyhow::Result<Exit> 
         }
         return Ok(Exit::NoCell);
     }
+    let _guard = ProcessGuard::start()?;
     let seed = options
         .seed
         .unwrap_or_else(|| rand::rng().random_range(0..1_000_000));

@@ -61,6 +61,9 @@ pub(crate) enum Command {
     /// The program that a round of chaos works on
     #[command(hide = true)]
     ChaosProgram { case: String, seed: u64 },
+    /// Ends what a process leaves running that is killed
+    #[command(hide = true)]
+    Guard { pid: u32 },
     /// Run every gate: formatting, lints, documents, tests and the replay
     Ci,
 }

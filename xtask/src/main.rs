@@ -20,6 +20,7 @@ mod doctor;
 mod engine;
 mod explore;
 mod export;
+mod guard;
 mod highlight;
 mod list;
 mod output;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         Command::Chaos(options) => chaos::chaos(&options, lang),
         Command::Cluster(action) => engine::cluster(action, lang),
         Command::ChaosProgram { case, seed } => chaos::program(&case, seed),
+        Command::Guard { pid } => guard::guard(pid),
         Command::Ci => ci::ci(lang),
     };
     match result {

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::env;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use common::notebook::{CELLS, Cell, Need};
-use common::replay::Replay;
+use common::replay::{MARK, Replay};
 use common::verdict::CellOutcome;
 use common::{draw, pace};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -20,6 +20,7 @@ use crate::Exit;
 use crate::cell_run::root;
 use crate::cli::{Lang, Options, TIMEOUT};
 use crate::doctor::{has, processors};
+use crate::guard::ProcessGuard;
 use crate::output::{self, complain};
 use crate::record::{Machine, ReplayRecord, VERSION};
 use crate::report;
@@ -39,6 +40,7 @@ pub(crate) fn recorded(
 ) -> anyhow::Result<(Exit, Option<ReplayRecord>)> {
     output::leave_to(&options.json);
     let stop = Arc::new(AtomicBool::new(false));
+    let _guard = ProcessGuard::start()?;
     let plan = match plan(names, options, lang, &stop)? {
         Ok(plan) => plan,
         Err(exit) => return Ok((exit, None)),
@@ -317,6 +319,8 @@ fn build(cells: &[&Cell]) -> anyhow::Result<Option<PathBuf>> {
         .to_path_buf();
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["build", "--package", "xtask"]);
+    // It is ended with the replay too.
+    command.env(MARK, format!("{}.build.", process::id()));
     command.stdin(Stdio::null());
     if !io::stderr().is_terminal() {
         command.arg("--quiet");

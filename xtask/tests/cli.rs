@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use common::program::{Program, marked};
+use common::replay::mark_of;
 use serde_json::Value;
 use support::xtask;
 
@@ -186,7 +187,7 @@ fn a_seed_makes_the_same_draws_again() {
 
 /// How many processes are part of a replay by this process.
 fn cells_of(pid: u32) -> usize {
-    marked(&format!("NOTEBOOK_RUN={pid}.")).len()
+    marked(&mark_of(pid)).len()
 }
 
 #[test]
@@ -207,8 +208,9 @@ fn interrupt(signal: &str) {
     let replay = Program::start(command.stdin(Stdio::null())).expect("xtask starts");
     let pid = replay.child.id();
     let deadline = Instant::now() + Duration::from_secs(300);
-    // The pool has one process of its own, one for each worker, and no other cell has as many.
-    while cells_of(pid) < 5 {
+    // The pool is the second run, and has a process of its own, one for each worker, and more.
+    let pool = format!("{}1.", mark_of(pid));
+    while marked(&pool).len() < 5 {
         assert!(Instant::now() < deadline, "the pool never came up");
         thread::sleep(Duration::from_millis(5));
     }

@@ -1,11 +1,13 @@
 //! A replay that is killed at any moment leaves nothing behind.
 
+use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
-use common::program::{Program, marked};
+use common::program::{self, Program, marked};
+use common::replay::mark_of;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -13,47 +15,78 @@ use support::xtask;
 
 mod support;
 
-/// Cells with processes, threads, a queue and a companion program; a replay of them takes some seconds.
-const CELLS: [&str; 6] = ["fork", "pool", "queue", "thread", "race", "task_master"];
+/// Cells that run on for seconds if nobody ends them: processes, threads, a queue, and a master that
+/// waits for its worker.
+const CELLS: [&str; 4] = ["pool", "queue", "thread", "task_master"];
 
-/// A second on a machine that has nothing else to do.
-const GONE: Duration = Duration::from_secs(10);
+/// When it is killed, in seconds: before it has started anything, and until none has ended.
+const MOMENTS: Range<f64> = 0.0..1.5;
+
+/// A second, and what a machine with other work to do takes for it.
+const GONE: Duration = Duration::from_secs(3);
+
+/// Sends a signal, and sees that neither it nor what has the mark goes on.
+fn end(program: &mut Program, signal: Signal, mark: &str, at: &str) {
+    kill(Pid::from_raw(program.pid()), signal).expect("it still runs");
+    let deadline = Instant::now() + GONE;
+    let ended = program.wait(deadline).expect("it can be waited for");
+    assert!(ended.is_some(), "{at}: it goes on");
+    while !marked(mark).is_empty() {
+        assert!(Instant::now() < deadline, "{at}: {:?} go on", marked(mark));
+        thread::sleep(Duration::from_millis(5));
+    }
+}
 
 /// Kills a replay at ten moments of it, and sees each time that nothing of it is left.
 fn killed_by(signal: Signal) {
-    let seed = rand::rng().random();
-    let mut moments = StdRng::seed_from_u64(seed);
-    let cells = [&["run"][..], &CELLS, &["--fast", "-q"]].concat();
     // This builds the cells, so that the moments are those of the replay.
-    let begun = Instant::now();
-    let (code, out, err) = xtask(&cells);
-    assert!(code == 0 || code == 1, "{out}{err}");
-    let whole = begun.elapsed().min(Duration::from_secs(4));
+    let (code, out, err) = xtask(&[&["run"][..], &CELLS, &["--fast", "-q"]].concat());
+    assert_eq!(code, 0, "{out}{err}");
+    let seed = rand::rng().random();
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut caught = 0;
     for round in 0..10 {
-        let moment = whole.mul_f64(moments.random());
-        let at = format!("{signal}, seed {seed}, round {round}, after {moment:?}");
+        let cell = CELLS[round % CELLS.len()];
+        let moment = Duration::from_secs_f64(dice.random_range(MOMENTS));
+        let at = format!("{signal}, seed {seed}, {cell} after {moment:?}");
         let mut command = Command::new(cargo_bin("xtask"));
         // The programs are there: cargo has nothing to do.
         command
-            .args(&cells)
-            .env("CARGO", "true")
-            .stdin(Stdio::null());
-        let mut replay = Program::start(command.stderr(Stdio::null())).expect("xtask starts");
-        let pid = replay.pid();
+            .args(["run", cell, "-q"])
+            .envs([("CARGO", "true"), ("PACE", "1")]);
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        let mut replay = Program::start(&mut command).expect("xtask starts");
         thread::sleep(moment);
-        // It may have come to its end by then, which is a moment too.
-        let _ = kill(Pid::from_raw(pid), signal);
-        let killed = Instant::now();
-        let ended = replay.wait(killed + GONE).expect("it can be waited for");
-        assert!(ended.is_some(), "{at}: it goes on");
         // All that a replay starts has this mark, whoever its parent is by now.
-        let mark = format!("NOTEBOOK_RUN={pid}.");
-        let mut left = marked(&mark);
-        while !left.is_empty() && killed.elapsed() < GONE {
+        let mark = mark_of(replay.child.id());
+        caught += usize::from(!marked(&mark).is_empty());
+        end(&mut replay, signal, &mark, &at);
+    }
+    assert!(
+        caught > 4,
+        "{signal}, seed {seed}: {caught} of 10 had programs that ran"
+    );
+}
+
+#[test]
+fn chaos_that_is_killed_leaves_nothing_running() {
+    for (signal, case) in [(Signal::SIGKILL, "application"), (Signal::SIGHUP, "growth")] {
+        let mut command = Command::new(cargo_bin("xtask"));
+        command
+            .args(["chaos", case])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        let mut chaos = Program::start(&mut command).expect("xtask starts");
+        let mark = program::mark_of(chaos.child.id());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while marked(&mark).len() < 4 {
+            assert!(
+                Instant::now() < deadline,
+                "{case}: its program never came up"
+            );
             thread::sleep(Duration::from_millis(5));
-            left = marked(&mark);
         }
-        assert!(left.is_empty(), "{at}: these run on: {left:?}");
+        end(&mut chaos, signal, &mark, case);
     }
 }
 

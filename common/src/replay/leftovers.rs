@@ -15,7 +15,12 @@ use crate::program::marked;
 
 /// The environment variable that marks every process of a run. All descendants inherit it, also
 /// those in process groups and sessions of their own.
-pub(super) const MARK: &str = "NOTEBOOK_RUN";
+pub const MARK: &str = "NOTEBOOK_RUN";
+
+/// How the mark of all runs by a process begins, as [`marked`] takes it.
+pub fn mark_of(process: u32) -> String {
+    format!("{MARK}={process}.")
+}
 
 /// How long processes that the cell has already ended may take to be gone, and how long output
 /// that is already written may take to arrive.
