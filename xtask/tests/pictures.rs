@@ -105,3 +105,42 @@ fn the_picture_of_chapter_4_shows_the_ratios_that_the_program_says() {
     }
     assert_eq!(compared, 4);
 }
+
+#[test]
+fn items_got_at_the_very_end_leave_room_for_how_the_reader_ended() {
+    let file = RUN.join("crowded.json");
+    let run = file.to_str().expect("it is text");
+    assert_eq!(xtask(&["run", "queue", "--fast", "-q", "--json", run]).0, 0);
+    let text = fs::read_to_string(&file).expect("it was written");
+    let mut record: Value = serde_json::from_str(&text).expect("it is JSON");
+    let first = &mut record["cells"][0]["runs"][0];
+    first["seconds"] = 0.1.into();
+    for line in first["lines"].as_array_mut().expect("it printed") {
+        let is_got = line["text"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("Get "));
+        line["at"] = if is_got { 0.099 } else { 0.01 }.into();
+    }
+    fs::write(&file, record.to_string()).expect("it can be written");
+    let folder = RUN.join("crowded");
+    let output = folder.to_str().expect("it is text");
+    let (code, out, err) = xtask(&["export", "svg", "--run", run, "-o", output]);
+    assert_eq!(code, 0, "{out}{err}");
+    let svg = fs::read_to_string(folder.join("queue-lanes.svg")).expect("it was written");
+    let height = |text: &str| -> Vec<f64> {
+        let end = format!(">{text}</text>");
+        let texts = svg.split("<text ").filter(|part| part.contains(&end));
+        let y = texts.filter_map(|part| part.split_once(" y=\"")?.1.split_once('"'));
+        y.map(|(y, _)| y.parse().expect("it is a number")).collect()
+    };
+    let ended = height("terminate()");
+    assert_eq!(ended.len(), 1, "{svg}");
+    let items: Vec<f64> = ["A", "B", "C"]
+        .iter()
+        .flat_map(|item| height(item))
+        .collect();
+    assert_eq!(items.len(), 6, "{svg}");
+    for item in items {
+        assert!(ended[0] - item > 14.0, "{ended:?} {item}: {svg}");
+    }
+}

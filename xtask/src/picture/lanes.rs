@@ -9,6 +9,9 @@ use crate::cli::Lang;
 
 const LANE: f64 = 72.0;
 
+/// What a dot takes, with some room around it.
+const DOT: f64 = 18.0;
+
 /// Draws the lanes with their names, and gives the y of each.
 fn draw_lanes(picture: &mut Picture, axis: &Axis, names: &[(String, usize)], top: f64) -> Vec<f64> {
     let y = |row: usize| top + LANE * (row as f64 + 0.5);
@@ -72,10 +75,11 @@ pub(super) fn items(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
     let (mut sides, mut labels) = ([Vec::new(), Vec::new()], Vec::new());
     for put in printout.lines.named(put) {
         let (x, value) = (axis.x(put.seconds()), put.value(sent));
-        let y = lanes[0] + beside(&mut sides[0], x);
+        let y = lanes[0] + beside(&mut sides[0], x, [0.0, -DOT, DOT]);
         match gets(value).map(|get| axis.x(get.seconds())) {
             Some(got) => {
-                let below = lanes[1] + beside(&mut sides[1], got);
+                // Below is written how the reader ended.
+                let below = lanes[1] + beside(&mut sides[1], got, [0.0, -DOT, -2.0 * DOT]);
                 picture.arrow((x, y), (got, below - 9.0), "");
                 labels.push((got, below, "box m1", value));
             }
@@ -95,14 +99,13 @@ pub(super) fn items(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
     (printout.speakers.all.len() == 2).then_some(picture)
 }
 
-/// How far from its lane a dot goes so that it covers none of those that are there.
-fn beside(there: &mut Vec<(f64, f64)>, x: f64) -> f64 {
-    const SIZE: f64 = 18.0;
+/// Which of these places, from its lane, a dot takes so that it covers none of those that are there.
+fn beside(there: &mut Vec<(f64, f64)>, x: f64, places: [f64; 3]) -> f64 {
     let free = |away: &f64| {
         let mut others = there.iter();
-        others.all(|(other, level)| (other - x).abs() >= SIZE || level != away)
+        others.all(|(other, level)| (other - x).abs() >= DOT || level != away)
     };
-    let away = [0.0, -SIZE, SIZE].into_iter().find(free).unwrap_or(0.0);
+    let away = places.into_iter().find(free).unwrap_or(0.0);
     there.push((x, away));
     away
 }
@@ -355,7 +358,8 @@ mod tests {
     #[test]
     fn dots_at_one_moment_stand_beside_each_other() {
         let mut there = Vec::new();
-        let places = [10.0, 12.0, 15.0, 40.0].map(|x| beside(&mut there, x));
+        let levels = [0.0, -18.0, 18.0];
+        let places = [10.0, 12.0, 15.0, 40.0].map(|x| beside(&mut there, x, levels));
         assert_eq!(places, [0.0, -18.0, 18.0, 0.0]);
     }
 }
