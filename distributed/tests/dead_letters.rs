@@ -88,6 +88,7 @@ fn the_program_lists_dead_letters_puts_them_back_and_drops_them() -> Result<()> 
     };
     let dead = |more: &[&str]| {
         let mut program = Command::new(cargo_bin("manager"));
+        program.env("LC_ALL", "C");
         program.env("MANAGER_AUTHKEY", "abc");
         let said = program
             .args(["dead", "tasks", &address])

@@ -131,6 +131,7 @@ fn an_option_that_makes_no_sense_ends_with_2_and_says_what_would() {
         ),
     ] {
         let mut manager = Command::new(cargo_bin("manager"));
+        manager.env("LC_ALL", "C");
         let manager = manager.env("MANAGER_AUTHKEY", "abc").args(options);
         let output = manager.timeout(support::LONG).assert().code(2);
         let said = String::from_utf8_lossy(&output.get_output().stderr).into_owned();

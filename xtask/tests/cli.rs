@@ -58,6 +58,7 @@ fn wrong_usage_exits_with_2() {
 #[test]
 fn a_required_need_that_is_missing_exits_with_3() {
     let mut command = Command::new(cargo_bin("xtask"));
+    command.env("LC_ALL", "C");
     let output = command
         .args(["run", "call", "--require", "nslookup"])
         .env("PATH", "/nowhere")
@@ -74,6 +75,7 @@ fn a_required_need_that_is_missing_exits_with_3() {
 #[test]
 fn a_build_that_fails_exits_with_5() {
     let mut command = Command::new(cargo_bin("xtask"));
+    command.env("LC_ALL", "C");
     let output = command
         .args(["run", "fork"])
         .env("CARGO", "false")
@@ -202,6 +204,7 @@ fn interrupt(signal: &str) {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let file = folder.path().join("run.json");
     let mut command = Command::new(cargo_bin("xtask"));
+    command.env("LC_ALL", "C");
     command
         .args(["run", "fork", "pool", "thread", "--seed", "1", "--json"])
         .arg(&file);
@@ -270,6 +273,7 @@ fn a_replay_of_one_cell_leaves_the_last_run_of_the_others_to_the_views() {
     }
     let own = |arguments: &[&str]| {
         let mut command = Command::new(bins.join("xtask"));
+        command.env("LC_ALL", "C");
         // The programs are there: nothing is to be built.
         let output = command.args(arguments).env("CARGO", "true").output();
         let output = output.expect("xtask starts");

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 fn xtask(arguments: &[&str]) -> Command {
     let mut command = Command::new(cargo_bin("xtask"));
+    command.env("LC_ALL", "C");
     command.args(arguments).stdin(Stdio::null());
     command
 }
@@ -146,6 +147,7 @@ fn what_was_found_is_said_before_it_cannot_be_written_down() {
     // A file where the folder of the replays would be.
     fs::write(target.path().join("replay"), "").expect("it can be written");
     let mut command = Command::new(bins.join("xtask"));
+    command.env("LC_ALL", "C");
     let (code, out, err) = run(command.args(["run", "fork", "--fast"]).env("CARGO", "true"));
     assert_eq!(code, Some(1), "{err}");
     assert!(out.contains("1 passed, 0 failed"), "{out}{err}");
