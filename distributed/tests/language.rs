@@ -118,7 +118,9 @@ fn what_is_wrong_with_a_command_line_is_said_in_chinese_in_a_chinese_locale() {
 #[test]
 fn status_and_dead_letters_have_chinese_heads() -> Result<()> {
     let (_manager, address) = support::manager(&["--queue=tasks", "--queue=long name of a queue"]);
-    Client::connect(&address, b"abc")?.queue("tasks")?.put(&1)?;
+    let client = Client::connect(&address, b"abc")?;
+    let tasks = client.queue("tasks")?;
+    tasks.put_many(&[1; 22])?;
     let (code, english) = said("manager", &["status", &address], "C");
     assert_eq!(code, 0, "{english}");
     let (code, chinese) = said("manager", &["status", &address], LOCALE);
@@ -129,10 +131,21 @@ fn status_and_dead_letters_have_chinese_heads() -> Result<()> {
     let heads: Vec<&str> = lines[2].split_whitespace().collect();
     assert_eq!(heads.len(), 11, "{chinese}");
     // Each Chinese letter is as wide as two Latin ones, and the columns stay where they were.
-    let wide = lines[2].chars().filter(|c| *c >= '\u{2e80}').count();
-    let width = english.lines().nth(2).map(|line| line.chars().count());
-    assert_eq!(Some(lines[2].chars().count() + wide), width, "{chinese}");
-    assert_eq!(lines[3..], english.lines().skip(3).collect::<Vec<_>>());
+    let as_wide = |chinese: &str, english: &str| {
+        let wide = chinese.chars().filter(|c| *c >= '\u{2e80}').count();
+        assert_eq!(chinese.chars().count() + wide, english.chars().count());
+    };
+    let english: Vec<&str> = english.lines().collect();
+    as_wide(lines[2], english[2]);
+    assert_eq!(lines[3..], english[3..]);
+    let _leases = (0..22).map(|_| tasks.lease()).collect::<Result<Vec<_>>>()?;
+    let (_, english) = said("manager", &["status", &address], "C");
+    let (_, chinese) = said("manager", &["status", &address], LOCALE);
+    let (english, lines): (Vec<_>, Vec<_>) = (english.lines().collect(), chinese.lines().collect());
+    let heads: Vec<&str> = lines[5].split_whitespace().collect();
+    assert_eq!(heads, ["持有", "种类", "秒", "谁"]);
+    as_wide(lines[5], english[5]);
+    assert_eq!(lines[26..], ["还有 2 个，持有的时间更短"]);
     let (_, dead) = said("manager", &["dead", "tasks", &address], LOCALE);
     assert_eq!(dead, " 次数        字节 原因\n");
     let (_, dead) = said("manager", &["dead", "tasks", &address, "--retry"], LOCALE);

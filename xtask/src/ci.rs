@@ -2,6 +2,7 @@
 
 use std::env;
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::Context;
 
@@ -134,6 +135,7 @@ pub(crate) fn ci(lang: Lang) -> anyhow::Result<Exit> {
             None => format!("cargo {arguments}"),
         };
         say!("$ {typed}")?;
+        let begun = Instant::now();
         let status = command.status().with_context(|| format!("run {typed}"))?;
         if !status.success() {
             match lang {
@@ -141,6 +143,11 @@ pub(crate) fn ci(lang: Lang) -> anyhow::Result<Exit> {
                 Lang::Zh => complain!("{typed} 失败：{status}"),
             }
             return Ok(Exit::Failed);
+        }
+        let seconds = begun.elapsed().as_secs();
+        match lang {
+            Lang::En => say!("it took {seconds} s")?,
+            Lang::Zh => say!("用了 {seconds} 秒")?,
         }
     }
     Ok(Exit::Held)

@@ -132,6 +132,10 @@ impl Browser {
             "url",
             &json!({ "url": format!("file://{}", file.display()) }),
         );
+        // On a busy machine the driver has been seen to return in the midst of a page.
+        let loaded = "document.readyState === 'complete' ? arguments[0]() \
+                      : addEventListener('load', () => arguments[0]())";
+        self.post("execute/async", &json!({ "script": loaded, "args": [] }));
     }
 
     /// Runs a script in the page, and gives what it returns.

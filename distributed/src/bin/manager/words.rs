@@ -39,6 +39,18 @@ impl Language {
             {
                 return format!("内存：{used} 字节，最多 {most} 字节");
             }
+            if let Some(before) = line.strip_suffix("             kind     seconds  by") {
+                let name = before.chars().count();
+                let (held, kind) = ("持有", aligned("种类", 16));
+                let blanks = " ".repeat(name.saturating_sub(4));
+                return format!("{held}{blanks} {kind} {}  谁", aligned("秒", 11));
+            }
+            if let Some(number) = line
+                .strip_prefix("and ")
+                .and_then(|rest| rest.strip_suffix(" more, held for less time"))
+            {
+                return format!("还有 {number} 个，持有的时间更短");
+            }
             // No queue is called so and has these words for its numbers.
             if !(line.starts_with("queue ") && line.ends_with("  unfinished")) {
                 return line.to_string();

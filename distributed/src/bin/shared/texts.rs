@@ -3,7 +3,7 @@
 use common::command_line::Text;
 
 /// English, Chinese. `{}` is whatever stands there.
-pub(crate) const TEXTS: [Text; 70] = [
+pub(crate) const TEXTS: [Text; 71] = [
     // The placeholders of values.
     ("HOST:PORT or PATH", "HOST:PORT 或 PATH"),
     ("HOST:PORT, PATH or URL", "HOST:PORT、PATH 或 URL"),
@@ -79,6 +79,10 @@ pub(crate) const TEXTS: [Text; 70] = [
     (
         "Answer HTTP there too: /metrics for Prometheus, and /health; without a key, so mind who can reach it",
         "也在那里回答 HTTP：`/metrics` 给 Prometheus，还有 `/health`；不要密钥，所以要留意谁能连到它",
+    ),
+    (
+        "Send the life of each item, from when it was put until it is done, as a span to a collector of OpenTelemetry (OTLP over HTTP), as http://127.0.0.1:4318",
+        "每个元素从放入到做完的经过，作为一个 span 发给 OpenTelemetry 的收集器（OTLP，经 HTTP），如 `http://127.0.0.1:4318`",
     ),
     (
         "What the log on standard error looks like; RUST_LOG chooses what is in it",
