@@ -66,13 +66,22 @@ const OF_CLAP: [Text; 8] = [
 /// ```
 /// use common::command_line::chinese;
 ///
-/// let texts = [("a name", "名称"), ("there is no folder {}", "没有文件夹 {}")];
+/// let texts = [("a name", "名称"), ("read {}", "读不了 {}"), ("read the run in {}", "读不了 {} 里的运行")];
 /// assert_eq!(chinese(&texts, "a name"), Some("名称".to_string()));
-/// assert_eq!(chinese(&texts, "there is no folder /x"), Some("没有文件夹 /x".to_string()));
+/// assert_eq!(chinese(&texts, "read /x"), Some("读不了 /x".to_string()));
+/// assert_eq!(chinese(&texts, "read the run in /x"), Some("读不了 /x 里的运行".to_string()));
 /// assert_eq!(chinese(&texts, "a number"), None);
 /// ```
 pub fn chinese(texts: &Texts, english: &str) -> Option<String> {
-    let holes = || texts.iter().find_map(|entry| filled(entry, texts, english));
+    // Of several that fit, the one with most words of its own is meant.
+    let holes = || {
+        let fitting = texts
+            .iter()
+            .filter_map(|entry| Some((entry.0.len(), filled(entry, texts, english)?)));
+        fitting
+            .max_by_key(|(length, _)| *length)
+            .map(|(_, text)| text)
+    };
     whole(texts, english).map(str::to_string).or_else(holes)
 }
 

@@ -53,10 +53,8 @@ impl PythonNotebook {
     ) -> anyhow::Result<Option<PythonNotebook>> {
         let Some(file) = file else { return Ok(None) };
         let name = file.display();
-        let bytes = fs::read(file).with_context(|| match lang {
-            Lang::En => NoPython(format!("read the notebook {name}")),
-            Lang::Zh => NoPython(format!("读取笔记 {name}")),
-        })?;
+        let attempt = || NoPython(format!("read the notebook {name}"));
+        let bytes = fs::read(file).with_context(attempt)?;
         let none = || match lang {
             Lang::En => NoPython(format!(
                 "{name} is no notebook in Python (an .ipynb file, or a text in which In [1]: and the \

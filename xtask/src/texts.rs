@@ -6,7 +6,7 @@ use common::command_line::Text;
 use crate::cli::EXITS;
 
 /// English, Chinese. `{}` is whatever stands there.
-pub(crate) const TEXTS: [Text; 167] = [
+pub(crate) const TEXTS: [Text; 188] = [
     // The commands.
     (
         "Replays a Python notebook on concurrency, rebuilt in Rust, and checks it against the original",
@@ -302,6 +302,42 @@ pub(crate) const TEXTS: [Text; 167] = [
         "it hangs: no figure after {} s",
         "它停住了：{} 秒之后没有数字",
     ),
+    (
+        "--notebook goes with the forms ipynb and md: the others show no source",
+        "`--notebook` 只用于 `ipynb` 和 `md`：其余格式不含源代码",
+    ),
+    ("read the notebook {}", "读不了笔记 {}"),
+    ("its language is {}", "它的语言是 {}"),
+    ("find target/cluster", "找不到 `target/cluster`"),
+    (
+        "find the folder target: this program is not in it",
+        "找不到文件夹 `target`：这个程序不在里面",
+    ),
+    (
+        "find this program's own folder",
+        "找不到这个程序所在的文件夹",
+    ),
+    ("listen for Ctrl-C", "接不到 Ctrl-C"),
+    ("start the guard of what runs", "启动不了看守进程"),
+    ("wait for the end of what runs", "等不到看守的进程结束"),
+    ("note a node's pid", "记不下节点的进程号"),
+    ("replay {}", "重放不了 {}"),
+    ("round {} of {}", "第 {} 轮，{}"),
+    ("run cargo build for {}", "运行不了 `cargo build`，为了 {}"),
+    ("there is no case {}", "没有项目 {}"),
+    ("its programs are others", "它用的是别的程序"),
+    ("its output is piped", "它的输出没有接管道"),
+    ("{} failed", "{} 失败了"),
+    (
+        "thread {} got a lock that it should wait for",
+        "线程 {} 拿到了它该等的锁",
+    ),
+    (
+        "step {}: the threads have {} and {} {}, and the model {} {}",
+        "第 {} 步：线程得到 {} 和 {} {}，模型得到 {} {}",
+    ),
+    ("nothing", "什么也没有"),
+    ("run {}", "运行不了 {}"),
     // What chaos claims.
     (
         "200 tasks, a worker killed every 100 ms: each accounted for once, the pool healthy",

@@ -24,11 +24,7 @@ pub(crate) fn export(options: &ExportOptions, lang: Lang) -> anyhow::Result<Exit
     let notebook = options.python.notebook.as_deref();
     if notebook.is_some() && !matches!(options.form, Form::Ipynb | Form::Md) {
         return Err(anyhow!(NoPython(
-            lang.pick(
-                "--notebook goes with the forms ipynb and md: the others show no source",
-                "--notebook 只用于 ipynb 和 md：其余格式不含源代码",
-            )
-            .to_string()
+            "--notebook goes with the forms ipynb and md: the others show no source".to_string()
         )));
     }
     let cells: Vec<_> = cell_runs.iter().map(|cell_run| cell_run.cell).collect();

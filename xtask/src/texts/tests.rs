@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use common::chinese::{english, misset};
@@ -49,46 +49,102 @@ fn strings(tokens: TokenStream, found: &mut BTreeSet<String>) {
             TokenTree::Group(group) => strings(group.stream(), found),
             TokenTree::Literal(literal) => {
                 let text = syn::parse_str::<syn::LitStr>(&literal.to_string());
-                found.extend(text.map(|text| emptied(&text.value())));
+                let text = text.map(|text| emptied(&text.value()));
+                // What has no letter of its own is said by what stands in its holes.
+                found.extend(text.ok().filter(|text| text.contains(char::is_alphabetic)));
             }
             TokenTree::Ident(_) | TokenTree::Punct(_) => {}
         }
     }
 }
 
-/// What is claimed and counted: `claim(…)` and `count(…)` of a round, `claim: …` of a case.
-fn claimed(tokens: TokenStream, found: &mut BTreeSet<String>) {
+/// What is handed to functions of these names, `claim(…)`, and to macros, `bail!(…)`; and what fields of
+/// these names hold, `claim: …`.
+fn handed(names: &[&str], tokens: TokenStream, found: &mut BTreeSet<String>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     for (at, token) in tokens.iter().enumerate() {
         match token {
-            TokenTree::Ident(name) if name == "claim" || name == "count" => {
-                let handed = match &tokens[at + 1..] {
+            TokenTree::Ident(name) if names.iter().any(|known| name == known) => {
+                let text = match &tokens[at + 1..] {
                     [TokenTree::Group(group), ..] => group.stream(),
-                    [TokenTree::Punct(colon), text, ..] if colon.as_char() == ':' => {
+                    [TokenTree::Punct(sign), text, ..] if [':', '!'].contains(&sign.as_char()) => {
                         text.clone().into()
                     }
                     _ => TokenStream::new(),
                 };
-                strings(handed, found);
+                strings(text, found);
             }
-            TokenTree::Group(group) => claimed(group.stream(), found),
+            TokenTree::Group(group) => handed(names, group.stream(), found),
             _ => {}
         }
     }
 }
 
+/// The strings that sources hand to functions and macros of these names.
+fn said(files: &[PathBuf], names: &[&str]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for file in files {
+        let source = fs::read_to_string(file).expect("it can be read");
+        let (source, _) = source.split_once("#[cfg(test)]").unwrap_or((&source, ""));
+        let tokens = source.parse().expect("Rust is made of tokens");
+        handed(names, tokens, &mut found);
+    }
+    found
+}
+
+/// Those without Chinese, which is said to the reader in its place.
+fn without_chinese(found: &BTreeSet<String>) -> Vec<&String> {
+    let missing = found.iter().filter(|text| chinese(&TEXTS, text).is_none());
+    missing.collect()
+}
+
+fn sources(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = fs::read_dir(folder).expect("it can be read");
+    let paths = entries.map(|entry| entry.expect("it can be read").path());
+    paths.filter(|path| path.is_file()).collect()
+}
+
 #[test]
 fn all_that_chaos_claims_and_counts_has_its_chinese() {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let folder = fs::read_dir(sources.join("chaos")).expect("it can be read");
-    let files = folder.map(|entry| entry.expect("it can be read").path());
-    let mut found = BTreeSet::new();
-    for file in files.chain([sources.join("chaos.rs")]) {
-        let source = fs::read_to_string(file).expect("it can be read");
-        claimed(source.parse().expect("Rust is made of tokens"), &mut found);
-    }
+    let mut files = sources("src/chaos");
+    files.extend(
+        sources("src")
+            .into_iter()
+            .filter(|file| file.ends_with("chaos.rs")),
+    );
+    let found = said(&files, &["claim", "count"]);
     assert!(found.len() > 60, "{found:?}");
-    let missing = found.iter().filter(|text| chinese(&TEXTS, text).is_none());
-    let missing: Vec<&String> = missing.collect();
-    assert!(missing.is_empty(), "{missing:#?}");
+    assert_eq!(without_chinese(&found), Vec::<&String>::new());
+}
+
+#[test]
+fn all_that_fails_in_a_command_for_readers_has_its_chinese() {
+    let folders = [
+        "src",
+        "src/explore",
+        "src/export",
+        "src/report",
+        "src/picture",
+    ];
+    let files: Vec<PathBuf> = folders.into_iter().flat_map(sources).collect();
+    let files: Vec<PathBuf> = files
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .collect();
+    let mut found = said(
+        &files,
+        &[
+            "context",
+            "with_context",
+            "bail",
+            "ensure",
+            "anyhow",
+            "NoRun",
+        ],
+    );
+    assert!(found.len() > 30, "{found:?}");
+    // What a peer's own error begins with, which is taken away.
+    found.remove("error: ");
+    assert_eq!(without_chinese(&found), Vec::<&String>::new());
 }
