@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 use crate::{Client, Error, Lease, Queue, Result};
 
 mod functions;
+#[cfg(feature = "processes")]
+mod processes;
 
 use functions::Functions;
 pub use functions::TaskContext;

@@ -17,7 +17,12 @@ fn example(name: &str) -> Command {
 
 #[test]
 fn an_example_without_its_arguments_says_what_it_wants() {
-    for name in ["named_tasks", "python_workers", "task_service"] {
+    for name in [
+        "named_tasks",
+        "python_workers",
+        "task_processes",
+        "task_service",
+    ] {
         let output = example(name).output().expect("it starts");
         let err = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{err}");
@@ -91,4 +96,27 @@ fn tasks_by_name_tell_their_results_and_why_and_where_one_failed() {
     );
     assert!(lines[1].contains(&format!("/{}/", worker.pid())), "{said}");
     assert!(lines[1].ends_with(": there is nothing to count"), "{said}");
+}
+
+#[test]
+fn a_task_that_crashes_costs_its_try_and_the_worker_with_processes_goes_on() {
+    let deadline = Instant::now() + LONG;
+    let server = start(example("named_tasks").args(["serve", "127.0.0.1:0"]));
+    let said = server.until("serving on ", deadline).expect("it serves");
+    let url = format!(
+        "tcp://{}",
+        said.trim_end().trim_start_matches("serving on ")
+    );
+    let _worker = start(example("task_processes").args([&url, "--processes", "1"]));
+    let said = run(example("named_tasks").args(["ask", &url, "été", "crash", "four"]));
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!([lines[0], lines[2]], ["été: 3 letters", "four: 4 letters"]);
+    assert!(
+        lines[1].starts_with("crash: the task `count` failed in 1 tries, the last on "),
+        "{said}"
+    );
+    assert!(
+        lines[1].ends_with(" was killed by signal 11 (SIGSEGV)"),
+        "{said}"
+    );
 }

@@ -1,5 +1,6 @@
 use std::{fmt, io, ops::Range, time::Duration};
 
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 /// What can go wrong with a process, a pool, a queue or a lock.
@@ -242,9 +243,7 @@ impl fmt::Display for Error {
             Self::Panicked { message, location } => {
                 write!(f, "the process panicked at {location}: {message}")
             }
-            Self::Killed { signal, pid } => {
-                write!(f, "process {pid} was killed by signal {signal}")
-            }
+            Self::Killed { signal, pid } => write_killed(f, *signal, *pid),
             Self::Exited { code } => write!(
                 f,
                 "the process exited with code {code} before its function returned"
@@ -284,6 +283,15 @@ impl fmt::Display for Error {
 /// How [`Error::NotAtStart`] reads.
 const NOT_AT_START: &str = "a queue, a connection or a lock can be handed to a process only at its \
                             start, as one of its arguments";
+
+fn write_killed(f: &mut fmt::Formatter<'_>, signal: i32, pid: u32) -> fmt::Result {
+    write!(f, "process {pid} was killed by signal {signal}")?;
+    // Those of real time have no names.
+    match Signal::try_from(signal) {
+        Ok(signal) => write!(f, " ({signal})"),
+        Err(_) => Ok(()),
+    }
+}
 
 fn write_owner_died(f: &mut fmt::Formatter<'_>, pid: u32) -> fmt::Result {
     write!(

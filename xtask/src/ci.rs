@@ -35,7 +35,7 @@ const ENGINE: &str = "NATS_SERVER_BIN";
 /// It makes networks, which not every machine lets root do.
 const PARTITIONS: &str = "run --quiet --package xtask -- chaos partitions --rounds 1";
 
-const GATES: [Gate; 27] = [
+const GATES: [Gate; 28] = [
     gate("fmt --all --check"),
     gate("clippy --workspace --all-targets --locked -- -D warnings"),
     gate(
@@ -65,11 +65,14 @@ const GATES: [Gate; 27] = [
     gate(
         "clippy --package distributed --no-default-features --features programs --locked -- -D warnings",
     ),
+    gate(
+        "clippy --package distributed --no-default-features --features processes --locked -- -D warnings",
+    ),
     with(DOCS, "-D warnings", "doc --workspace --no-deps --locked"),
     with(
         DOCS,
         "-D warnings",
-        "doc --package distributed --features nats,top,traces --no-deps --locked",
+        "doc --package distributed --features nats,processes,top,traces --no-deps --locked",
     ),
     gate("test --workspace --locked"),
     // Built to be killed between two stores of its choice, which no other build can.

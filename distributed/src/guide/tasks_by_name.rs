@@ -43,6 +43,22 @@
 //! - What a thread runs cannot be ended from outside. A function that never looks occupies its thread
 //!   for as long as it takes, also when its time limit is over.
 //!
+//! # In processes
+//!
+//! A function that may crash, or that cannot look, runs in a process of a `multiprocess::Pool`, with
+//! the feature `processes` and `Worker::task_in_pool`. The program needs no other line for it:
+//!
+//! ```no_run
+#![doc = include_str!("../../examples/task_processes.rs")]
+//! ```
+//!
+//! - A segfault, an abort or a kill costs that try, and its submitter is told: `process 4711 was killed
+//!   by signal 11 (SIGSEGV)`. The worker, its name and its other tasks stay.
+//! - A task that is cancelled, or over its time limit, is killed with all that its process started.
+//! - A pool has memory limits, initializers and numbers of tasks after which a process is replaced:
+//!   see its builder. Its own `task_timeout` counts as a failure of the task.
+//! - When the pool itself is gone, the worker ends with an error, and its tasks go to others.
+//!
 //! # In Python
 //!
 //! The call is `{"task": NAME, "args": ARGUMENTS}`, the outcome `{"id": …, "state": "done", "result":

@@ -1,5 +1,6 @@
 //! The functions that a worker runs by their names.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -76,8 +77,11 @@ impl TaskContext {
     }
 }
 
-/// A call that is decoded and not run yet. It returns the encoded result, or why there is none.
-type BoundTask = Box<dyn FnOnce(&TaskContext) -> std::result::Result<Vec<u8>, String>>;
+/// The result of a call, or why there is none.
+pub(super) type CallResult<R> = std::result::Result<R, String>;
+/// A call that is decoded and not run yet. It returns the encoded result; an error is one of the
+/// worker's own, which can go on no more.
+type BoundTask = Box<dyn FnOnce(&TaskContext) -> Result<CallResult<Vec<u8>>>>;
 /// Decodes the arguments of a call.
 type RegisteredTask = Arc<dyn Fn(Codec, &Encoded) -> Result<BoundTask> + Send + Sync>;
 
@@ -93,7 +97,7 @@ impl fmt::Debug for Functions {
 
 impl Functions {
     /// The call of a task; an error says why it cannot be run.
-    fn call(&self, codec: Codec, encoded: &Encoded) -> std::result::Result<BoundTask, String> {
+    fn call(&self, codec: Codec, encoded: &Encoded) -> CallResult<BoundTask> {
         let call = encoded.decode::<TaskPayload<String, IgnoredAny>>();
         let name = call.map_err(|error| said(&error))?.task;
         let Some(function) = self.0.get(&name) else {
@@ -154,7 +158,7 @@ impl Worker {
     ///
     /// See [`TaskContext`].
     pub fn task_with<T, R, E>(
-        mut self,
+        self,
         name: impl Into<String>,
         work: impl Fn(&TaskContext, T) -> std::result::Result<R, E> + Send + Sync + 'static,
     ) -> Worker
@@ -163,13 +167,27 @@ impl Worker {
         R: Serialize,
         E: Display,
     {
+        self.register(name, move |context, args| {
+            Ok(work(context, args).map_err(|error| error.to_string()))
+        })
+    }
+
+    pub(super) fn register<T, R>(
+        mut self,
+        name: impl Into<String>,
+        work: impl Fn(&TaskContext, T) -> Result<CallResult<R>> + Send + Sync + 'static,
+    ) -> Worker
+    where
+        T: DeserializeOwned + 'static,
+        R: Serialize,
+    {
         let work = Arc::new(work);
         let function: RegisteredTask = Arc::new(move |codec, encoded| {
             let args = encoded.decode::<TaskPayload<IgnoredAny, T>>()?.args;
             let work = Arc::clone(&work);
             Ok(Box::new(move |context: &TaskContext| {
-                let result = work(context, args).map_err(|error| error.to_string())?;
-                codec.encode(&result).map_err(|error| said(&error))
+                let result = work(context, args)?;
+                Ok(result.and_then(|result| codec.encode(&result).map_err(|error| said(&error))))
             }))
         });
         self.functions.0.insert(name.into(), function);
@@ -280,7 +298,7 @@ impl Worker {
 fn run(
     lease: Box<dyn TaskLease + '_>,
     head: TaskHead,
-    call: std::result::Result<BoundTask, String>,
+    call: CallResult<BoundTask>,
     cancels: &Cancels,
 ) -> Result<bool> {
     let context = TaskContext {
@@ -288,13 +306,21 @@ fn run(
         id: head.id,
         attempt: head.attempt,
     };
-    let result = call.and_then(|call| {
-        let outcome = catch_unwind(AssertUnwindSafe(|| call(&context)));
-        outcome
-            .unwrap_or_else(|panic| Err(format!("the worker panicked: {}", text(panic.as_ref()))))
-    });
+    let result = match call {
+        Ok(call) => {
+            let outcome = catch_unwind(AssertUnwindSafe(|| call(&context)));
+            let panicked = |panic: Box<dyn Any + Send>| {
+                Ok(Err(format!(
+                    "the worker panicked: {}",
+                    text(panic.as_ref())
+                )))
+            };
+            outcome.unwrap_or_else(panicked)
+        }
+        Err(reason) => Ok(Err(reason)),
+    };
     cancels.end(&context.id);
-    match result {
+    match result? {
         Ok(result) => lease.finish(result),
         Err(reason) => {
             tracing::warn!(id = context.id, reason, "a task failed");

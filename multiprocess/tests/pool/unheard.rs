@@ -44,7 +44,7 @@ fn join_tells_of_a_task_that_died_and_nobody_asked_for() {
     assert_eq!(
         error.to_string(),
         format!(
-            "task 1, whose result nobody asked for, failed: process {pid} was killed by signal 9"
+            "task 1, whose result nobody asked for, failed: process {pid} was killed by signal 9 (SIGKILL)"
         )
     );
 }
