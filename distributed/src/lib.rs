@@ -32,8 +32,8 @@
 //! - [`guide`]: how to put Rust on one side of a program in Python, who can do what, and what an
 //!   engine is for.
 //! - [`Client`], [`Queue`], [`Lease`], [`Worker`], [`Status`]: what a user holds.
-//! - [`TaskQueue`], [`TaskHandle`], [`TaskOptions`]: tasks by name on a manager, with an outcome for
-//!   each; [`guide::tasks_by_name`] shows them.
+//! - [`TaskQueue`], [`TaskHandle`], [`TaskOptions`]: tasks by name, with an outcome for each;
+//!   [`guide::tasks_by_name`] shows them.
 //! - [`Server`], [`Builder`], [`QueueOptions`]: the queues of a manager, and their rules.
 //! - [`connect`](connect()): queues by their URL, on a manager or, with the feature `nats`, on an engine.
 //! - [`pickle`]: items as data, and what they are in Rust; [`handshake`]: how both sides prove that

@@ -102,7 +102,9 @@ impl TaskOptions {
         self
     }
 
-    /// How long no worker gets it. When its time has come, it waits behind those of its priority.
+    /// How long no worker gets it. When its time has come, it waits behind those of its priority. On an
+    /// engine this needs nats-server 2.12 or newer: for an older one,
+    /// [`submit_with`](crate::TaskQueue::submit_with) fails with an error that names both versions.
     ///
     /// # Examples
     ///

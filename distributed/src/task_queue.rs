@@ -26,8 +26,9 @@ pub(crate) struct TaskPayload<N, A> {
 /// it. A task may therefore be begun more than once, and its outcome comes once.
 ///
 /// The outcomes that nobody has asked for are gone when this and all its handles are dropped. When
-/// this process is killed they stay with the server, which a [`Client::status`] shows as a queue
-/// `<name>@…`.
+/// this process is killed they stay with the server: with a manager, whose [`Client::status`] shows them
+/// as a queue `<name>@…`, and with an engine for 24 hours. What else differs on an engine is in
+/// [`guide::tasks_by_name`](crate::guide::tasks_by_name).
 ///
 /// # Examples
 ///
@@ -106,7 +107,8 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::NoQueue`] when there is no such queue, or the server is CPython's;
-    /// [`Error::Closed`] when the manager is gone.
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine refuses its streams
+    /// or is away for too long.
     ///
     /// # Examples
     ///
@@ -143,7 +145,8 @@ impl TaskQueue {
     ///
     /// # Errors
     ///
-    /// As [`submit`](TaskQueue::submit).
+    /// As [`submit`](TaskQueue::submit). [`Error::Engine`] also for a delay that the engine's version
+    /// does not know.
     ///
     /// # Examples
     ///
@@ -204,7 +207,12 @@ impl TaskQueue {
     ) -> Result<Vec<TaskHandle<R>>> {
         let submitter = &self.0;
         let codec = submitter.backend.codec();
-        let call = |args| Ok((random::id(), codec.encode(&TaskPayload { task, args })?));
+        let call = |args| {
+            Ok((
+                submitter.backend.new_id(),
+                codec.encode(&TaskPayload { task, args })?,
+            ))
+        };
         let calls = args.iter().map(call).collect::<Result<Vec<_>>>()?;
         let handle = |(id, _): &(String, Vec<u8>)| {
             let mut inbox = submitter.inbox.lock().unwrap();

@@ -35,14 +35,10 @@ pub(crate) trait Backend: Debug + Send + Sync {
     fn queue(&self, name: &str) -> Result<Box<dyn QueueBackend>>;
 
     /// For who submits tasks by name, under a name of its own.
-    fn submitter(&self, _queue: &str, _name: &str) -> Result<Box<dyn SubmitterBackend>> {
-        Err(only_on_a_manager("tasks by name"))
-    }
+    fn submitter(&self, queue: &str, name: &str) -> Result<Box<dyn SubmitterBackend>>;
 
     /// For a worker that runs tasks by name, and calls itself so.
-    fn task_source(&self, _queue: &str, _worker: &str) -> Result<Box<dyn TaskSource>> {
-        Err(only_on_a_manager("tasks by name"))
-    }
+    fn task_source(&self, queue: &str, worker: &str) -> Result<Box<dyn TaskSource>>;
 
     fn create(&self, options: &QueueOptions) -> Result<()>;
 

@@ -1,10 +1,12 @@
 //! Tasks by name: what a submitter and a worker need of the place where queues are.
 
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::{Codec, Encoded};
-use crate::{Result, TaskOptions};
+use crate::{Result, TaskOptions, random};
 
 /// A task as its worker is handed it, and the call, which is `{"task": NAME, "args": ARGUMENTS}`.
 pub(crate) type ReadTask<'r> = &'r mut dyn FnMut(TaskHead, &Encoded);
@@ -33,6 +35,11 @@ pub(crate) enum Outcome {
 pub(crate) trait SubmitterBackend: Debug + Send + Sync {
     fn codec(&self) -> Codec;
 
+    /// An id for a task.
+    fn new_id(&self) -> String {
+        random::id()
+    }
+
     /// Submits calls, each under its id.
     fn submit(&self, calls: Vec<(String, Vec<u8>)>, options: &TaskOptions) -> Result<()>;
 
@@ -56,6 +63,9 @@ pub(crate) trait TaskSource: Debug + Send + Sync {
 
 /// What holds a task that is out. Dropped, the task goes back.
 pub(crate) trait TaskLease: Debug {
+    /// Sets the flag when the time of the task is over, where [`TaskSource::cancelled`] does not tell.
+    fn watch_time(&mut self, _is_over: &Arc<AtomicBool>) {}
+
     /// Ends the task with its result. False when another may have it, or nobody waits for it.
     fn finish(self: Box<Self>, result: Vec<u8>) -> Result<bool>;
 

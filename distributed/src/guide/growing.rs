@@ -37,6 +37,7 @@
 //! | who may join | who has the key | who has a user, token, nkey or credentials file |
 //! | encryption | none | `tls://` |
 //! | an item's size | 1 GiB, as the server is set | 1 MiB, as the server is set |
+//! | tasks by name | yes | yes: see [what differs](crate::guide::tasks_by_name#on-an-engine); a delay needs 2.12 |
 //! | a queue begins | with its manager | by [`Client::create`](crate::Client::create), and stays |
 //!
 //! Work is done at least once on both. A result counts once for a reader that stays: it remembers

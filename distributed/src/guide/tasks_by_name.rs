@@ -59,6 +59,28 @@
 //!   see its builder. Its own `task_timeout` counts as a failure of the task.
 //! - When the pool itself is gone, the worker ends with an error, and its tasks go to others.
 //!
+//! # On an engine
+//!
+//! With the feature `nats`, the same calls have their tasks on NATS JetStream, where they outlive a
+//! server: [`Client::create`](crate::Client::create) makes the queue, and whoever opens its tasks first
+//! makes their streams. What differs:
+//!
+//! | | manager, `tcp://` | engine, `nats://` or `tls://` |
+//! | --- | --- | --- |
+//! | arguments and results | pickles | JSON, of 1 MiB at most; a longer result is a failure of its task |
+//! | a worker is killed | its tasks are back at once | back when the lease ends, 30 s unless [`QueueOptions::lease`](crate::QueueOptions::lease) says otherwise |
+//! | the server is killed | its tasks are gone | none is lost; submitters and workers go on within 30 s |
+//! | an outcome is kept | until its submitter has it, or leaves | the same, and 24 hours at most |
+//! | a delay | on any | needs nats-server 2.12 or newer, and is some tenths of a second late, more when thousands are due at once; an older one gets an error that names both versions |
+//! | a pause before a retry | on any | on any |
+//! | priorities | the next task is the most urgent | the same, for a worker that looks; one that waits has the first that comes |
+//! | a time limit | counted by the server | counted by the worker; that of a frozen one ends with its lease |
+//! | a running task is cancelled | its worker is told | all workers of the queue are told; one that has lost its connection for that moment runs on, and its result does not count |
+//! | an id | 32 digits | 16 digits of the submitter, a hyphen, and 32 |
+//! | `maxsize`, `len`, `join`, `purge` of the queue | are of its tasks by name too | are not; [`Client::status`](crate::Client::status) counts both |
+//! | a task fails whose submitter has left | is a dead letter | its outcome is kept for 24 hours |
+//! | workers in Python | below | none |
+//!
 //! # In Python
 //!
 //! The call is `{"task": NAME, "args": ARGUMENTS}`, the outcome `{"id": …, "state": "done", "result":

@@ -229,6 +229,8 @@ impl Worker {
         let (cancels, is_over) = (&cancels, &is_over);
         thread::scope(|scope| {
             let (listener, sources) = sources.split_first().expect("there is one at least");
+            // From now on it hears of all, also of the first task.
+            listener.cancelled(Duration::ZERO)?;
             let listening = scope.spawn(move || {
                 while !is_over.load(SeqCst) {
                     cancels.note(listener.cancelled(STOP_TIME)?);
@@ -238,7 +240,8 @@ impl Worker {
             let mut threads = Vec::new();
             for source in sources {
                 threads.push(scope.spawn(move || {
-                    let worked = self.work(source.as_ref(), cancels, is_over);
+                    let retry_time = client.0.retry_time();
+                    let worked = self.work(source.as_ref(), retry_time, cancels, is_over);
                     // One that fails ends all, for the others would meet the same.
                     worked.inspect_err(|_| is_over.store(true, SeqCst))
                 }));
@@ -263,11 +266,13 @@ impl Worker {
     fn work(
         &self,
         source: &dyn TaskSource,
+        retry_time: Duration,
         cancels: &Cancels,
         is_over: &AtomicBool,
     ) -> Result<Worked> {
         let mut worked = Worked::default();
         let mut idle_since = Instant::now();
+        let mut away_since = None;
         while !self.stop.load(SeqCst) && !is_over.load(SeqCst) {
             let left = self
                 .idle
@@ -281,14 +286,24 @@ impl Worker {
             });
             let (lease, (head, call)) = match (lease, taken) {
                 (Ok(lease), Some(taken)) => (lease, taken),
-                (Err(Error::Empty), _) | (Ok(_), None) => continue,
+                (Err(Error::Empty), _) | (Ok(_), None) => {
+                    away_since = None;
+                    continue;
+                }
+                // There may be tasks, which nobody can know.
+                (Err(Error::Engine { .. }), _)
+                    if away_since.get_or_insert_with(Instant::now).elapsed() < retry_time =>
+                {
+                    idle_since = Instant::now();
+                    continue;
+                }
                 (Err(error), _) => return Err(error),
             };
             match run(lease, head, call, cancels)? {
                 true => worked.done += 1,
                 false => worked.failed += 1,
             }
-            idle_since = Instant::now();
+            (idle_since, away_since) = (Instant::now(), None);
         }
         Ok(worked)
     }
@@ -296,7 +311,7 @@ impl Worker {
 
 /// Runs one call, and ends its task. Whether its result counts.
 fn run(
-    lease: Box<dyn TaskLease + '_>,
+    mut lease: Box<dyn TaskLease + '_>,
     head: TaskHead,
     call: CallResult<BoundTask>,
     cancels: &Cancels,
@@ -306,6 +321,7 @@ fn run(
         id: head.id,
         attempt: head.attempt,
     };
+    lease.watch_time(&context.is_cancelled);
     let result = match call {
         Ok(call) => {
             let outcome = catch_unwind(AssertUnwindSafe(|| call(&context)));

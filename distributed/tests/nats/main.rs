@@ -7,5 +7,6 @@ mod permissions;
 mod programs;
 mod queue;
 mod server;
+mod tasks;
 mod values;
 mod workers;

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use distributed::{Client, Error, Queue, QueueOptions, Result};
+use distributed::{Client, Error, Queue, QueueOptions, Result, TaskOptions, Worker};
 
 use crate::server::{DEADLINE, Server};
 
@@ -50,6 +50,34 @@ fn is_forbidden(error: &Error) {
         text.contains("the server says: Permissions Violation for "),
         "{text}"
     );
+}
+
+#[test]
+fn a_worker_of_the_least_rights_serves_tasks_by_name_and_submits_none() -> Result<()> {
+    let Some(server) = Server::configured(CONFIGURATION) else {
+        return Ok(());
+    };
+    let tasks = master(&server).task_queue("get_task_queue")?;
+    let soon = Duration::from_millis(1);
+    let options = TaskOptions::new().retries(1).backoff(soon, soon);
+    let half = tasks.submit_many::<u32>("half", &[34, 35], options)?;
+    let serving = worker(&server);
+    let worker = Worker::new().idle(Duration::from_secs(1));
+    let worker = worker.task("half", |n: u32| match n % 2 {
+        0 => Ok(n / 2),
+        _ => Err("it is odd"),
+    });
+    let worked = worker.serve(&serving, "get_task_queue")?;
+    assert_eq!((worked.done, worked.failed), (1, 2));
+    assert_eq!(half[0].result(Some(DEADLINE))?, 17);
+    let failed = half[1].result(Some(DEADLINE)).expect_err("it is odd");
+    assert!(failed.to_string().ends_with(": it is odd"), "{failed}");
+    is_forbidden(
+        &serving
+            .task_queue("get_task_queue")
+            .expect_err("a submitter"),
+    );
+    Ok(())
 }
 
 #[test]

@@ -48,15 +48,16 @@ fn program() -> Option<OsString> {
     }
 }
 
+/// What `--version` says of a program, as far as it says what the program can do.
+fn version(program: &OsString) -> Option<[u32; 2]> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut parts = text.trim().rsplit('v').next()?.split('.');
+    Some([parts.next()?.parse().ok()?, parts.next()?.parse().ok()?])
+}
+
 /// One of version 2.10 or newer.
 fn newer_program() -> Option<OsString> {
-    let version = |program: &OsString| {
-        let output = Command::new(program).arg("--version").output().ok()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let mut parts = text.trim().rsplit('v').next()?.split('.');
-        let part: [u32; 2] = [parts.next()?.parse().ok()?, parts.next()?.parse().ok()?];
-        Some(part)
-    };
     let found = [
         program(),
         Some("../target/nats-venv/bin/nats-server".into()),
@@ -157,6 +158,10 @@ impl Server {
     pub(crate) fn resize_disk(&self, bytes: usize) {
         let disk = self.disk.as_ref().expect("it was started on one");
         disk.resize(&self.folder.path().join("disk"), bytes);
+    }
+
+    pub(crate) fn version(&self) -> [u32; 2] {
+        version(&self.command[0]).expect("it says its version")
     }
 
     pub(crate) fn port(&self) -> u16 {

@@ -2,29 +2,16 @@
 //!
 //! The engine counts deliveries. A worker that fetches ahead and is killed by one item takes others
 //! down with it that it never looked at, and those are delivered again as well. So the beginning of
-//! each further try is noted in a stream; only an item that was begun too often is a dead letter.
+//! each further try is noted in a stream; only an item that was begun too often is a dead letter. Of
+//! tasks by name, of which a worker has one at a time, the deliveries are noted that began nothing.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
-
-use async_nats::jetstream::message::PublishMessage;
-use serde::Deserialize;
 
 use super::engine::{self, Engine};
 use super::layout;
 use super::publish::{Publication, publish_all};
 use crate::Result;
-
-/// The part of a stream's description that counts the messages of one subject.
-#[derive(Deserialize)]
-struct Info {
-    state: State,
-}
-
-#[derive(Deserialize)]
-struct State {
-    subjects: Option<BTreeMap<String, u32>>,
-}
+use async_nats::jetstream::message::PublishMessage;
 
 /// Notes that the work on an item begins once more. The first time needs no note.
 pub(super) async fn note(
@@ -51,10 +38,6 @@ pub(super) async fn count(
     let (stream, subject) = layout::names_of_attempts(engine, queue)?;
     let subject = format!("{subject}.{id:032x}");
     let attempt = format!("ask how often an item of the queue `{queue}` was begun");
-    let path = format!("STREAM.INFO.{stream}");
-    let request = serde_json::json!({ "subjects_filter": subject });
-    let info = layout::ask::<Info>(engine, &attempt, path, &request, retry_time).await?;
-    let info = info.map_err(|error| engine.error(&attempt, error))?;
-    let notes = info.state.subjects.unwrap_or_default();
-    Ok(1 + notes.get(&subject).copied().unwrap_or(0))
+    let notes = layout::count(engine, &attempt, &stream, &subject, retry_time).await?;
+    Ok(1 + notes)
 }

@@ -47,6 +47,13 @@ impl Engine {
         self.runtime.as_ref().expect("it is there until the drop")
     }
 
+    /// The version of the server, as far as it says what a server can do.
+    pub(super) fn version(&self) -> (u64, u64) {
+        let info = self.client.server_info();
+        let mut parts = info.version.split('.').map_while(|part| part.parse().ok());
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    }
+
     /// Whether other nodes may do what the one that answers cannot.
     pub(super) fn is_cluster(&self) -> bool {
         self.client.server_info().cluster.is_some()
@@ -159,9 +166,7 @@ async fn attempt_time(servers: &[ServerAddr]) -> Duration {
 /// Whether the server can do what we need.
 async fn check(engine: &Engine) -> Result<()> {
     let info = engine.client.server_info();
-    let mut parts = info.version.split('.').map_while(|part| part.parse().ok());
-    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    if version < OLDEST {
+    if engine.version() < OLDEST {
         let (major, minor) = OLDEST;
         let reason = format!(
             "the server is version {}, queues need {major}.{minor} or newer",

@@ -1,5 +1,6 @@
 //! The streams of a queue, and the names that any client of NATS needs to join in.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
@@ -32,8 +33,8 @@ const DEAD_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long it is known that the work on an item was begun.
 const ATTEMPTS_AGE: Duration = DEAD_AGE;
 /// More than the workers that one server serves have out and waiting.
-const IN_FLIGHT_MAX: i64 = 1 << 17;
-const WAITING_MAX: i64 = 1 << 14;
+pub(super) const IN_FLIGHT_MAX: i64 = 1 << 17;
+pub(super) const WAITING_MAX: i64 = 1 << 14;
 
 /// What the stream's description says for us; a server of 2.9 keeps no metadata.
 #[derive(Deserialize, Serialize)]
@@ -67,7 +68,13 @@ pub(super) fn names_of_attempts(engine: &Engine, queue: &str) -> Result<(String,
     names_of(engine, "starts", queue, queue)
 }
 
-fn names_of(engine: &Engine, kind: &str, name: &str, queue: &str) -> Result<(String, String)> {
+/// The stream of a kind, and the subject that it has or is above those that it has.
+pub(super) fn names_of(
+    engine: &Engine,
+    kind: &str,
+    name: &str,
+    queue: &str,
+) -> Result<(String, String)> {
     let plain = |char: char| char.is_ascii_alphanumeric() || "_-".contains(char);
     if name.is_empty() || !name.chars().all(plain) {
         let reason = "a name has only A-Z a-z 0-9 _ and -, and may end in .dead";
@@ -138,22 +145,35 @@ async fn make(
         max_waiting: WAITING_MAX,
         ..pull::Config::default()
     };
+    put_consumer(engine, &attempt, &stream, consumer, retry_time)
+        .await
+        .map(drop)
+}
+
+/// Makes a consumer, or finds one that is there like that.
+pub(super) async fn put_consumer(
+    engine: &Engine,
+    attempt: &str,
+    stream: &str,
+    consumer: pull::Config,
+    retry_time: Duration,
+) -> Result<PullConsumer> {
     let start = Instant::now();
     loop {
         let context = &engine.context;
         match context
-            .create_consumer_on_stream(consumer.clone(), &stream)
+            .create_consumer_on_stream(consumer.clone(), stream)
             .await
         {
-            Ok(_) => return Ok(()),
+            Ok(consumer) => return Ok(consumer),
             Err(error) if start.elapsed() > retry_time => {
-                return Err(engine.error(&attempt, error));
+                return Err(engine.error(attempt, error));
             }
             Err(error) => match error.kind() {
                 jetstream::stream::ConsumerErrorKind::JetStream(refusal)
                     if !engine::is_passing(refusal.error_code()) =>
                 {
-                    return Err(engine.error(&attempt, refusal));
+                    return Err(engine.error(attempt, refusal));
                 }
                 _ => sleep(Duration::from_millis(100)).await,
             },
@@ -166,7 +186,7 @@ fn creation(queue: &str) -> String {
 }
 
 /// What all streams of a queue have in common.
-fn config(options: &QueueOptions) -> Config {
+pub(super) fn config(options: &QueueOptions) -> Config {
     let description = Description {
         version: VERSION,
         redeliver: options.redeliver,
@@ -188,7 +208,7 @@ fn config(options: &QueueOptions) -> Config {
 }
 
 /// Makes a stream, or makes one of ours that is there like that.
-async fn put_stream(
+pub(super) async fn put_stream(
     engine: &Engine,
     queue: &str,
     config: &Config,
@@ -331,6 +351,32 @@ pub(super) async fn ask<V: DeserializeOwned>(
     }
 }
 
-fn answered<V>(engine: &Engine, attempt: &str, answer: Answer<V>) -> Result<V> {
+/// How many messages a stream has of a subject, which may have wildcards.
+pub(super) async fn count(
+    engine: &Engine,
+    attempt: &str,
+    stream: &str,
+    subject: &str,
+    retry_time: Duration,
+) -> Result<u32> {
+    let path = format!("STREAM.INFO.{stream}");
+    let request = serde_json::json!({ "subjects_filter": subject });
+    let counted = ask::<SubjectCounts>(engine, attempt, path, &request, retry_time).await?;
+    let subjects = answered(engine, attempt, counted)?.state.subjects;
+    Ok(subjects.unwrap_or_default().values().sum())
+}
+
+/// The part of a stream's description that counts the messages of some subjects.
+#[derive(Deserialize)]
+struct SubjectCounts {
+    state: SubjectState,
+}
+
+#[derive(Deserialize)]
+struct SubjectState {
+    subjects: Option<BTreeMap<String, u32>>,
+}
+
+pub(super) fn answered<V>(engine: &Engine, attempt: &str, answer: Answer<V>) -> Result<V> {
     answer.map_err(|error| engine.error(attempt, error))
 }

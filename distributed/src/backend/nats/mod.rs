@@ -14,6 +14,7 @@
 //! - `leases`: items that are out, and kept so.
 //! - `queue`: a queue as its users see it.
 //! - `presence`: who is connected.
+//! - `task_streams`, `submitter`, `task_source`: tasks by name: their streams, and both sides.
 //! - `attempts`: how often the work on an item was begun.
 //! - `status`: what the engine says of its queues, and of what it survives.
 
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
+use super::tasks::{SubmitterBackend, TaskSource};
 use super::{Backend, QueueBackend};
 use crate::{DeadLetter, Durability, Error, QueueOptions, Result, Status};
 
@@ -36,10 +38,15 @@ mod publish;
 mod pull;
 mod queue;
 mod status;
+mod submitter;
+mod task_source;
+mod task_streams;
 
 use address::Address;
 use engine::{Engine, RETRY_TIME};
 use queue::NatsQueue;
+use submitter::NatsSubmitter;
+use task_source::NatsTaskSource;
 
 /// A client of an engine.
 #[derive(Clone)]
@@ -75,6 +82,20 @@ impl NatsClient {
     }
 }
 
+impl NatsClient {
+    /// Opens a queue, and waits for it while it may still be made.
+    fn once_there<Q>(&self, open: impl Fn() -> Result<Q>) -> Result<Q> {
+        loop {
+            match open() {
+                Err(Error::NoQueue { .. }) if is_before(self.start_until) => {
+                    thread::sleep(Duration::from_millis(100));
+                }
+                opened => return opened,
+            }
+        }
+    }
+}
+
 impl Backend for NatsClient {
     fn reconnect_within(&self, time: Duration) -> Arc<dyn Backend> {
         Arc::new(NatsClient {
@@ -97,14 +118,18 @@ impl Backend for NatsClient {
     }
 
     fn queue(&self, name: &str) -> Result<Box<dyn QueueBackend>> {
-        loop {
-            match NatsQueue::open(&self.engine, name, self.retry_time) {
-                Err(Error::NoQueue { .. }) if is_before(self.start_until) => {
-                    thread::sleep(Duration::from_millis(100));
-                }
-                queue => return Ok(Box::new(queue?)),
-            }
-        }
+        let open = || NatsQueue::open(&self.engine, name, self.retry_time);
+        Ok(Box::new(self.once_there(open)?))
+    }
+
+    fn submitter(&self, queue: &str, name: &str) -> Result<Box<dyn SubmitterBackend>> {
+        let open = || NatsSubmitter::open(&self.engine, queue, name, self.retry_time);
+        Ok(Box::new(self.once_there(open)?))
+    }
+
+    fn task_source(&self, queue: &str, worker: &str) -> Result<Box<dyn TaskSource>> {
+        let open = || NatsTaskSource::open(&self.engine, queue, worker, self.retry_time);
+        Ok(Box::new(self.once_there(open)?))
     }
 
     fn purge(&self, name: &str) -> Result<()> {

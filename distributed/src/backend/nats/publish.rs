@@ -150,6 +150,10 @@ fn refusal(engine: &Engine, error: &PublishError) -> Refusal {
                 .map(|error| error.error_code());
             match code {
                 _ if text.contains("maximum messages exceeded") => Refusal::Full,
+                // Of a subject that takes one, nobody makes room.
+                _ if text.contains("maximum messages per subject exceeded") => {
+                    Refusal::Final(Error::Full)
+                }
                 Some(code) if engine::is_passing(code) => Refusal::Away(text),
                 // In a cluster another node may have room, and takes the stream over.
                 Some(

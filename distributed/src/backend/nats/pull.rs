@@ -5,6 +5,7 @@
 //! request, which is right, and the end of an earlier request is told from that of this one by its
 //! number.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::PullConsumer;
@@ -15,7 +16,6 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout_at};
 
 use super::engine::Engine;
-use super::layout::CONSUMER;
 use crate::{Error, Result, random};
 
 /// How long the server keeps a request that is not answered.
@@ -52,6 +52,7 @@ pub(super) struct Pull {
 }
 
 /// A request on its way.
+#[derive(Clone)]
 struct PendingPull {
     /// Where its end is told.
     reply: String,
@@ -107,14 +108,14 @@ impl Pull {
             // Several are taken as they are there; then one is waited for. A request for several
             // that waits ends only when all of them are there, or its time is up.
             let look = is_first && (n > 1 || left.is_zero());
-            let request = match self.ahead.take() {
+            let mut request = match self.ahead.take() {
                 Some(request) => request,
                 None if look => self.ask(engine, n, Duration::ZERO).await?,
                 None if left.is_zero() => return Err(Error::Empty),
                 None => self.ask(engine, 1, left.min(SLICE)).await?,
             };
             let mut messages = Vec::new();
-            let end = self.collect(request, &mut messages).await;
+            let end = self.collect(&mut request, &mut messages).await;
             if !messages.is_empty() {
                 return Ok(messages);
             }
@@ -140,6 +141,37 @@ impl Pull {
         }
     }
 
+    /// Asks for one that is there or comes in so long; [`answer`](Pull::answer) has it.
+    pub(super) async fn ask_for_one(&mut self, engine: &Engine, wait: Duration) -> Result<()> {
+        self.ahead = Some(self.ask(engine, 1, wait).await?);
+        Ok(())
+    }
+
+    /// What comes of what was asked for. Dropped, it loses nothing: another call waits on.
+    pub(super) async fn answer(&mut self) -> Option<async_nats::Message> {
+        let mut request = self.ahead.clone()?;
+        let mut messages = Vec::new();
+        let end = self.collect(&mut request, &mut messages).await;
+        match end {
+            End::Answered => {}
+            End::Busy => sleep(Duration::from_millis(100)).await,
+            End::Lost => self.answers = None,
+        }
+        self.ahead = None;
+        messages.pop()
+    }
+
+    /// Whether an answer may come still.
+    pub(super) fn is_asked(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// One with requests of its own, in the place of this one.
+    pub(super) fn replace(&mut self) -> Pull {
+        let new = Pull::new(self.consumer.clone());
+        mem::replace(self, new)
+    }
+
     /// Who may not acknowledge would be given the same items for ever.
     fn check_acknowledgements(&self, engine: &Engine) -> Result<()> {
         match engine
@@ -152,8 +184,8 @@ impl Pull {
     }
 
     fn subject(&self, call: &str) -> String {
-        let stream = &self.consumer.cached_info().stream_name;
-        format!("{call}.{stream}.{CONSUMER}")
+        let info = self.consumer.cached_info();
+        format!("{call}.{}.{}", info.stream_name, info.name)
     }
 
     /// Sends a request, which the server keeps for so long.
@@ -191,7 +223,7 @@ impl Pull {
     /// Waits for the answers to a request.
     async fn collect(
         &mut self,
-        mut request: PendingPull,
+        request: &mut PendingPull,
         messages: &mut Vec<async_nats::Message>,
     ) -> End {
         let Some(answers) = &mut self.answers else {

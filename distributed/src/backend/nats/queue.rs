@@ -469,7 +469,7 @@ impl Seen {
     }
 }
 
-fn header<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
+pub(super) fn header<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
     let value = message.headers.as_ref()?.get(name)?.as_str();
     (!value.is_empty()).then_some(value)
 }
@@ -491,7 +491,7 @@ fn key(message: &Message, id: &str, sequence: u64) -> u128 {
 }
 
 /// A text as a number: our own ids are, and of others two hashes are as good as the text.
-fn number(text: &str) -> u128 {
+pub(super) fn number(text: &str) -> u128 {
     if let (32, Ok(number)) = (text.len(), u128::from_str_radix(text, 16)) {
         return number;
     }

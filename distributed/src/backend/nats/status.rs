@@ -1,8 +1,10 @@
 //! What the engine says of its queues, and of what it survives.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_nats::jetstream::stream::Info;
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::stream::{Info, State};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -10,8 +12,8 @@ use tokio::time::timeout;
 
 use super::engine::{Engine, REQUEST_TIME};
 use super::layout::{self, DEAD};
-use super::presence;
-use crate::{Durability, QueueStatus, Result, Status};
+use super::{presence, task_streams};
+use crate::{Durability, Priority, QueueStatus, Result, Status};
 
 #[derive(Deserialize)]
 struct Page {
@@ -23,6 +25,7 @@ pub(super) async fn status(engine: &Engine) -> Result<Status> {
     let namespace = &engine.address.namespace;
     let attempt = "ask for the queues";
     let mut queues: Vec<String> = Vec::new();
+    let mut tasks = BTreeMap::new();
     let mut offset = 0;
     loop {
         let request = serde_json::json!({ "offset": offset });
@@ -43,6 +46,8 @@ pub(super) async fn status(engine: &Engine) -> Result<Status> {
                 queues.push(queue.to_string());
             } else if let Some(queue) = name.strip_prefix(&format!("{namespace}-dead-")) {
                 queues.push(format!("{queue}{DEAD}"));
+            } else if let Some(queue) = name.strip_prefix(&format!("{namespace}-tasks-")) {
+                tasks.insert(queue.to_string(), (name.clone(), stream.state));
             }
         }
         if is_last {
@@ -54,7 +59,7 @@ pub(super) async fn status(engine: &Engine) -> Result<Status> {
     for name in queues {
         let there = layout::find(engine, &name, REQUEST_TIME).await?;
         let info = there.consumer.cached_info();
-        found.push(QueueStatus {
+        let mut status = QueueStatus {
             name,
             len: info.num_pending,
             maxsize: there.options.maxsize as u64,
@@ -70,13 +75,44 @@ pub(super) async fn status(engine: &Engine) -> Result<Status> {
             putters: 0,
             oldest_lease: None,
             factory: String::new(),
-        });
+        };
+        if let Some((stream, state)) = tasks.get(&status.name) {
+            add_tasks(engine, &mut status, stream, state).await?;
+        }
+        found.push(status);
     }
     Ok(Status {
         connections: presence::count(engine).await,
         queues: found,
         ..Status::default()
     })
+}
+
+/// Counts the tasks by name of a queue among its items.
+async fn add_tasks(
+    engine: &Engine,
+    queue: &mut QueueStatus,
+    stream: &str,
+    state: &State,
+) -> Result<()> {
+    queue.bytes += state.bytes;
+    queue.put += state.last_sequence;
+    queue.unfinished += state.messages;
+    for priority in Priority::ALL {
+        let name = task_streams::consumer_name(priority);
+        let consumer: PullConsumer = engine
+            .context
+            .get_consumer_from_stream(name, stream)
+            .await
+            .map_err(|error| engine.error("ask for the tasks by name", error))?;
+        let info = consumer.cached_info();
+        queue.len += info.num_pending;
+        queue.waiting += info.num_waiting as u64;
+        queue.leases += info.num_ack_pending as u64;
+        queue.delivered += info.delivered.consumer_sequence;
+        queue.redelivered += info.num_redelivered as u64;
+    }
+    Ok(())
 }
 
 pub(super) async fn durability(
