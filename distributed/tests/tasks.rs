@@ -1,9 +1,10 @@
 //! Tasks that are submitted by name, on a manager.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{mem, thread};
 
 use distributed::{Error, Priority, Result, TaskFailed, TaskOptions, Worker};
 
@@ -184,9 +185,10 @@ fn a_task_is_tried_once_without_retries_and_its_submitter_is_told_of_a_dead_work
     let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let once = tasks.submit_with::<u32>("square", &3, quick().retries(0))?;
-    // As a worker that is killed: it takes the task, and its connection ends.
+    // As a worker that is killed: it takes the task, and its connection ends without a word.
     let dying = client.queue::<serde_json::Value>("tasks")?;
-    drop(dying.lease()?);
+    mem::forget(dying.lease()?);
+    drop(dying);
     let failed = failure(once.result(Some(LONG)));
     assert_eq!(failed.tries, 1);
     assert!(failed.reason.contains("not finished"), "{failed}");
@@ -285,9 +287,11 @@ fn a_running_task_that_is_cancelled_is_told_and_its_result_counts_no_more() -> R
     let tasks = client.task_queue("tasks")?;
     let running = tasks.submit::<u32>("run", &())?;
     let (began, begins) = mpsc::channel();
+    let (told, hears) = mpsc::channel();
     let worker = worker().task_with("run", move |task, (): ()| {
         began.send(()).expect("the test waits");
-        assert!(eventually(|| task.is_cancelled()));
+        told.send(eventually(|| task.is_cancelled()))
+            .expect("the test waits");
         Ok::<u32, Error>(34)
     });
     let serving = client.clone();
@@ -298,8 +302,52 @@ fn a_running_task_that_is_cancelled_is_told_and_its_result_counts_no_more() -> R
         running.result(Some(LONG)),
         Err(Error::TaskCancelled)
     ));
+    assert!(hears.recv().expect("it ran"), "nobody told it");
     let worked = worker.join().expect("it ends")?;
     assert_eq!((worked.done, worked.failed), (0, 1));
+    Ok(())
+}
+
+#[test]
+fn a_thousand_running_tasks_that_are_cancelled_are_told_and_their_threads_go_on() -> Result<()> {
+    let (server, client) = task_server()?;
+    let tasks = client.task_queue("tasks")?;
+    let numbers: Vec<usize> = (0..1000).collect();
+    let running = tasks.submit_many::<usize>("run", &numbers, TaskOptions::new())?;
+    let next = tasks.submit_many::<usize>("next", &[1; 100], TaskOptions::new())?;
+    let (began, begins) = mpsc::channel();
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = told.clone();
+    let worker = worker().concurrency(100);
+    let worker = worker
+        .task_with("run", move |task, n: usize| {
+            began.send(n).expect("the test waits");
+            if eventually(|| task.is_cancelled()) {
+                count.fetch_add(1, SeqCst);
+            }
+            Ok::<_, Error>(n)
+        })
+        .task("next", |n: usize| Ok::<_, Error>(n));
+    let serving = client.clone();
+    let worker = thread::spawn(move || worker.serve(&serving, "tasks"));
+    let mut begun = BTreeSet::new();
+    while begun.len() < 1000 {
+        let n = begins.recv_timeout(LONG).expect("the next one begins");
+        assert!(begun.insert(n), "{n} begins again");
+        assert!(running[n].cancel()?);
+    }
+    for handle in &running {
+        let outcome = handle.result(Some(LONG));
+        assert!(matches!(outcome, Err(Error::TaskCancelled)));
+    }
+    for handle in &next {
+        assert_eq!(handle.result(Some(LONG))?, 1);
+    }
+    let worked = worker.join().expect("it ends")?;
+    assert_eq!((worked.done, worked.failed), (100, 1000));
+    assert_eq!(told.load(SeqCst), 1000, "nobody told the others");
+    let status = server.status();
+    assert_eq!((status.queues[0].len, status.queues[0].leases), (0, 0));
     Ok(())
 }
 
@@ -354,7 +402,8 @@ fn ten_thousand_delayed_tasks_run_at_their_times_and_none_before() -> Result<()>
 }
 
 #[test]
-fn what_is_purged_is_cancelled_and_what_a_dead_submitter_wants_is_a_dead_letter() -> Result<()> {
+fn what_is_purged_is_cancelled_and_a_failure_that_nobody_waits_for_is_a_dead_letter() -> Result<()>
+{
     let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;
     let purged = tasks.submit::<u32>("square", &3)?;
