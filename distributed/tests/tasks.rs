@@ -352,6 +352,47 @@ fn a_thousand_running_tasks_that_are_cancelled_are_told_and_their_threads_go_on(
 }
 
 #[test]
+fn a_try_is_told_that_it_is_cancelled_also_when_the_one_before_it_ended_late() -> Result<()> {
+    let (_server, client) = task_server()?;
+    let tasks = client.task_queue("tasks")?;
+    let limited = quick().retries(1).time_limit(Duration::from_secs(2));
+    let tried = tasks.submit_with::<u32>("try", &(), limited)?;
+    let (began, begins) = mpsc::channel();
+    let (told, hears) = mpsc::channel();
+    let (end, ends) = mpsc::channel();
+    let ends = Mutex::new(ends);
+    let stop = Arc::default();
+    let worker = Worker::new()
+        .stop(Arc::clone(&stop))
+        .concurrency(2)
+        .task_with("try", move |task, (): ()| {
+            began.send(task.attempt()).expect("the test waits");
+            if task.attempt() == 1 {
+                ends.lock().unwrap().recv().expect("it may end");
+            } else {
+                told.send(eventually(|| task.is_cancelled()))
+                    .expect("the test waits");
+            }
+            Ok::<u32, Error>(34)
+        })
+        .task("next", |n: u32| Ok::<_, Error>(n));
+    let serving = client.clone();
+    let worker = thread::spawn(move || worker.serve(&serving, "tasks"));
+    for attempt in [1, 2] {
+        assert_eq!(begins.recv_timeout(LONG).expect("it begins"), attempt);
+    }
+    end.send(()).expect("the first still runs");
+    // Done by the thread that had the first try.
+    assert_eq!(tasks.submit::<u32>("next", &1)?.result(Some(LONG))?, 1);
+    assert!(tried.cancel()?);
+    assert!(hears.recv_timeout(2 * LONG).expect("it ends"), "not told");
+    stop.store(true, SeqCst);
+    let worked = worker.join().expect("it ends")?;
+    assert_eq!((worked.done, worked.failed), (1, 2));
+    Ok(())
+}
+
+#[test]
 fn ten_thousand_delayed_tasks_run_at_their_times_and_none_before() -> Result<()> {
     let (_server, client) = task_server()?;
     let tasks = client.task_queue("tasks")?;

@@ -165,9 +165,9 @@ impl Queues {
         match (limit, task) {
             (Some(limit), Some(task)) if !is_delayed => {
                 let reason = format!("it took longer than its time limit of {limit:?}");
-                let given_back = self.give_back(lease, Some(&reason));
+                // Told before the next try can begin, which may be with the same worker.
                 self.stop_work(holder, &task);
-                given_back
+                self.give_back(lease, Some(&reason))
             }
             _ => self.give_back(lease, None),
         }

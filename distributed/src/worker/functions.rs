@@ -233,7 +233,7 @@ impl Worker {
             listener.cancelled(Duration::ZERO)?;
             let listening = scope.spawn(move || {
                 while !is_over.load(SeqCst) {
-                    cancels.note(listener.cancelled(STOP_TIME)?);
+                    cancels.note(&listener.cancelled(STOP_TIME)?);
                 }
                 Ok(())
             });
@@ -317,7 +317,7 @@ fn run(
     cancels: &Cancels,
 ) -> Result<bool> {
     let context = TaskContext {
-        is_cancelled: cancels.begin(&head.id),
+        is_cancelled: cancels.begin(&head),
         id: head.id,
         attempt: head.attempt,
     };
@@ -335,39 +335,39 @@ fn run(
         }
         Err(reason) => Ok(Err(reason)),
     };
-    cancels.end(&context.id);
+    let id = context.id.clone();
+    cancels.end(context);
     match result? {
         Ok(result) => lease.finish(result),
         Err(reason) => {
-            tracing::warn!(id = context.id, reason, "a task failed");
+            tracing::warn!(id, reason, "a task failed");
             lease.fail(&reason)?;
             Ok(false)
         }
     }
 }
 
-/// The tasks that are run, and whether each is cancelled.
+/// The tries that run, and whether each is cancelled. Of one task there may be several: the last of
+/// them, and those before it whose time was over and who have not looked yet.
 #[derive(Default)]
-struct Cancels(Mutex<HashMap<String, Arc<AtomicBool>>>);
+struct Cancels(Mutex<HashMap<(String, u32), Arc<AtomicBool>>>);
 
 impl Cancels {
-    fn begin(&self, id: &str) -> Arc<AtomicBool> {
+    fn begin(&self, head: &TaskHead) -> Arc<AtomicBool> {
         let flag = Arc::<AtomicBool>::default();
-        self.0
-            .lock()
-            .unwrap()
-            .insert(id.to_string(), Arc::clone(&flag));
+        let one = (head.id.clone(), head.attempt);
+        self.0.lock().unwrap().insert(one, Arc::clone(&flag));
         flag
     }
 
-    fn end(&self, id: &str) {
-        self.0.lock().unwrap().remove(id);
+    fn end(&self, one: TaskContext) {
+        self.0.lock().unwrap().remove(&(one.id, one.attempt));
     }
 
-    fn note(&self, ids: Vec<String>) {
+    fn note(&self, ids: &[String]) {
         let running = self.0.lock().unwrap();
-        for id in ids {
-            if let Some(flag) = running.get(&id) {
+        for ((id, _), flag) in running.iter() {
+            if ids.contains(id) {
                 flag.store(true, SeqCst);
             }
         }
