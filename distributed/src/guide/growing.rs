@@ -189,6 +189,6 @@
 //!
 //! # What is not promised
 //!
-//! Exactly one execution of a task; an order when items come back; priorities; tasks at a given
-//! time; fencing of a worker that lost its lease; anything when a minority of the nodes is left, but
-//! that calls fail after 30 s.
+//! Exactly one execution of a task; an order when items come back; priorities and delays, but of tasks
+//! [by name](super::tasks_by_name); fencing of a worker that lost its lease; anything when a minority of
+//! the nodes is left, but that calls fail after 30 s.
