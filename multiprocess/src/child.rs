@@ -45,12 +45,17 @@ pub(crate) fn run<T: Serializable>(stream: UnixStream, work: impl FnOnce() -> Re
     fork::exit_now(code)
 }
 
-/// What the report of a process says that ended with this exit code, if it is whole.
-pub(crate) fn outcome<T: Serializable>(code: i32, report: &[u8]) -> Option<Result<T>> {
+/// What the report of a process says that ended with this exit code, if it is whole. `read` reads the
+/// value.
+pub(crate) fn outcome<T>(
+    code: i32,
+    report: &[u8],
+    read: impl FnOnce(&[u8]) -> Result<T>,
+) -> Option<Result<T>> {
     // The child writes its report in one piece, as its last act, so a report is whole if the child
     // came to its end. A panic in a program built to abort ends it by a signal.
     match (report.split_first()?, code) {
-        ((&RETURNED, value), 0) => Some(codec::decode(value)),
+        ((&RETURNED, value), 0) => Some(read(value)),
         ((&FAILED, error), _) => match codec::decode(error).ok()? {
             error @ Error::Panicked { .. } => Some(Err(error)),
             error => (code == NOT_SENT).then_some(Err(error)),
@@ -92,9 +97,11 @@ mod tests {
     #[test]
     fn an_error_of_a_process_that_ended_otherwise_is_not_its_outcome() {
         let report = failure(&Error::Empty);
-        assert_eq!(outcome::<()>(NOT_SENT, &report), Some(Err(Error::Empty)));
+        let read = codec::decode::<()>;
+        let failed = outcome(NOT_SENT, &report, read);
+        assert_eq!(failed, Some(Err(Error::Empty)));
         for code in [0, -9, 3] {
-            assert_eq!(outcome::<()>(code, &report), None);
+            assert_eq!(outcome(code, &report, read), None);
         }
     }
 }

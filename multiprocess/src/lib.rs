@@ -57,7 +57,7 @@ pub use pipe::{Connection, pipe};
 #[doc(inline)]
 pub use pool::{AsyncResult, Pool};
 #[doc(inline)]
-pub use process::Process;
+pub use process::{Process, active_children};
 #[cfg(feature = "stream")]
 pub use queue::QueueStream;
 pub use queue::{Batch, Iter, Queue};

@@ -1,35 +1,23 @@
 //! [`Process`]: a function in a child process of its own, and its value, panic or death.
 
 use std::{
-    fmt,
-    io::{self, Read},
-    marker::PhantomData,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::UnixStream,
-    },
+    fmt, mem,
+    os::fd::BorrowedFd,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use nix::poll::{PollFd, PollFlags};
-
-use crate::{
-    Error, Result, Serializable, child,
-    handle::Handle,
-    sys::{fork_private::ForkPrivate, poll::poll},
-};
+use crate::{Error, Result, Serializable, codec};
+use state::ProcessState;
 
 mod builder;
 mod scope;
+mod state;
+mod tree;
 
 pub use builder::Builder;
 pub use scope::{Scope, scope};
-
-/// How long to wait for the end of a process alone, and not for its report as well. Most reports fit
-/// into the socket and are followed by the end at once: then one wake does in place of two.
-const END_FIRST: Duration = Duration::from_millis(1);
 
 /// A handle to a child process that runs one function, Python's `multiprocessing.Process`.
 ///
@@ -59,18 +47,11 @@ const END_FIRST: Duration = Duration::from_millis(1);
 /// ```
 #[must_use = "dropping the handle waits for the process, or kills it if it is a daemon"]
 pub struct Process<T> {
-    name: String,
-    daemon: bool,
-    /// Whether it is for a [`Scope`] to wait for it.
-    scoped: bool,
-    child: Arc<Handle>,
-    /// What the child reports, until its end has been read.
-    stream: Option<ForkPrivate<UnixStream>>,
-    /// What has been read of it.
-    report: Vec<u8>,
-    /// Known once the process has been reaped.
-    exitcode: Option<i32>,
-    value: PhantomData<fn() -> T>,
+    state: Arc<ProcessState>,
+    /// Whether dropping the handle ends with the end of the process.
+    owns: bool,
+    /// Reads the value.
+    read: fn(&[u8]) -> Result<T>,
 }
 
 impl Process<()> {
@@ -184,9 +165,9 @@ impl<T: Serializable> Process<T> {
     /// assert!(matches!(process.join(), Err(Error::Exited { code: 3 })));
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn join(mut self) -> Result<T> {
-        self.wait(None)?;
-        self.outcome()
+    pub fn join(self) -> Result<T> {
+        self.state.wait(None)?;
+        self.state.outcome(self.read)
     }
 
     /// As [`join`](Self::join), for at most `timeout`: Python's `join(timeout)`.
@@ -213,32 +194,22 @@ impl<T: Serializable> Process<T> {
     /// ```
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T> {
         // A deadline beyond what the clock can count is none.
-        match self.wait(Instant::now().checked_add(timeout))? {
-            true => self.outcome(),
+        match self.state.wait(Instant::now().checked_add(timeout))? {
+            true => self.state.outcome(self.read),
             false => Err(Error::TimedOut),
         }
     }
 
-    fn outcome(&self) -> Result<T> {
-        let code = self.exitcode.expect("asked after the process was reaped");
-        child::outcome(code, &self.report).unwrap_or_else(|| Err(Error::of_exit(self.pid(), code)))
+    fn new(state: Arc<ProcessState>, owns: bool) -> Self {
+        Self {
+            state,
+            owns,
+            read: codec::decode,
+        }
     }
 }
 
 impl<T> Process<T> {
-    fn new(name: String, daemon: bool, child: Handle, stream: ForkPrivate<UnixStream>) -> Self {
-        Self {
-            name,
-            daemon,
-            scoped: false,
-            child: Arc::new(child),
-            stream: Some(stream),
-            report: Vec::new(),
-            exitcode: None,
-            value: PhantomData,
-        }
-    }
-
     /// The process id: Python's `pid`.
     ///
     /// # Examples
@@ -252,7 +223,7 @@ impl<T> Process<T> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn pid(&self) -> u32 {
-        self.child.pid()
+        self.state.handle.pid()
     }
 
     /// The name: Python's `name`.
@@ -265,7 +236,7 @@ impl<T> Process<T> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn name(&self) -> &str {
-        &self.name
+        &self.state.name
     }
 
     /// Whether the process still runs: Python's `is_alive()`. Does not wait.
@@ -284,7 +255,7 @@ impl<T> Process<T> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn is_alive(&self) -> bool {
-        self.child.pidfd().is_ok() && self.exitcode().is_none()
+        self.state.is_alive()
     }
 
     /// How the process ended, or `None` while it runs: Python's `exitcode`. Does not wait.
@@ -306,8 +277,7 @@ impl<T> Process<T> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn exitcode(&self) -> Option<i32> {
-        // It is left in the process table: a handle that is only looked at does not change.
-        self.exitcode.or_else(|| self.child.exitcode().ok()?)
+        self.state.exitcode()
     }
 
     /// Asks the process to end, by SIGTERM: Python's `terminate()`. Does not wait.
@@ -356,97 +326,195 @@ impl<T> Process<T> {
         self.signal(libc::SIGKILL)
     }
 
-    fn signal(&self, signal: i32) -> Result<()> {
-        if self.exitcode.is_some() {
+    /// Ends the process and all its descendants, by SIGKILL. Does not wait. Python has nothing like
+    /// it.
+    ///
+    /// They are stopped first, from the process down to the last descendant, so that none starts
+    /// another meanwhile or sees the others end. No other process is ever hit, though a number may
+    /// have been given away. It works while the process runs only: when it has ended, the system has
+    /// given its children another parent. For the same reason a descendant is not reached whose own
+    /// parent had ended before: a service that has made itself one, for example, or what a shell left
+    /// in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if a descendant is another user's, as after `sudo`; all others are killed then.
+    /// It names the process. Or if this is not the process that spawned it, or `/proc` is missing or
+    /// lists no children: then nobody is killed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Process};
+    /// use std::process::Command;
+    ///
+    /// let shell = || Command::new("sh").args(["-c", "sleep 600 & sleep 600"]).status().is_ok();
+    /// let process = Process::spawn(shell)?;
+    /// process.kill_tree()?;
+    /// assert!(matches!(process.join(), Err(Error::Killed { signal: 9, .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn kill_tree(&self) -> Result<()> {
+        if self.state.is_reaped() {
             return Ok(());
         }
-        let sent = self.child.signal(signal);
+        tree::kill(&self.state.handle).map_err(|(pid, error)| {
+            Error::os(
+                format!("kill process {pid}, of the tree of {self:?}"),
+                error,
+            )
+        })
+    }
+
+    /// A descriptor that is readable once the process has ended: Python's `sentinel`. It is for
+    /// poll(2), and for an async runtime.
+    ///
+    /// A function that returns a large value may wait at its end until [`join`](Self::join) reads it,
+    /// and the process ends after that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if this is not the process that spawned it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Process, Queue};
+    /// use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    ///
+    /// let gate = Queue::<()>::new()?;
+    /// let slow = Process::spawn(|| gate.get())?;
+    /// let fast = Process::spawn(|| 7)?;
+    /// // multiprocessing.connection.wait([slow.sentinel, fast.sentinel])
+    /// let mut fds = [slow.sentinel()?, fast.sentinel()?].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    /// poll(&mut fds, PollTimeout::NONE).expect("two descriptors");
+    /// assert_eq!(fds.map(|fd| fd.any()), [Some(false), Some(true)]);
+    /// assert_eq!(fast.join()?, 7);
+    /// gate.put(&())?;
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn sentinel(&self) -> Result<BorrowedFd<'_>> {
+        let pidfd = self.state.handle.pidfd();
+        pidfd.map_err(|error| Error::os(format!("wait for {self:?}"), error))
+    }
+
+    /// The same process without its value, so that processes of different values go into one list.
+    ///
+    /// What `join` says of a panic or a death is not changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::Process;
+    ///
+    /// let number = Process::spawn(|| 7)?;
+    /// let text = Process::spawn(|| "seven".to_string())?;
+    /// // for process in [number, text]: process.join()
+    /// for process in [number.without_value(), text.without_value()] {
+    ///     process.join()?;
+    /// }
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn without_value(mut self) -> Process<()> {
+        Process {
+            state: Arc::clone(&self.state),
+            owns: mem::take(&mut self.owns),
+            read: |_| Ok(()),
+        }
+    }
+
+    /// Lets the process go: nobody waits for it, and its value is lost.
+    ///
+    /// It may outlive this program, unless it is a daemon. [`active_children`] still lists it. When a
+    /// process that was made by [`spawn_with`](Self::spawn_with) has ended, nothing is left of it. One
+    /// that was made by [`spawn`](Self::spawn) stays in the process table, as a zombie, until this
+    /// program next starts or detaches a process, calls [`active_children`], or ends. A process of a
+    /// [`Scope`] is ended by that all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Process, Queue};
+    ///
+    /// let log = Queue::<String>::new()?;
+    /// Process::spawn_with(|log: Queue<String>| log.put(&"done".into()).is_ok(), log.clone())?.detach();
+    /// assert_eq!(log.get()?, "done");
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn detach(mut self) {
+        if mem::take(&mut self.owns) {
+            self.state.give_up();
+        }
+    }
+
+    fn signal(&self, signal: i32) -> Result<()> {
+        if self.state.is_reaped() {
+            return Ok(());
+        }
+        let sent = self.state.handle.signal(signal);
         sent.map_err(|error| Error::os(format!("send signal {signal} to {self:?}"), error))
-    }
-
-    /// Reads the report until the process ends, and reaps it; false if the deadline came first.
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<bool> {
-        if self.exitcode.is_some() {
-            return Ok(true);
-        }
-        let ended = self.read_until_exit(deadline);
-        ended.map_err(|error| Error::os(format!("wait for process {}", self.name), error))
-    }
-
-    fn read_until_exit(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
-        let soon = Instant::now() + END_FIRST;
-        let until = deadline.map_or(soon, |deadline| deadline.min(soon));
-        let mut ended = poll(&mut [readable(self.child.pidfd()?)], Some(until))?;
-        loop {
-            if !ended {
-                let mut fds = vec![readable(self.child.pidfd()?)];
-                if let Some(stream) = &self.stream {
-                    fds.push(readable(stream.get()?.as_fd()));
-                }
-                if !poll(&mut fds, deadline)? {
-                    return Ok(false);
-                }
-                ended = fds[0].any() == Some(true);
-            }
-            // Read after that was asked: what the process wrote before its end is then in. A child
-            // of the process may hold the other end for ever, so EOF is not waited for.
-            if self
-                .stream
-                .as_ref()
-                .is_some_and(|stream| read(stream, &mut self.report))
-            {
-                self.stream = None;
-            }
-            if ended {
-                let code = self.child.reap();
-                // Only the zygote knew the code if it was killed; the report tells as much.
-                let code = code.or_else(|error| child::exitcode(&self.report).ok_or(error));
-                self.exitcode = Some(code?);
-                return Ok(true);
-            }
-        }
-    }
-}
-
-fn readable(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
-    PollFd::new(descriptor, PollFlags::POLLIN)
-}
-
-/// Reads what there is; true if nothing more can come.
-fn read(stream: &ForkPrivate<UnixStream>, report: &mut Vec<u8>) -> bool {
-    let Ok(mut stream) = stream.get() else {
-        return true;
-    };
-    match stream.read_to_end(report) {
-        Ok(_) => true,
-        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
     }
 }
 
 impl<T> Drop for Process<T> {
     fn drop(&mut self) {
-        if self.exitcode.is_some() || self.scoped || self.child.pidfd().is_err() {
+        let state = &self.state;
+        if !self.owns || state.is_reaped() || state.handle.pidfd().is_err() {
             return;
         }
-        if self.daemon {
+        if state.daemon {
             let _ = self.kill();
         } else if thread::panicking() {
+            state.give_up();
             return;
         }
-        // Nobody asks for the value any more: closing the stream, the child need not wait for a
-        // reader to write all of it.
-        self.stream = None;
-        let _ = self.wait(None);
+        // Nobody asks for the value any more.
+        state.want_no_value();
+        let _ = state.wait(None);
     }
 }
 
 impl<T> fmt::Debug for Process<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Process")
-            .field("name", &self.name)
+            .field("name", &self.state.name)
             .field("pid", &self.pid())
-            .field("daemon", &self.daemon)
+            .field("daemon", &self.state.daemon)
             .field("exitcode", &self.exitcode())
             .finish()
     }
+}
+
+/// The processes that this program has started by [`Process`] and that run, in the order of their
+/// birth: Python's `active_children()`.
+///
+/// Such a handle is one beside that which started the process: it can do the same, but for the value,
+/// and dropping it does nothing. Detached processes are among them. The workers of a
+/// [`Pool`](crate::Pool) are not: they are children of the pool's supervisor. In a process that was
+/// started there are none at first.
+///
+/// # Examples
+///
+/// ```
+/// use multiprocess::{Process, Queue, active_children};
+///
+/// let gate = Queue::<()>::new()?;
+/// let process = Process::builder().name("waiting").spawn(|| gate.get().is_ok())?;
+/// let children = active_children();
+/// assert_eq!(children.iter().map(Process::name).collect::<Vec<_>>(), ["waiting"]);
+/// gate.put(&())?;
+/// // for child in active_children(): child.join()
+/// for child in children {
+///     child.join()?;
+/// }
+/// assert!(process.join()?);
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
+pub fn active_children() -> Vec<Process<()>> {
+    let handle = |state| Process {
+        state,
+        owns: false,
+        read: |_| Ok(()),
+    };
+    state::alive().into_iter().map(handle).collect()
 }

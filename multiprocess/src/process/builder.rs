@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::Process;
+use super::{Process, state::ProcessState};
 use crate::{
     Error, Result, Serializable, child, codec,
     fd_passing::Descriptor,
@@ -102,7 +102,10 @@ impl Builder {
         let (name, ours, theirs) = self.prepare()?;
         let (daemon, parent) = (self.daemon, process::id().cast_signed());
         match Handle::fork(&format!("process {name}"))? {
-            Some(child) => Ok((Process::new(name, daemon, child, ours), function)),
+            Some(child) => {
+                let state = ProcessState::new(name, daemon, child, ours);
+                Ok((Process::new(state, true), function))
+            }
             None => {
                 if daemon {
                     die_with(parent);
@@ -142,7 +145,8 @@ impl Builder {
         })?;
         drop(argument);
         let child = zygote::start(&format!("process {name}"), request)?;
-        Ok(Process::new(name, self.daemon, child, ours))
+        let state = ProcessState::new(name, self.daemon, child, ours);
+        Ok(Process::new(state, true))
     }
 
     /// A name, and the two ends of the stream that the process reports over.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::{Builder, Process};
-use crate::{Result, Serializable, handle::Handle, sys::poll::poll};
+use super::{Builder, Process, state::ProcessState};
+use crate::{Result, Serializable, sys::poll::poll};
 
 /// Runs `work`, which starts processes, and ends with all of them: `std::thread::scope` for processes.
 ///
@@ -55,7 +55,7 @@ pub struct Scope<'env> {
 }
 
 struct Member<'env> {
-    process: Arc<Handle>,
+    process: Arc<ProcessState>,
     /// What the process was given. It is dropped here when the process has ended, and not under it.
     _function: Option<Box<dyn Anything + 'env>>,
 }
@@ -67,7 +67,7 @@ impl<T> Anything for T {}
 impl Member<'_> {
     /// Waits for the end of the process, and reaps it if its handle has not.
     fn wait(&self) {
-        if let Ok(pidfd) = self.process.pidfd() {
+        if let Ok(pidfd) = self.process.handle.pidfd() {
             let _ = poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], None);
             let _ = self.process.reap();
         }
@@ -140,9 +140,9 @@ impl<'env> Scope<'env> {
         mut process: Process<T>,
         function: Option<Box<dyn Anything + 'env>>,
     ) -> Process<T> {
-        process.scoped = true;
+        process.owns = false;
         self.members.borrow_mut().push(Member {
-            process: Arc::clone(&process.child),
+            process: Arc::clone(&process.state),
             _function: function,
         });
         process
@@ -154,7 +154,7 @@ impl Drop for Scope<'_> {
     fn drop(&mut self) {
         let members = self.members.take();
         for member in &members {
-            let _ = member.process.signal(libc::SIGKILL);
+            let _ = member.process.handle.signal(libc::SIGKILL);
         }
         members.iter().for_each(Member::wait);
     }

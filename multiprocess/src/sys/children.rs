@@ -45,9 +45,21 @@ fn wait(kind: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<Option
 /// The numbers of all children, living or not, of a process with one thread.
 pub(crate) fn all() -> io::Result<Vec<i32>> {
     let me = std::process::id();
-    let list = fs::read_to_string(format!("/proc/{me}/task/{me}/children"))?;
-    Ok(list
-        .split_ascii_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect())
+    of_thread(&format!("/proc/{me}/task/{me}"))
+}
+
+/// The numbers of the children of all threads of a process. An error if it is gone, or if the kernel
+/// lists no children.
+pub(crate) fn of(pid: i32) -> io::Result<Vec<i32>> {
+    let mut children = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        children.extend(of_thread(&thread?.path().to_string_lossy())?);
+    }
+    Ok(children)
+}
+
+fn of_thread(folder: &str) -> io::Result<Vec<i32>> {
+    let list = fs::read_to_string(format!("{folder}/children"))?;
+    let numbers = list.split_ascii_whitespace();
+    Ok(numbers.filter_map(|pid| pid.parse().ok()).collect())
 }

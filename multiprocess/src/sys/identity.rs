@@ -76,7 +76,7 @@ impl Identity {
 
 /// Whether `/proc` numbers processes as this one does. One made by `unshare --pid` alone has the
 /// `/proc` of the processes outside, where its number is another's.
-fn proc_is_ours() -> bool {
+pub(crate) fn proc_is_ours() -> bool {
     let link = fs::read_link("/proc/self");
     link.is_ok_and(|number| number.to_str() == Some(&std::process::id().to_string()))
 }
@@ -86,13 +86,37 @@ pub(crate) fn is_stopped(pid: u32) -> bool {
     stat(pid).is_some_and(|(state, _)| state == 'T')
 }
 
+/// The number of a process's parent.
+pub(crate) fn parent(pid: u32) -> Option<u32> {
+    let stat = stat_from_field_3(&format!("/proc/{pid}/stat"))?;
+    stat.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether no thread of a process runs: each was stopped, sleeps where no signal wakes it, or has
+/// ended. A thread in such a sleep stops before it does anything else.
+pub(crate) fn stands_still(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return true;
+    };
+    threads.flatten().all(|thread| {
+        let stat = stat_from_field_3(&thread.path().join("stat").to_string_lossy());
+        stat.is_none_or(|stat| stat.starts_with(['T', 't', 'D', 'Z', 'X']))
+    })
+}
+
 /// State and start time of a process, fields 3 and 22 of `/proc/<pid>/stat`: proc_pid_stat(5).
 fn stat(pid: u32) -> Option<(char, u64)> {
-    let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses and may itself contain spaces and parentheses.
-    let mut fields = line.rsplit_once(')')?.1.split_ascii_whitespace();
+    let stat = stat_from_field_3(&format!("/proc/{pid}/stat"))?;
+    let mut fields = stat.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// A line as `/proc/<pid>/stat`, from its third field on.
+fn stat_from_field_3(path: &str) -> Option<String> {
+    let line = fs::read_to_string(path).ok()?;
+    // The name stands in parentheses and may itself contain spaces and parentheses.
+    Some(line.rsplit_once(')')?.1.trim_start().to_string())
 }
 
 /// A word that is 0 in a newly forked process, whatever the parent had stored in it.

@@ -8,6 +8,10 @@ mod support;
 mod outcome;
 // What a handle can do, and what becomes of a process without one.
 mod handle;
+// Which processes there are, and handles beside that which started one.
+mod active;
+// What becomes of a process with all its descendants.
+mod tree;
 // What a child starts with, and what it prints.
 mod start;
 // What is left when processes end, and when their parent does.
@@ -19,6 +23,8 @@ fn main() {
     let tests = [
         outcome::TESTS,
         handle::TESTS,
+        active::TESTS,
+        tree::TESTS,
         start::TESTS,
         remains::TESTS,
         scope::TESTS,
