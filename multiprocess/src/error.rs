@@ -74,7 +74,8 @@ pub enum Error {
     NothingInHand,
     /// A permit was released that nobody had, of a bounded semaphore: Python's `ValueError`.
     ReleasedTooOften,
-    /// An item or a message held a queue, a connection or a lock, which are no mere data.
+    /// An item of a queue, or the value of a process or a task, held a [`Descriptor`](crate::Descriptor),
+    /// a queue, a connection or a lock, which are no mere data.
     NotAtStart,
     /// The program has threads, so that forking it here could deadlock the child.
     Threaded {
@@ -281,8 +282,9 @@ impl fmt::Display for Error {
 }
 
 /// How [`Error::NotAtStart`] reads.
-const NOT_AT_START: &str = "a queue, a connection or a lock can be handed to a process only at its \
-                            start, as one of its arguments";
+const NOT_AT_START: &str = "a descriptor, a queue, a connection or a lock is no data that lies in memory: \
+                            hand it over as an argument of a process or of a pool's task, to all \
+                            workers by `initializer_with`, or in a message of a pipe";
 
 fn write_killed(f: &mut fmt::Formatter<'_>, signal: i32, pid: u32) -> fmt::Result {
     write!(f, "process {pid} was killed by signal {signal}")?;

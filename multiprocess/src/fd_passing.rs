@@ -1,40 +1,65 @@
-//! Handing descriptors to a process that did not inherit them.
+//! Handing descriptors to another process.
 //!
-//! A queue is a descriptor, and bytes cannot carry one. While a process is being started, the
-//! descriptors of all that is serialised for it are collected here and travel beside the bytes,
-//! which hold their places; in the new process they are provided while the bytes are read.
+//! A queue is a descriptor, and bytes cannot carry one. While an argument or a message is serialised,
+//! the descriptors within it are collected here and travel beside the bytes, which hold their places;
+//! in the other process they are provided while the bytes are read.
 
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::pool::stored_descriptor;
 use crate::sys::shm::{Shareable, Shared};
 
-/// What a descriptor says that is serialised while no process is being started.
-pub(crate) const NOT_AT_START: &str = "there is no process being started";
+/// What a descriptor says that is serialised where none can go along.
+pub(crate) const NOT_AT_START: &str = "no descriptor can go along";
+
+/// The places from this one on are unique in the process that gave them, see [`collect_unique`].
+const UNIQUE: u64 = 1 << 63;
 
 thread_local! {
-    static COLLECTED: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
+    static COLLECTED: RefCell<Option<Collected>> = const { RefCell::new(None) };
     static PROVIDED: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Collected {
+    unique: bool,
+    given: Vec<(u64, OwnedFd)>,
 }
 
 /// Runs `work`, within which descriptors may be given, and returns them in the order of their
 /// places.
 pub(crate) fn collect<R>(work: impl FnOnce() -> R) -> (R, Vec<OwnedFd>) {
+    let (result, given) = collect_as(false, work);
+    (result, given.into_iter().map(|(_, fd)| fd).collect())
+}
+
+/// As [`collect`], with places that are unique in this process: another process may ask for each
+/// descriptor by its place.
+#[inline]
+pub(crate) fn collect_unique<R>(work: impl FnOnce() -> R) -> (R, Vec<(u64, OwnedFd)>) {
+    collect_as(true, work)
+}
+
+#[inline]
+fn collect_as<R>(unique: bool, work: impl FnOnce() -> R) -> (R, Vec<(u64, OwnedFd)>) {
     /// Puts back what was there before, also when `work` panics.
-    struct Outer(Option<Vec<OwnedFd>>);
+    struct Outer(Option<Collected>);
     impl Drop for Outer {
         fn drop(&mut self) {
             COLLECTED.set(self.0.take());
         }
     }
-    let _outer = Outer(COLLECTED.replace(Some(Vec::new())));
+    let given = Vec::new();
+    let _outer = Outer(COLLECTED.replace(Some(Collected { unique, given })));
     let result = work();
-    (result, COLLECTED.take().unwrap_or_default())
+    let collected = COLLECTED.take();
+    (result, collected.map_or_else(Vec::new, |it| it.given))
 }
 
 /// Runs `work`, within which each of these descriptors may be taken once.
@@ -50,22 +75,70 @@ pub(crate) fn provide<R>(descriptors: Vec<OwnedFd>, work: impl FnOnce() -> R) ->
     work()
 }
 
-/// A descriptor within what is serialised for a process.
-#[derive(Debug)]
-pub(crate) struct Descriptor<F>(pub(crate) F);
+/// A file or a socket that goes to another process: Python's `multiprocessing.reduction` of a socket.
+///
+/// `F` is whatever std makes of a descriptor and has one: `File`, `TcpListener`, `TcpStream`,
+/// `UdpSocket`, `UnixListener`, `UnixStream`, `UnixDatagram`, `PipeReader`, `PipeWriter`, `OwnedFd`.
+/// It may be or be part of
+///
+/// * the argument of [`Process::spawn_with`](crate::Process::spawn_with);
+/// * the argument of a task of a [`Pool`](crate::Pool), or an item of a map, at any time;
+/// * the argument of [`initializer_with`](crate::pool::Builder::initializer_with);
+/// * a message of a [`Connection`](crate::Connection).
+///
+/// It arrives as a duplicate, as by dup(2): both processes have the same open file with one position,
+/// and the same socket, which closes when the last of them has dropped it. A process that is forked,
+/// by [`Process::spawn`](crate::Process::spawn), has the files of its parent as they are.
+///
+/// An item of a [`Queue`](crate::Queue) lies in memory, and so does the value of a process or a task:
+/// there it is refused with [`Error::NotAtStart`](crate::Error::NotAtStart).
+///
+/// # Examples
+///
+/// ```
+/// use multiprocess::{Descriptor, Pool, Process};
+/// use std::{
+///     io::{Read, Write},
+///     net::{TcpListener, TcpStream},
+/// };
+///
+/// let os = |error| multiprocess::Error::os("use a socket", error);
+/// let listener = TcpListener::bind("127.0.0.1:0").map_err(os)?;
+/// let address = listener.local_addr().map_err(os)?;
+/// let greet = |Descriptor(listener): Descriptor<TcpListener>| {
+///     listener.accept().unwrap().0.write_all(b"hello").unwrap();
+/// };
+/// let server = Process::spawn_with(greet, Descriptor(listener))?;
+///
+/// // A connection that this program has made is read by a worker.
+/// let stream = TcpStream::connect(address).map_err(os)?;
+/// let read = |Descriptor(mut stream): Descriptor<TcpStream>| {
+///     let mut text = String::new();
+///     stream.read_to_string(&mut text).unwrap();
+///     text
+/// };
+/// assert_eq!(Pool::new(1)?.apply(read, Descriptor(stream))?, "hello");
+/// server.join()?;
+/// # Ok::<(), multiprocess::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptor<F>(pub F);
 
+/// To hand it to another process. Elsewhere it fails.
 impl<F: AsFd> Serialize for Descriptor<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let place = give(self.0.as_fd()).map_err(S::Error::custom)?;
-        serializer.serialize_u32(place)
+        serializer.serialize_u64(place)
     }
 }
 
-impl<'de> Deserialize<'de> for Descriptor<OwnedFd> {
+/// Takes what was handed over with the bytes, once.
+impl<'de, F: From<OwnedFd>> Deserialize<'de> for Descriptor<F> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let descriptor = take(u32::deserialize(deserializer)?);
-        let absent = || D::Error::custom("its descriptor was not handed over with these bytes");
-        descriptor.map(Self).ok_or_else(absent)
+        let descriptor = take(u64::deserialize(deserializer)?);
+        descriptor
+            .map(|it| Self(it.into()))
+            .map_err(D::Error::custom)
     }
 }
 
@@ -84,24 +157,51 @@ impl<'de, H: Shareable> Deserialize<'de> for Shared<H> {
 
 /// Adds a duplicate of the descriptor to those collected and returns its place; fails outside of
 /// [`collect`].
-fn give(descriptor: BorrowedFd<'_>) -> io::Result<u32> {
+fn give(descriptor: BorrowedFd<'_>) -> io::Result<u64> {
+    static NEXT: AtomicU64 = AtomicU64::new(UNIQUE);
     COLLECTED.with_borrow_mut(|collected| {
-        let Some(collected) = collected else {
+        let Some(Collected { unique, given }) = collected else {
             return Err(io::Error::other(NOT_AT_START));
         };
-        collected.push(descriptor.try_clone_to_owned()?);
-        Ok(collected.len() as u32 - 1)
+        let descriptor = descriptor.try_clone_to_owned()?;
+        let place = match unique {
+            true => NEXT.fetch_add(1, Relaxed),
+            false => given.len() as u64,
+        };
+        given.push((place, descriptor));
+        Ok(place)
     })
 }
 
 /// How many descriptors were collected so far.
 pub(crate) fn collected() -> usize {
-    COLLECTED.with_borrow(|collected| collected.as_ref().map_or(0, Vec::len))
+    COLLECTED.with_borrow(|collected| collected.as_ref().map_or(0, |it| it.given.len()))
 }
 
-/// Takes the descriptor at this place; `None` outside of [`provide`], or if it was taken.
-fn take(place: u32) -> Option<OwnedFd> {
-    PROVIDED.with_borrow_mut(|provided| provided.get_mut(place as usize)?.take())
+/// Takes the descriptors back that were collected after so many.
+pub(crate) fn uncollect(after: usize) -> Vec<(u64, OwnedFd)> {
+    COLLECTED.with_borrow_mut(|collected| {
+        let collected = collected.as_mut();
+        collected.map_or_else(Vec::new, |it| it.given.split_off(after))
+    })
+}
+
+/// Adds descriptors to those collected that have their places.
+pub(crate) fn collect_again(given: Vec<(u64, OwnedFd)>) {
+    COLLECTED.with_borrow_mut(|collected| {
+        if let Some(collected) = collected {
+            collected.given.extend(given);
+        }
+    });
+}
+
+/// Takes the descriptor at this place. Fails outside of [`provide`], or if it was taken.
+fn take(place: u64) -> io::Result<OwnedFd> {
+    if place >= UNIQUE {
+        return stored_descriptor(place);
+    }
+    let provided = PROVIDED.with_borrow_mut(|provided| provided.get_mut(place as usize)?.take());
+    provided.ok_or_else(|| io::Error::other("its descriptor was not handed over with these bytes"))
 }
 
 #[cfg(test)]
@@ -109,7 +209,7 @@ mod tests {
     use std::fs::File;
 
     use super::*;
-    use crate::{Error, Queue, codec, pipe};
+    use crate::{Error, Queue, codec};
 
     fn bytes_of(queue: &Queue<u32>) -> crate::Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -118,14 +218,11 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_is_no_item_and_no_message() {
+    fn a_queue_is_no_item() {
         let queues = Queue::<Queue<u32>>::new().unwrap();
         let refused = queues.put(&Queue::new().unwrap());
         assert!(matches!(refused, Err(Error::NotAtStart)));
         assert!(queues.is_empty());
-        let (ours, _theirs) = pipe::<Queue<u32>, ()>().unwrap();
-        let refused = ours.send(&Queue::new().unwrap());
-        assert!(matches!(refused, Err(Error::NotAtStart)));
     }
 
     #[test]

@@ -53,6 +53,7 @@ mod sys;
 mod zygote;
 
 pub use error::{Error, Result};
+pub use fd_passing::Descriptor;
 pub use pipe::{Connection, pipe};
 #[doc(inline)]
 pub use pool::{AsyncResult, Pool};

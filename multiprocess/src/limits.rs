@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 
 /// The addresses that a process has by nature, in bytes: 47 bits.
@@ -30,6 +30,21 @@ pub(crate) fn address_space_used() -> u64 {
 /// The machine's memory, in bytes.
 pub(crate) fn physical_memory() -> u64 {
     configured(SysconfVar::_PHYS_PAGES) * configured(SysconfVar::PAGE_SIZE)
+}
+
+/// Lets this process have as many descriptors as it may allow itself, and returns how many it could
+/// have before: `ulimit -n`.
+pub(crate) fn raise_descriptors() -> Option<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
+    Some(soft)
+}
+
+/// Lets this process have so many descriptors, which is no more than it may have.
+pub(crate) fn lower_descriptors(soft: u64) {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
+    }
 }
 
 /// No limit is the largest number.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, RwLock};
@@ -15,9 +16,10 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codec::{self, Buffer};
-use crate::fd_passing::Descriptor;
+use crate::fd_passing::{self, Descriptor};
 use crate::sys::identity::Identity;
 use crate::sys::poll::poll;
+use crate::sys::scm_rights::{self, DESCRIPTORS_MAX};
 use crate::sys::shm::{Shared, shareable};
 use crate::{Error, Result, Serializable};
 
@@ -28,7 +30,7 @@ const LOOK_FIRST: Duration = Duration::from_millis(20);
 /// that first used its end after it was looked for.
 const LOOK_MAX: Duration = Duration::from_secs(2);
 
-/// A message starts with its length.
+/// A message starts with its length. With the bytes of that go the descriptors of the message.
 const HEADER: usize = size_of::<u64>();
 
 /// The most that is read at once, so that a message takes memory only as it arrives.
@@ -125,16 +127,25 @@ pub struct Connection<S, R> {
     pair: Arc<Pair>,
     side: usize,
     sending: Mutex<()>,
-    arriving: Mutex<Vec<u8>>,
+    arriving: Mutex<Arriving>,
     messages: PhantomData<fn(S) -> R>,
 }
 
+/// What has come of a message.
+#[derive(Default)]
+struct Arriving {
+    bytes: Vec<u8>,
+    descriptors: Vec<OwnedFd>,
+}
+
 impl<S: Serializable, R> Connection<S, R> {
-    /// Sends a message: `send(obj)`.
+    /// Sends a message: `send(obj)`. It may hold queues, locks, ends of other pipes, and files and
+    /// sockets as a [`Descriptor`], up to 2024 in all.
     ///
     /// # Errors
     /// [`Closed`](Error::Closed) if the peer is gone, [`Serial`](Error::Serial) if the message
-    /// cannot be serialised; nothing was sent then.
+    /// cannot be serialised; nothing was sent then. [`Os`](Error::Os) if it holds too many
+    /// descriptors, or more are on their way than `ulimit -n` allows.
     ///
     /// # Examples
     /// ```
@@ -148,11 +159,15 @@ impl<S: Serializable, R> Connection<S, R> {
         let mut buffer = Buffer::to_write();
         let frame = buffer.bytes();
         frame.extend_from_slice(&[0; HEADER]);
-        codec::append(message, frame)?;
+        let (written, descriptors) = fd_passing::collect(|| codec::append(message, frame));
+        written?;
         let len = (frame.len() - HEADER) as u64;
         frame[..HEADER].copy_from_slice(&len.to_le_bytes());
         let _turn = self.sending.lock().unwrap();
-        self.with_socket(|socket| self.write(socket, frame))
+        self.with_socket(|socket| {
+            let sent = self.write_descriptors(socket, frame, &descriptors)?;
+            self.write(socket, &frame[sent..])
+        })
     }
 }
 
@@ -198,16 +213,21 @@ impl<S, R: Serializable> Connection<S, R> {
     fn receive(&self, deadline: Option<Instant>) -> Result<R> {
         let mut arriving = self.arriving.lock().unwrap();
         self.with_socket(|socket| self.arrive(socket, &mut arriving, deadline))?;
-        let message = codec::decode(&arriving[HEADER..]);
-        arriving.clear();
-        arriving.shrink_to(CHUNK_MAX);
+        let Arriving { bytes, descriptors } = &mut *arriving;
+        let read = || codec::decode(&bytes[HEADER..]);
+        let message = match descriptors.is_empty() {
+            true => read(),
+            false => fd_passing::provide(mem::take(descriptors), read),
+        };
+        bytes.clear();
+        bytes.shrink_to(CHUNK_MAX);
         message
     }
 }
 
 impl<S, R> Connection<S, R> {
     fn new(pair: Arc<Pair>, side: usize) -> Self {
-        let (sending, arriving) = (Mutex::new(()), Mutex::new(Vec::new()));
+        let (sending, arriving) = (Mutex::new(()), Mutex::default());
         Self {
             pair,
             side,
@@ -262,9 +282,13 @@ impl<S, R> Connection<S, R> {
     fn arrive(
         &self,
         socket: BorrowedFd<'_>,
-        message: &mut Vec<u8>,
+        arriving: &mut Arriving,
         deadline: Option<Instant>,
     ) -> Result<()> {
+        let Arriving {
+            bytes: message,
+            descriptors,
+        } = arriving;
         loop {
             let missing = match message.first_chunk::<HEADER>() {
                 None => HEADER - message.len(),
@@ -277,11 +301,11 @@ impl<S, R> Connection<S, R> {
             }
             let start = message.len();
             message.resize(start + missing.min(CHUNK_MAX), 0);
-            let received = recv(
-                socket.as_raw_fd(),
-                &mut message[start..],
-                MsgFlags::MSG_DONTWAIT,
-            );
+            let room = &mut message[start..];
+            let received = match start < HEADER {
+                true => receive_header(socket, room, descriptors),
+                false => recv(socket.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT),
+            };
             message.truncate(start + received.unwrap_or(0));
             match received {
                 Ok(0) | Err(Errno::ECONNRESET) => return Err(Error::Closed),
@@ -292,18 +316,51 @@ impl<S, R> Connection<S, R> {
         }
     }
 
+    /// Sends the descriptors of a message, with some of its first bytes; how many bytes.
+    fn write_descriptors(
+        &self,
+        socket: BorrowedFd<'_>,
+        bytes: &[u8],
+        descriptors: &[OwnedFd],
+    ) -> Result<usize> {
+        let groups = descriptors.chunks(DESCRIPTORS_MAX);
+        if groups.len() > HEADER {
+            let most = HEADER * DESCRIPTORS_MAX;
+            let reason = io::Error::other(format!("it holds more than {most} descriptors"));
+            return Err(Error::os("send a message to a pipe", reason));
+        }
+        let mut sent = 0;
+        for group in groups {
+            let fds: Vec<_> = group.iter().map(AsFd::as_fd).collect();
+            let byte = &bytes[sent..=sent];
+            while let Err(error) = scm_rights::send_some(socket, byte, &fds, MsgFlags::MSG_DONTWAIT)
+            {
+                self.go_on_after(socket, Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+            }
+            sent += 1;
+        }
+        Ok(sent)
+    }
+
     fn write(&self, socket: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         while !bytes.is_empty() {
             match send(socket.as_raw_fd(), bytes, flags) {
                 Ok(sent) => bytes = &bytes[sent..],
-                Err(Errno::EPIPE | Errno::ECONNRESET) => return Err(Error::Closed),
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => self.wait(socket, PollFlags::POLLOUT, None)?,
-                Err(errno) => return Err(refused("send to a pipe", errno)),
+                Err(errno) => self.go_on_after(socket, errno)?,
             }
         }
         Ok(())
+    }
+
+    /// Waits until a send may be tried again that was refused; an error if it may not.
+    fn go_on_after(&self, socket: BorrowedFd<'_>, errno: Errno) -> Result<()> {
+        match errno {
+            Errno::EPIPE | Errno::ECONNRESET => Err(Error::Closed),
+            Errno::EINTR => Ok(()),
+            Errno::EAGAIN => self.wait(socket, PollFlags::POLLOUT, None),
+            errno => Err(refused("send to a pipe", errno)),
+        }
     }
 
     /// Waits until the socket is ready. A wait that is not over soon watches the peer as well.
@@ -340,6 +397,19 @@ impl<S, R> Connection<S, R> {
             }
         }
     }
+}
+
+/// Receives some of a message's first bytes, with what goes with them.
+fn receive_header(
+    socket: BorrowedFd<'_>,
+    room: &mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> nix::Result<usize> {
+    let received = scm_rights::receive_some(socket, room, MsgFlags::MSG_DONTWAIT);
+    let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
+    let (len, some) = received.map_err(errno)?;
+    descriptors.extend(some);
+    Ok(len)
 }
 
 /// Waits until the socket is ready; false if the time is over or the watched process has ended.
@@ -385,7 +455,7 @@ impl<S, R> fmt::Debug for Connection<S, R> {
     }
 }
 
-/// To hand an end to a process at its start; at any other time it fails.
+/// To hand an end to another process.
 impl<S, R> Serialize for Connection<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
         let socket = self.pair.sockets[self.side].read().unwrap();

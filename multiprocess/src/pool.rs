@@ -26,7 +26,7 @@ use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
 };
 
-use crate::{Result, Serializable, codec, sys::call::Function};
+use crate::{Result, Serializable, codec, fd_passing, sys::call::Function};
 use client::PoolClient;
 use open_tasks::Submission;
 use task::one;
@@ -38,12 +38,14 @@ pub use imap::ImapStream;
 pub use map_result::MapResult;
 pub use result::AsyncResult;
 pub use table::Progress;
+pub(crate) use worker::stored_descriptor;
 pub use worker::worker_index;
 
 mod builder;
 mod chunk;
 mod client;
 mod control;
+mod fd_store;
 mod imap;
 mod lost;
 mod map;
@@ -213,8 +215,9 @@ impl Pool {
         let mut buffer = codec::Buffer::to_write();
         let task = buffer.bytes();
         task.extend_from_slice(&Function::of(function, one).to_bytes());
-        codec::append(&argument, task)?;
-        let ticket = self.client.submit(task, Submission::ONE)?;
+        let (written, fds) = fd_passing::collect_unique(|| codec::append(&argument, task));
+        written?;
+        let ticket = self.client.submit(task, fds, Submission::ONE)?;
         Ok(AsyncResult::new(Arc::clone(&self.client), ticket))
     }
 

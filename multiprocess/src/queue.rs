@@ -432,7 +432,7 @@ impl<T> fmt::Debug for Queue<T> {
     }
 }
 
-/// To hand the queue to a process at its start; at any other time it fails.
+/// To hand the queue to another process, as [`Descriptor`](crate::Descriptor) says.
 impl<T> Serialize for Queue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.raw.serialize(serializer)

@@ -2,10 +2,12 @@
 //! types of Python's `multiprocessing` in the shapes of [`std::sync`].
 //!
 //! Each of them lies in shared memory without a name. A clone is another handle of the same one. A
-//! forked child has its parent's handles; any other process gets one as an argument at its start, as
-//! it gets a [`Queue`](crate::Queue): by [`Process::spawn_with`](crate::Process::spawn_with) or
-//! [`initializer_with`](crate::pool::Builder::initializer_with). Threads share one by reference. The
-//! memory goes back to the system with the last process that has it, also when all are killed.
+//! forked child has its parent's handles; any other process gets one as it gets a
+//! [`Queue`](crate::Queue): as an argument of [`Process::spawn_with`](crate::Process::spawn_with) or
+//! of a pool's task, once for all tasks by
+//! [`initializer_with`](crate::pool::Builder::initializer_with), or in a message of a
+//! [`pipe`](crate::pipe()). Threads share one by reference. The memory goes back to the system with
+//! the last process that has it, also when all are killed.
 //!
 //! # When a process is killed
 //!

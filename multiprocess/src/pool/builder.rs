@@ -3,7 +3,7 @@
 use std::{
     io,
     num::NonZeroUsize,
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     process,
     sync::{
         Arc,
@@ -17,6 +17,7 @@ use super::{
     Pool,
     client::PoolClient,
     control::WORKERS_MAX,
+    fd_store::FdStoreClient,
     shared::{Initializer, PoolShared},
     sleeper::WakeFd,
     supervisor,
@@ -99,7 +100,7 @@ impl Builder {
     }
 
     /// As [`initializer`](Self::initializer), with an argument: Python's `initializer` and
-    /// `initargs`. It is how workers get a queue, which cannot be part of a task.
+    /// `initargs`. Give a queue or a lock to each worker here, which a task then need not bring along.
     ///
     /// # Examples
     ///
@@ -332,6 +333,8 @@ impl Builder {
             application_wake: WakeFd::new().map_err(os("open an eventfd for a pool"))?,
             supervisor_wake: WakeFd::new().map_err(os("open an eventfd for a pool"))?,
             opened: Instant::now(),
+            descriptor_requests: None,
+            descriptors_max: None,
         };
         let pair = UnixStream::pair().map_err(os("open a pipe to a supervisor"))?;
         let (wakeup, theirs) = (ForkPrivate::new(pair.0), pair.1);
@@ -339,15 +342,18 @@ impl Builder {
             .get()
             .and_then(|wakeup| wakeup.set_nonblocking(true))
             .map_err(os("set up the pipe to a supervisor"))?;
+        let (fd_store, store_end) =
+            FdStoreClient::new().map_err(os("open a socket to a supervisor"))?;
         let me = process::id();
         let pidfd = pidfd::open(me.cast_signed()).map_err(os("open a pidfd of this process"))?;
         let function = Function::of(supervisor::run as fn(supervisor::Argument), one);
         let request = SpawnRequest::new(function, false, |bytes| {
-            let application = (Descriptor(theirs), Descriptor(pidfd), me);
+            let ends = (Descriptor(OwnedFd::from(theirs)), Descriptor(store_end));
+            let application = (ends, Descriptor(pidfd), me);
             codec::append_unread(&(&shared, initializer, application), bytes)
         })?;
         let supervisor = zygote::start(&format!("the supervisor of {}", shared.name), request)?;
-        let client = Arc::new(PoolClient::new(shared, supervisor, wakeup));
+        let client = Arc::new(PoolClient::new(shared, supervisor, wakeup, fd_store));
         Ok(Pool { client })
     }
 }

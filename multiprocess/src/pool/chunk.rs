@@ -4,8 +4,10 @@
 //! first put, the number of items up to its end, and a [`Mode`]. Then come the arguments, with their
 //! lengths if the chunk may have to be tried again from some item on.
 
+use std::{mem, os::fd::OwnedFd};
+
 use super::message::split_word;
-use crate::{Error, Result, Serializable, codec, sys::call::Function};
+use crate::{Error, Result, Serializable, codec, fd_passing, sys::call::Function};
 
 /// A chunk ends with the item that makes it so long, in bytes, or before it.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -48,8 +50,9 @@ pub(super) struct ChunkWriter {
     /// The most items of a chunk.
     size: usize,
     mode: Mode,
-    /// An argument for which the last chunk had no room.
+    /// An argument for which the last chunk had no room, and its descriptors.
     carried: Vec<u8>,
+    carried_fds: Vec<(u64, OwnedFd)>,
 }
 
 impl ChunkWriter {
@@ -59,11 +62,12 @@ impl ChunkWriter {
             size,
             mode,
             carried: Vec::new(),
+            carried_fds: Vec::new(),
         }
     }
 
     /// Makes a chunk of the next items, and returns how many; 0 if there was none. With it comes the
-    /// error of the item behind them, if that cannot be written.
+    /// error of the item behind them, if that cannot be written. Their descriptors are collected.
     pub(super) fn write<A: Serializable>(
         &mut self,
         items: &mut impl Iterator<Item = A>,
@@ -75,13 +79,14 @@ impl ChunkWriter {
         let (mut count, mut refused) = (0, None);
         if !self.carried.is_empty() {
             chunk.append(&mut self.carried);
+            fd_passing::collect_again(mem::take(&mut self.carried_fds));
             count = 1;
         }
         while count < self.size && (count == 0 || chunk.len() < CHUNK_BYTES) {
             let Some(item) = items.next() else {
                 break;
             };
-            let start = chunk.len();
+            let (start, collected) = (chunk.len(), fd_passing::collected());
             if let Err(error) = self.append(&item, chunk) {
                 chunk.truncate(start);
                 refused = Some(error);
@@ -89,6 +94,7 @@ impl ChunkWriter {
             }
             if count > 0 && chunk.len() > CHUNK_BYTES {
                 self.carried = chunk.split_off(start);
+                self.carried_fds = fd_passing::uncollect(collected);
                 break;
             }
             count += 1;

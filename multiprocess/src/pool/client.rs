@@ -8,7 +8,7 @@ use std::{
     io::{self, Write},
     mem,
     num::NonZeroU64,
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst},
     task::{Poll, Waker},
     thread,
@@ -19,6 +19,7 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::{
     chunk::Part,
+    fd_store::FdStoreClient,
     open_tasks::Submission,
     shared::PoolShared,
     slot::{KillReason, Slot},
@@ -36,7 +37,7 @@ use crate::{
 const SOON: Duration = Duration::from_millis(10);
 
 /// How long to wait for room in a full queue of tasks before trying again.
-const ROOM_AGAIN: Duration = Duration::from_millis(20);
+pub(super) const ROOM_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long the thread that receives for futures goes on, once none waits.
 const LINGER: Duration = Duration::from_secs(1);
@@ -56,6 +57,7 @@ pub(crate) struct PoolClient {
     supervisor: Handle,
     /// Wakes the supervisor.
     wakeup: ForkPrivate<UnixStream>,
+    pub(super) fd_store: Arc<FdStoreClient>,
     owner: Identity,
 }
 
@@ -64,6 +66,7 @@ impl PoolClient {
         shared: PoolShared,
         supervisor: Handle,
         wakeup: ForkPrivate<UnixStream>,
+        fd_store: Arc<FdStoreClient>,
     ) -> Self {
         Self {
             shared,
@@ -71,6 +74,7 @@ impl PoolClient {
             changed: Condvar::new(),
             supervisor,
             wakeup,
+            fd_store,
             owner: Identity::mine(),
         }
     }
@@ -88,9 +92,18 @@ impl PoolClient {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Submits a task, and returns its ticket.
-    pub(super) fn submit(&self, bytes: &[u8], submission: Submission) -> Result<u64> {
+    /// Submits a task with its descriptors, and returns its ticket.
+    pub(super) fn submit(
+        &self,
+        bytes: &[u8],
+        fds: Vec<(u64, OwnedFd)>,
+        submission: Submission,
+    ) -> Result<u64> {
         self.require_ours()?;
+        let mut stored = match fds.is_empty() {
+            true => None,
+            false => self.store_descriptors(fds)?,
+        };
         loop {
             let mut table = self.table();
             if table.closed {
@@ -103,6 +116,9 @@ impl PoolClient {
             match self.shared.tasks.put(bytes, Wait::No) {
                 Ok(number) => {
                     table.insert(number, submission, self.shared.retries, bytes);
+                    if let Some(stored) = stored.take() {
+                        table.keep_descriptors(number, stored);
+                    }
                     if table.is_time_to_drain() && self.take_all(&mut table) {
                         drop(self.announce(table));
                     }

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Error, Result, Serializable,
     codec::{self, Buffer},
+    fd_passing,
     sys::call::Function,
 };
 
@@ -246,7 +247,7 @@ where
         let mut buffer = Buffer::to_write();
         let bytes = buffer.bytes();
         while self.tasks.len() < ahead && self.refused.is_none() {
-            let (items, refused) = self.write(bytes);
+            let ((items, refused), fds) = fd_passing::collect_unique(|| self.write(bytes));
             self.refused = refused;
             if items == 0 {
                 return;
@@ -256,7 +257,7 @@ where
                 mode: matches!(self.form, Form::Chunk(_)).then_some(Mode::Each),
                 completion_queue: self.completion_queue,
             };
-            match self.client.submit(bytes, submission) {
+            match self.client.submit(bytes, fds, submission) {
                 Ok(ticket) => self.tasks.push_back(Submitted { ticket, items }),
                 Err(error) => self.refused = Some(error),
             }

@@ -11,7 +11,7 @@ use super::{
     table::TaskTable,
     task::{many, many_pairs},
 };
-use crate::{Error, Result, Serializable, codec, sys::call::Function};
+use crate::{Error, Result, Serializable, codec, fd_passing, sys::call::Function};
 
 /// How many chunks of a map each worker gets, so that all end at about the same time.
 const CHUNKS_PER_WORKER: usize = 4;
@@ -365,7 +365,8 @@ impl MapChunks {
         items: &mut impl Iterator<Item = A>,
         bytes: &mut Vec<u8>,
     ) -> Result<bool> {
-        let (count, refused) = writer.write(items, bytes);
+        let written = fd_passing::collect_unique(|| writer.write(items, bytes));
+        let ((count, refused), fds) = written;
         let count = count as u64;
         if let Some(error) = refused {
             self.fail(self.submitted + count, error);
@@ -379,7 +380,7 @@ impl MapChunks {
             mode: Some(self.mode()),
             completion_queue: Some(self.completion_queue),
         };
-        match self.client.submit(bytes, submission) {
+        match self.client.submit(bytes, fds, submission) {
             Ok(ticket) => {
                 let items = self.submitted..self.submitted + count;
                 self.submitted = items.end;

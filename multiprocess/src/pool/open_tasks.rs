@@ -5,7 +5,10 @@ use std::{
     num::NonZeroU64,
 };
 
-use super::chunk::{Mode, Part};
+use super::{
+    chunk::{Mode, Part},
+    fd_store::StoredFds,
+};
 use crate::{Error, Result};
 
 /// A task that was submitted, until its handle is dropped. There may be hundreds of thousands, and
@@ -25,11 +28,13 @@ pub(super) struct Task {
     pub(super) completion_queue: Option<NonZeroU64>,
 }
 
-/// What only some tasks have: chunks, and tasks that may be tried again.
+/// What only some tasks have: chunks, tasks that may be tried again, and those with descriptors.
 #[derive(Default)]
 pub(super) struct More {
     pub(super) chunk: Option<ChunkState>,
     pub(super) retry: Option<Retry>,
+    /// Kept for the worker, and for the next one, until there is an outcome.
+    pub(super) descriptors: Option<StoredFds>,
 }
 
 /// What is known of a chunk.

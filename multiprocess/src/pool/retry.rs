@@ -20,7 +20,7 @@ impl TaskTable {
     ) -> Option<Error> {
         let task = self.tasks.get_mut(ticket)?;
         let (number, items) = (task.number, task.items);
-        let Some(More { chunk, retry }) = task.more.as_deref_mut() else {
+        let Some(More { chunk, retry, .. }) = task.more.as_deref_mut() else {
             return Some(error);
         };
         let Some(retry) = retry else {

@@ -41,6 +41,13 @@ pub(super) struct PoolShared {
     /// The zero of the pool's clock, which the supervisor sets and the workers have from it.
     #[serde(skip, default = "Instant::now")]
     pub(super) opened: Instant,
+    /// Where a worker asks the supervisor for the descriptors of its task.
+    #[serde(skip)]
+    pub(super) descriptor_requests: Option<OwnedFd>,
+    /// How many descriptors a worker may have. The supervisor allows itself more, to keep those of
+    /// tasks.
+    #[serde(skip)]
+    pub(super) descriptors_max: Option<u64>,
 }
 
 /// What each worker does first.

@@ -27,6 +27,7 @@ use nix::{
 };
 
 use super::{
+    fd_store::FdStore,
     message,
     shared::{Initializer, PoolShared},
     slot::{Phase, Step},
@@ -35,6 +36,7 @@ use super::{
 use crate::{
     Error, Result,
     fd_passing::Descriptor,
+    limits,
     sys::{
         children::{self, EndedChild},
         credentials::Credentials,
@@ -69,6 +71,7 @@ struct Supervisor {
     /// The application, whose end is seen here even if another process holds the socket.
     application: ForkPrivate<OwnedFd>,
     application_pid: u32,
+    fd_store: FdStore,
     signals: ForkPrivate<SignalFd>,
     /// Until when to look whether the terminal has stopped the application.
     stop_expected: Option<Instant>,
@@ -82,10 +85,14 @@ struct Supervisor {
 }
 
 /// What a supervisor is started with: the pool's shared state and what each worker does first. Then
-/// of the application the end of the wake-up socket, the pidfd and the number.
+/// of the application the ends of two sockets, for wakes and for descriptors, the pidfd and the number.
 pub(super) type Argument = (PoolShared, Option<Initializer>, Application);
 
-type Application = (Descriptor<OwnedFd>, Descriptor<OwnedFd>, u32);
+type Application = (
+    (Descriptor<OwnedFd>, Descriptor<OwnedFd>),
+    Descriptor<OwnedFd>,
+    u32,
+);
 
 /// The life of the supervisor, as the function of its process.
 pub(super) fn run((shared, initializer, application): Argument) {
@@ -102,13 +109,16 @@ pub(super) fn run((shared, initializer, application): Argument) {
 
 impl Supervisor {
     fn new(
-        shared: PoolShared,
+        mut shared: PoolShared,
         initializer: Option<Initializer>,
-        (Descriptor(wakeup), Descriptor(application), application_pid): Application,
+        ((Descriptor(wakeup), Descriptor(descriptors)), Descriptor(application), pid): Application,
     ) -> io::Result<Self> {
         signals::block_all();
         prctl::set_child_subreaper(true)?;
         let workers = vec![None; shared.workers];
+        let (fd_store, requests) = FdStore::new(descriptors)?;
+        shared.descriptor_requests = Some(requests);
+        shared.descriptors_max = limits::raise_descriptors();
         shared.name_process("s");
         let wakeup = UnixStream::from(wakeup);
         wakeup.set_nonblocking(true)?;
@@ -119,7 +129,8 @@ impl Supervisor {
             initializer,
             wakeup: ForkPrivate::new(wakeup),
             application: ForkPrivate::new(application),
-            application_pid,
+            application_pid: pid,
+            fd_store,
             signals: ForkPrivate::new(SignalFd::with_flags(&noticed, flags)?),
             stop_expected: None,
             stopped: false,
@@ -146,6 +157,7 @@ impl Supervisor {
             if !self.wait(complete).map_err(listen)? {
                 return Ok(0);
             }
+            self.fd_store.serve().map_err(listen)?;
             self.reap_ended();
         }
     }
@@ -158,10 +170,13 @@ impl Supervisor {
         let deadline = [again, look, next].into_iter().flatten().min();
         let mut wakeup = self.wakeup.get()?;
         let signals = self.signals.get()?;
+        let [stored, requested] = self.fd_store.sockets()?;
         let fds = [
             self.application.get()?.as_fd(),
             wakeup.as_fd(),
             signals.as_fd(),
+            stored,
+            requested,
         ];
         // A worker that takes a task later wakes the supervisor, which then watches its time.
         let has_begun = || next.is_none() && self.next_deadline().is_some();

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     chunk::{Mode, Part},
+    fd_store::StoredFds,
     lost::LostTasks,
     message::{self, Report},
     open_tasks::{ChunkState, More, Retry, Submission, Task, Tasks},
@@ -123,7 +124,11 @@ impl TaskTable {
             item: 0,
             task: bytes.into(),
         });
-        let more = More { chunk, retry };
+        let more = More {
+            chunk,
+            retry,
+            descriptors: None,
+        };
         let task = Task {
             number,
             items: submission.items,
@@ -136,6 +141,13 @@ impl TaskTable {
         self.tasks.insert(number, task);
         self.open += 1;
         self.progress.total += submission.items;
+    }
+
+    /// Has the descriptors of a task kept until it has an outcome.
+    pub(super) fn keep_descriptors(&mut self, ticket: u64, stored: StoredFds) {
+        if let Some(task) = self.tasks.get_mut(ticket) {
+            task.more.get_or_insert_default().descriptors = Some(stored);
+        }
     }
 
     /// What became of a task; `None` while nothing did. A task that is not known ends with the pool.
@@ -364,6 +376,7 @@ impl TaskTable {
         let mut known = 0;
         if let Some(more) = &mut task.more {
             more.retry = None;
+            more.descriptors = None;
             known = more.chunk.as_ref().map_or(0, |chunk| chunk.have);
         }
         self.open -= 1;

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Write},
+    os::fd::{AsFd, OwnedFd},
     process,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::SeqCst},
     thread,
@@ -14,12 +15,13 @@ use nix::sys::signal::Signal;
 use super::{
     chunk::{Chunk, Mode, split_argument},
     control::RESULT_BYTES,
+    fd_store,
     message::{self, ITEMS_HEAD},
     shared::{Initializer, PoolShared},
     slot::{Phase, Slot, Step},
 };
 use crate::{
-    Error, Result, output,
+    Error, Result, limits, output,
     panics::Panics,
     queue::{raw::Wait, step::step},
     sys::{call::Function, fork::exit_now, group, signals},
@@ -73,6 +75,17 @@ pub fn worker_index() -> Option<usize> {
     current().map(|worker| worker.index)
 }
 
+/// The descriptor that goes with the task of this worker, by its place in the task's bytes.
+pub(crate) fn stored_descriptor(place: u64) -> io::Result<OwnedFd> {
+    let worker = current();
+    let requests = worker
+        .as_ref()
+        .and_then(|it| it.shared.descriptor_requests.as_ref());
+    let requests =
+        requests.ok_or_else(|| io::Error::other("it is the argument of a pool's task"))?;
+    fd_store::fetch(requests.as_fd(), place)
+}
+
 /// The life of the worker in slot `index`, in a process just forked from the supervisor.
 pub(super) fn run(
     shared: Arc<PoolShared>,
@@ -85,6 +98,9 @@ pub(super) fn run(
     // long as nobody sees to it. Without these signals it gets an error, or its way.
     signals::ignore(Signal::SIGTTIN);
     signals::ignore(Signal::SIGTTOU);
+    if let Some(max) = shared.descriptors_max {
+        limits::lower_descriptors(max);
+    }
     let pid = &shared.control.slots[index].pid;
     // The worker says itself who it is, since the application may ask before the supervisor knows.
     pid.store(process::id(), SeqCst);

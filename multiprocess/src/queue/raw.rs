@@ -398,7 +398,7 @@ fn unread(reason: Unread) -> Error {
     Error::os("take an item from a queue", io::Error::new(kind, reason))
 }
 
-/// To hand the queue to a process at its start; at any other time it fails.
+/// To hand the queue to another process, as [`Descriptor`](crate::Descriptor) says.
 impl Serialize for RawQueue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.rings.memory().serialize(serializer)

@@ -446,7 +446,7 @@ impl<T: Plain> fmt::Debug for ArrayGuard<'_, T> {
     }
 }
 
-/// To hand the array to a process at its start; at any other time it fails.
+/// To hand the array to another process, as [`Descriptor`](crate::Descriptor) says.
 impl<T> Serialize for Array<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.segment.serialize(serializer)

@@ -239,7 +239,7 @@ impl<T> fmt::Debug for Mutex<T> {
     }
 }
 
-/// To hand the mutex to a process at its start; at any other time it fails.
+/// To hand the mutex to another process, as [`Descriptor`](crate::Descriptor) says.
 impl<T> Serialize for Mutex<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.segment.serialize(serializer)

@@ -372,7 +372,7 @@ impl<T> fmt::Debug for RwLock<T> {
     }
 }
 
-/// To hand the lock to a process at its start; at any other time it fails.
+/// To hand the lock to another process, as [`Descriptor`](crate::Descriptor) says.
 impl<T> Serialize for RwLock<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.segment.serialize(serializer)

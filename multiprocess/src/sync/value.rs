@@ -165,7 +165,7 @@ impl<T> fmt::Debug for Value<T> {
     }
 }
 
-/// To hand the value to a process at its start; at any other time it fails.
+/// To hand the value to another process, as [`Descriptor`](crate::Descriptor) says.
 impl<T> Serialize for Value<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.mutex.serialize(serializer)

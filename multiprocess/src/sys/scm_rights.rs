@@ -33,6 +33,16 @@ pub(crate) fn send(
     message: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
+    send_some(socket, message, descriptors, MsgFlags::empty()).map(|_| ())
+}
+
+/// As [`send`], to a stream of bytes too, which may take some only; how many it took.
+pub(crate) fn send_some(
+    socket: BorrowedFd<'_>,
+    message: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+    flags: MsgFlags,
+) -> io::Result<usize> {
     let descriptors: Vec<RawFd> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();
     let rights = [ControlMessage::ScmRights(&descriptors)];
     let rights = if descriptors.is_empty() {
@@ -41,14 +51,14 @@ pub(crate) fn send(
         &rights
     };
     let message = [IoSlice::new(message)];
-    sendmsg::<()>(
+    let flags = flags | MsgFlags::MSG_NOSIGNAL;
+    Ok(sendmsg::<()>(
         socket.as_raw_fd(),
         &message,
         rights,
-        MsgFlags::MSG_NOSIGNAL,
+        flags,
         None,
-    )?;
-    Ok(())
+    )?)
 }
 
 /// Waits for a message of at most the buffer's length; its length, 0 at the end, and what it
@@ -57,9 +67,18 @@ pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
 ) -> io::Result<(usize, Vec<OwnedFd>)> {
+    receive_some(socket, buffer, MsgFlags::empty())
+}
+
+/// As [`receive`], from a stream of bytes too.
+pub(crate) fn receive_some(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    flags: MsgFlags,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = cmsg_space!([RawFd; DESCRIPTORS_MAX]);
     let mut parts = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
     let mut descriptors = Vec::new();
     for part in message.cmsgs()? {

@@ -32,7 +32,7 @@ tests![
     r22_a_task_may_have_a_pool_of_its_own,
     r30_a_timeout_ends_the_wait_although_the_task_runs_on,
     a_pool_of_no_worker_or_of_too_many_is_refused,
-    a_queue_is_no_argument_no_item_and_no_result,
+    a_queue_is_no_result,
     a_task_may_return_the_crates_result,
     a_static_pool_in_its_own_task_is_another_pool_and_no_hang,
     a_task_that_makes_pools_without_end_is_told_so,
@@ -378,20 +378,8 @@ fn a_pool_of_no_worker_or_of_too_many_is_refused() {
     }
 }
 
-fn a_queue_is_no_argument_no_item_and_no_result() {
-    let queue = || Queue::<u32>::new().unwrap();
+fn a_queue_is_no_result() {
     let pool = Pool::new(1).unwrap();
-    let refused = pool.apply_async(|_: Queue<u32>| (), queue());
-    assert_eq!(refused.unwrap_err(), Error::NotAtStart);
-    let refused = pool.apply(|_: (u8, Queue<u32>)| (), (1, queue()));
-    assert_eq!(refused, Err(Error::NotAtStart));
-    let Err(Error::MapFailed { item: 0, error, .. }) = pool.map(|_: Queue<u32>| (), [queue()])
-    else {
-        panic!("another outcome");
-    };
-    assert_eq!(*error, Error::NotAtStart);
-    let refused = pool.imap(|_: Queue<u32>| (), [queue()]).next();
-    assert_eq!(refused, Some(Err(Error::NotAtStart)));
     let refused = pool.apply(|()| Queue::<u32>::new().unwrap(), ());
     assert_eq!(refused.unwrap_err(), Error::NotAtStart);
     healthy(&pool);
