@@ -4,7 +4,8 @@
 //!
 //! [`Pool`], [`Process`] and [`Queue`] are what most programs need.
 //! [`coming_from_python`] maps all names of Python's, and [`failures`] lists what goes wrong there
-//! and not here. [`in_your_program`] says how to depend on the crate, and what to know in tests, async
+//! and not here. [`tests_of_python`] lists CPython's own tests with the tests that make the same
+//! claims here. [`in_your_program`] says how to depend on the crate, and what to know in tests, async
 //! runtimes, servers and containers.
 //!
 //! | Python | here |
@@ -100,6 +101,9 @@ pub mod failures {}
 
 #[doc = include_str!("in_your_program.md")]
 pub mod in_your_program {}
+
+#[doc = include_str!("tests_of_python.md")]
+pub mod tests_of_python {}
 
 /// The programs of the first page run as tests.
 #[cfg(doctest)]

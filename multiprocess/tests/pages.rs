@@ -85,6 +85,54 @@ fn every_row_of_the_page_on_programs_names_tests_that_exist() {
     }
 }
 
+/// The numbers of a text, in their order.
+fn numbers(text: &str) -> Vec<usize> {
+    let words = text.split(|c: char| !c.is_ascii_digit());
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
+#[test]
+fn the_page_of_pythons_tests_counts_them_and_names_tests_that_exist() {
+    let read = |file| fs::read_to_string(root().join(file)).expect("the page is there");
+    let page = read("src/tests_of_python.md");
+    let folders = ["tests", "src"].map(|folder| rust_files(&root().join(folder)));
+    let sources = folders.concat().into_iter().map(fs::read_to_string);
+    let sources: String = sources
+        .map(|source| source.expect("a file can be read"))
+        .collect();
+    let (mut classes, mut rows, mut with, mut without) = (BTreeSet::new(), BTreeSet::new(), 0, 0);
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [class, test, here] = cells[..] else {
+            panic!("{row}");
+        };
+        classes.insert(class);
+        assert!(rows.insert((class, test)), "{class} {test} has two rows");
+        if let Some(reason) = here.strip_prefix('–') {
+            assert!(reason.len() > 10, "{row}");
+            without += 1;
+            continue;
+        }
+        with += 1;
+        for name in here.split(", ").map(|name| name.trim_matches('`')) {
+            assert!(sources.contains(&format!("fn {name}()")), "{name}");
+        }
+    }
+    let (intro, lists) = page.split_once("* ").expect("the others are listed");
+    let (lists, _) = lists.split_once("\n\n").expect("a table follows");
+    let names = lists.split('`').skip(1).step_by(2);
+    let other_classes = names.filter(|name| name.contains("Test")).count();
+    let counts = numbers(&intro.replace("3.13.0", ""));
+    let all_classes = classes.len() + other_classes;
+    let [total, .., others, _] = counts[..] else {
+        panic!("{counts:?}");
+    };
+    let here = [rows.len(), classes.len(), with, without];
+    let said = [&[total, all_classes], &here[..], &[others, other_classes]].concat();
+    assert_eq!(counts, said);
+    assert_eq!(total, with + without + others);
+}
+
 #[test]
 fn every_failure_has_a_row_with_its_tests_or_is_none_of_this_crate() {
     let table = table();
