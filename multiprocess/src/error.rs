@@ -109,6 +109,21 @@ pub enum Error {
         /// The time that each task or item is given.
         timeout: Duration,
     },
+    /// A task of a pool, or an item of a map, took more memory than the pool's `max_memory_per_task`,
+    /// and was killed with its process group.
+    OutOfMemory {
+        /// How much each task or item may take, in bytes.
+        limit: u64,
+        /// How much this one had taken when it was found, in bytes.
+        peak: u64,
+    },
+    /// A pool's memory budget has no room for one task of its `max_memory_per_task`.
+    BudgetTooSmall {
+        /// The budget, in bytes.
+        budget: u64,
+        /// How much a task may take, in bytes.
+        task: u64,
+    },
     /// The task was cancelled, or its pool was terminated before the task was done.
     Cancelled,
     /// The pool's supervisor was killed, and the workers have ended with it. Make another pool.
@@ -231,9 +246,7 @@ impl fmt::Display for Error {
             Self::PartyCount { parties, max } => {
                 write_count(f, "a barrier", *parties, "parties", *max)
             }
-            Self::NothingInHand => {
-                f.write_str("task_done was called more often than items were taken from the queue")
-            }
+            Self::NothingInHand => f.write_str(NOTHING_IN_HAND),
             Self::ReleasedTooOften => f.write_str("all permits of the semaphore are free already"),
             Self::NotAtStart => f.write_str(NOT_AT_START),
             Self::Threaded { threads } => write!(
@@ -253,6 +266,8 @@ impl fmt::Display for Error {
             Self::TaskTimedOut { timeout } => {
                 write!(f, "the task still ran after {timeout:?} and was killed")
             }
+            Self::OutOfMemory { limit, peak } => write_out_of_memory(f, *limit, *peak),
+            Self::BudgetTooSmall { budget, task } => write_budget_too_small(f, *budget, *task),
             Self::Cancelled => f.write_str("the task was cancelled"),
             Self::PoolBroken => f.write_str(POOL_BROKEN),
             Self::MapFailed { item, ran, error } => write_map_failed(f, *item, ran, error),
@@ -280,6 +295,10 @@ impl fmt::Display for Error {
         }
     }
 }
+
+/// How [`Error::NothingInHand`] reads.
+const NOTHING_IN_HAND: &str =
+    "task_done was called more often than items were taken from the queue";
 
 /// How [`Error::NotAtStart`] reads.
 const NOT_AT_START: &str = "a descriptor, a queue, a connection or a lock is no data that lies in memory: \
@@ -341,6 +360,22 @@ fn write_too_large(f: &mut fmt::Formatter<'_>, len: u64, max: u64) -> fmt::Resul
         "an item of {len} bytes does not fit in the queue, which takes at most {max}: as much as \
          memory can hold, or less under `ulimit -v` or `ulimit -f`; send it in parts, or make the \
          queue under a higher limit"
+    )
+}
+
+fn write_out_of_memory(f: &mut fmt::Formatter<'_>, limit: u64, peak: u64) -> fmt::Result {
+    write!(
+        f,
+        "the task had taken {peak} bytes of memory, of {limit} that it may take, and was killed: raise \
+         `max_memory_per_task`, or let the task do less at once"
+    )
+}
+
+fn write_budget_too_small(f: &mut fmt::Formatter<'_>, budget: u64, task: u64) -> fmt::Result {
+    write!(
+        f,
+        "cannot make a pool whose tasks may take {task} bytes of memory each and {budget} in all: \
+         lower `max_memory_per_task`, or raise `memory_budget`"
     )
 }
 

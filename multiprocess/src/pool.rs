@@ -50,6 +50,7 @@ mod imap;
 mod lost;
 mod map;
 mod map_result;
+mod memory;
 mod message;
 mod open_tasks;
 mod result;

@@ -18,6 +18,7 @@ use super::{
     client::PoolClient,
     control::WORKERS_MAX,
     fd_store::FdStoreClient,
+    memory,
     shared::{Initializer, PoolShared},
     sleeper::WakeFd,
     supervisor,
@@ -55,6 +56,8 @@ pub struct Builder {
     finalizer: Option<Function>,
     max_tasks_per_child: Option<u64>,
     max_memory_per_child: Option<u64>,
+    max_memory_per_task: Option<u64>,
+    memory_budget: Option<u64>,
     task_timeout: Option<Duration>,
     retries: u32,
     name: Option<String>,
@@ -205,6 +208,64 @@ impl Builder {
         self
     }
 
+    /// How much memory a task, or an item of a map, may take, in bytes. One that takes more is killed
+    /// with its worker's process group and gives [`Error::OutOfMemory`]; it is not tried again. No
+    /// other task notices. Python has no such limit.
+    ///
+    /// What counts is by how much the worker's own memory has grown since the task began: what it
+    /// shares by files does not count, nor what the initializer or an earlier task has left, nor the
+    /// memory of processes that the task starts. The supervisor looks every 20 ms while tasks run, so
+    /// a peak that is shorter may not be seen.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool};
+    /// use std::{thread, time::Duration};
+    ///
+    /// let limit = 64 << 20;
+    /// let pool = Pool::builder().workers(2).max_memory_per_task(limit).build()?;
+    /// let hungry = |len: usize| {
+    ///     let bytes = vec![1_u8; len];
+    ///     thread::sleep(Duration::from_secs(600));
+    ///     bytes.len()
+    /// };
+    /// let failed = pool.apply(hungry, 100 << 20);
+    /// assert!(matches!(failed, Err(Error::OutOfMemory { peak, .. }) if peak > limit));
+    /// assert_eq!(pool.apply(|len: usize| vec![1_u8; len].len(), 10 << 20)?, 10 << 20);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn max_memory_per_task(mut self, bytes: u64) -> Self {
+        self.max_memory_per_task = Some(bytes);
+        self
+    }
+
+    /// How much memory all tasks that run at once may take, in bytes. Those that do not fit wait.
+    ///
+    /// With [`max_memory_per_task`](Self::max_memory_per_task) the pool has only as many workers as
+    /// fit; without, each of its workers' tasks may take its part of the budget. A worker that has
+    /// kept more than a quarter of what its task may take is replaced. Python has no budget.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::Pool;
+    ///
+    /// let pool = Pool::builder()
+    ///     .workers(8)
+    ///     .max_memory_per_task(64 << 20)
+    ///     .memory_budget(256 << 20)
+    ///     .build()?;
+    /// assert_eq!(pool.workers(), 4);
+    /// let lengths = pool.map(|len: usize| vec![1_u8; len].len(), [48 << 20; 8])?;
+    /// assert_eq!(lengths, [48 << 20; 8]);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.memory_budget = Some(bytes);
+        self
+    }
+
     /// How long a task, or an item of a map, may run. After that it is killed with its worker's
     /// process group and gives [`Error::TaskTimedOut`]; it is not tried again. Python has no such
     /// limit.
@@ -280,7 +341,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::WorkerCount`] for no worker, or for more than 1024. [`Error::NestedTooDeep`] within
+    /// [`Error::WorkerCount`] for no worker, or for more than 1024. [`Error::BudgetTooSmall`] if no task
+    /// fits in the budget of memory. [`Error::NestedTooDeep`] within
     /// the tasks of five pools, each in a task of the one around it. [`Error::Os`] if the system is
     /// out of processes, memory or descriptors, or if the program cannot be executed again, for which
     /// [`init`](crate::init) gives the reasons. [`Error::Serial`] if the initializer's argument has no
@@ -312,6 +374,9 @@ impl Builder {
             let max = WORKERS_MAX;
             return Err(Error::WorkerCount { workers, max });
         }
+        let (workers, max_memory_per_task) =
+            memory::fit(workers, self.memory_budget, self.max_memory_per_task)?;
+        let max_memory_left = max_memory_per_task.filter(|_| self.memory_budget.is_some());
         let depth = worker::depth();
         if depth > DEPTH_MAX {
             return Err(Error::NestedTooDeep { pools: depth });
@@ -326,6 +391,8 @@ impl Builder {
             finalizer: self.finalizer,
             max_tasks_per_child: self.max_tasks_per_child,
             max_memory_per_child: self.max_memory_per_child,
+            max_memory_per_task,
+            max_memory_left: max_memory_left.map(|task| task / 4),
             task_timeout: self.task_timeout,
             retries: self.retries,
             name,

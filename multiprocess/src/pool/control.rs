@@ -35,6 +35,8 @@ shareable! {
     pub(crate) struct Control {
         /// 1 once the application wants all to end at once.
         pub(crate) stop: AtomicU32,
+        /// 1 while the supervisor looks at no worker's memory: who begins a task then wakes it.
+        pub(crate) unwatched: AtomicU32,
         /// How many workers ever came through their initializer.
         pub(crate) started: AtomicU32,
         /// How many tasks were ever cancelled; while 0, nobody needs to look which.

@@ -26,7 +26,11 @@ impl TaskTable {
         let Some(retry) = retry else {
             return Some(error);
         };
-        let may_try_again = !matches!(error, Error::TaskTimedOut { .. });
+        // It would go the same way again.
+        let may_try_again = !matches!(
+            error,
+            Error::TaskTimedOut { .. } | Error::OutOfMemory { .. }
+        );
         let rest = match chunk {
             None => {
                 if !(may_try_again && retry.allows(0)) {

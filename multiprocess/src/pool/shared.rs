@@ -29,6 +29,10 @@ pub(super) struct PoolShared {
     pub(super) max_tasks_per_child: Option<u64>,
     /// In bytes.
     pub(super) max_memory_per_child: Option<u64>,
+    /// In bytes.
+    pub(super) max_memory_per_task: Option<u64>,
+    /// How many bytes more than at its start a worker may have after a task.
+    pub(super) max_memory_left: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) retries: u32,
     pub(super) name: String,
@@ -80,6 +84,11 @@ impl PoolShared {
     pub(super) fn now(&self) -> Option<u64> {
         let _ = self.task_timeout?;
         Some(self.opened.elapsed().as_nanos() as u64)
+    }
+
+    /// Whether the supervisor may kill a worker for what its task or item does.
+    pub(super) fn has_limits(&self) -> bool {
+        self.task_timeout.is_some() || self.max_memory_per_task.is_some()
     }
 
     pub(super) fn instant(&self, nanos: u64) -> Instant {

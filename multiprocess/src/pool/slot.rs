@@ -30,6 +30,8 @@ shareable! {
         phase: AtomicU32,
         /// The worker's process id.
         pub(crate) pid: AtomicU32,
+        /// What the worker's own memory was before its task or item, in bytes.
+        pub(crate) memory: AtomicU64,
     }
 }
 
@@ -50,11 +52,13 @@ pub(crate) enum Phase {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum KillReason {
+    OutOfMemory = 1 << 61,
     Overdue = 1 << 62,
     Cancelled = 1 << 63,
 }
 
-const KILL_REASONS: u64 = KillReason::Overdue as u64 | KillReason::Cancelled as u64;
+const KILL_REASONS: u64 =
+    KillReason::OutOfMemory as u64 | KillReason::Overdue as u64 | KillReason::Cancelled as u64;
 
 /// Whether a slot's word is that of `task` with a reason to kill on it.
 fn is_marked(word: u64, task: u64) -> bool {
@@ -92,6 +96,7 @@ impl Step {
 pub(crate) struct InProgress {
     pub(crate) task: u64,
     pub(crate) overdue: bool,
+    pub(crate) out_of_memory: bool,
     pub(crate) marked: bool,
 }
 
@@ -214,6 +219,7 @@ impl Slot {
         Some(InProgress {
             task,
             overdue: word & KillReason::Overdue as u64 != 0,
+            out_of_memory: word & KillReason::OutOfMemory as u64 != 0,
             marked: word & KILL_REASONS != 0,
         })
     }
@@ -259,7 +265,13 @@ impl Slot {
             return false;
         }
         step("overdue: found");
-        if !self.mark_for_kill(task, KillReason::Overdue) {
+        self.mark_in_step(task, before, KillReason::Overdue)
+    }
+
+    /// Marks the worker for the kill if it still has `task` in progress and has not gone on since
+    /// `before`. Returns whether it did.
+    pub(crate) fn mark_in_step(&self, task: u64, before: Step, reason: KillReason) -> bool {
+        if !self.mark_for_kill(task, reason) {
             return false;
         }
         step("overdue: marked");
@@ -268,7 +280,7 @@ impl Slot {
         if self.step() == before {
             return true;
         }
-        let marked = (task + 1) | KillReason::Overdue as u64;
+        let marked = (task + 1) | reason as u64;
         // A cancellation may have come instead, and stays.
         let answer = self.task.compare_exchange(marked, task + 1, SeqCst, SeqCst);
         answer.is_err()

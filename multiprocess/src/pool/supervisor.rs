@@ -28,6 +28,7 @@ use nix::{
 
 use super::{
     fd_store::FdStore,
+    memory::MemoryWatch,
     message,
     shared::{Initializer, PoolShared},
     slot::{Phase, Step},
@@ -72,6 +73,7 @@ struct Supervisor {
     application: ForkPrivate<OwnedFd>,
     application_pid: u32,
     fd_store: FdStore,
+    memory: Option<MemoryWatch>,
     signals: ForkPrivate<SignalFd>,
     /// Until when to look whether the terminal has stopped the application.
     stop_expected: Option<Instant>,
@@ -120,6 +122,8 @@ impl Supervisor {
         shared.descriptor_requests = Some(requests);
         shared.descriptors_max = limits::raise_descriptors();
         shared.name_process("s");
+        let limit = shared.max_memory_per_task;
+        let memory = limit.map(|limit| MemoryWatch::new(limit, shared.workers));
         let wakeup = UnixStream::from(wakeup);
         wakeup.set_nonblocking(true)?;
         let noticed = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTSTP, Signal::SIGCONT]);
@@ -131,6 +135,7 @@ impl Supervisor {
             application: ForkPrivate::new(application),
             application_pid: pid,
             fd_store,
+            memory,
             signals: ForkPrivate::new(SignalFd::with_flags(&noticed, flags)?),
             stop_expected: None,
             stopped: false,
@@ -153,6 +158,9 @@ impl Supervisor {
             }
             self.stop_with_application();
             self.mark_overdue();
+            if let Some(memory) = &mut self.memory {
+                memory.look(&self.shared, &self.workers);
+            }
             self.kill_marked();
             if !self.wait(complete).map_err(listen)? {
                 return Ok(0);
@@ -167,7 +175,8 @@ impl Supervisor {
         let again = (!complete).then(|| Instant::now() + FORK_AGAIN);
         let look = self.stop_expected.map(|_| Instant::now() + LOOK_AGAIN);
         let next = self.next_deadline();
-        let deadline = [again, look, next].into_iter().flatten().min();
+        let memory_look = self.memory.as_ref().and_then(MemoryWatch::next);
+        let deadline = [again, look, next, memory_look].into_iter().flatten().min();
         let mut wakeup = self.wakeup.get()?;
         let signals = self.signals.get()?;
         let [stored, requested] = self.fd_store.sockets()?;
@@ -179,7 +188,9 @@ impl Supervisor {
             requested,
         ];
         // A worker that takes a task later wakes the supervisor, which then watches its time.
-        let has_begun = || next.is_none() && self.next_deadline().is_some();
+        let is_unwatched = self.memory.is_some() && memory_look.is_none();
+        let has_begun =
+            || next.is_none() && self.next_deadline().is_some() || is_unwatched && self.is_busy();
         let shared = &self.shared;
         let sleeper = &shared.control.supervisor;
         let readable = shared
@@ -251,6 +262,11 @@ impl Supervisor {
             Some(since.unwrap_or_else(Instant::now))
         });
         begun.min()?.checked_add(timeout)
+    }
+
+    fn is_busy(&self) -> bool {
+        let slots = &self.shared.control.slots[..self.shared.workers];
+        slots.iter().any(|slot| slot.in_progress().is_some())
     }
 
     fn mark_overdue(&self) {
@@ -372,8 +388,9 @@ impl Supervisor {
         {
             let at = slot.step();
             self.say_published(index, task.task, at);
-            let error = match self.shared.task_timeout {
-                Some(timeout) if task.overdue => Error::TaskTimedOut { timeout },
+            let error = match (self.shared.task_timeout, &self.memory) {
+                (Some(timeout), _) if task.overdue => Error::TaskTimedOut { timeout },
+                (_, Some(memory)) if task.out_of_memory => memory.error(index),
                 _ => ending.clone(),
             };
             self.say(task.task, at, &error);

@@ -299,7 +299,10 @@ impl TaskTable {
             (_, Report::Failed { at, error }) => {
                 let worker_died = matches!(
                     error,
-                    Error::Killed { .. } | Error::Exited { .. } | Error::TaskTimedOut { .. }
+                    Error::Killed { .. }
+                        | Error::Exited { .. }
+                        | Error::TaskTimedOut { .. }
+                        | Error::OutOfMemory { .. }
                 );
                 if !worker_died {
                     self.fail(ticket, at, error);

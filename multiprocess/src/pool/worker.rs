@@ -1,11 +1,16 @@
 //! A worker: takes tasks, runs them, puts results, until the task queue is closed and empty.
 
 use std::{
-    fs,
     io::{self, Write},
     os::fd::{AsFd, OwnedFd},
     process,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::SeqCst},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{
+            AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
     thread,
     time::Duration,
 };
@@ -16,6 +21,7 @@ use super::{
     chunk::{Chunk, Mode, split_argument},
     control::RESULT_BYTES,
     fd_store,
+    memory::{self, SHORT_NANOS},
     message::{self, ITEMS_HEAD},
     shared::{Initializer, PoolShared},
     slot::{Phase, Slot, Step},
@@ -26,9 +32,6 @@ use crate::{
     queue::{raw::Wait, step::step},
     sys::{call::Function, fork::exit_now, group, signals},
 };
-
-/// A page of memory, in bytes.
-const PAGE: u64 = 4096;
 
 /// A buffer that has grown beyond this is not kept: 1 MiB.
 const KEPT_MAX: usize = 1 << 20;
@@ -109,6 +112,7 @@ pub(super) fn run(
         shared,
         index,
         panics: Panics::watch(|_| ()),
+        memory_noted: AtomicU64::new(0),
     });
     CURRENT
         .lock()
@@ -123,6 +127,8 @@ pub(super) struct Worker {
     shared: Arc<PoolShared>,
     index: usize,
     panics: Panics,
+    /// When it looked at its memory last, in nanoseconds of the pool's clock.
+    memory_noted: AtomicU64,
 }
 
 impl Worker {
@@ -141,6 +147,7 @@ impl Worker {
         // The phase first: a supervisor that sees the count finds no worker of it in `Starting`.
         self.slot().set_phase(Phase::Working);
         self.shared.control.started.fetch_add(1, SeqCst);
+        let at_start = self.note_memory(true).unwrap_or(0);
         let mut task = Vec::new();
         let mut done = 0;
         let mut last_phase = Phase::Retired;
@@ -151,12 +158,20 @@ impl Worker {
             };
             match self.shared.tasks.get(&mut task, Wait::Forever, claim) {
                 Ok((number, len)) => {
-                    if self.shared.task_timeout.is_some() {
-                        // Its time counts from now on.
-                        let control = &self.shared.control;
-                        self.shared.supervisor_wake.wake(&control.supervisor);
+                    let (shared, control) = (&self.shared, &self.shared.control);
+                    if shared.task_timeout.is_some()
+                        || shared.max_memory_per_task.is_some()
+                            && control.unwatched.load(SeqCst) != 0
+                    {
+                        // Its time counts from now on, and what it takes.
+                        shared.supervisor_wake.wake(&control.supervisor);
                     }
                     self.perform(number, &task[..len], &mut message);
+                    let left = self.note_memory(false);
+                    let grown = left.map(|left| left.saturating_sub(at_start));
+                    if shared.max_memory_left.is_some() && grown > shared.max_memory_left {
+                        break;
+                    }
                 }
                 Err(_) => {
                     last_phase = Phase::Drained;
@@ -169,7 +184,7 @@ impl Worker {
             if self
                 .shared
                 .max_memory_per_child
-                .is_some_and(|max| own_memory() > max)
+                .is_some_and(|max| memory::of_process("self") > max)
             {
                 break;
             }
@@ -230,7 +245,7 @@ impl Worker {
         let (slot, control) = (self.slot(), &self.shared.control);
         let mut gathered = Gathered::new(self, chunk.first, message);
         slot.begin_chunk(chunk.first, chunk.mode.outlives_worker());
-        let is_plain = chunk.mode == Mode::Once && self.shared.task_timeout.is_none();
+        let is_plain = chunk.mode == Mode::Once && !self.shared.has_limits();
         let mut arguments = chunk.arguments;
         for item in chunk.first..chunk.end {
             if control.is_cancelled(gathered.task) {
@@ -293,10 +308,26 @@ impl Worker {
         step("item: published");
         slot.finish_item(item, gathered.results().len());
         step("item: finished");
-        if self.shared.task_timeout.is_some() {
+        if self.shared.has_limits() {
             self.wait_while_marked(gathered.task);
         }
+        self.note_memory(false);
         Ok(rest)
+    }
+
+    /// Notes what memory this process has before its next task or item, if there is a limit; returns
+    /// it. Unless it has to, it does not do so again within a moment.
+    fn note_memory(&self, has_to: bool) -> Option<u64> {
+        self.shared.max_memory_per_task?;
+        let now = self.shared.opened.elapsed().as_nanos() as u64;
+        // Relaxed: this thread alone uses it.
+        if !has_to && now - self.memory_noted.load(Relaxed) < SHORT_NANOS {
+            return None;
+        }
+        self.memory_noted.store(now, Relaxed);
+        let memory = memory::of_process("self");
+        self.slot().memory.store(memory, SeqCst);
+        Some(memory)
     }
 
     /// Waits for the kill, if the supervisor has decided on it, before another item is begun.
@@ -401,16 +432,6 @@ impl<'a> Gathered<'a> {
         } else {
             self.message.clear();
         }
-    }
-}
-
-/// The memory of this process that is not shared with a file, in bytes: proc_pid_statm(5).
-fn own_memory() -> u64 {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let mut pages = statm.split(' ').skip(1).map(str::parse::<u64>);
-    match (pages.next(), pages.next()) {
-        (Some(Ok(resident)), Some(Ok(of_files))) => resident.saturating_sub(of_files) * PAGE,
-        _ => 0,
     }
 }
 

@@ -31,6 +31,8 @@ mod killed;
 mod map;
 // Maps that nobody has to wait for.
 mod map_async;
+// What becomes of tasks that take memory.
+mod memory;
 // What a pool takes.
 mod resources;
 // Results as a stream.
@@ -51,6 +53,7 @@ fn main() {
         killed::TESTS,
         map::TESTS,
         map_async::TESTS,
+        memory::TESTS,
         resources::TESTS,
         stream::TESTS,
         tasks::TESTS,
