@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{shared::PoolShared, slot::KillReason};
+use super::{
+    shared::PoolShared,
+    slot::{KillReason, Slot},
+};
 use crate::{Error, Result};
 
 /// How often to look while tasks run.
@@ -49,6 +52,16 @@ pub(super) fn of_process(process: &str) -> u64 {
         (Some(Ok(resident)), Some(Ok(of_files))) => resident.saturating_sub(of_files) * PAGE,
         _ => 0,
     }
+}
+
+/// Notes what memory a worker has before its task or item, in bytes.
+pub(super) fn note(slot: &Slot, memory: u64) {
+    let pages = u32::try_from(memory / PAGE).unwrap_or(u32::MAX);
+    slot.memory_pages.store(pages, SeqCst);
+}
+
+fn noted(slot: &Slot) -> u64 {
+    u64::from(slot.memory_pages.load(SeqCst)) * PAGE
 }
 
 /// What the supervisor knows of its workers' memory.
@@ -98,7 +111,7 @@ impl MemoryWatch {
             };
             is_busy = true;
             let step = slot.step();
-            let before = slot.memory.load(SeqCst);
+            let before = noted(slot);
             let took = of_process(&pid.to_string()).saturating_sub(before);
             if took > self.limit
                 && !task.marked

@@ -30,8 +30,9 @@ shareable! {
         phase: AtomicU32,
         /// The worker's process id.
         pub(crate) pid: AtomicU32,
-        /// What the worker's own memory was before its task or item, in bytes.
-        pub(crate) memory: AtomicU64,
+        /// What the worker's own memory was before its task or item, in pages. In bytes it would take
+        /// the slot another cache line.
+        pub(super) memory_pages: AtomicU32,
     }
 }
 

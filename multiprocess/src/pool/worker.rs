@@ -326,7 +326,7 @@ impl Worker {
         }
         self.memory_noted.store(now, Relaxed);
         let memory = memory::of_process("self");
-        self.slot().memory.store(memory, SeqCst);
+        memory::note(self.slot(), memory);
         Some(memory)
     }
 

@@ -237,7 +237,8 @@ fn sleeps(pids: &[u32]) -> Vec<u64> {
 
 fn an_idle_pool_hardly_wakes() {
     let limit = Duration::from_millis(50);
-    let timed = Pool::builder().workers(4).task_timeout(limit).build();
+    let timed = Pool::builder().workers(4).task_timeout(limit);
+    let timed = timed.max_memory_per_task(1 << 40).build();
     let (plain, timed) = (Pool::new(4).unwrap(), timed.unwrap());
     healthy(&plain);
     healthy(&timed);
