@@ -19,11 +19,13 @@ use crate::{
 };
 use decode::Decoder;
 use encode::Encoder;
+use leaves::Leaves;
 
 mod decode;
 mod encode;
+pub(crate) mod leaves;
 mod names;
-mod numbers;
+pub(crate) mod numbers;
 mod packed;
 mod tag;
 
@@ -99,13 +101,31 @@ pub(crate) fn append<T: Serializable>(value: &T, buffer: &mut Vec<u8>) -> Result
     if fd_passing::collected() > collected {
         return Ok(());
     }
-    read_back::<T>(&buffer[start..])
+    read_back::<T>(&buffer[start..], &[])
+}
+
+/// As [`append`], but large parts go to `leaves`. Whoever gets them reads the value back: see
+/// [`is_read_back`].
+#[inline]
+pub(crate) fn append_with_leaves<'a, T: Serializable>(
+    value: &T,
+    buffer: &'a mut Vec<u8>,
+    leaves: &'a mut Leaves<'a>,
+) -> Result<()> {
+    let written = Encoder::new(buffer, Some(leaves)).value(value);
+    written.map_err(|failure| not_serialised::<T>(&failure))
+}
+
+/// Whether values of this type are read back before they are sent.
+#[inline]
+pub(crate) fn is_read_back<T>() -> bool {
+    !is_std(type_name::<T>())
 }
 
 /// As [`append`], for a value of this crate's own, which is not read back.
 #[inline]
 pub(crate) fn append_unread<T: Serialize + ?Sized>(value: &T, buffer: &mut Vec<u8>) -> Result<()> {
-    Encoder::new(buffer)
+    Encoder::new(buffer, None)
         .value(value)
         .map_err(|failure| not_serialised::<T>(&failure))
 }
@@ -121,9 +141,10 @@ fn not_serialised<T: ?Sized>(failure: &Failure) -> Error {
     }
 }
 
+/// Whether a value can be read again from its bytes and its block.
 #[inline(never)]
-fn read_back<T: DeserializeOwned>(bytes: &[u8]) -> Result<()> {
-    match decode::<T>(bytes) {
+pub(crate) fn read_back<T: DeserializeOwned>(bytes: &[u8], block: &[u8]) -> Result<()> {
+    match decode_with_block::<T>(bytes, block) {
         Ok(_) => Ok(()),
         Err(Error::Serial { reason, .. }) => Err(Error::Serial {
             attempt: format!("send a {}, which could not be read again", type_name::<T>()),
@@ -167,17 +188,33 @@ fn has_std_paths_only(name: &str) -> bool {
 /// Reads a value from the start of `bytes`; returns it and the rest.
 #[inline]
 pub(crate) fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8])> {
-    let mut decoder = Decoder::new(bytes);
+    first_with_block(bytes, &[])
+}
+
+#[inline]
+fn first_with_block<'b, T: DeserializeOwned>(
+    bytes: &'b [u8],
+    block: &'b [u8],
+) -> Result<(T, &'b [u8])> {
+    let mut decoder = Decoder::new(bytes, block);
     match decoder.read() {
         Ok(value) => Ok((value, decoder.rest())),
         Err(failure) => Err(not_deserialised::<T>(&failure)),
     }
 }
 
-/// Reads a value from all of `bytes`.
+/// Reads a value from all of `bytes`, which its block may follow.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    match decode_first(bytes)? {
+    let split = leaves::split_block(bytes);
+    let (bytes, block) = split.map_err(|failure| not_deserialised::<T>(&failure))?;
+    decode_with_block(bytes, block)
+}
+
+/// Reads a value from all of `bytes`, and its large parts from a block.
+#[inline]
+pub(crate) fn decode_with_block<T: DeserializeOwned>(bytes: &[u8], block: &[u8]) -> Result<T> {
+    match first_with_block(bytes, block)? {
         (value, []) => Ok(value),
         (_, rest) => {
             let reason = format!("{} bytes follow its end", rest.len());

@@ -62,7 +62,7 @@ pub use pool::{AsyncResult, Pool};
 pub use process::{Process, active_children};
 #[cfg(feature = "stream")]
 pub use queue::QueueStream;
-pub use queue::{Batch, Iter, Queue};
+pub use queue::{Batch, Borrowed, Iter, Loan, Queue};
 pub use serializable::Serializable;
 pub use zerocopy;
 pub use zygote::init;

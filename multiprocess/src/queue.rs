@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::codec::{self, Buffer};
 use crate::{Result, Serializable};
 pub use batch::Batch;
+pub use loan::{Borrowed, Loan};
 use raw::{RawQueue, Wait};
 #[cfg(feature = "stream")]
 pub use stream::QueueStream;
 
 mod batch;
+mod blocks;
 mod futures;
 pub(crate) mod layout;
+mod lending;
+mod loan;
 mod memory;
 #[cfg(test)]
 mod model;
@@ -182,10 +185,7 @@ impl<T: Serializable> Queue<T> {
 
     #[inline]
     fn put_within(&self, item: &T, wait: Wait) -> Result<()> {
-        let mut buffer = Buffer::to_write();
-        codec::append(item, buffer.bytes())?;
-        self.raw.put(buffer.bytes(), wait)?;
-        Ok(())
+        self.raw.put_value(item, wait)
     }
 
     /// Takes the first item, and waits for one if there is none: `get()`.
@@ -244,9 +244,7 @@ impl<T: Serializable> Queue<T> {
 
     #[inline]
     fn get_within(&self, wait: Wait) -> Result<T> {
-        let mut buffer = Buffer::to_read();
-        let (_ordinal, len) = self.raw.get(buffer.bytes(), wait, |_, _| ())?;
-        codec::decode(&buffer.bytes()[..len])
+        self.raw.get_value(wait)
     }
 
     /// Gets items, waiting for each, until the queue is closed and drained.

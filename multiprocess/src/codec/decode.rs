@@ -13,7 +13,9 @@ use serde::{
 };
 
 use super::{
-    DEPTH_MAX, Failing, Failure, cut_off, numbers,
+    DEPTH_MAX, Failing, Failure, cut_off,
+    leaves::{Kind, Leaf},
+    numbers,
     packed::{Packed, number},
     tag, unknown,
 };
@@ -23,6 +25,8 @@ use crate::sys::same_type;
 /// nothing is believed that was not compared with what is there.
 pub(super) struct Decoder<'de> {
     bytes: &'de [u8],
+    /// What lies beside the bytes.
+    block: &'de [u8],
     names: Vec<&'de str>,
     depth: u32,
     /// Whether the key of a map is being read.
@@ -31,10 +35,11 @@ pub(super) struct Decoder<'de> {
 
 impl<'de> Decoder<'de> {
     #[inline]
-    pub(super) fn new(bytes: &'de [u8]) -> Self {
+    pub(super) fn new(bytes: &'de [u8], block: &'de [u8]) -> Self {
         let names = Vec::new();
         Self {
             bytes,
+            block,
             names,
             depth: 0,
             in_key: false,
@@ -52,7 +57,7 @@ impl<'de> Decoder<'de> {
     fn seeded<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Failing<T::Value> {
         // Another seed may make something else of the vector.
         if same_type::is::<T, PhantomData<T::Value>>()
-            && let Some(numbers) = numbers::read(&mut self.bytes)
+            && let Some(numbers) = numbers::read(&mut self.bytes, self.block)
         {
             return Ok(numbers);
         }
@@ -164,6 +169,30 @@ impl<'de> Decoder<'de> {
         Ok(Packed { number, bytes })
     }
 
+    /// Reads a part that lies in the block, behind its tag.
+    #[cold]
+    fn leaf<V: Visitor<'de>>(&mut self, wanted: Wanted, visitor: V) -> Failing<V::Value> {
+        let leaf = Leaf::read(&mut self.bytes)?;
+        let number = match (leaf.kind, wanted) {
+            (Kind::Str, _) => return visitor.visit_string(leaf.text(self.block)?),
+            (Kind::Packed(tag::U8), Wanted::Bytes) | (Kind::Bytes, Wanted::Bytes | Wanted::Any) => {
+                return visitor.visit_byte_buf(leaf.bytes(self.block)?);
+            }
+            (Kind::Bytes, Wanted::Numbers) => tag::U8,
+            (Kind::Packed(number), _) => number,
+            (Kind::Plain, _) => {
+                return Err(Failure::new(
+                    "it was lent as plain data: take it by `get_ref`",
+                ));
+            }
+        };
+        if tag::width(number).is_none_or(|width| !leaf.len().is_multiple_of(width as u64)) {
+            return Err(unknown());
+        }
+        let bytes = &leaf.bytes(self.block)?;
+        Packed { number, bytes }.visit(visitor)
+    }
+
     /// Reads the value whose tag was read.
     fn value<V: Visitor<'de>>(&mut self, tag: u8, visitor: V) -> Failing<V::Value> {
         match tag {
@@ -184,6 +213,7 @@ impl<'de> Decoder<'de> {
                 self.seq(count, visitor)
             }
             tag::PACKED => self.packed()?.visit(visitor),
+            tag::LEAF => self.leaf(Wanted::Any, visitor),
             tag::MAP => {
                 let count = self.len()?;
                 self.map(count, visitor)
@@ -203,6 +233,14 @@ impl<'de> Decoder<'de> {
             },
         }
     }
+}
+
+/// What a type asks for, of that which may be shown to it in several ways.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Any,
+    Bytes,
+    Numbers,
 }
 
 /// The types that are read most often, without a look at all tags.
@@ -281,6 +319,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
                 } => visitor.visit_borrowed_bytes(bytes),
                 other => other.visit(visitor),
             },
+            tag::LEAF => self.leaf(Wanted::Bytes, visitor),
             tag => self.value(tag, visitor),
         }
     }
@@ -296,6 +335,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
                 let (number, bytes) = (tag::U8, self.sized()?);
                 Packed { number, bytes }.visit(visitor)
             }
+            tag::LEAF => self.leaf(Wanted::Numbers, visitor),
             tag => self.value(tag, visitor),
         }
     }
@@ -420,6 +460,7 @@ impl<'de> Decoder<'de> {
     fn spelled(&self, bytes: &'de [u8]) -> Option<&'de str> {
         let mut again = Decoder {
             bytes,
+            block: self.block,
             names: self.names.clone(),
             depth: 0,
             in_key: false,

@@ -10,6 +10,7 @@ use serde::{
 
 use super::{
     DEPTH_MAX, Failing, Failure,
+    leaves::{Kind, LEAF_MIN, Leaf, Leaves},
     names::{Name, Names},
     numbers,
     packed::Packer,
@@ -21,23 +22,26 @@ pub(super) struct Encoder<'a> {
     out: &'a mut Vec<u8>,
     names: Names,
     depth: u32,
+    /// Where large parts go, if not into `out`.
+    leaves: Option<&'a mut Leaves<'a>>,
 }
 
 impl<'a> Encoder<'a> {
     #[inline]
-    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+    pub(super) fn new(out: &'a mut Vec<u8>, leaves: Option<&'a mut Leaves<'a>>) -> Self {
         let names = Names::default();
         Self {
             out,
             names,
             depth: 0,
+            leaves,
         }
     }
 
     /// Writes a value, or a part of one.
     #[inline(always)]
     pub(super) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Failing<()> {
-        match numbers::write(value, self.out) {
+        match numbers::write(value, self.out, self.leaves.as_deref_mut()) {
             true => Ok(()),
             false => value.serialize(self),
         }
@@ -52,6 +56,18 @@ impl<'a> Encoder<'a> {
 
     #[inline(always)]
     fn bytes(&mut self, tag: u8, bytes: &[u8]) {
+        if bytes.len() >= LEAF_MIN
+            && let Some(leaves) = self.leaves.as_deref_mut()
+        {
+            let kind = if tag == tag::STR {
+                Kind::Str
+            } else {
+                Kind::Bytes
+            };
+            if Leaf::write(self.out, leaves, kind, bytes) {
+                return;
+            }
+        }
         push_number(self.out, tag, (bytes.len() as u64).to_le_bytes());
         self.out.extend_from_slice(bytes);
     }

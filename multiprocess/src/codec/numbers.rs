@@ -1,6 +1,9 @@
 //! Vectors of numbers, which are written and read as a whole: the same bytes as one by one, many
 //! times faster.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::leaves::{Kind, LEAF_MIN, Leaf, Leaves};
 use super::tag;
 use crate::sys::same_type;
 
@@ -16,17 +19,29 @@ macro_rules! for_each_number {
 
 /// Appends a vector of numbers; false if the value is none, or has no number in it.
 #[inline(always)]
-pub(super) fn write<T: ?Sized>(value: &T, out: &mut Vec<u8>) -> bool {
+pub(super) fn write<T: ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+    leaves: Option<&mut Leaves<'_>>,
+) -> bool {
     macro_rules! write {
         ($($type:ty as $tag:ident),*) => {$(
             if let Some(numbers) = same_type::as_vec::<T, $type>(value) {
                 if numbers.is_empty() {
                     return false;
                 }
+                let bytes = size_of_val(numbers.as_slice());
+                if let Some(leaves) = leaves
+                    && bytes >= LEAF_MIN
+                    && cfg!(target_endian = "little")
+                    && Leaf::write(out, leaves, Kind::Packed(tag::$tag), numbers.as_bytes())
+                {
+                    return true;
+                }
                 out.extend([tag::PACKED, tag::$tag]);
                 out.extend((numbers.len() as u64).to_le_bytes());
                 let start = out.len();
-                out.resize(start + size_of_val(numbers.as_slice()), 0);
+                out.resize(start + bytes, 0);
                 let places = out[start..].as_chunks_mut().0;
                 for (place, number) in places.iter_mut().zip(numbers) {
                     *place = number.to_le_bytes();
@@ -42,10 +57,13 @@ pub(super) fn write<T: ?Sized>(value: &T, out: &mut Vec<u8>) -> bool {
 /// Reads a `T` from the start of `bytes`, if it is a vector of numbers and stands there as a whole.
 /// Otherwise `bytes` are as they were.
 #[inline(always)]
-pub(super) fn read<T>(bytes: &mut &[u8]) -> Option<T> {
+pub(super) fn read<T>(bytes: &mut &[u8], block: &[u8]) -> Option<T> {
     macro_rules! read {
         ($($type:ty as $tag:ident),*) => {$(
             if same_type::is::<T, Vec<$type>>() {
+                if let Some(rest) = bytes.strip_prefix(&[tag::LEAF]) {
+                    return read_leaf::<T, $type>(bytes, rest, tag::$tag, block);
+                }
                 let rest = bytes.strip_prefix(&[tag::PACKED, tag::$tag])?;
                 let (count, rest) = rest.split_first_chunk()?;
                 let count = usize::try_from(u64::from_le_bytes(*count)).ok()?;
@@ -59,6 +77,33 @@ pub(super) fn read<T>(bytes: &mut &[u8]) -> Option<T> {
     }
     for_each_number!(read);
     None
+}
+
+#[cold]
+fn read_leaf<'b, T, N>(bytes: &mut &'b [u8], mut rest: &'b [u8], tag: u8, block: &[u8]) -> Option<T>
+where
+    N: same_type::Primitive + FromBytes + Immutable + KnownLayout,
+{
+    let leaf = Leaf::read(&mut rest).ok()?;
+    if leaf.kind != Kind::Packed(tag) {
+        return None;
+    }
+    let vec = leaf.numbers::<N>(block).ok()?;
+    *bytes = rest;
+    same_type::from_vec(vec)
+}
+
+/// How vectors of `N` lie in a block that is lent.
+pub(crate) fn kind_of<N>() -> Kind {
+    macro_rules! kind {
+        ($($type:ty as $tag:ident),*) => {$(
+            if same_type::is::<N, $type>() {
+                return Kind::Packed(tag::$tag);
+            }
+        )*};
+    }
+    for_each_number!(kind);
+    Kind::Plain
 }
 
 #[cfg(test)]

@@ -123,13 +123,13 @@ impl Serializer for Packer<'_> {
 }
 
 /// Numbers of one type, without tags.
-pub(super) struct Packed<'de> {
+pub(super) struct Packed<'b> {
     pub(super) number: u8,
-    pub(super) bytes: &'de [u8],
+    pub(super) bytes: &'b [u8],
 }
 
-impl<'de> Packed<'de> {
-    pub(super) fn visit<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
+impl Packed<'_> {
+    pub(super) fn visit<'de, V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
         // Most are bytes, which are read several times faster by code that knows it.
         match self.number {
             tag::U8 => Numbers::<{ tag::U8 }>(self).visit(visitor),
@@ -139,13 +139,13 @@ impl<'de> Packed<'de> {
 }
 
 /// The numbers of [`Packed`] that are still to be read, with their tag if it is known.
-struct Numbers<'de, const TAG: u8>(Packed<'de>);
+struct Numbers<'b, const TAG: u8>(Packed<'b>);
 
 /// No number's tag.
 const ANY: u8 = tag::NONE;
 
-impl<'de, const TAG: u8> Numbers<'de, TAG> {
-    fn visit<V: Visitor<'de>>(mut self, visitor: V) -> Failing<V::Value> {
+impl<const TAG: u8> Numbers<'_, TAG> {
+    fn visit<'de, V: Visitor<'de>>(mut self, visitor: V) -> Failing<V::Value> {
         let value = visitor.visit_seq(&mut self)?;
         match self.0.bytes {
             [] => Ok(value),
@@ -164,7 +164,7 @@ impl<'de, const TAG: u8> Numbers<'de, TAG> {
     }
 }
 
-impl<'de, const TAG: u8> SeqAccess<'de> for &mut Numbers<'de, TAG> {
+impl<'de, const TAG: u8> SeqAccess<'de> for &mut Numbers<'_, TAG> {
     type Error = Box<Failure>;
 
     #[inline(always)]
@@ -185,12 +185,12 @@ impl<'de, const TAG: u8> SeqAccess<'de> for &mut Numbers<'de, TAG> {
 }
 
 /// One of [`Numbers`].
-struct Number<'de> {
+struct Number<'b> {
     number: u8,
-    bytes: &'de [u8],
+    bytes: &'b [u8],
 }
 
-impl<'de> Deserializer<'de> for Number<'de> {
+impl<'de> Deserializer<'de> for Number<'_> {
     type Error = Box<Failure>;
 
     #[inline(always)]

@@ -46,6 +46,14 @@ pub(super) const VARIANT: u8 = 0xf7;
 /// A name that gets the next number: its length in bytes as a `u8`, and the bytes.
 pub(super) const DEFINE: u8 = 0xf8;
 
+/// A part that lies in a block: its tag, of numbers theirs, and where it begins and how long it is as a
+/// `u64` each, in bytes.
+pub(super) const LEAF: u8 = 0xf9;
+/// In a [`LEAF`], plain data that was lent.
+pub(super) const PLAIN: u8 = 0xfa;
+/// Before a value that its block follows: the value's length in bytes as a `u64`.
+pub(super) const WITH_BLOCK: u8 = 0xfb;
+
 /// How many bytes a number takes that can be [`PACKED`]; `None` for another tag.
 #[inline(always)]
 pub(super) fn width(tag: u8) -> Option<usize> {

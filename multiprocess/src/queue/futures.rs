@@ -5,7 +5,7 @@ use std::future::{self, Future};
 use super::Queue;
 use super::raw::{RawQueue, Wait};
 use super::wakers::{QueueChange, Waiting};
-use crate::codec::{self, Buffer};
+use crate::codec;
 use crate::{Error, Result, Serializable};
 
 impl<T: Serializable> Queue<T> {
@@ -86,10 +86,8 @@ impl<T: Serializable> Queue<T> {
 
 /// An item, if there is one.
 pub(super) fn take<T: Serializable>(raw: &RawQueue) -> Option<Result<T>> {
-    let mut buffer = Buffer::to_read();
-    match raw.get(buffer.bytes(), Wait::No, |_, _| ()) {
-        Ok((_ordinal, len)) => Some(codec::decode(&buffer.bytes()[..len])),
+    match raw.get_value(Wait::No) {
         Err(Error::Empty) => None,
-        Err(error) => Some(Err(error)),
+        result => Some(result),
     }
 }

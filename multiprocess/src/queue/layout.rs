@@ -13,6 +13,12 @@ use crate::sys::word::{AtomicU32, AtomicU64};
 /// How many rings a queue has: hot, warm, and two cold ones.
 pub(crate) const RINGS: usize = 4;
 
+/// The memory's parts: the rings, and behind them what is lent.
+pub(crate) const AREAS: usize = RINGS + 1;
+
+/// How many blocks are lent, or in the queue, at one time.
+pub(crate) const BLOCKS: usize = 1024;
+
 /// How many processes can be told apart as readers at one time.
 pub(crate) const READERS: usize = 4096;
 
@@ -39,6 +45,8 @@ shareable! {
         pub(crate) done: Line<AtomicU64>,
         /// Who took how many.
         pub(crate) readers: [Reader; READERS],
+        /// Who has which memory.
+        pub(crate) lent: Lent,
     }
 
     /// A value with a cache line of its own.
@@ -56,6 +64,8 @@ shareable! {
         pub(crate) shifts: AtomicU32,
         /// 1 once the queue is closed.
         pub(crate) closed: AtomicU32,
+        /// The size of what is lent, as a power of two.
+        pub(crate) lent_shift: AtomicU32,
     }
 
     /// The producers' own state.
@@ -108,6 +118,32 @@ shareable! {
         pub(crate) taken: AtomicU64,
         /// Items it reported done, written after they are counted in [`Header::done`].
         pub(crate) done: AtomicU64,
+    }
+
+    /// The memory that is lent, in blocks.
+    #[repr(align(64))]
+    pub(crate) struct Lent {
+        /// How many places of `blocks` were ever in use. Written with `producers.lock` held, as the
+        /// next two are.
+        pub(crate) used: AtomicU64,
+        /// Behind this byte, no block has any memory.
+        pub(crate) reach: AtomicU64,
+        /// When somebody last looked for holders that are dead, in milliseconds.
+        pub(crate) looked: AtomicU64,
+        /// How many blocks were ever given back, by anyone.
+        pub(crate) returned: Line<AtomicU64>,
+        pub(crate) blocks: [Block; BLOCKS],
+    }
+
+    /// A stretch of the memory that is lent.
+    #[repr(align(64))]
+    pub(crate) struct Block {
+        /// Who has it: 0 for nobody, else as [`blocks`](super::blocks) says. Its store is what lends
+        /// a block, hands it on and gives it back.
+        pub(crate) holder: AtomicU64,
+        /// Its first byte and its length; without meaning while nobody has it.
+        pub(crate) start: AtomicU64,
+        pub(crate) bytes: AtomicU64,
     }
 }
 

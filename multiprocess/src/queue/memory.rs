@@ -6,9 +6,10 @@ use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::layout::{Header, RINGS};
+use super::layout::{AREAS, Block, Header, RINGS};
+use crate::codec::leaves;
 use crate::sys::mutex;
-use crate::sys::shm::Shared;
+use crate::sys::shm::{Held, Shared};
 use crate::sys::word::AtomicU64;
 
 /// The first ring whose memory is given back.
@@ -18,11 +19,18 @@ pub(super) const PAGE: u64 = 4096;
 pub(super) const WORD: u64 = 8;
 
 /// Set in the first word of a record that says in which ring the next one is.
-pub(super) const LINK: u64 = 1 << 31;
+const LINK: u64 = 1 << 31;
 
 /// Set in the first word of a record whose item is this long or longer: the word then has no bytes
 /// of the item, but the rest of the length.
 const LONG: u64 = 1 << 30;
+
+/// Set in the first word of a record that has a block: the word then has the length of what lies in
+/// the ring, and the number of the block. The next word says how much of the block is in use.
+const LENT: u64 = LINK | LONG;
+
+/// The part of the memory that is lent.
+pub(super) const LENDING: usize = RINGS;
 
 /// What a ring's size may be, as a power of two.
 const SIZES: RangeInclusive<u8> = 12..=40;
@@ -49,6 +57,16 @@ pub(crate) enum Unread {
     Damaged,
     /// This process has no memory for its bytes.
     NoMemory { len: usize },
+}
+
+/// What stands at a place.
+pub(super) struct Record {
+    /// How much of it was read into the buffer, in bytes.
+    pub(super) len: usize,
+    /// The room that it takes in its ring, in bytes.
+    pub(super) bytes: u64,
+    /// The number of its block, and how much of that is in use, in bytes.
+    pub(super) block: Option<(usize, u64)>,
 }
 
 /// A place in the queue.
@@ -108,29 +126,31 @@ struct Extent {
 /// The queue's memory, read as rings.
 pub(crate) struct Memory {
     shared: Shared<Header>,
-    extents: [Extent; RINGS],
+    extents: [Extent; AREAS],
 }
 
 impl Memory {
-    /// New memory with rings of these sizes, for at most `maxsize` items; 0 for no limit.
-    pub(super) fn create(shifts: [u8; RINGS], maxsize: u64) -> io::Result<Self> {
+    /// New memory with parts of these sizes, for at most `maxsize` items; 0 for no limit.
+    pub(super) fn create(shifts: [u8; AREAS], maxsize: u64) -> io::Result<Self> {
         let words = shifts
             .iter()
             .map(|shift| (1usize << shift) / WORD as usize)
             .sum();
         let shared = Shared::<Header>::create("multiprocess-queue", words)?;
         shared.fixed.maxsize.store(maxsize, Relaxed);
-        shared
-            .fixed
-            .shifts
-            .store(u32::from_le_bytes(shifts), Relaxed);
+        let (rings, lent) = shifts.split_first_chunk().expect("it is longer");
+        let rings = u32::from_le_bytes(*rings);
+        shared.fixed.shifts.store(rings, Relaxed);
+        shared.fixed.lent_shift.store(lent[0].into(), Relaxed);
         Self::new(shared)
     }
 
     /// The memory as its creator has made it.
     pub(super) fn new(shared: Shared<Header>) -> io::Result<Self> {
         mutex::is_supported()?;
-        let shifts = shared.fixed.shifts.load(Relaxed).to_le_bytes();
+        let [a, b, c, d] = shared.fixed.shifts.load(Relaxed).to_le_bytes();
+        let lent = shared.fixed.lent_shift.load(Relaxed);
+        let shifts = [a, b, c, d, u8::try_from(lent).unwrap_or(0)];
         let sizes_are_right = shifts.iter().all(|shift| SIZES.contains(shift));
         let mut first = 0;
         let extents = shifts.map(|shift| {
@@ -155,7 +175,7 @@ impl Memory {
         &self.shared
     }
 
-    /// The size of a ring, in bytes.
+    /// The size of a part, in bytes.
     #[inline]
     pub(super) fn lap(&self, ring: usize) -> u64 {
         self.extents[ring].bytes
@@ -193,8 +213,13 @@ impl Memory {
             ),
         };
         self.word(place).store(first, Relaxed);
-        let (words, more) = self.span(place.after(WORD), rest.len());
-        let (now, then) = rest.split_at(rest.len().min(words.len() * WORD as usize));
+        self.write_bytes(place.after(WORD), rest);
+    }
+
+    #[inline]
+    fn write_bytes(&self, place: Place, bytes: &[u8]) {
+        let (words, more) = self.span(place, bytes.len());
+        let (now, then) = bytes.split_at(bytes.len().min(words.len() * WORD as usize));
         for (words, bytes) in [(words, now), (more, then)] {
             let direct = place.ring >= COLD && bytes.len() >= DIRECT_MIN;
             if !(direct && self.shared.write(words.start, bytes)) {
@@ -203,18 +228,41 @@ impl Memory {
         }
     }
 
+    /// Whether another ring is named at a place; then which.
+    #[inline]
+    pub(super) fn link(&self, place: Place) -> Option<usize> {
+        let first = self.word(place).load(Relaxed);
+        (first & LENT == LINK).then_some((first & 3) as usize)
+    }
+
+    /// Names another ring at a place.
+    pub(super) fn lay_link(&self, place: Place, ring: usize) {
+        self.word(place).store(LINK | ring as u64, Relaxed);
+    }
+
+    /// Writes a record that has so much of a block, and some bytes in the ring.
+    pub(super) fn write_with_block(&self, place: Place, item: &[u8], block: (usize, u64)) {
+        let first = LENT | item.len() as u64 | (block.0 as u64) << 32;
+        self.word(place).store(first, Relaxed);
+        self.word(place.after(WORD)).store(block.1, Relaxed);
+        self.write_bytes(place.after(2 * WORD), item);
+    }
+
     /// Reads the record at a place into `buffer` from `start` on, which is within it or its end; the
-    /// buffer's length only grows. Returns the length of the item.
+    /// buffer's length only grows.
     #[inline]
     pub(super) fn read(
         &self,
         place: Place,
         buffer: &mut Vec<u8>,
         start: usize,
-    ) -> Result<usize, Unread> {
+    ) -> Result<Record, Unread> {
         let first = self.word(place).load(Relaxed);
-        if first & (LINK | LONG) != 0 {
-            return self.read_long(place, first, buffer, start);
+        if first & LENT != 0 {
+            return match first & LENT == LENT {
+                true => self.read_with_block(place, first, buffer, start),
+                false => self.read_long(place, first, buffer, start),
+            };
         }
         let len = (first & (LONG - 1)) as usize;
         if record_bytes(len) + WORD > self.lap(place.ring) {
@@ -226,7 +274,34 @@ impl Memory {
         let (head, rest) = buffer[start..].split_at_mut(4);
         head.copy_from_slice(&((first >> 32) as u32).to_le_bytes());
         self.read_bytes(place.after(WORD), &mut rest[..len.saturating_sub(4)]);
-        Ok(len)
+        Ok(Record {
+            len,
+            bytes: record_bytes(len),
+            block: None,
+        })
+    }
+
+    #[cold]
+    fn read_with_block(
+        &self,
+        place: Place,
+        first: u64,
+        buffer: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<Record, Unread> {
+        let len = (first & (LONG - 1)) as usize;
+        let bytes = bytes_with_block(len);
+        if bytes + WORD > self.lap(place.ring) {
+            return Err(Unread::Damaged);
+        }
+        self.reserve(buffer, start, len)?;
+        self.read_bytes(place.after(2 * WORD), &mut buffer[start..start + len]);
+        let used = self.word(place.after(WORD)).load(Relaxed);
+        Ok(Record {
+            len,
+            bytes,
+            block: Some(((first >> 32) as usize, used)),
+        })
     }
 
     #[cold]
@@ -236,18 +311,62 @@ impl Memory {
         first: u64,
         buffer: &mut Vec<u8>,
         start: usize,
-    ) -> Result<usize, Unread> {
+    ) -> Result<Record, Unread> {
         let len = first & (LONG - 1) | first >> 32 << 30;
         // A link leads to a record and never to a link.
         if first & LINK != 0 || len < LONG || len + 2 * WORD > self.lap(place.ring) {
             return Err(Unread::Damaged);
         }
         let len = len as usize;
-        if buffer.len() - start < len {
-            self.grow(buffer, start, len)?;
-        }
+        self.reserve(buffer, start, len)?;
         self.read_bytes(place.after(WORD), &mut buffer[start..start + len]);
-        Ok(len)
+        Ok(Record {
+            len,
+            bytes: record_bytes(len),
+            block: None,
+        })
+    }
+
+    /// Makes the buffer long enough for an item from `start` on.
+    pub(super) fn reserve(
+        &self,
+        buffer: &mut Vec<u8>,
+        start: usize,
+        len: usize,
+    ) -> Result<(), Unread> {
+        match buffer.len() < start + len {
+            true => self.grow(buffer, start, len),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes one piece of an item of `len` bytes from `start` on and of its block: a tag, how long
+    /// the first part is, both parts. Returns its length.
+    #[cold]
+    pub(super) fn append_block(
+        &self,
+        buffer: &mut Vec<u8>,
+        start: usize,
+        len: usize,
+        block: &[u8],
+    ) -> Result<usize, Unread> {
+        let whole = leaves::WITH_BLOCK_BYTES + len + block.len();
+        self.reserve(buffer, start, whole)?;
+        leaves::write_with_block(&mut buffer[start..start + whole], len, block);
+        Ok(whole)
+    }
+
+    /// A block that holds so many bytes at least, for the one who has it; `None` if they are not
+    /// there.
+    pub(super) fn hold(&self, block: &Block, len: u64) -> Option<Held> {
+        let (start, bytes) = (block.start.load(Relaxed), block.bytes.load(Relaxed));
+        let extent = self.extents[LENDING];
+        let end = start.checked_add(bytes).filter(|end| *end <= extent.bytes);
+        if end.is_none() || len > bytes || !start.is_multiple_of(PAGE) {
+            return None;
+        }
+        let first = extent.first + (start / WORD) as usize;
+        self.shared.hold(first..first + (bytes / WORD) as usize)
     }
 
     /// Makes room for an item from `start` on, if it can be there and there is memory for it.
@@ -275,7 +394,7 @@ impl Memory {
         }
     }
 
-    /// Gives back the memory of whole pages, at most a lap of them.
+    /// Gives back the memory of whole pages of a part, at most a lap of them.
     #[cold]
     pub(super) fn discard(&self, ring: usize, positions: Range<u64>) {
         let extent = self.extents[ring];
@@ -317,6 +436,12 @@ impl Memory {
 pub(super) fn record_bytes(len: usize) -> u64 {
     let in_first_word = if len as u64 >= LONG { 0 } else { 4 };
     WORD + (len.saturating_sub(in_first_word) as u64).next_multiple_of(WORD)
+}
+
+/// The room that a record with a block takes, and so many bytes in the ring, in bytes.
+#[inline]
+pub(super) fn bytes_with_block(len: usize) -> u64 {
+    2 * WORD + (len as u64).next_multiple_of(WORD)
 }
 
 /// The first word of a record: the item's length and its first four bytes.
@@ -371,7 +496,7 @@ mod tests {
     #[test]
     fn memory_whose_rings_are_not_as_large_as_it_says_is_refused() {
         for shifts in [[12; RINGS], [15, 13, 12, 12], [0; RINGS], [63; RINGS]] {
-            let memory = Memory::create([12, 13, 14, 14], 0).expect("a few pages");
+            let memory = Memory::create([12, 13, 14, 14, 14], 0).expect("a few pages");
             let written = u32::from_le_bytes(shifts);
             memory.shared.fixed.shifts.store(written, Relaxed);
             assert!(Memory::new(memory.shared).is_err(), "{shifts:?}");

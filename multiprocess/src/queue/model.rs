@@ -10,13 +10,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use super::layout::RINGS;
+use super::layout::AREAS;
 use super::memory::Memory;
 use super::ring::Rings;
 use super::step::{no_step, on_step};
 
 /// Rings so small that a few items walk through all of them.
-pub(super) const SMALL: [u8; RINGS] = [12, 13, 15, 15];
+pub(super) const SMALL: [u8; AREAS] = [12, 13, 15, 15, 15];
 
 /// What a crash throws.
 struct Crash;
@@ -212,7 +212,7 @@ fn a_crash_at_any_step_leaves_the_state_before_or_the_state_after() {
 
 #[test]
 fn the_longest_item_has_room_once_all_others_are_taken() {
-    for shifts in [SMALL, [14; RINGS], [14, 15, 18, 18]] {
+    for shifts in [SMALL, [14; AREAS], [14, 15, 18, 18, 18]] {
         let mut random = Random(7);
         let rings = Rings::new(Memory::create(shifts, 0).expect("some memory"));
         let longest = item(1, rings.item_max() as usize);

@@ -9,10 +9,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::batch::Frames;
-use super::layout::Header;
+use super::layout::{Header, Reader};
 use super::memory::{Memory, Unread};
 use super::readers::{self, JoinState, ReaderSlot};
-use super::ring::Rings;
+use super::ring::{Item, Rings, Taken};
 use super::sizing;
 use super::step::step;
 use super::wakers::Wakers;
@@ -70,10 +70,10 @@ const LARGE: usize = 64 << 10;
 
 /// A queue of byte strings in shared memory. It is serialised for a process that is being started.
 pub(crate) struct RawQueue {
-    rings: Rings,
+    pub(super) rings: Rings,
     slot: ReaderSlot,
     for_items: AdaptiveSpin,
-    for_room: AdaptiveSpin,
+    pub(super) for_room: AdaptiveSpin,
     pub(super) getters: Wakers,
     pub(super) putters: Wakers,
 }
@@ -103,19 +103,25 @@ impl RawQueue {
 
     /// Puts `item` at the end and returns its number in the order of puts, counted from 0.
     pub(crate) fn put(&self, item: &[u8], wait: Wait) -> Result<u64> {
-        let (len, max) = (item.len() as u64, self.item_max());
+        self.put_item(Item::without_block(item), wait)
+    }
+
+    /// As [`put`](Self::put), of an item that may have a block. After an error the block is the
+    /// caller's still.
+    pub(super) fn put_item(&self, item: Item<'_>, wait: Wait) -> Result<u64> {
+        let (len, max) = (item.bytes.len() as u64, self.item_max());
         if len > max {
             return Err(Error::TooLarge { len, max });
         }
         let header = self.header();
-        let is_large = item.len() >= LARGE && !matches!(wait, Wait::No);
+        let is_large = item.bytes.len() >= LARGE && !matches!(wait, Wait::No);
         let mut crowded_until = None;
         // Known only after the first failure: a look at it costs the consumers a cache miss.
         let mut taken_before = None;
         loop {
             let held = self.lock_to_put(wait)?;
-            if is_large && self.rings.is_crowded(item.len()) {
-                let moment = Duration::from_nanos(item.len() as u64);
+            if is_large && self.rings.is_crowded(item.bytes.len()) {
+                let moment = Duration::from_nanos(len);
                 let until = *crowded_until.get_or_insert_with(|| Instant::now() + moment);
                 if Instant::now() < until {
                     let before = self.taken();
@@ -126,7 +132,7 @@ impl RawQueue {
                     continue;
                 }
             }
-            let ordinal = self.rings.put(item);
+            let ordinal = self.rings.put_item(item);
             drop(held);
             if let Some(ordinal) = ordinal {
                 header.items.notify_one();
@@ -148,11 +154,15 @@ impl RawQueue {
 
     /// The producers' lock of a queue that is open.
     #[inline]
-    fn lock_to_put(&self, wait: Wait) -> Result<Guard<'_>> {
+    pub(super) fn lock_to_put(&self, wait: Wait) -> Result<Guard<'_>> {
         let repair = || self.rings.clear_half_written();
         let lock = &self.header().producers.lock;
         let held = lock.lock(|| wait.lock_deadline(), repair);
         let held = held.ok_or(Error::Full)?;
+        if self.rings.is_to_be_looked_through() {
+            self.rings.free_blocks_of_the_dead();
+            self.rings.trim();
+        }
         match self.is_closed() {
             true => Err(Error::Closed),
             false => Ok(held),
@@ -239,6 +249,14 @@ impl RawQueue {
         self.get_to(buffer, 0, wait, before_commit)
     }
 
+    /// As [`get`](Self::get), but the item's block, if it has one, is the caller's.
+    pub(super) fn get_with_block(&self, buffer: &mut Vec<u8>, wait: Wait) -> Result<Taken> {
+        self.get_by(wait, |reader| {
+            let count = |_, _: &[u8]| reader.count_taken();
+            self.rings.take_with_block(buffer, count)
+        })
+    }
+
     /// As [`get`](Self::get), into `buffer` from `start` on.
     #[inline]
     fn get_to(
@@ -248,6 +266,23 @@ impl RawQueue {
         wait: Wait,
         mut before_commit: impl FnMut(u64, &[u8]),
     ) -> Result<(u64, usize)> {
+        let taken = self.get_by(wait, |reader| {
+            self.rings.take(buffer, start, |ordinal, item| {
+                before_commit(ordinal, item);
+                reader.count_taken();
+            })
+        })?;
+        self.trim_if_idle();
+        Ok(taken)
+    }
+
+    /// Takes the first item by `take`, with the consumers' lock held.
+    #[inline]
+    fn get_by<R>(
+        &self,
+        wait: Wait,
+        mut take: impl FnMut(&Reader) -> Result<Option<R>, Unread>,
+    ) -> Result<R> {
         let header = self.header();
         loop {
             // Read before the last look: what was put before the close will still be found.
@@ -259,11 +294,7 @@ impl RawQueue {
             let Some(held) = lock else {
                 return Err(Error::Empty);
             };
-            let reader = self.slot.reader(header);
-            let taken = self.rings.take(buffer, start, |ordinal, item| {
-                before_commit(ordinal, item);
-                reader.count_taken();
-            });
+            let taken = take(self.slot.reader(header));
             drop(held);
             if let Some(taken) = taken.map_err(unread)? {
                 header.room.notify_one();

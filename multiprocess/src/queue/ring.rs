@@ -41,17 +41,49 @@
 use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release, SeqCst};
 
 use super::batch::Frames;
+use super::blocks::Lease;
 use super::layout::{Header, RINGS};
-use super::memory::{COLD, LINK, Memory, PAGE, Place, Unread, WORD, record_bytes};
+use super::memory::{COLD, Memory, PAGE, Place, Unread, WORD, bytes_with_block, record_bytes};
 use super::step::step;
-use crate::sys::shm::Shared;
+use crate::sys::shm::{Held, Shared};
 
 /// How many bytes go in or out under one lock, in bytes: others wait for it so long.
 const BATCH_BYTES: usize = 64 << 10;
 
 /// The rings, and who is where in them.
 pub(crate) struct Rings {
-    memory: Memory,
+    pub(super) memory: Memory,
+}
+
+/// An item that is put: its bytes, and so many of a block, which becomes the item's.
+#[derive(Clone, Copy)]
+pub(super) struct Item<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) block: Option<(&'a Lease, u64)>,
+}
+
+impl<'a> Item<'a> {
+    pub(super) fn without_block(bytes: &'a [u8]) -> Self {
+        Self { bytes, block: None }
+    }
+}
+
+/// An item that was taken.
+pub(super) struct Taken {
+    pub(super) ordinal: u64,
+    /// How much of it is in the buffer, in bytes.
+    pub(super) len: usize,
+    /// Its block, and how much of that is in use.
+    pub(super) block: Option<(Lease, usize)>,
+}
+
+/// What becomes of the block of an item that is taken.
+#[derive(Clone, Copy, PartialEq)]
+enum Block {
+    /// It is lent to the one who takes the item.
+    Lend,
+    /// It is copied into the buffer, as [`codec::decode`](crate::codec::decode) reads it.
+    Copy,
 }
 
 impl Rings {
@@ -79,10 +111,16 @@ impl Rings {
 
     /// Puts an item at the end and returns its number, counted from 0; `None` if there is no room.
     #[inline]
-    pub(crate) fn put(&self, item: &[u8]) -> Option<u64> {
+    pub(super) fn put_item(&self, item: Item<'_>) -> Option<u64> {
         // The commit stands in one order with the sleepers' announcements: a consumer sees it or is
         // seen to sleep.
         self.put_committing(item, SeqCst)
+    }
+
+    /// As [`put_item`](Self::put_item), of mere bytes.
+    #[cfg(test)]
+    pub(super) fn put(&self, item: &[u8]) -> Option<u64> {
+        self.put_item(Item::without_block(item))
     }
 
     /// Puts items as far as there is room, and no more than [`BATCH_BYTES`]; returns how many. One
@@ -94,6 +132,7 @@ impl Rings {
         // Release is enough for all but the last, for nobody is woken before that.
         for item in items {
             bytes += item.len();
+            let item = Item::without_block(item);
             if bytes > BATCH_BYTES || self.put_committing(item, Release).is_none() {
                 break;
             }
@@ -109,22 +148,35 @@ impl Rings {
 
     /// Puts an item with this ordering of its commit, which is at least `Release`.
     #[inline]
-    fn put_committing(&self, item: &[u8], commit: Ordering) -> Option<u64> {
+    fn put_committing(&self, item: Item<'_>, commit: Ordering) -> Option<u64> {
         let header = self.header();
         let count = header.put.load(Relaxed);
         if !self.has_room_for_one_more(count) {
             return None;
         }
         let tail = Place::from_word(header.producers.at[(count & 1) as usize].load(Relaxed));
-        let need = record_bytes(item.len());
+        let need = match item.block {
+            None => record_bytes(item.bytes.len()),
+            Some(_) => bytes_with_block(item.bytes.len()),
+        };
         let place = self.place_for(tail, need)?;
-        self.memory.write(place, item);
+        match item.block {
+            None => self.memory.write(place, item.bytes),
+            Some((lease, used)) => {
+                let block = (lease.index, used);
+                self.memory.write_with_block(place, item.bytes, block);
+            }
+        }
         // Up to here, nobody looks at what was written: it lies behind the tail.
         step("put: the record is written");
         let next = count.wrapping_add(1);
         // The place that is not in force. Relaxed, since only who holds the lock reads it.
         header.producers.at[(next & 1) as usize].store(place.after(need).word(), Relaxed);
         step("put: the position is written");
+        if let Some((lease, _)) = item.block {
+            header.lent.blocks[lease.index].enqueue(count);
+            step("put: the block is the item's");
+        }
         // The commit. It releases the record to the consumer that acquires this count.
         header.put.store(next, commit);
         step("put: committed");
@@ -221,7 +273,7 @@ impl Rings {
     fn link(&self, tail: Place, ring: usize) -> Place {
         let left = &self.header().producers.left;
         // Relaxed, since the commit of the record that follows releases the link with it.
-        self.memory.word(tail).store(LINK | ring as u64, Relaxed);
+        self.memory.lay_link(tail, ring);
         step("put: the link is written");
         left[tail.ring].store(tail.after(WORD).page_end().position, Relaxed);
         step("put: the end of the ring is written");
@@ -230,6 +282,7 @@ impl Rings {
 
     /// Gives back the memory of what a producer had written when it was killed before its commit.
     pub(crate) fn clear_half_written(&self) {
+        self.free_blocks_not_put();
         let header = self.header();
         let count = header.put.load(Relaxed);
         let tail = Place::from_word(header.producers.at[(count & 1) as usize].load(Relaxed));
@@ -257,7 +310,18 @@ impl Rings {
         before_commit: impl FnOnce(u64, &[u8]),
     ) -> Result<Option<(u64, usize)>, Unread> {
         // The commit stands in one order with the announcements of producers that wait for room.
-        self.take_committing(buffer, start, before_commit, SeqCst)
+        let taken = self.take_committing(buffer, start, before_commit, (SeqCst, Block::Copy))?;
+        Ok(taken.map(|taken| (taken.ordinal, taken.len)))
+    }
+
+    /// As [`take`](Self::take), but the item's block, if it has one, is the caller's.
+    #[inline]
+    pub(super) fn take_with_block(
+        &self,
+        buffer: &mut Vec<u8>,
+        before_commit: impl FnOnce(u64, &[u8]),
+    ) -> Result<Option<Taken>, Unread> {
+        self.take_committing(buffer, 0, before_commit, (SeqCst, Block::Lend))
     }
 
     /// Takes at most `max` items, until they are [`BATCH_BYTES`], and appends them to `batch`; returns
@@ -273,9 +337,10 @@ impl Rings {
         // Release is enough for all but the last, for nobody is woken before that.
         while count < max && bytes < BATCH_BYTES {
             let (buffer, start) = batch.room();
-            let taken = self.take_committing(buffer, start, |_, _| before_commit(), Release);
+            let how = (Release, Block::Copy);
+            let taken = self.take_committing(buffer, start, |_, _| before_commit(), how);
             match taken {
-                Ok(Some((_, len))) => {
+                Ok(Some(Taken { len, .. })) => {
                     batch.push(len);
                     bytes += len;
                 }
@@ -299,8 +364,8 @@ impl Rings {
         buffer: &mut Vec<u8>,
         start: usize,
         before_commit: impl FnOnce(u64, &[u8]),
-        commit: Ordering,
-    ) -> Result<Option<(u64, usize)>, Unread> {
+        (commit, block): (Ordering, Block),
+    ) -> Result<Option<Taken>, Unread> {
         let header = self.header();
         let count = header.progress.taken.load(Relaxed);
         if header.consumers.put_seen.load(Relaxed) <= count {
@@ -313,10 +378,20 @@ impl Rings {
         }
         let head = Place::from_word(header.consumers.at[(count & 1) as usize].load(Relaxed));
         let place = self.follow(head);
-        let len = self.memory.read(place, buffer, start)?;
+        let record = self.memory.read(place, buffer, start)?;
+        let mut len = record.len;
+        let mut held = None;
+        if let Some((index, used)) = record.block {
+            let (block_of_item, used) = self.held_by_item(count, index, used)?;
+            if block == Block::Copy {
+                let block = &self.memory.shared().bytes(&block_of_item)[..used];
+                len = self.memory.append_block(buffer, start, len, block)?;
+            }
+            held = Some((index, block_of_item, used));
+        }
         step("take: the item is read");
         before_commit(count, &buffer[start..start + len]);
-        let end = place.after(record_bytes(len));
+        let end = place.after(record.bytes);
         let next = count.wrapping_add(1);
         // The place that is not in force. Relaxed, since only who holds the lock reads it.
         header.consumers.at[(next & 1) as usize].store(end.word(), Relaxed);
@@ -324,13 +399,33 @@ impl Rings {
         // The commit.
         header.progress.taken.store(next, commit);
         step("take: committed");
+        // Only who has taken the item may have its block: before, a killed consumer would have had
+        // what the next one reads.
+        let lent = held.map(|(index, held, used)| (self.take_block(index, held), used));
         // The room is given free after the commit: before it, a killed consumer would have lost what
         // the producers then write over.
         if place.ring != head.ring {
             self.vacate(end.ring);
         }
         self.free_up_to(end);
-        Ok(Some((count, len)))
+        if let (Some((lease, _)), Block::Copy) = (&lent, block) {
+            self.give_back(lease);
+        }
+        Ok(Some(Taken {
+            ordinal: count,
+            len,
+            block: lent.filter(|_| block == Block::Lend),
+        }))
+    }
+
+    /// The block of the item with this number, and how much of it is in use.
+    #[cold]
+    fn held_by_item(&self, count: u64, index: usize, used: u64) -> Result<(Held, usize), Unread> {
+        let block = self.header().lent.blocks.get(index);
+        let block = block.filter(|block| block.is_queued(count));
+        let held = block.and_then(|block| self.memory.hold(block, used));
+        held.map(|held| (held, used as usize))
+            .ok_or(Unread::Damaged)
     }
 
     /// Writes over the first item, as a process that has gone wrong may.
@@ -347,6 +442,7 @@ impl Rings {
         let header = self.header();
         let count = header.progress.taken.load(Relaxed);
         let head = Place::from_word(header.consumers.at[(count & 1) as usize].load(Relaxed));
+        self.free_blocks_taken();
         self.vacate(head.ring);
         self.free_up_to(head);
     }
@@ -354,14 +450,12 @@ impl Rings {
     /// Where the record at `head` really is, if that is a link.
     #[inline]
     fn follow(&self, head: Place) -> Place {
-        let first = self.memory.word(head).load(Relaxed);
-        if first & LINK == 0 {
+        let Some(ring) = self.memory.link(head) else {
             return head;
-        }
+        };
         let end = head.after(WORD).page_end();
         self.header().consumers.leaving.store(end.word(), Relaxed);
         step("take: the end of the ring is written");
-        let ring = (first & 3) as usize;
         Place::at(ring, self.header().progress.free[ring].load(Relaxed))
     }
 

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::layout::{Header, RINGS};
+use super::layout::{AREAS, Header};
 #[cfg(test)]
 use super::memory::PAGE;
 use crate::limits;
@@ -27,16 +27,16 @@ const PART_OF_A_QUEUE: u64 = 8;
 /// A queue that comes late takes this part of all that is left.
 const PART_OF_A_LATE_QUEUE: u64 = 64;
 
-/// The sizes of a new queue's rings, as powers of two.
+/// The sizes of a new queue's rings, and of what it lends, as powers of two.
 ///
 /// # Errors
 ///
 /// A limit of the process leaves no room for a queue; the error names it.
-pub(super) fn allowed() -> io::Result<[u8; RINGS]> {
+pub(super) fn allowed() -> io::Result<[u8; AREAS]> {
     let header = Shared::<Header>::WORDS as u64;
     let by_file_size = limits::file_size().saturating_sub(header);
     let by_addresses = addresses().saturating_sub(header);
-    let usual = [HOT_AND_WARM[0], HOT_AND_WARM[1], cold(), cold()];
+    let usual = [HOT_AND_WARM[0], HOT_AND_WARM[1], cold(), cold(), cold()];
     fitting(usual, by_file_size.min(by_addresses)).ok_or_else(|| {
         let limit = match by_file_size < by_addresses {
             true => "limit of file sizes (RLIMIT_FSIZE, `ulimit -f`)",
@@ -65,7 +65,7 @@ fn cold() -> u8 {
 }
 
 /// Halves the largest rings until all have room in so many bytes.
-fn fitting(mut shifts: [u8; RINGS], room: u64) -> Option<[u8; RINGS]> {
+fn fitting(mut shifts: [u8; AREAS], room: u64) -> Option<[u8; AREAS]> {
     while shifts.iter().map(|shift| 1u64 << shift).sum::<u64>() > room {
         let largest = shifts.into_iter().max().filter(|&shift| shift > SMALLEST)?;
         for shift in shifts.iter_mut().filter(|shift| **shift == largest) {
@@ -81,12 +81,12 @@ mod tests {
 
     #[test]
     fn rings_shrink_with_the_room_and_the_largest_first() {
-        let usual = [18, 23, 34, 34];
+        let usual = [18, 23, 34, 34, 34];
         assert_eq!(fitting(usual, u64::MAX), Some(usual));
-        assert_eq!(fitting(usual, 1 << 30), Some([18, 23, 28, 28]));
-        assert_eq!(fitting(usual, 1 << 20), Some([18; RINGS]));
-        assert_eq!(fitting(usual, 1 << 16), Some([14; RINGS]));
-        assert_eq!(fitting(usual, (1 << 16) - 1), None);
+        assert_eq!(fitting(usual, 1 << 30), Some([18, 23, 28, 28, 28]));
+        assert_eq!(fitting(usual, 1 << 20), Some([17; AREAS]));
+        assert_eq!(fitting(usual, 5 << 14), Some([14; AREAS]));
+        assert_eq!(fitting(usual, (5 << 14) - 1), None);
         const { assert!(1 << SMALLEST >= 4 * PAGE) };
     }
 }

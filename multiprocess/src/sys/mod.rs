@@ -1,7 +1,8 @@
 //! What the rest of the crate asks of the operating system, one thing per function.
 //!
 //! All `unsafe` of the workspace is in this folder, behind safe signatures: shared memory is handed
-//! out as atomics only, so that no caller can make a data race, whatever another process does.
+//! out as atomics, so that no caller can make a data race, whatever another process does; and as
+//! bytes to the one holder of a block that a queue lends.
 
 pub(crate) mod at_exit;
 pub(crate) mod call;
@@ -22,6 +23,7 @@ mod kernel;
 pub(crate) mod memfd;
 pub(crate) mod mutex;
 pub(crate) mod pidfd;
+pub(crate) mod plain_slice;
 pub(crate) mod poll;
 pub(crate) mod same_type;
 pub(crate) mod scm_rights;

@@ -65,6 +65,11 @@ macro_rules! shareable {
 }
 pub(crate) use shareable;
 
+/// Words of a mapping in the hands of one holder; see [`Shared::hold`].
+pub(crate) struct Held {
+    words: Range<usize>,
+}
+
 /// A mapping of shared memory: an `H`, and after it words up to the length. The pages are there
 /// once they are written, so a mapping may be far larger than the memory of the machine.
 pub(crate) struct Shared<H: Shareable> {
@@ -136,6 +141,33 @@ impl<H: Shareable> Shared<H> {
         // SAFETY: the mapping is aligned to a page, `count` words long from here, and stays for as
         // long as `self`; any bits are an atomic's value.
         unsafe { std::slice::from_raw_parts(start.cast(), count) }
+    }
+
+    /// These words for one holder; `None` if they are not there.
+    ///
+    /// The caller sees to it that nobody else writes them, in this process or in another, while
+    /// there is a [`Held`] of them, and that nobody reads them while it is borrowed to be written.
+    pub(crate) fn hold(&self, words: Range<usize>) -> Option<Held> {
+        let is_there = words.start <= words.end && words.end <= self.words().len();
+        is_there.then_some(Held { words })
+    }
+
+    /// What stands in the words.
+    pub(crate) fn bytes<'a>(&'a self, held: &'a Held) -> &'a [u8] {
+        let words = &self.words()[held.words.clone()];
+        // SAFETY: the words are there for as long as `self`, and a byte may have any bits. Who has
+        // made `held` sees to it that nobody writes them meanwhile.
+        unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+    }
+
+    /// What stands in the words, to be written.
+    pub(crate) fn bytes_mut<'a>(&'a self, held: &'a mut Held) -> &'a mut [u8] {
+        let words = &self.words()[held.words.clone()];
+        let start = words.as_ptr().cast_mut().cast();
+        // SAFETY: the words are there for as long as `self`, atomics may be written behind a shared
+        // reference, and a byte may have any bits. Who has made `held` sees to it that nobody else
+        // reads or writes them meanwhile; it is borrowed mutably, so that there is one borrow.
+        unsafe { std::slice::from_raw_parts_mut(start, size_of_val(words)) }
     }
 
     /// Copies `bytes` to the words from `start` on, which may lie behind pages that are not there

@@ -125,7 +125,6 @@ fn a_pipe_whose_memory_was_written_over_still_carries_messages() {
     }
 }
 
-/// A gigabyte that is not there would otherwise be made room for.
 /// Where in the memory the first word of a record stands whose item is so long, or a little longer.
 /// It has the item's length and its first bytes, and is sought in the MiB from `start` on.
 fn place_of_record(memory: &File, start: u64, len: u64) -> u64 {
@@ -141,12 +140,14 @@ fn place_of_record(memory: &File, start: u64, len: u64) -> u64 {
     places[0]
 }
 
+/// A gigabyte that is not there would otherwise be made room for.
 fn a_length_that_cannot_be_is_refused_without_taking_memory() {
     // The first one starts the hot ring, the other one a cold ring.
     for (len, start) in [(1000, 0), (9 << 20, 8 << 20)] {
-        let queue = Queue::<Vec<u8>>::new().unwrap();
+        // Each takes a byte, and they have no block, as bytes would.
+        let queue = Queue::<Vec<bool>>::new().unwrap();
         let memory = memory("multiprocess-queue");
-        queue.put(&vec![7; len as usize]).unwrap();
+        queue.put(&vec![true; len as usize]).unwrap();
         let place = place_of_record(&memory, start, len);
         // Longer than the hot ring, a link to a link, and longer than all memory that is taken.
         for first in [1 << 29, 1 << 30 | 5 << 32, 1 << 31, len + (300 << 20)] {

@@ -14,6 +14,10 @@ mod futures;
 mod sizes;
 // The queue as a stream.
 mod stream;
+// Items that are written and read where they lie.
+mod lent;
+// What holds when those who have them are killed.
+mod lent_killed;
 // What holds under limits of address space and of file sizes.
 mod limits;
 // What holds when a process writes over the shared memory.
@@ -23,6 +27,9 @@ mod killed;
 // What holds when processes are killed between two stores, at each.
 #[cfg(feature = "kill-points")]
 mod steps;
+// And those who lend and borrow.
+#[cfg(feature = "kill-points")]
+mod lent_steps;
 // Who changes something wakes those who wait for it.
 #[cfg(feature = "kill-points")]
 mod wakes;
@@ -39,6 +46,8 @@ fn main() {
         futures::TESTS,
         sizes::TESTS,
         stream::TESTS,
+        lent::TESTS,
+        lent_killed::TESTS,
         limits::TESTS,
         damaged::TESTS,
         killed::TESTS,
@@ -47,6 +56,8 @@ fn main() {
     let at_kill_points: &[&[_]] = &[
         #[cfg(feature = "kill-points")]
         steps::TESTS,
+        #[cfg(feature = "kill-points")]
+        lent_steps::TESTS,
         #[cfg(feature = "kill-points")]
         wakes::TESTS,
         #[cfg(feature = "kill-points")]

@@ -29,7 +29,11 @@ tests![
     what_is_put_after_the_last_look_and_before_the_close_is_read,
 ];
 
-type Item = (u64, String);
+/// Many strings, of which none is so large that it would get a block of its own.
+type Item = (u64, Vec<String>);
+
+/// The length of a string, in bytes.
+const PIECE: usize = 10_000;
 
 /// So many items walk through all kinds of rings.
 const ITEMS: u64 = 700;
@@ -77,7 +81,9 @@ fn item(number: u64) -> Item {
         _ => 20,
     };
     let letter = char::from(b'a' + (number % 26) as u8);
-    (number, letter.to_string().repeat(len))
+    let pieces = len.div_ceil(PIECE);
+    let piece = letter.to_string().repeat(len.min(PIECE));
+    (number, vec![piece; pieces])
 }
 
 fn put(queue: &Queue<Item>, numbers: Range<u64>) {
