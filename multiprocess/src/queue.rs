@@ -43,13 +43,19 @@ mod wakers;
 /// arguments of a new process, and into nothing else.
 ///
 /// Items travel through shared memory in serialised form. An item may be any serde type that holds
-/// no live resource, of any size up to half of the machine's memory. The memory of items that were
-/// taken goes back to the system, except for a few MiB.
+/// no live resource, of any size up to half of the machine's memory. Strings, bytes and vectors of
+/// numbers from 64 KiB on, wherever they stand in an item, are copied once on their way in and once
+/// on their way out. A `Queue<Vec<N>>` of [plain data](crate::sync::Plain) also lends its memory, so
+/// that nothing is copied: [`loan`](Self::loan), [`get_ref`](Self::get_ref).
+///
+/// The memory of items that were taken goes back to the system, except for some 16 MiB, and for at
+/// most 128 MiB as long as others of such a size are on their way.
 ///
 /// # When a process is killed
 /// A process may be killed at any instruction. A put or a get that it was in has then either
 /// happened or not; no one else waits for it, loses an item or sees half of one. What a killed
-/// reader had taken is gone with it, exactly that, and [`join`](Self::join) says so. A process that
+/// reader had taken is gone with it, exactly that, and [`join`](Self::join) says so. Memory that a
+/// killed process was lent is taken back. A process that
 /// is *stopped* (SIGSTOP) in the middle of a call holds up the others until it continues; of theirs
 /// only the calls with a timeout return meanwhile, and `try_put` and `try_get` after a second.
 ///
@@ -86,7 +92,7 @@ impl<T: Serializable> Queue<T> {
     /// `put` waits for readers once items take half of the machine's memory. Before large items
     /// take more than a few MiB, it waits for a moment only: a nanosecond for each byte.
     ///
-    /// A queue reserves address space, 32 GiB or more, and takes memory only for what it holds.
+    /// A queue reserves address space, 48 GiB or more, and takes memory only for what it holds.
     /// Under `ulimit -v` it reserves some tenth of the address space that is left, and under
     /// `ulimit -f` no more than that; it then holds less.
     ///

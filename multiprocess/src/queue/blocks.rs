@@ -28,7 +28,7 @@ use super::ring::Rings;
 use super::step::step;
 use crate::limits;
 use crate::sys::identity::Identity;
-use crate::sys::shm::Held;
+use crate::sys::shm::HeldWords;
 
 /// The memory that a queue keeps when nobody has a block, in bytes.
 pub(super) const KEPT_IDLE: u64 = 8 << 20;
@@ -45,14 +45,14 @@ const LOOK_EVERY: u64 = 100;
 const QUEUED: u64 = 1 << 63;
 
 /// A block in the hands of this process.
-pub(super) struct Lease {
+pub(super) struct BlockLease {
     pub(super) index: usize,
-    pub(super) held: Held,
+    pub(super) held: HeldWords,
     /// Who has it. A child that is forked has this value too, but not the block.
     owner: Identity,
 }
 
-impl Lease {
+impl BlockLease {
     /// Whether it is the calling process that has the block.
     pub(super) fn is_mine(&self) -> bool {
         self.owner == Identity::mine()
@@ -118,7 +118,7 @@ impl Rings {
     // -- With `producers.lock` held.
 
     /// Lends a block of so many bytes that ends before `end_max`; `None` if there is no room.
-    pub(super) fn lend(&self, bytes: u64, end_max: u64) -> Option<Lease> {
+    pub(super) fn lend(&self, bytes: u64, end_max: u64) -> Option<BlockLease> {
         let lent = self.lent();
         let bytes = bytes.max(1).checked_next_multiple_of(PAGE)?;
         let end_max = end_max.min(self.block_max());
@@ -143,7 +143,7 @@ impl Rings {
         block.holder.store(me.word(), Release);
         step("lend: the block is lent");
         let held = self.memory.hold(block, bytes)?;
-        Some(Lease {
+        Some(BlockLease {
             index,
             held,
             owner: me,
@@ -213,12 +213,12 @@ impl Rings {
     // -- With `consumers.lock` held.
 
     /// Takes a block from the item that was just taken, and lends it to the caller.
-    pub(super) fn take_block(&self, index: usize, held: Held) -> Lease {
+    pub(super) fn take_block(&self, index: usize, held: HeldWords) -> BlockLease {
         let me = Identity::mine();
         // Release, as in every change of holders.
         self.lent().blocks[index].holder.store(me.word(), Release);
         step("take: the block is handed on");
-        Lease {
+        BlockLease {
             index,
             held,
             owner: me,
@@ -234,7 +234,7 @@ impl Rings {
     // -- Without a lock.
 
     /// Gives a block back. In a forked child, it is not the child's, and nothing happens.
-    pub(super) fn give_back(&self, lease: &Lease) {
+    pub(super) fn give_back(&self, lease: &BlockLease) {
         if !lease.is_mine() {
             return;
         }

@@ -4,9 +4,9 @@ use std::io;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use super::blocks::{KEPT_IDLE, Lease};
+use super::blocks::{BlockLease, KEPT_IDLE};
 use super::raw::{RawQueue, Wait};
-use super::ring::Item;
+use super::ring::PutItem;
 use crate::codec::{self, Buffer};
 use crate::{Error, Result, Serializable};
 
@@ -20,16 +20,16 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct Lent<R: Deref<Target = RawQueue>> {
     queue: R,
     /// None once the block is an item's.
-    lease: Option<Lease>,
+    lease: Option<BlockLease>,
 }
 
 impl<R: Deref<Target = RawQueue>> Lent<R> {
-    pub(super) fn new(queue: R, lease: Lease) -> Self {
+    pub(super) fn new(queue: R, lease: BlockLease) -> Self {
         let lease = Some(lease);
         Self { queue, lease }
     }
 
-    fn lease(&self) -> &Lease {
+    fn lease(&self) -> &BlockLease {
         self.lease.as_ref().expect("it is there until it is put")
     }
 
@@ -52,7 +52,7 @@ impl<R: Deref<Target = RawQueue>> Lent<R> {
             return Err(not_yours());
         }
         let block = Some((self.lease(), used as u64));
-        self.queue.put_item(Item { bytes, block }, wait)?;
+        self.queue.put_item(PutItem { bytes, block }, wait)?;
         self.lease = None;
         Ok(())
     }
@@ -77,7 +77,7 @@ fn not_yours() -> Error {
 
 impl RawQueue {
     /// Lends memory of so many bytes, and waits for room.
-    pub(super) fn lend(&self, bytes: u64, wait: Wait) -> Result<Lease> {
+    pub(super) fn lend(&self, bytes: u64, wait: Wait) -> Result<BlockLease> {
         let max = self.rings.block_max();
         if bytes > max {
             return Err(Error::TooLarge { len: bytes, max });
@@ -96,7 +96,7 @@ impl RawQueue {
     /// Lends memory of so many bytes if there is room. Before it takes more memory than a few MiB
     /// from the system, it waits a little for readers to give some back, a nanosecond for each byte:
     /// to get it would take about as long, and memory in the caches is faster.
-    fn lend_in_turn(&self, bytes: u64, wait: Wait) -> Result<Option<Lease>> {
+    fn lend_in_turn(&self, bytes: u64, wait: Wait) -> Result<Option<BlockLease>> {
         let near = KEPT_IDLE.max(bytes.saturating_mul(2));
         let until = match wait {
             Wait::No => None,

@@ -19,7 +19,8 @@ use crate::{Result, Serializable};
 /// queue's shared memory, and never copied.
 ///
 /// A writer takes a [`Loan`], fills it and publishes it; a reader takes a [`Borrowed`] and reads it.
-/// Loans and plain puts, and both ways to get, may be mixed in one queue. It is what iceoryx2 calls
+/// At most 1024 loans, published items and borrowed ones have memory of their own at a time; a loan
+/// beyond that waits. Loans and plain puts, and both ways to get, may be mixed in one queue. It is what iceoryx2 calls
 /// `loan_slice` and `send`, and what Python programs build of `shared_memory` and a queue of names.
 ///
 /// Items of other types have no such calls:
@@ -154,7 +155,7 @@ where
         let taken = self.raw.get_with_block(buffer.bytes(), wait)?;
         let bytes = &buffer.bytes()[..taken.len];
         let Some((lease, used)) = taken.block else {
-            let values = Values::Copied(codec::decode(bytes)?);
+            let values = BorrowedValues::Copied(codec::decode(bytes)?);
             return Ok(Borrowed { values });
         };
         let lent = Lent::new(Arc::clone(&self.raw), lease);
@@ -162,13 +163,13 @@ where
         let range = leaf.and_then(|leaf| leaf.range(used));
         let range = range.filter(|range| lies_as_values::<N>(&lent.bytes()[range.clone()]));
         let values = match range {
-            Some(range) => Values::Lent {
+            Some(range) => BorrowedValues::Lent {
                 start: range.start,
                 len: range.len().checked_div(size_of::<N>()).unwrap_or(0),
                 lent,
             },
             // A part of an item that serde has made of it, or of one that is not of this type.
-            None => Values::Copied(codec::decode_with_block(bytes, &lent.bytes()[..used])?),
+            None => BorrowedValues::Copied(codec::decode_with_block(bytes, &lent.bytes()[..used])?),
         };
         Ok(Borrowed { values })
     }
@@ -184,8 +185,8 @@ fn lies_as_values<N: Plain>(bytes: &[u8]) -> bool {
 /// [`publish`](Self::publish).
 ///
 /// Made by [`Queue::loan`]. Dropped, it gives the memory back, and nobody sees what was written. A
-/// loan belongs to the process that took it: if that is killed, the queue takes the memory back when
-/// it next needs some. A child that is forked meanwhile cannot publish it.
+/// loan belongs to the process that took it: if that is killed, the queue takes the memory back before
+/// it takes more from the system, and at the next put if it is much. A child that is forked meanwhile cannot publish it.
 ///
 /// # Examples
 /// ```
@@ -255,11 +256,12 @@ impl<N: Plain> fmt::Debug for Loan<N> {
 /// An item that was taken and is read where it lies: a `&[N]`.
 ///
 /// Made by [`Queue::get_ref`]. Dropped, it gives the memory back to the queue, for the next item. It
-/// belongs to the process that took it: if that is killed, the queue takes the memory back when it
-/// next needs some; the item itself is gone, as any that a killed reader had taken.
+/// belongs to the process that took it: if that is killed, the queue takes the memory back, as that
+/// of a [`Loan`]; the item itself is gone, as any that a killed reader had taken.
 ///
 /// Nobody writes the item meanwhile, unless a process writes over memory of a queue that it was not
-/// lent.
+/// lent. A child that is forked meanwhile reads the same memory, and may do so for as long as its
+/// parent has the item.
 ///
 /// # Examples
 /// ```
@@ -270,10 +272,10 @@ impl<N: Plain> fmt::Debug for Loan<N> {
 /// # Ok::<(), multiprocess::Error>(())
 /// ```
 pub struct Borrowed<N> {
-    values: Values<N>,
+    values: BorrowedValues<N>,
 }
 
-enum Values<N> {
+enum BorrowedValues<N> {
     /// So many, from this byte of the block on.
     Lent {
         lent: Lent<Arc<RawQueue>>,
@@ -289,11 +291,11 @@ impl<N: Plain> Deref for Borrowed<N> {
     #[inline]
     fn deref(&self) -> &[N] {
         match &self.values {
-            Values::Lent { lent, start, len } => {
+            BorrowedValues::Lent { lent, start, len } => {
                 let values = plain_slice::values(&lent.bytes()[*start..], *len);
                 values.expect("the item was looked at when it was taken")
             }
-            Values::Copied(values) => values,
+            BorrowedValues::Copied(values) => values,
         }
     }
 }

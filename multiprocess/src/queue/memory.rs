@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::layout::{AREAS, Block, Header, RINGS};
 use crate::codec::leaves;
 use crate::sys::mutex;
-use crate::sys::shm::{Held, Shared};
+use crate::sys::shm::{HeldWords, Shared};
 use crate::sys::word::AtomicU64;
 
 /// The first ring whose memory is given back.
@@ -358,7 +358,7 @@ impl Memory {
 
     /// A block that holds so many bytes at least, for the one who has it; `None` if they are not
     /// there.
-    pub(super) fn hold(&self, block: &Block, len: u64) -> Option<Held> {
+    pub(super) fn hold(&self, block: &Block, len: u64) -> Option<HeldWords> {
         let (start, bytes) = (block.start.load(Relaxed), block.bytes.load(Relaxed));
         let extent = self.extents[LENDING];
         let end = start.checked_add(bytes).filter(|end| *end <= extent.bytes);

@@ -12,7 +12,7 @@ use super::batch::Frames;
 use super::layout::{Header, Reader};
 use super::memory::{Memory, Unread};
 use super::readers::{self, JoinState, ReaderSlot};
-use super::ring::{Item, Rings, Taken};
+use super::ring::{PutItem, Rings, TakenItem};
 use super::sizing;
 use super::step::step;
 use super::wakers::Wakers;
@@ -103,12 +103,12 @@ impl RawQueue {
 
     /// Puts `item` at the end and returns its number in the order of puts, counted from 0.
     pub(crate) fn put(&self, item: &[u8], wait: Wait) -> Result<u64> {
-        self.put_item(Item::without_block(item), wait)
+        self.put_item(PutItem::without_block(item), wait)
     }
 
     /// As [`put`](Self::put), of an item that may have a block. After an error the block is the
     /// caller's still.
-    pub(super) fn put_item(&self, item: Item<'_>, wait: Wait) -> Result<u64> {
+    pub(super) fn put_item(&self, item: PutItem<'_>, wait: Wait) -> Result<u64> {
         let (len, max) = (item.bytes.len() as u64, self.item_max());
         if len > max {
             return Err(Error::TooLarge { len, max });
@@ -250,7 +250,7 @@ impl RawQueue {
     }
 
     /// As [`get`](Self::get), but the item's block, if it has one, is the caller's.
-    pub(super) fn get_with_block(&self, buffer: &mut Vec<u8>, wait: Wait) -> Result<Taken> {
+    pub(super) fn get_with_block(&self, buffer: &mut Vec<u8>, wait: Wait) -> Result<TakenItem> {
         self.get_by(wait, |reader| {
             let count = |_, _: &[u8]| reader.count_taken();
             self.rings.take_with_block(buffer, count)

@@ -41,11 +41,11 @@
 use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release, SeqCst};
 
 use super::batch::Frames;
-use super::blocks::Lease;
+use super::blocks::BlockLease;
 use super::layout::{Header, RINGS};
 use super::memory::{COLD, Memory, PAGE, Place, Unread, WORD, bytes_with_block, record_bytes};
 use super::step::step;
-use crate::sys::shm::{Held, Shared};
+use crate::sys::shm::{HeldWords, Shared};
 
 /// How many bytes go in or out under one lock, in bytes: others wait for it so long.
 const BATCH_BYTES: usize = 64 << 10;
@@ -57,29 +57,29 @@ pub(crate) struct Rings {
 
 /// An item that is put: its bytes, and so many of a block, which becomes the item's.
 #[derive(Clone, Copy)]
-pub(super) struct Item<'a> {
+pub(super) struct PutItem<'a> {
     pub(super) bytes: &'a [u8],
-    pub(super) block: Option<(&'a Lease, u64)>,
+    pub(super) block: Option<(&'a BlockLease, u64)>,
 }
 
-impl<'a> Item<'a> {
+impl<'a> PutItem<'a> {
     pub(super) fn without_block(bytes: &'a [u8]) -> Self {
         Self { bytes, block: None }
     }
 }
 
 /// An item that was taken.
-pub(super) struct Taken {
+pub(super) struct TakenItem {
     pub(super) ordinal: u64,
     /// How much of it is in the buffer, in bytes.
     pub(super) len: usize,
     /// Its block, and how much of that is in use.
-    pub(super) block: Option<(Lease, usize)>,
+    pub(super) block: Option<(BlockLease, usize)>,
 }
 
 /// What becomes of the block of an item that is taken.
 #[derive(Clone, Copy, PartialEq)]
-enum Block {
+enum BlockUse {
     /// It is lent to the one who takes the item.
     Lend,
     /// It is copied into the buffer, as [`codec::decode`](crate::codec::decode) reads it.
@@ -111,7 +111,7 @@ impl Rings {
 
     /// Puts an item at the end and returns its number, counted from 0; `None` if there is no room.
     #[inline]
-    pub(super) fn put_item(&self, item: Item<'_>) -> Option<u64> {
+    pub(super) fn put_item(&self, item: PutItem<'_>) -> Option<u64> {
         // The commit stands in one order with the sleepers' announcements: a consumer sees it or is
         // seen to sleep.
         self.put_committing(item, SeqCst)
@@ -120,7 +120,7 @@ impl Rings {
     /// As [`put_item`](Self::put_item), of mere bytes.
     #[cfg(test)]
     pub(super) fn put(&self, item: &[u8]) -> Option<u64> {
-        self.put_item(Item::without_block(item))
+        self.put_item(PutItem::without_block(item))
     }
 
     /// Puts items as far as there is room, and no more than [`BATCH_BYTES`]; returns how many. One
@@ -132,7 +132,7 @@ impl Rings {
         // Release is enough for all but the last, for nobody is woken before that.
         for item in items {
             bytes += item.len();
-            let item = Item::without_block(item);
+            let item = PutItem::without_block(item);
             if bytes > BATCH_BYTES || self.put_committing(item, Release).is_none() {
                 break;
             }
@@ -148,7 +148,7 @@ impl Rings {
 
     /// Puts an item with this ordering of its commit, which is at least `Release`.
     #[inline]
-    fn put_committing(&self, item: Item<'_>, commit: Ordering) -> Option<u64> {
+    fn put_committing(&self, item: PutItem<'_>, commit: Ordering) -> Option<u64> {
         let header = self.header();
         let count = header.put.load(Relaxed);
         if !self.has_room_for_one_more(count) {
@@ -310,7 +310,7 @@ impl Rings {
         before_commit: impl FnOnce(u64, &[u8]),
     ) -> Result<Option<(u64, usize)>, Unread> {
         // The commit stands in one order with the announcements of producers that wait for room.
-        let taken = self.take_committing(buffer, start, before_commit, (SeqCst, Block::Copy))?;
+        let taken = self.take_committing(buffer, start, before_commit, (SeqCst, BlockUse::Copy))?;
         Ok(taken.map(|taken| (taken.ordinal, taken.len)))
     }
 
@@ -320,8 +320,8 @@ impl Rings {
         &self,
         buffer: &mut Vec<u8>,
         before_commit: impl FnOnce(u64, &[u8]),
-    ) -> Result<Option<Taken>, Unread> {
-        self.take_committing(buffer, 0, before_commit, (SeqCst, Block::Lend))
+    ) -> Result<Option<TakenItem>, Unread> {
+        self.take_committing(buffer, 0, before_commit, (SeqCst, BlockUse::Lend))
     }
 
     /// Takes at most `max` items, until they are [`BATCH_BYTES`], and appends them to `batch`; returns
@@ -337,10 +337,10 @@ impl Rings {
         // Release is enough for all but the last, for nobody is woken before that.
         while count < max && bytes < BATCH_BYTES {
             let (buffer, start) = batch.room();
-            let how = (Release, Block::Copy);
+            let how = (Release, BlockUse::Copy);
             let taken = self.take_committing(buffer, start, |_, _| before_commit(), how);
             match taken {
-                Ok(Some(Taken { len, .. })) => {
+                Ok(Some(TakenItem { len, .. })) => {
                     batch.push(len);
                     bytes += len;
                 }
@@ -364,8 +364,8 @@ impl Rings {
         buffer: &mut Vec<u8>,
         start: usize,
         before_commit: impl FnOnce(u64, &[u8]),
-        (commit, block): (Ordering, Block),
-    ) -> Result<Option<Taken>, Unread> {
+        (commit, block): (Ordering, BlockUse),
+    ) -> Result<Option<TakenItem>, Unread> {
         let header = self.header();
         let count = header.progress.taken.load(Relaxed);
         if header.consumers.put_seen.load(Relaxed) <= count {
@@ -383,7 +383,7 @@ impl Rings {
         let mut held = None;
         if let Some((index, used)) = record.block {
             let (block_of_item, used) = self.held_by_item(count, index, used)?;
-            if block == Block::Copy {
+            if block == BlockUse::Copy {
                 let block = &self.memory.shared().bytes(&block_of_item)[..used];
                 len = self.memory.append_block(buffer, start, len, block)?;
             }
@@ -408,19 +408,24 @@ impl Rings {
             self.vacate(end.ring);
         }
         self.free_up_to(end);
-        if let (Some((lease, _)), Block::Copy) = (&lent, block) {
+        if let (Some((lease, _)), BlockUse::Copy) = (&lent, block) {
             self.give_back(lease);
         }
-        Ok(Some(Taken {
+        Ok(Some(TakenItem {
             ordinal: count,
             len,
-            block: lent.filter(|_| block == Block::Lend),
+            block: lent.filter(|_| block == BlockUse::Lend),
         }))
     }
 
     /// The block of the item with this number, and how much of it is in use.
     #[cold]
-    fn held_by_item(&self, count: u64, index: usize, used: u64) -> Result<(Held, usize), Unread> {
+    fn held_by_item(
+        &self,
+        count: u64,
+        index: usize,
+        used: u64,
+    ) -> Result<(HeldWords, usize), Unread> {
         let block = self.header().lent.blocks.get(index);
         let block = block.filter(|block| block.is_queued(count));
         let held = block.and_then(|block| self.memory.hold(block, used));

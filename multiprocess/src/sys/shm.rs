@@ -66,7 +66,7 @@ macro_rules! shareable {
 pub(crate) use shareable;
 
 /// Words of a mapping in the hands of one holder; see [`Shared::hold`].
-pub(crate) struct Held {
+pub(crate) struct HeldWords {
     words: Range<usize>,
 }
 
@@ -146,14 +146,14 @@ impl<H: Shareable> Shared<H> {
     /// These words for one holder; `None` if they are not there.
     ///
     /// The caller sees to it that nobody else writes them, in this process or in another, while
-    /// there is a [`Held`] of them, and that nobody reads them while it is borrowed to be written.
-    pub(crate) fn hold(&self, words: Range<usize>) -> Option<Held> {
+    /// there is a [`HeldWords`] of them, and that nobody reads them while it is borrowed to be written.
+    pub(crate) fn hold(&self, words: Range<usize>) -> Option<HeldWords> {
         let is_there = words.start <= words.end && words.end <= self.words().len();
-        is_there.then_some(Held { words })
+        is_there.then_some(HeldWords { words })
     }
 
     /// What stands in the words.
-    pub(crate) fn bytes<'a>(&'a self, held: &'a Held) -> &'a [u8] {
+    pub(crate) fn bytes<'a>(&'a self, held: &'a HeldWords) -> &'a [u8] {
         let words = &self.words()[held.words.clone()];
         // SAFETY: the words are there for as long as `self`, and a byte may have any bits. Who has
         // made `held` sees to it that nobody writes them meanwhile.
@@ -161,7 +161,7 @@ impl<H: Shareable> Shared<H> {
     }
 
     /// What stands in the words, to be written.
-    pub(crate) fn bytes_mut<'a>(&'a self, held: &'a mut Held) -> &'a mut [u8] {
+    pub(crate) fn bytes_mut<'a>(&'a self, held: &'a mut HeldWords) -> &'a mut [u8] {
         let words = &self.words()[held.words.clone()];
         let start = words.as_ptr().cast_mut().cast();
         // SAFETY: the words are there for as long as `self`, atomics may be written behind a shared

@@ -159,6 +159,7 @@ fn batches_and_futures_bring_what_has_a_block() {
     assert!(got == item(4));
     crate::support::block_on(queue.put_async(&item(5))).unwrap();
     assert!(*queue.get_ref().unwrap() == *item(5));
+    all_can_be_lent(&queue);
 }
 
 fn what_is_borrowed_stays_as_it_is_while_others_come_and_go() {

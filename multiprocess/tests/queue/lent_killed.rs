@@ -124,8 +124,10 @@ fn read(queue: &Queue<Vec<u64>>, torn: &Queue<u64>) {
     }
 }
 
+/// So many processes are killed.
+const KILLS: u64 = 400;
+
 fn writers_and_readers_killed_at_random_tear_nothing_and_keep_nothing() {
-    let kills = std::env::var("KILLS").map_or(400, |kills| kills.parse().unwrap());
     let queue = Queue::<Vec<u64>>::bounded(16).unwrap();
     let torn = Queue::new().unwrap();
     let mut random = Random(31);
@@ -134,7 +136,7 @@ fn writers_and_readers_killed_at_random_tear_nothing_and_keep_nothing() {
         _ => Child::fork(|| read(&queue, &torn)),
     };
     let mut children: Vec<Child> = (0..4).map(|place| start(place, place as u64 + 1)).collect();
-    for round in 0..kills {
+    for round in 0..KILLS {
         let victim = random.below(4) as usize;
         std::thread::sleep(Duration::from_micros(random.below(1500)));
         children[victim].kill();
