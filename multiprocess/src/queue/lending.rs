@@ -46,8 +46,9 @@ impl<R: Deref<Target = RawQueue>> Lent<R> {
         self.queue.rings.memory().bytes_mut(&mut lease.held)
     }
 
-    /// Puts an item that has the first `used` bytes of the block.
-    pub(super) fn put(mut self, bytes: &[u8], used: usize, wait: Wait) -> Result<()> {
+    /// Puts an item that has the first `used` bytes of the block. After an error the block is still
+    /// the caller's; after none, it is nobody's here.
+    pub(super) fn put(&mut self, bytes: &[u8], used: usize, wait: Wait) -> Result<()> {
         if !self.lease().is_mine() {
             return Err(not_yours());
         }
@@ -168,7 +169,7 @@ impl RawQueue {
             }
         }
         match writer.lent {
-            Some(lent) => lent.put(buffer.bytes(), writer.used, wait),
+            Some(mut lent) => lent.put(buffer.bytes(), writer.used, wait),
             None => self.put(buffer.bytes(), wait).map(drop),
         }
     }

@@ -221,11 +221,44 @@ impl<N: Plain> Loan<N> {
     /// assert_eq!((queue.len(), queue.get()?), (1, vec![1, 2]));
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
-    pub fn publish(self) -> Result<()> {
+    pub fn publish(mut self) -> Result<()> {
+        self.put(Wait::Forever)
+    }
+
+    /// Puts what was written at the end of the queue, and waits so long if that has all its items.
+    ///
+    /// # Errors
+    /// The loan comes back with the error: [`Full`](crate::Error::Full) when the time is over, and
+    /// those of [`publish`](Self::publish).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiprocess::{Error, Queue};
+    /// use std::time::Duration;
+    ///
+    /// let queue = Queue::<Vec<u8>>::bounded(1)?;
+    /// queue.put(&vec![1])?;
+    /// let (loan, error) = queue.loan(10)?.publish_timeout(Duration::ZERO).unwrap_err();
+    /// assert!(matches!(error, Error::Full));
+    /// queue.get()?;
+    /// loan.publish()?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn publish_timeout(
+        mut self,
+        timeout: Duration,
+    ) -> std::result::Result<(), (Self, crate::Error)> {
+        match self.put(Wait::lasting(timeout)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err((self, error)),
+        }
+    }
+
+    fn put(&mut self, wait: Wait) -> Result<()> {
         let used = self.len * size_of::<N>();
         let mut item = Vec::new();
         Leaf::whole(numbers::kind_of::<N>(), used as u64).push(&mut item);
-        self.lent.put(&item, used, Wait::Forever)
+        self.lent.put(&item, used, wait)
     }
 }
 

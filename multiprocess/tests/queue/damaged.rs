@@ -26,6 +26,9 @@ const SHORTLY: Duration = Duration::from_micros(200);
 /// held is waited for, by the calls that have no deadline for ever.
 const LOCKS: [std::ops::Range<u64>; 2] = [64..104, 256..296];
 
+/// How many bytes the accounts of readers take.
+const READERS: u64 = 4096 * 64;
+
 fn is_lock(place: u64) -> bool {
     LOCKS.iter().any(|lock| lock.contains(&place))
 }
@@ -36,8 +39,8 @@ fn scribble(memory: &File, random: &mut Random) -> u64 {
     let place = match random.below(8) {
         // The start of the header, which is more than a few lines of the cache.
         0..4 => random.below(1024),
-        // The first accounts of readers.
-        4 => 768 + random.below(4096),
+        // The first accounts of readers, or the first blocks that are lent.
+        4 => 768 + random.below(2) * READERS + random.below(1024),
         // The start of a ring, or any place.
         5 | 6 => random.below(len / 4096) * 4096 + random.below(256),
         _ => random.below(len - 8),
@@ -51,6 +54,15 @@ fn call_all(queue: &Queue<Vec<u8>>, random: &mut Random, locks_are_whole: bool) 
     for _ in 0..3 {
         let _ = queue.put_timeout(&vec![1; random.below(60_000) as usize], SHORTLY);
         let _ = queue.get_timeout(SHORTLY);
+        let _ = queue.get_timeout(SHORTLY);
+        // What has a block.
+        let _ = queue.put_timeout(&vec![1; 70_000], SHORTLY);
+        if let Ok(mut loan) = queue.loan_timeout(random.below(9000) as usize, SHORTLY) {
+            loan.fill(5);
+            let _ = loan.publish_timeout(SHORTLY);
+        }
+        let borrowed = queue.get_ref_timeout(SHORTLY);
+        let _ = borrowed.map(|item| item.iter().map(|&byte| u64::from(byte)).sum::<u64>());
         let _ = queue.get_timeout(SHORTLY);
     }
     let _ = (
