@@ -22,7 +22,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::layout::{BLOCKS, Block, Lent};
+use super::layout::{BLOCKS, Block, BlockTable};
 use super::memory::{LENDING, PAGE};
 use super::ring::Rings;
 use super::step::step;
@@ -59,7 +59,7 @@ impl BlockLease {
     }
 }
 
-impl Lent {
+impl BlockTable {
     fn used(&self) -> usize {
         self.used.load(Relaxed).min(BLOCKS as u64) as usize
     }
@@ -101,7 +101,7 @@ impl Block {
 }
 
 impl Rings {
-    fn lent(&self) -> &Lent {
+    fn lent(&self) -> &BlockTable {
         &self.header().lent
     }
 

@@ -46,7 +46,7 @@ shareable! {
         /// Who took how many.
         pub(crate) readers: [Reader; READERS],
         /// Who has which memory.
-        pub(crate) lent: Lent,
+        pub(crate) lent: BlockTable,
     }
 
     /// A value with a cache line of its own.
@@ -122,7 +122,7 @@ shareable! {
 
     /// The memory that is lent, in blocks.
     #[repr(align(64))]
-    pub(crate) struct Lent {
+    pub(crate) struct BlockTable {
         /// How many places of `blocks` were ever in use. Written with `producers.lock` held, as the
         /// next two are.
         pub(crate) used: AtomicU64,

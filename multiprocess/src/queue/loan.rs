@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Queue;
 use super::lending::Lent;
+use super::memory::PAGE;
 use super::raw::{RawQueue, Wait};
 use crate::codec::leaves::Leaf;
 use crate::codec::{self, Buffer, numbers};
@@ -90,6 +91,8 @@ where
     }
 
     fn loan_within(&self, len: usize, wait: Wait) -> Result<Loan<N>> {
+        // A block begins at a page, so that every value lies at an address that is its own.
+        const { assert!(align_of::<N>() <= PAGE as usize) };
         let bytes = (len as u64).saturating_mul(size_of::<N>() as u64);
         let lease = self.raw.lend(bytes, wait)?;
         Ok(Loan {
@@ -244,6 +247,10 @@ impl<N: Plain> Loan<N> {
     /// loan.publish()?;
     /// # Ok::<(), Error>(())
     /// ```
+    #[expect(
+        clippy::result_large_err,
+        reason = "who comes too late has the loan again, and no memory is taken for that"
+    )]
     pub fn publish_timeout(
         mut self,
         timeout: Duration,

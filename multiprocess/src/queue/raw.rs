@@ -202,6 +202,7 @@ impl RawQueue {
             items.push(len);
             self.get_with_items(items, max)?;
         }
+        self.trim_if_idle();
         Ok(())
     }
 

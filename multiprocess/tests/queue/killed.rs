@@ -3,7 +3,7 @@
 
 use multiprocess::{Error, Queue};
 
-use crate::support::{Child, NOW, SOON};
+use crate::support::{Child, NOW, SOON, kills};
 
 tests![
     r02_a_killed_idle_worker_is_noticed_by_nobody_else,
@@ -40,7 +40,7 @@ fn r02_a_killed_idle_worker_is_noticed_by_nobody_else() {
 /// Python: the other readers get `Empty` for ever, while `qsize()` is 1.
 fn r03_a_reader_killed_in_get_takes_nothing_with_it() {
     let queue = Queue::<u32>::new().unwrap();
-    for n in 0..20 {
+    for n in 0..kills(20) as u32 {
         let victim = Child::fork(|| take(1, &queue));
         victim.wait_until_asleep();
         victim.kill();
@@ -52,7 +52,7 @@ fn r03_a_reader_killed_in_get_takes_nothing_with_it() {
 /// Python: `get(timeout=2)` blocks for ever on half an item, and so does the next writer.
 fn r04_a_writer_killed_in_the_middle_of_an_item_holds_up_nobody() {
     let (queue, started) = (Queue::<String>::new().unwrap(), Queue::new().unwrap());
-    for round in 0..20 {
+    for round in 0..kills(20) {
         let writer = Child::fork(|| {
             let large = "x".repeat(16 << 20);
             started.put(&()).unwrap();
@@ -61,7 +61,7 @@ fn r04_a_writer_killed_in_the_middle_of_an_item_holds_up_nobody() {
             }
         });
         started.get_timeout(SOON).unwrap();
-        std::thread::sleep(std::time::Duration::from_micros(500 * round));
+        std::thread::sleep(std::time::Duration::from_micros(500 * (round % 20)));
         writer.kill();
         while let Ok(item) = queue.try_get() {
             assert!(item.len() == 16 << 20 && item.bytes().all(|byte| byte == b'x'));
@@ -85,7 +85,7 @@ fn r05_a_writer_exits_before_its_items_are_read() {
 /// that holds one of the two locks most of the time.
 fn r07_the_lock_of_a_killed_owner_goes_to_the_next() {
     let (queue, started) = (Queue::<u64>::new().unwrap(), Queue::new().unwrap());
-    for round in 0..200 {
+    for round in 0..kills(200) {
         let owner = Child::fork(|| {
             started.put(&()).unwrap();
             for n in 0.. {
@@ -94,7 +94,7 @@ fn r07_the_lock_of_a_killed_owner_goes_to_the_next() {
             }
         });
         started.get_timeout(SOON).unwrap();
-        std::thread::sleep(std::time::Duration::from_micros(3 * round));
+        std::thread::sleep(std::time::Duration::from_micros(3 * (round % 200)));
         owner.kill();
         while queue.get_timeout(std::time::Duration::ZERO).is_ok() {}
         queue.put_timeout(&round, SOON).unwrap();

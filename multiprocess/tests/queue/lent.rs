@@ -1,12 +1,13 @@
 //! Items that are written and read where they lie, and large parts of items, while nobody is killed.
 
+use futures_util::{StreamExt, TryStreamExt};
 use multiprocess::zerocopy::{FromBytes, Immutable, IntoBytes};
 use multiprocess::{Error, Queue};
 use nix::sys::resource::{Resource, setrlimit};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::sizes::{KEPT_MAX, memory_taken};
-use crate::support::{Child, NOW, SOON};
+use crate::support::{Child, NOW, SOON, block_on};
 
 tests![
     what_is_published_is_read_by_reference_and_by_copy,
@@ -14,7 +15,8 @@ tests![
     plain_structs_are_lent_and_cannot_be_had_by_a_copy,
     large_parts_of_any_value_come_out_whole,
     a_type_that_reads_strings_where_they_lie_crosses_too,
-    batches_and_futures_bring_what_has_a_block,
+    every_way_to_get_values_copies_what_was_lent,
+    a_batch_keeps_no_memory_that_was_lent,
     what_is_borrowed_stays_as_it_is_while_others_come_and_go,
     a_loan_that_is_dropped_is_never_seen,
     a_forked_child_has_no_part_in_its_parents_loan,
@@ -145,21 +147,57 @@ fn a_type_that_reads_strings_where_they_lie_crosses_too() {
     }
 }
 
-fn batches_and_futures_bring_what_has_a_block() {
-    let queue = Queue::<Vec<u32>>::new().unwrap();
-    let item = |n: u32| vec![n; 40_000];
-    (0..4).for_each(|n| queue.put(&item(n)).unwrap());
+type Items = Vec<Vec<u32>>;
+type Way = fn(&Queue<Vec<u32>>) -> Result<Items, Error>;
+
+/// Ways to take three items and no more.
+const WAYS: [Way; 7] = [
+    |queue| (0..3).map(|_| queue.get_timeout(SOON)).collect(),
+    |queue| queue.iter().take(3).collect(),
+    |queue| queue.get_many(3)?.collect(),
+    |queue| queue.get_many_timeout(3, SOON)?.collect(),
+    |queue| {
+        let first = queue.get_many(1)?;
+        first.chain(queue.get_many(2)?).collect()
+    },
+    |queue| (0..3).map(|_| block_on(queue.get_async())).collect(),
+    |queue| block_on(queue.stream().take(3).try_collect()),
+];
+
+/// Puts `number` in all ways to put.
+fn put_three(queue: &Queue<Vec<u32>>, number: u32) {
     let mut loan = queue.loan(40_000).unwrap();
-    loan.fill(4);
+    loan.fill(number);
     loan.publish().unwrap();
-    let batch = queue.get_many(4).unwrap();
-    let got: Vec<_> = batch.map(Result::unwrap).collect();
-    assert!((0..4).map(item).eq(got));
-    let got = crate::support::block_on(queue.get_async()).unwrap();
-    assert!(got == item(4));
-    crate::support::block_on(queue.put_async(&item(5))).unwrap();
-    assert!(*queue.get_ref().unwrap() == *item(5));
-    all_can_be_lent(&queue);
+    queue.put(&vec![number; 40_000]).unwrap();
+    block_on(queue.put_async(&vec![number; 40_000])).unwrap();
+}
+
+fn every_way_to_get_values_copies_what_was_lent() {
+    let queue = Queue::new().unwrap();
+    for (number, way) in (1..).zip(WAYS) {
+        put_three(&queue, number);
+        put_three(&queue, 0);
+        assert!(way(&queue).unwrap() == vec![vec![number; 40_000]; 3]);
+        // What was got is nobody's but the caller's: the blocks are used for other items.
+        let rest = queue.drain().unwrap().collect::<Result<Items, _>>();
+        assert!(rest.unwrap() == vec![vec![0; 40_000]; 3]);
+        all_can_be_lent(&queue);
+    }
+    queue.put_many(&vec![vec![7; 40_000]; 2]).unwrap();
+    assert!(*queue.get_ref().unwrap() == *vec![7; 40_000]);
+    assert!(queue.get().unwrap() == vec![7; 40_000]);
+}
+
+fn a_batch_keeps_no_memory_that_was_lent() {
+    let queue = Queue::<Vec<u8>>::new().unwrap();
+    for _ in 0..2 {
+        let mut loan = queue.loan(40 << 20).unwrap();
+        loan.fill(1);
+        loan.publish().unwrap();
+    }
+    assert_eq!(queue.get_many(2).unwrap().len(), 2);
+    assert!(memory_taken() < KEPT_MAX, "{} bytes", memory_taken());
 }
 
 fn what_is_borrowed_stays_as_it_is_while_others_come_and_go() {

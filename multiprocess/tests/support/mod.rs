@@ -31,6 +31,9 @@ pub(crate) mod kill_points;
 /// No test needs so long, on whatever machine.
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// As [`DEADLINE`], of tests that are asked to kill more processes than they do.
+const DEADLINE_OF_MANY_KILLS: Duration = Duration::from_secs(3600);
+
 /// The deadline of a wait that should end at once.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
@@ -79,9 +82,23 @@ fn in_process(test: fn()) -> Result<(), Failed> {
             return Ok(());
         }
         Some(status) => format!("the test ended with {status:?}"),
-        None => format!("the test still ran after {DEADLINE:?}"),
+        None => format!("the test still ran after {:?}", deadline()),
     };
     Err(format!("{failure}\n{}", text(&output.into())).into())
+}
+
+/// How many processes a test kills: as many as the environment says, for a longer look.
+pub(crate) fn kills(few: u64) -> u64 {
+    many_kills().unwrap_or(few)
+}
+
+fn many_kills() -> Option<u64> {
+    let count = std::env::var("KILLS").ok()?;
+    Some(count.parse().expect("KILLS is a number"))
+}
+
+fn deadline() -> Duration {
+    many_kills().map_or(DEADLINE, |_| DEADLINE_OF_MANY_KILLS)
 }
 
 fn text(output: &File) -> String {
@@ -153,7 +170,7 @@ impl Child {
 
     /// The end of the process; `None` if it does not end in time.
     pub(crate) fn wait(&self) -> Option<WaitStatus> {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + deadline();
         while Instant::now() < deadline {
             match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).expect("the child is ours") {
                 WaitStatus::StillAlive => thread::sleep(Duration::from_millis(1)),
