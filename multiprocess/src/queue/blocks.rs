@@ -210,6 +210,26 @@ impl Rings {
         }
     }
 
+    /// Looks for dead holders if much is lent, and nobody has looked for a while.
+    #[inline]
+    pub(super) fn look_through(&self) {
+        if self.lent().reach.load(Relaxed) > KEPT_IDLE {
+            self.look_through_at_times();
+        }
+    }
+
+    #[cold]
+    fn look_through_at_times(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_millis() as u64);
+        let looked = &self.lent().looked;
+        if looked.load(Relaxed).abs_diff(now) >= LOOK_EVERY {
+            looked.store(now, Relaxed);
+            self.free_blocks_of_the_dead();
+            self.trim();
+        }
+    }
+
     // -- With `consumers.lock` held.
 
     /// Takes a block from the item that was just taken, and lends it to the caller.
@@ -250,24 +270,6 @@ impl Rings {
     pub(super) fn is_to_be_trimmed(&self) -> bool {
         let lent = self.lent();
         lent.reach.load(Relaxed) > KEPT_IDLE && lent.is_all_free()
-    }
-
-    /// Whether it is time to look for dead holders, since much is lent.
-    #[inline]
-    pub(super) fn is_to_be_looked_through(&self) -> bool {
-        self.lent().reach.load(Relaxed) > KEPT_IDLE && self.has_not_been_looked_through()
-    }
-
-    #[cold]
-    fn has_not_been_looked_through(&self) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_millis() as u64);
-        let looked = &self.lent().looked;
-        let is_time = looked.load(Relaxed).abs_diff(now) >= LOOK_EVERY;
-        if is_time {
-            looked.store(now, Relaxed);
-        }
-        is_time
     }
 
     fn free_queued(&self, is_stale: impl Fn(u64) -> bool) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::blocks::{BlockLease, KEPT_IDLE};
 use super::raw::{RawQueue, Wait};
-use super::ring::PutItem;
+use super::ring::{PutItem, TakenBlock};
 use crate::codec::{self, Buffer};
 use crate::{Error, Result, Serializable};
 
@@ -155,39 +155,57 @@ impl RawQueue {
             used: 0,
         };
         codec::append_with_leaves(value, buffer.bytes(), &mut |part| writer.append(part))?;
+        if let Some(lent) = writer.lent {
+            return put_with_block(value, buffer.bytes(), lent, (writer.used, wait));
+        }
         if codec::is_read_back::<T>() {
-            let read = codec::read_back::<T>(buffer.bytes(), writer.block());
-            match writer.lent {
-                None => read?,
-                Some(_) if read.is_err() => {
-                    // It may be a type that reads strings only where they lie.
-                    writer.lent = None;
-                    buffer.bytes().clear();
-                    codec::append(value, buffer.bytes())?;
-                }
-                Some(_) => {}
-            }
+            codec::read_back::<T>(buffer.bytes(), &[])?;
         }
-        match writer.lent {
-            Some(mut lent) => lent.put(buffer.bytes(), writer.used, wait),
-            None => self.put(buffer.bytes(), wait).map(drop),
-        }
+        self.put(buffer.bytes(), wait)?;
+        Ok(())
     }
 
     /// Takes a value, whose large parts are copied once, from its block.
     #[inline]
     pub(super) fn get_value<T: Serializable>(&self, wait: Wait) -> Result<T> {
         let mut buffer = Buffer::to_read();
-        let taken = self.get_with_block(buffer.bytes(), wait)?;
-        let bytes = &buffer.bytes()[..taken.len];
-        match taken.block {
-            None => codec::decode(bytes),
-            Some((lease, used)) => {
-                let lent = Lent::new(self, lease);
-                codec::decode_with_block(bytes, &lent.bytes()[..used])
-            }
+        let mut block = None;
+        let len = self.get_with_block(buffer.bytes(), &mut block, wait)?;
+        let bytes = &buffer.bytes()[..len];
+        match block {
+            None => codec::decode_with_block(bytes, &[]),
+            Some(block) => self.decode_from_block(bytes, block),
         }
     }
+
+    #[cold]
+    fn decode_from_block<T: Serializable>(
+        &self,
+        bytes: &[u8],
+        (lease, used): TakenBlock,
+    ) -> Result<T> {
+        let lent = Lent::new(self, lease);
+        codec::decode_with_block(bytes, &lent.bytes()[..used])
+    }
+}
+
+/// Puts a value whose large parts are in a block, so many bytes of it.
+#[cold]
+fn put_with_block<T: Serializable>(
+    value: &T,
+    bytes: &mut Vec<u8>,
+    mut lent: Lent<&RawQueue>,
+    (used, wait): (usize, Wait),
+) -> Result<()> {
+    if codec::is_read_back::<T>() && codec::read_back::<T>(bytes, &lent.bytes()[..used]).is_err() {
+        // It may be a type that reads strings only where they lie.
+        bytes.clear();
+        codec::append(value, bytes)?;
+        let queue = lent.queue;
+        drop(lent);
+        return queue.put(bytes, wait).map(drop);
+    }
+    lent.put(bytes, used, wait)
 }
 
 /// Writes the large parts of a value into a block.

@@ -155,9 +155,10 @@ where
 
     fn get_ref_within(&self, wait: Wait) -> Result<Borrowed<N>> {
         let mut buffer = Buffer::to_read();
-        let taken = self.raw.get_with_block(buffer.bytes(), wait)?;
-        let bytes = &buffer.bytes()[..taken.len];
-        let Some((lease, used)) = taken.block else {
+        let mut block = None;
+        let len = self.raw.get_with_block(buffer.bytes(), &mut block, wait)?;
+        let bytes = &buffer.bytes()[..len];
+        let Some((lease, used)) = block else {
             let values = BorrowedValues::Copied(codec::decode(bytes)?);
             return Ok(Borrowed { values });
         };

@@ -216,7 +216,7 @@ impl Memory {
         self.write_bytes(place.after(WORD), rest);
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_bytes(&self, place: Place, bytes: &[u8]) {
         let (words, more) = self.span(place, bytes.len());
         let (now, then) = bytes.split_at(bytes.len().min(words.len() * WORD as usize));
@@ -241,6 +241,7 @@ impl Memory {
     }
 
     /// Writes a record that has so much of a block, and some bytes in the ring.
+    #[cold]
     pub(super) fn write_with_block(&self, place: Place, item: &[u8], block: (usize, u64)) {
         let first = LENT | item.len() as u64 | (block.0 as u64) << 32;
         self.word(place).store(first, Relaxed);
@@ -250,7 +251,7 @@ impl Memory {
 
     /// Reads the record at a place into `buffer` from `start` on, which is within it or its end; the
     /// buffer's length only grows.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(
         &self,
         place: Place,
@@ -351,7 +352,9 @@ impl Memory {
         block: &[u8],
     ) -> Result<usize, Unread> {
         let whole = leaves::WITH_BLOCK_BYTES + len + block.len();
-        self.reserve(buffer, start, whole)?;
+        // A block is not compared with the memory that there is: who was lent it need not have
+        // written all of it.
+        lengthen(buffer, start + whole)?;
         leaves::write_with_block(&mut buffer[start..start + whole], len, block);
         Ok(whole)
     }
@@ -375,14 +378,10 @@ impl Memory {
         if len >= CHECKED_MIN && self.shared.allocated() < len as u64 {
             return Err(Unread::Damaged);
         }
-        let more = start + len - buffer.len();
-        let reserved = buffer.try_reserve(more);
-        reserved.map_err(|_| Unread::NoMemory { len })?;
-        buffer.resize(start + len, 0);
-        Ok(())
+        lengthen(buffer, start + len)
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_bytes(&self, place: Place, bytes: &mut [u8]) {
         let (words, more) = self.span(place, bytes.len());
         let (now, then) = bytes.split_at_mut(bytes.len().min(words.len() * WORD as usize));
@@ -429,6 +428,16 @@ impl Memory {
         let now = count.min(end - start);
         (start..start + now, extent.first..extent.first + count - now)
     }
+}
+
+/// Makes the buffer so long, or leaves it if it is longer.
+fn lengthen(buffer: &mut Vec<u8>, len: usize) -> Result<(), Unread> {
+    if let Some(more) = len.checked_sub(buffer.len()) {
+        let reserved = buffer.try_reserve(more);
+        reserved.map_err(|_| Unread::NoMemory { len })?;
+        buffer.resize(len, 0);
+    }
+    Ok(())
 }
 
 /// The room that an item of this length takes, in bytes.

@@ -12,7 +12,7 @@ use super::batch::Frames;
 use super::layout::{Header, Reader};
 use super::memory::{Memory, Unread};
 use super::readers::{self, JoinState, ReaderSlot};
-use super::ring::{PutItem, Rings, TakenItem};
+use super::ring::{PutItem, Rings, TakenBlock};
 use super::sizing;
 use super::step::step;
 use super::wakers::Wakers;
@@ -108,6 +108,7 @@ impl RawQueue {
 
     /// As [`put`](Self::put), of an item that may have a block. After an error the block is the
     /// caller's still.
+    #[inline(always)]
     pub(super) fn put_item(&self, item: PutItem<'_>, wait: Wait) -> Result<u64> {
         let (len, max) = (item.bytes.len() as u64, self.item_max());
         if len > max {
@@ -159,10 +160,7 @@ impl RawQueue {
         let lock = &self.header().producers.lock;
         let held = lock.lock(|| wait.lock_deadline(), repair);
         let held = held.ok_or(Error::Full)?;
-        if self.rings.is_to_be_looked_through() {
-            self.rings.free_blocks_of_the_dead();
-            self.rings.trim();
-        }
+        self.rings.look_through();
         match self.is_closed() {
             true => Err(Error::Closed),
             false => Ok(held),
@@ -250,12 +248,19 @@ impl RawQueue {
         self.get_to(buffer, 0, wait, before_commit)
     }
 
-    /// As [`get`](Self::get), but the item's block, if it has one, is the caller's.
-    pub(super) fn get_with_block(&self, buffer: &mut Vec<u8>, wait: Wait) -> Result<TakenItem> {
-        self.get_by(wait, |reader| {
+    /// As [`get`](Self::get), but the item's block, if it has one, goes to `block`.
+    #[inline]
+    pub(super) fn get_with_block(
+        &self,
+        buffer: &mut Vec<u8>,
+        block: &mut Option<TakenBlock>,
+        wait: Wait,
+    ) -> Result<usize> {
+        let (_ordinal, len) = self.get_by(wait, |reader| {
             let count = |_, _: &[u8]| reader.count_taken();
-            self.rings.take_with_block(buffer, count)
-        })
+            self.rings.take_with_block(buffer, block, count)
+        })?;
+        Ok(len)
     }
 
     /// As [`get`](Self::get), into `buffer` from `start` on.
@@ -279,11 +284,11 @@ impl RawQueue {
 
     /// Takes the first item by `take`, with the consumers' lock held.
     #[inline]
-    fn get_by<R>(
+    fn get_by(
         &self,
         wait: Wait,
-        mut take: impl FnMut(&Reader) -> Result<Option<R>, Unread>,
-    ) -> Result<R> {
+        mut take: impl FnMut(&Reader) -> Result<Option<(u64, usize)>, Unread>,
+    ) -> Result<(u64, usize)> {
         let header = self.header();
         loop {
             // Read before the last look: what was put before the close will still be found.

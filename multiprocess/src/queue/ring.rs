@@ -68,23 +68,12 @@ impl<'a> PutItem<'a> {
     }
 }
 
-/// An item that was taken.
-pub(super) struct TakenItem {
-    pub(super) ordinal: u64,
-    /// How much of it is in the buffer, in bytes.
-    pub(super) len: usize,
-    /// Its block, and how much of that is in use.
-    pub(super) block: Option<(BlockLease, usize)>,
-}
+/// The block of an item that was taken, and how much of it is in use.
+pub(super) type TakenBlock = (BlockLease, usize);
 
-/// What becomes of the block of an item that is taken.
-#[derive(Clone, Copy, PartialEq)]
-enum BlockUse {
-    /// It is lent to the one who takes the item.
-    Lend,
-    /// It is copied into the buffer, as [`codec::decode`](crate::codec::decode) reads it.
-    Copy,
-}
+/// Where the block of an item goes that is taken: to the caller, or with `None` into the buffer, as
+/// [`codec::decode`](crate::codec::decode) reads it.
+type BlockPlace<'a> = Option<&'a mut Option<TakenBlock>>;
 
 impl Rings {
     pub(crate) fn new(memory: Memory) -> Self {
@@ -310,18 +299,18 @@ impl Rings {
         before_commit: impl FnOnce(u64, &[u8]),
     ) -> Result<Option<(u64, usize)>, Unread> {
         // The commit stands in one order with the announcements of producers that wait for room.
-        let taken = self.take_committing(buffer, start, before_commit, (SeqCst, BlockUse::Copy))?;
-        Ok(taken.map(|taken| (taken.ordinal, taken.len)))
+        self.take_committing(buffer, start, before_commit, (SeqCst, None))
     }
 
-    /// As [`take`](Self::take), but the item's block, if it has one, is the caller's.
+    /// As [`take`](Self::take), but the item's block, if it has one, goes to `block`.
     #[inline]
     pub(super) fn take_with_block(
         &self,
         buffer: &mut Vec<u8>,
+        block: &mut Option<TakenBlock>,
         before_commit: impl FnOnce(u64, &[u8]),
-    ) -> Result<Option<TakenItem>, Unread> {
-        self.take_committing(buffer, 0, before_commit, (SeqCst, BlockUse::Lend))
+    ) -> Result<Option<(u64, usize)>, Unread> {
+        self.take_committing(buffer, 0, before_commit, (SeqCst, Some(block)))
     }
 
     /// Takes at most `max` items, until they are [`BATCH_BYTES`], and appends them to `batch`; returns
@@ -337,10 +326,10 @@ impl Rings {
         // Release is enough for all but the last, for nobody is woken before that.
         while count < max && bytes < BATCH_BYTES {
             let (buffer, start) = batch.room();
-            let how = (Release, BlockUse::Copy);
+            let how = (Release, None);
             let taken = self.take_committing(buffer, start, |_, _| before_commit(), how);
             match taken {
-                Ok(Some(TakenItem { len, .. })) => {
+                Ok(Some((_, len))) => {
                     batch.push(len);
                     bytes += len;
                 }
@@ -364,8 +353,8 @@ impl Rings {
         buffer: &mut Vec<u8>,
         start: usize,
         before_commit: impl FnOnce(u64, &[u8]),
-        (commit, block): (Ordering, BlockUse),
-    ) -> Result<Option<TakenItem>, Unread> {
+        (commit, block): (Ordering, BlockPlace<'_>),
+    ) -> Result<Option<(u64, usize)>, Unread> {
         let header = self.header();
         let count = header.progress.taken.load(Relaxed);
         if header.consumers.put_seen.load(Relaxed) <= count {
@@ -382,12 +371,12 @@ impl Rings {
         let mut len = record.len;
         let mut held = None;
         if let Some((index, used)) = record.block {
-            let (block_of_item, used) = self.held_by_item(count, index, used)?;
-            if block == BlockUse::Copy {
-                let block = &self.memory.shared().bytes(&block_of_item)[..used];
-                len = self.memory.append_block(buffer, start, len, block)?;
+            let (words, used) = self.held_by_item(count, index, used)?;
+            if block.is_none() {
+                let bytes = &self.memory.shared().bytes(&words)[..used];
+                len = self.memory.append_block(buffer, start, len, bytes)?;
             }
-            held = Some((index, block_of_item, used));
+            held = Some((index, words, used));
         }
         step("take: the item is read");
         before_commit(count, &buffer[start..start + len]);
@@ -401,21 +390,26 @@ impl Rings {
         step("take: committed");
         // Only who has taken the item may have its block: before, a killed consumer would have had
         // what the next one reads.
-        let lent = held.map(|(index, held, used)| (self.take_block(index, held), used));
+        if let Some((index, words, used)) = held {
+            self.hand_on(index, words, used, block);
+        }
         // The room is given free after the commit: before it, a killed consumer would have lost what
         // the producers then write over.
         if place.ring != head.ring {
             self.vacate(end.ring);
         }
         self.free_up_to(end);
-        if let (Some((lease, _)), BlockUse::Copy) = (&lent, block) {
-            self.give_back(lease);
+        Ok(Some((count, len)))
+    }
+
+    /// Takes the block of the item that was just taken, and gives it back if it was copied.
+    #[cold]
+    fn hand_on(&self, index: usize, words: HeldWords, used: usize, block: BlockPlace<'_>) {
+        let lease = self.take_block(index, words);
+        match block {
+            Some(place) => *place = Some((lease, used)),
+            None => self.give_back(&lease),
         }
-        Ok(Some(TakenItem {
-            ordinal: count,
-            len,
-            block: lent.filter(|_| block == BlockUse::Lend),
-        }))
     }
 
     /// The block of the item with this number, and how much of it is in use.

@@ -17,6 +17,7 @@ tests![
     a_type_that_reads_strings_where_they_lie_crosses_too,
     every_way_to_get_values_copies_what_was_lent,
     a_batch_keeps_no_memory_that_was_lent,
+    a_loan_of_which_little_was_written_is_an_item_like_others,
     what_is_borrowed_stays_as_it_is_while_others_come_and_go,
     a_loan_that_is_dropped_is_never_seen,
     a_forked_child_has_no_part_in_its_parents_loan,
@@ -198,6 +199,22 @@ fn a_batch_keeps_no_memory_that_was_lent() {
     }
     assert_eq!(queue.get_many(2).unwrap().len(), 2);
     assert!(memory_taken() < KEPT_MAX, "{} bytes", memory_taken());
+}
+
+/// The system has no memory for the rest yet.
+fn a_loan_of_which_little_was_written_is_an_item_like_others() {
+    for way in WAYS {
+        let queue = Queue::<Vec<u32>>::new().unwrap();
+        for number in 1..=3 {
+            let mut loan = queue.loan(4 << 20).unwrap();
+            loan[7] = number;
+            loan.publish().unwrap();
+        }
+        let items = way(&queue).unwrap();
+        for (number, item) in (1..).zip(items) {
+            assert_eq!((item.len(), item[7], item[8]), (4 << 20, number, 0));
+        }
+    }
 }
 
 fn what_is_borrowed_stays_as_it_is_while_others_come_and_go() {
