@@ -206,6 +206,14 @@ fn first_with_block<'b, T: DeserializeOwned>(
 /// Reads a value from all of `bytes`, which its block may follow.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    match leaves::has_block(bytes) {
+        false => decode_with_block(bytes, &[]),
+        true => decode_and_block(bytes),
+    }
+}
+
+#[cold]
+fn decode_and_block<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let split = leaves::split_block(bytes);
     let (bytes, block) = split.map_err(|failure| not_deserialised::<T>(&failure))?;
     decode_with_block(bytes, block)

@@ -25,13 +25,28 @@ use crate::translations::right_aligned;
 /// A peer that hangs is a finding too, but must not end the run.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-const PEERS: [&str; 6] = [
+const PEERS: [&str; 8] = [
     "multiprocessing",
     "celery",
     "procspawn",
     "ipc-channel",
     "crossbeam",
+    "cloudtoid",
+    "iceoryx2",
     "limit",
+];
+
+/// Peers that are built only for rows that have them, and what each may lack; each is a feature of
+/// the measuring program.
+const APART: [(&str, &str); 2] = [
+    (
+        "cloudtoid",
+        "it cannot be built, and cargo says why above",
+    ),
+    (
+        "iceoryx2",
+        "it cannot be built, and cargo says why above: it needs libclang (apt-get install libclang-dev)",
+    ),
 ];
 
 struct Benchmark {
@@ -58,7 +73,7 @@ const fn case(
 
 const PY: &str = "multiprocessing";
 const CELERY: &str = "celery";
-const CASES: [Benchmark; 35] = [
+const CASES: [Benchmark; 41] = [
     case(
         "queue/u64/1p1c",
         "items/s",
@@ -78,8 +93,28 @@ const CASES: [Benchmark; 35] = [
         "queue/1MiB",
         "MiB/s",
         true,
-        &[PY, "ipc-channel", "crossbeam", "limit"],
+        &[
+            PY,
+            "ipc-channel",
+            "crossbeam",
+            "cloudtoid",
+            "iceoryx2",
+            "limit",
+        ],
     ),
+    case("queue/4KiB", "MiB/s", true, &["cloudtoid", "iceoryx2"]),
+    case("queue/64MiB", "MiB/s", true, &["cloudtoid", "iceoryx2"]),
+    // Filled by the writer, and read by the reader. iceoryx2 lends in both rows: it has no other way.
+    case(
+        "queue/1MiB/filled",
+        "MiB/s",
+        true,
+        &["cloudtoid", "iceoryx2"],
+    ),
+    case("queue/1MiB/by-reference", "MiB/s", true, &["iceoryx2"]),
+    // A loan there and another back, which nobody fills.
+    case("queue/hand-over/64B", "us", false, &[]),
+    case("queue/hand-over/4MiB", "us", false, &[]),
     case("pool/single", "tasks/s", true, &[PY, "procspawn"]),
     case("pool/roundtrip", "us", false, &[PY, "procspawn"]),
     case("pool/map", "items/s", true, &[PY]),
@@ -138,6 +173,9 @@ struct BenchRow {
     peers: BTreeMap<&'static str, Option<f64>>,
 }
 
+/// The row, whose figure is missing in it, and why.
+type BenchFailure = (&'static str, &'static str, anyhow::Error);
+
 pub(crate) fn bench(options: &BenchOptions, lang: Lang) -> anyhow::Result<Exit> {
     output::leave_to(&options.json);
     let wanted = |case: &&Benchmark| {
@@ -157,7 +195,8 @@ pub(crate) fn bench(options: &BenchOptions, lang: Lang) -> anyhow::Result<Exit> 
         return Ok(Exit::NoCell);
     }
     let _guard = ProcessGuard::start()?;
-    let Some(program) = build()? else {
+    let mut failures = Vec::new();
+    let Some((program, left_out)) = build_with_peers(&cases, &mut failures)? else {
         return Ok(Exit::BuildFailed);
     };
     let (rounds, processors) = (options.rounds, processors());
@@ -166,11 +205,12 @@ pub(crate) fn bench(options: &BenchOptions, lang: Lang) -> anyhow::Result<Exit> 
         Lang::En => say!("best of {rounds}, in turns; {python}; {processors} processors")?,
         Lang::Zh => say!("轮流测，{rounds} 次里取最好的；{python}；{processors} 个处理器")?,
     }
-    let mut failures = Vec::new();
     let mut rows = Vec::new();
     print_head(lang)?;
     for case in cases {
-        let row = measure(case, &program, options.rounds, &mut failures);
+        let mut who = vec!["ours"];
+        who.extend(case.peers.iter().filter(|peer| !left_out.contains(peer)));
+        let row = measure(case, who, &program, options.rounds, &mut failures);
         print_row(case, &row, lang)?;
         rows.push(row);
     }
@@ -196,13 +236,39 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("bench")
 }
 
-/// Builds the measuring program with its peers; `None` when that fails, and cargo has said why.
-fn build() -> anyhow::Result<Option<PathBuf>> {
+/// Builds the measuring program with the peers that these rows have. Returns it and the peers that
+/// it had to be built without; `None` when it cannot be built at all, and cargo has said why.
+fn build_with_peers(
+    cases: &[&Benchmark],
+    failures: &mut Vec<BenchFailure>,
+) -> anyhow::Result<Option<(PathBuf, Vec<&'static str>)>> {
+    let wanted = APART.iter().map(|(peer, _)| *peer);
+    let wanted = wanted.filter(|peer| cases.iter().any(|case| case.peers.contains(peer)));
+    let wanted: Vec<&str> = wanted.collect();
+    if let Some(program) = build(&wanted)? {
+        return Ok(Some((program, Vec::new())));
+    }
+    let (mut features, mut left_out) = (Vec::new(), Vec::new());
+    for (peer, lacks) in APART.iter().filter(|(peer, _)| wanted.contains(peer)) {
+        match build(&[peer])? {
+            Some(_) => features.push(*peer),
+            None => {
+                left_out.push(*peer);
+                failures.push(("build", *peer, anyhow::Error::msg(*lacks)));
+            }
+        }
+    }
+    Ok(build(&features)?.map(|program| (program, left_out)))
+}
+
+/// Builds the measuring program with these features; `None` when that fails, and cargo has said why.
+fn build(features: &[&str]) -> anyhow::Result<Option<PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = folder().join("Cargo.toml");
     let target = folder().join("../../target/bench");
     let status = Command::new(&cargo)
         .args(["build", "--quiet", "--release", "--locked"])
+        .args(["--features", &features.join(",")])
         .arg("--manifest-path")
         .arg(&manifest)
         .arg("--target-dir")
@@ -251,12 +317,11 @@ fn python_version() -> String {
 /// Ours and each peer in turns, so that whatever else the machine does falls on all of them.
 fn measure(
     case: &Benchmark,
+    mut who: Vec<&'static str>,
     program: &Path,
     rounds: u32,
-    failures: &mut Vec<(&str, &str, anyhow::Error)>,
+    failures: &mut Vec<BenchFailure>,
 ) -> BenchRow {
-    let mut who = vec!["ours"];
-    who.extend(case.peers);
     let mut best: BTreeMap<&str, f64> = BTreeMap::new();
     for _ in 0..rounds {
         who.retain(|who| match once(who, case.name, program) {

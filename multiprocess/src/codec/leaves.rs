@@ -25,11 +25,15 @@ pub(crate) fn write_with_block(whole: &mut [u8], len: usize, block: &[u8]) {
     whole[WITH_BLOCK_BYTES + len..].copy_from_slice(block);
 }
 
-/// The value and the block of what [`write_with_block`] has written; of anything else, no block.
+/// Whether it is something that [`write_with_block`] has written.
+#[inline]
+pub(super) fn has_block(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&tag::WITH_BLOCK)
+}
+
+/// The value and the block of what [`write_with_block`] has written.
 pub(super) fn split_block(bytes: &[u8]) -> Failing<(&[u8], &[u8])> {
-    let Some(rest) = bytes.strip_prefix(&[tag::WITH_BLOCK]) else {
-        return Ok((bytes, &[]));
-    };
+    let (_tag, rest) = bytes.split_first().ok_or_else(cut_off)?;
     let (len, rest) = rest.split_first_chunk().ok_or_else(cut_off)?;
     let len = usize::try_from(u64::from_le_bytes(*len)).map_err(|_| cut_off())?;
     rest.split_at_checked(len).ok_or_else(cut_off)

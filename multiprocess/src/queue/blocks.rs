@@ -29,6 +29,7 @@ use super::step::step;
 use crate::limits;
 use crate::sys::identity::Identity;
 use crate::sys::shm::HeldWords;
+use crate::sys::word::AtomicU64;
 
 /// The memory that a queue keeps when nobody has a block, in bytes.
 pub(super) const KEPT_IDLE: u64 = 8 << 20;
@@ -105,6 +106,12 @@ impl Rings {
         &self.header().lent
     }
 
+    /// Behind this byte, no block has any memory.
+    #[inline]
+    fn reach(&self) -> &AtomicU64 {
+        &self.header().fixed.lent_reach
+    }
+
     /// The longest block that there is ever room for, in bytes.
     pub(super) fn block_max(&self) -> u64 {
         self.memory.lap(LENDING)
@@ -124,7 +131,7 @@ impl Rings {
         let end_max = end_max.min(self.block_max());
         let fits = |start: u64| start.checked_add(bytes).is_some_and(|end| end <= end_max);
         let mut gap = self.gap(bytes);
-        let reach = lent.reach.load(Relaxed);
+        let reach = self.reach().load(Relaxed);
         if gap.is_none_or(|(_, start)| start.saturating_add(bytes) > reach) {
             // Before it takes more memory, it takes back what it can.
             self.free_blocks_of_the_dead();
@@ -135,7 +142,7 @@ impl Rings {
         block.start.store(start, Relaxed);
         block.bytes.store(bytes, Relaxed);
         // Before the block has a holder: who is killed in between leaves it too large.
-        lent.reach.store(reach.max(start + bytes), Relaxed);
+        self.reach().store(reach.max(start + bytes), Relaxed);
         if index == lent.used() {
             lent.used.store(index as u64 + 1, Relaxed);
         }
@@ -201,19 +208,19 @@ impl Rings {
     /// Gives back memory that nobody has, but for a little, if nobody has a block.
     pub(super) fn trim(&self) {
         let lent = self.lent();
-        let reach = lent.reach.load(Relaxed);
+        let reach = self.reach().load(Relaxed);
         if reach > KEPT_IDLE && lent.is_all_free() {
             self.memory
                 .discard(LENDING, KEPT_IDLE..reach.min(self.block_max()));
             step("lend: the memory is given back");
-            lent.reach.store(KEPT_IDLE, Relaxed);
+            self.reach().store(KEPT_IDLE, Relaxed);
         }
     }
 
     /// Looks for dead holders if much is lent, and nobody has looked for a while.
     #[inline]
     pub(super) fn look_through(&self) {
-        if self.lent().reach.load(Relaxed) > KEPT_IDLE {
+        if self.reach().load(Relaxed) > KEPT_IDLE {
             self.look_through_at_times();
         }
     }
@@ -269,7 +276,7 @@ impl Rings {
     /// Whether memory waits to be given back by [`trim`](Self::trim).
     pub(super) fn is_to_be_trimmed(&self) -> bool {
         let lent = self.lent();
-        lent.reach.load(Relaxed) > KEPT_IDLE && lent.is_all_free()
+        self.reach().load(Relaxed) > KEPT_IDLE && lent.is_all_free()
     }
 
     fn free_queued(&self, is_stale: impl Fn(u64) -> bool) {

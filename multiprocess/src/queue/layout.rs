@@ -55,7 +55,8 @@ shareable! {
         value: T,
     }
 
-    /// What stays as it is, but for `closed`, which is set once with `producers.lock` held.
+    /// What stays as it is, but for `closed`, which is set once with `producers.lock` held, and for
+    /// `lent_reach`.
     #[repr(align(64))]
     pub(crate) struct Fixed {
         /// The most items the queue holds at a time; 0 for no limit.
@@ -66,6 +67,9 @@ shareable! {
         pub(crate) closed: AtomicU32,
         /// The size of what is lent, as a power of two.
         pub(crate) lent_shift: AtomicU32,
+        /// Behind this byte, no block has any memory. Written with `producers.lock` held, and rarely;
+        /// each put reads it.
+        pub(crate) lent_reach: AtomicU64,
     }
 
     /// The producers' own state.
@@ -124,10 +128,8 @@ shareable! {
     #[repr(align(64))]
     pub(crate) struct BlockTable {
         /// How many places of `blocks` were ever in use. Written with `producers.lock` held, as the
-        /// next two are.
+        /// next is.
         pub(crate) used: AtomicU64,
-        /// Behind this byte, no block has any memory.
-        pub(crate) reach: AtomicU64,
         /// When somebody last looked for holders that are dead, in milliseconds.
         pub(crate) looked: AtomicU64,
         /// How many blocks were ever given back, by anyone.

@@ -6,8 +6,13 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "cloudtoid")]
+mod cloudtoid_peer;
 mod crossbeam_peer;
+#[cfg(feature = "iceoryx2")]
+mod iceoryx2_peer;
 mod ipc_channel_peer;
+mod large;
 mod limit;
 mod locks;
 mod manager;
@@ -38,6 +43,10 @@ fn main() -> ExitCode {
         "procspawn" => procspawn_peer::measure(row),
         "ipc-channel" => ipc_channel_peer::measure(row),
         "crossbeam" => crossbeam_peer::measure(row),
+        #[cfg(feature = "cloudtoid")]
+        "cloudtoid" => cloudtoid_peer::measure(row),
+        #[cfg(feature = "iceoryx2")]
+        "iceoryx2" => iceoryx2_peer::measure(row),
         "limit" => limit::measure(row),
         _ => unknown(row),
     };

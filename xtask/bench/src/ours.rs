@@ -4,9 +4,9 @@ use std::error::Error;
 use std::hint::black_box;
 
 use multiprocess::{Pool, Process, Queue, init};
-use serde_bytes::ByteBuf;
 
-use crate::{MIB, Measured, gibibyte, locks, manager, micros, per_second, tasks, unknown};
+use crate::large::{self, Large};
+use crate::{Measured, gibibyte, locks, manager, micros, per_second, tasks, unknown};
 
 /// As many as Python's pool is measured with.
 const WORKERS: usize = 2;
@@ -17,7 +17,7 @@ pub(crate) fn measure(row: &str) -> Measured {
         "queue/u64/4p4c" => per_second(four_to_four),
         "queue/u64/batch64" => per_second(in_batches),
         "queue/roundtrip" => micros(round_trips),
-        "queue/1MiB" => per_second(mebibytes),
+        _ if Large::of(row).is_some() || row.starts_with("queue/hand-over/") => large::measure(row),
         "pool/single" => {
             let pool = Pool::new(WORKERS)?;
             per_second(|count| singles(&pool, count))
@@ -110,23 +110,6 @@ fn round_trips(count: u64) -> Result<(), Box<dyn Error>> {
         back.get()?;
     }
     Ok(echo.join()??)
-}
-
-/// A queue that takes no message of that size says so, and has no figure.
-fn mebibytes(count: u64) -> Result<(), Box<dyn Error>> {
-    let queue = Queue::new()?;
-    let message = ByteBuf::from(vec![7; MIB]);
-    let write = || (0..count).try_for_each(|_| queue.put(&message));
-    if count > 0 {
-        // Put by this process, so that a refusal is met here, and not waited for.
-        queue.put(&message)?;
-        queue.get()?;
-    }
-    let writer = Process::spawn(|| write().map_err(|error| error.to_string()))?;
-    for _ in 0..count {
-        black_box(queue.get()?);
-    }
-    Ok(writer.join()??)
 }
 
 fn singles(pool: &Pool, count: u64) -> Result<(), Box<dyn Error>> {
