@@ -23,6 +23,7 @@ mod loan;
 mod memory;
 #[cfg(test)]
 mod model;
+mod named;
 #[cfg(test)]
 pub(crate) mod orderings;
 pub(crate) mod raw;
@@ -128,6 +129,66 @@ impl<T: Serializable> Queue<T> {
     pub fn bounded(maxsize: usize) -> Result<Self> {
         Ok(Self {
             raw: Arc::new(RawQueue::new(maxsize)?),
+            items: PhantomData,
+        })
+    }
+
+    /// The queue that other programs of this user know by this name, without a limit of items; or a
+    /// new one, if none has it.
+    ///
+    /// Programs meet in it that share nothing else, in whatever order they start. The name belongs to
+    /// the processes that have called this, and goes with the last of their handles: when all have
+    /// ended, however they ended, neither the queue nor its name is left, nor any file. A process that
+    /// was given the queue by one of them, by a fork or as an argument, has it too, and does not keep
+    /// its name.
+    ///
+    /// A name has 1 to 32 of the characters `A-Z a-z 0-9 . _ -`. It is one of this user, in the network
+    /// and process namespaces of this process, so of one container. Programs have to agree on `T`: an
+    /// item of another type is an error of [`get`](Self::get). They have to be built with the same
+    /// version of this crate's memory and the same C library; others do not see them, nor they others.
+    ///
+    /// # Errors
+    /// [`Error::Os`](crate::Error::Os) for another name, if `/proc` cannot be read, if another process
+    /// has been opening the queue for 10 s, and as for [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiprocess::Queue;
+    ///
+    /// # let name = format!("example-{}", std::process::id());
+    /// # let name = &name;
+    /// let jobs = Queue::named(name)?;
+    /// jobs.put(&"resize a.png".to_string())?;
+    ///
+    /// // In another program:
+    /// let jobs = Queue::<String>::named(name)?;
+    /// assert_eq!(jobs.get()?, "resize a.png");
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn named(name: &str) -> Result<Self> {
+        Self::named_bounded(name, 0)
+    }
+
+    /// As [`named`](Self::named), and a new one holds at most `maxsize` items; 0 is no limit. One that
+    /// is there keeps the limit that it has.
+    ///
+    /// # Errors
+    /// As for [`named`](Self::named).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiprocess::Queue;
+    ///
+    /// # let name = format!("bounded-{}", std::process::id());
+    /// # let name = &name;
+    /// let jobs = Queue::<u32>::named_bounded(name, 8)?;
+    /// assert_eq!(Queue::<u32>::named(name)?.maxsize(), Some(8));
+    /// # drop(jobs);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn named_bounded(name: &str, maxsize: usize) -> Result<Self> {
+        Ok(Self {
+            raw: Arc::new(RawQueue::named(name, maxsize)?),
             items: PhantomData,
         })
     }

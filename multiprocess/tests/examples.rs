@@ -28,7 +28,7 @@ fn run(command: &mut Command) -> (Option<i32>, String, String) {
 
 #[test]
 fn an_example_without_its_arguments_says_what_it_wants() {
-    for name in ["word_count", "crawler", "prefork_server"] {
+    for name in ["word_count", "crawler", "prefork_server", "named_queue"] {
         let (code, out, err) = run(&mut example(name));
         assert_eq!((code, &*out), (Some(2), ""), "{err}");
         assert!(err.starts_with(&format!("usage: {name} ")), "{err}");

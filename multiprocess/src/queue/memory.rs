@@ -12,6 +12,9 @@ use crate::sys::mutex;
 use crate::sys::shm::{HeldWords, Shared};
 use crate::sys::word::AtomicU64;
 
+/// What its file is called, for people who look into `/proc`.
+pub(super) const FILE: &str = "multiprocess-queue";
+
 /// The first ring whose memory is given back.
 pub(super) const COLD: usize = 2;
 
@@ -136,7 +139,7 @@ impl Memory {
             .iter()
             .map(|shift| (1usize << shift) / WORD as usize)
             .sum();
-        let shared = Shared::<Header>::create("multiprocess-queue", words)?;
+        let shared = Shared::<Header>::create(FILE, words)?;
         shared.fixed.maxsize.store(maxsize, Relaxed);
         let (rings, lent) = shifts.split_first_chunk().expect("it is longer");
         let rings = u32::from_le_bytes(*rings);

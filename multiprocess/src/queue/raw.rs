@@ -2,6 +2,7 @@
 
 use std::cell;
 use std::io;
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use super::sizing;
 use super::step::step;
 use super::wakers::Wakers;
 use crate::event_count::AdaptiveSpin;
+use crate::sys::fork_private::ForkPrivate;
 use crate::sys::mutex::Guard;
 use crate::sys::shm::Shared;
 use crate::{Error, Result};
@@ -76,13 +78,19 @@ pub(crate) struct RawQueue {
     pub(super) for_room: AdaptiveSpin,
     pub(super) getters: Wakers,
     pub(super) putters: Wakers,
+    /// What makes one that was opened by a name known to others.
+    pub(super) _registration: Option<ForkPrivate<UnixDatagram>>,
 }
 
 impl RawQueue {
     /// A queue that holds at most `maxsize` items; 0 for no limit.
     pub(crate) fn new(maxsize: usize) -> Result<Self> {
-        let memory = sizing::allowed().and_then(|shifts| Memory::create(shifts, maxsize as u64));
-        let memory = memory.map_err(|e| Error::os("create the shared memory of a queue", e))?;
+        let created = Self::create(maxsize);
+        created.map_err(|e| Error::os("create the shared memory of a queue", e))
+    }
+
+    pub(super) fn create(maxsize: usize) -> io::Result<Self> {
+        let memory = Memory::create(sizing::allowed()?, maxsize as u64)?;
         Ok(Self::over(memory))
     }
 
@@ -94,6 +102,7 @@ impl RawQueue {
             for_room: AdaptiveSpin::new(),
             getters: Wakers::default(),
             putters: Wakers::default(),
+            _registration: None,
         }
     }
 
