@@ -39,10 +39,7 @@ const PEERS: [&str; 8] = [
 /// Peers that are built only for rows that have them, and what each may lack; each is a feature of
 /// the measuring program.
 const APART: [(&str, &str); 2] = [
-    (
-        "cloudtoid",
-        "it cannot be built, and cargo says why above",
-    ),
+    ("cloudtoid", "it cannot be built, and cargo says why above"),
     (
         "iceoryx2",
         "it cannot be built, and cargo says why above: it needs libclang (apt-get install libclang-dev)",

@@ -12,8 +12,8 @@ use crate::support::damage::Random;
 use crate::support::{Child, SOON, block_on, kills};
 
 tests![
-    r31_what_a_killed_writer_was_lent_is_seen_by_nobody_and_lent_again,
-    r31_what_a_killed_reader_had_borrowed_is_lent_again,
+    r32_what_a_killed_writer_was_lent_is_seen_by_nobody_and_lent_again,
+    r32_what_a_killed_reader_had_borrowed_is_lent_again,
     a_loan_that_waits_gets_what_a_killed_process_had,
     much_that_a_killed_process_had_goes_back_to_the_system,
     writers_and_readers_killed_at_random_tear_nothing_and_keep_nothing,
@@ -32,7 +32,7 @@ fn holder<T>(take: impl FnOnce() -> T) -> Child {
 }
 
 /// Python: a segment that its writer was filling looks as one that is whole, and stays.
-fn r31_what_a_killed_writer_was_lent_is_seen_by_nobody_and_lent_again() {
+fn r32_what_a_killed_writer_was_lent_is_seen_by_nobody_and_lent_again() {
     let queue = Queue::<Vec<u8>>::new().unwrap();
     for _ in 0..kills(20) {
         let writer = holder(|| {
@@ -49,7 +49,7 @@ fn r31_what_a_killed_writer_was_lent_is_seen_by_nobody_and_lent_again() {
 }
 
 /// Python: it never comes back to those who share the segments out.
-fn r31_what_a_killed_reader_had_borrowed_is_lent_again() {
+fn r32_what_a_killed_reader_had_borrowed_is_lent_again() {
     let queue = Queue::<Vec<u8>>::new().unwrap();
     for n in 0..kills(20) {
         queue.put(&vec![n as u8; 1 << 20]).unwrap();
