@@ -9,7 +9,7 @@ use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use common::replay::MARK;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -36,15 +36,8 @@ const PEERS: [&str; 8] = [
     "limit",
 ];
 
-/// Peers that are built only for rows that have them, and what each may lack; each is a feature of
-/// the measuring program.
-const APART: [(&str, &str); 2] = [
-    ("cloudtoid", "it cannot be built, and cargo says why above"),
-    (
-        "iceoryx2",
-        "it cannot be built, and cargo says why above: it needs libclang (apt-get install libclang-dev)",
-    ),
-];
+/// Peers that are built only for rows that have them; each is a feature of the measuring program.
+const APART: [&str; 2] = ["cloudtoid", "iceoryx2"];
 
 struct Benchmark {
     name: &'static str,
@@ -239,19 +232,23 @@ fn build_with_peers(
     cases: &[&Benchmark],
     failures: &mut Vec<BenchFailure>,
 ) -> anyhow::Result<Option<(PathBuf, Vec<&'static str>)>> {
-    let wanted = APART.iter().map(|(peer, _)| *peer);
+    let wanted = APART.into_iter();
     let wanted = wanted.filter(|peer| cases.iter().any(|case| case.peers.contains(peer)));
     let wanted: Vec<&str> = wanted.collect();
     if let Some(program) = build(&wanted)? {
         return Ok(Some((program, Vec::new())));
     }
     let (mut features, mut left_out) = (Vec::new(), Vec::new());
-    for (peer, lacks) in APART.iter().filter(|(peer, _)| wanted.contains(peer)) {
+    for peer in wanted {
         match build(&[peer])? {
-            Some(_) => features.push(*peer),
+            Some(_) => features.push(peer),
             None => {
-                left_out.push(*peer);
-                failures.push(("build", *peer, anyhow::Error::msg(*lacks)));
+                left_out.push(peer);
+                let error = anyhow!(
+                    "it cannot be built, and cargo says why above (iceoryx2 needs libclang: apt-get \
+                     install libclang-dev)"
+                );
+                failures.push(("build", peer, error));
             }
         }
     }

@@ -6,7 +6,7 @@ use common::command_line::Text;
 use crate::cli::EXITS;
 
 /// English, Chinese. `{}` is whatever stands there.
-pub(crate) const TEXTS: [Text; 190] = [
+pub(crate) const TEXTS: [Text; 189] = [
     // The commands.
     (
         "Replays a Python notebook on concurrency, rebuilt in Rust, and checks it against the original",
@@ -295,12 +295,8 @@ pub(crate) const TEXTS: [Text; 190] = [
         "运行不了 `python3`（装上它才能比）",
     ),
     (
-        "it cannot be built, and cargo says why above",
-        "它编译不了，原因 cargo 在上面说了",
-    ),
-    (
-        "it cannot be built, and cargo says why above: it needs libclang (apt-get install libclang-dev)",
-        "它编译不了，原因 cargo 在上面说了：它要 libclang（`apt-get install libclang-dev`）",
+        "it cannot be built, and cargo says why above (iceoryx2 needs libclang: apt-get install libclang-dev)",
+        "它编译不了，原因 cargo 在上面说了（iceoryx2 要 libclang：`apt-get install libclang-dev`）",
     ),
     (
         "no python3, so nothing of multiprocessing",

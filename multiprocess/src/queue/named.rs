@@ -48,7 +48,7 @@ impl RawQueue {
             let scope = format!("{PREFIX}-{C_LIBRARY}/{user}/{name}/");
             // Until the end of this call no other process finds none as well and makes a second one.
             let _alone = bind_when_free(&format!("{scope}open"))?;
-            let found = holders(&scope)?.iter().find_map(Holder::memory);
+            let found = holders(&scope)?.iter().find_map(MemoryAddress::memory);
             let queue = match found {
                 Some(memory) => RawQueue::over(Memory::new(Shared::map(memory)?)?),
                 None => RawQueue::create(maxsize)?,
@@ -61,7 +61,7 @@ impl RawQueue {
 
     fn register(mut self, scope: &str) -> io::Result<RawQueue> {
         let memory = self.rings.memory().as_fd();
-        let holder = Holder {
+        let holder = MemoryAddress {
             pid: process::id(),
             descriptor: memory.as_raw_fd(),
             inode: fstat(memory)?.st_ino,
@@ -103,21 +103,21 @@ fn bind_when_free(address: &str) -> io::Result<ForkPrivate<UnixDatagram>> {
 
 /// Where the memory of a queue is, as an address says it.
 #[derive(Debug, PartialEq)]
-struct Holder {
+struct MemoryAddress {
     pid: u32,
     descriptor: i32,
     /// Tells it from another file that has come to have the same number.
     inode: u64,
 }
 
-impl Holder {
+impl MemoryAddress {
     fn text(&self) -> String {
         format!("{}/{}/{}", self.pid, self.descriptor, self.inode)
     }
 
-    fn read(text: &str) -> Option<Holder> {
+    fn read(text: &str) -> Option<MemoryAddress> {
         let mut parts = text.split('/');
-        let holder = Holder {
+        let holder = MemoryAddress {
             pid: parts.next()?.parse().ok()?,
             descriptor: parts.next()?.parse().ok()?,
             inode: parts.next()?.parse().ok()?,
@@ -144,10 +144,10 @@ impl Holder {
 }
 
 /// Who has the queue whose addresses begin like that.
-fn holders(scope: &str) -> io::Result<Vec<Holder>> {
+fn holders(scope: &str) -> io::Result<Vec<MemoryAddress>> {
     let sockets = fs::read("/proc/net/unix")?;
     let sockets = String::from_utf8_lossy(&sockets);
     let addresses = sockets.lines().filter_map(|line| line.split_once('@'));
     let ours = addresses.filter_map(|(_, address)| address.strip_prefix(scope));
-    Ok(ours.filter_map(Holder::read).collect())
+    Ok(ours.filter_map(MemoryAddress::read).collect())
 }
