@@ -9,7 +9,10 @@ use std::{
         unix::net::{UnixDatagram, UnixListener, UnixStream},
     },
     process,
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+    },
     thread,
     time::Duration,
 };
@@ -18,7 +21,13 @@ use multiprocess::{
     Connection, Descriptor, Error, Pool, Process, Queue, pipe,
     sync::{Array, Barrier, Condvar, Event, Mutex, RwLock, Semaphore, Value},
 };
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::{
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        signal::{Signal, kill},
+    },
+    unistd::Pid,
+};
 
 #[macro_use]
 mod support;
@@ -42,6 +51,7 @@ tests![
     an_item_of_a_queue_and_a_result_carry_none_and_the_error_says_what_does,
     a_program_that_sends_descriptors_has_none_left,
     nothing_is_left_of_the_descriptors_of_a_killed_program,
+    descriptors_of_tasks_arrive_and_close_in_a_storm_of_kills,
 ];
 
 fn main() {
@@ -540,4 +550,60 @@ fn nothing_is_left_of_the_descriptors_of_a_killed_program() {
     stored.get_timeout(SOON).unwrap();
     program.kill();
     eventually("the end of the pipe", || is_dropped(&reader));
+}
+
+fn descriptors_of_tasks_arrive_and_close_in_a_storm_of_kills() {
+    const TASKS: usize = 100;
+    const KILLS: u32 = 100;
+    let pool = Pool::builder().workers(3).retries(1000).build().unwrap();
+    let open = || {
+        let folder = format!("/proc/{}/fd", pool.supervisor_pid());
+        fs::read_dir(folder).unwrap().count()
+    };
+    pool.apply(|_: Descriptor<PipeWriter>| (), held().1)
+        .unwrap();
+    let mut before = 0;
+    eventually("an idle supervisor", || {
+        std::mem::replace(&mut before, open()) == before
+    });
+    let write = |(first, second): (Descriptor<PipeWriter>, Descriptor<PipeWriter>)| {
+        (&first.0).write_all(b"1").unwrap();
+        (&second.0).write_all(b"2").unwrap();
+    };
+    let (kills, is_done) = (AtomicU32::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(SeqCst) {
+                for pid in pool.worker_pids() {
+                    // A worker's number is its own until the supervisor reaps it.
+                    let killed = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+                    kills.fetch_add(u32::from(killed.is_ok()), SeqCst);
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        while kills.load(SeqCst) < KILLS {
+            let tasks: Vec<_> = (0..TASKS)
+                .map(|_| {
+                    let ((one, first), (two, second)) = (held(), held());
+                    let task = pool.apply_async(write, (first, second)).unwrap();
+                    (task, [one, two])
+                })
+                .collect();
+            for (task, readers) in tasks {
+                task.get_timeout(SOON).unwrap();
+                for (mut reader, digit) in readers.into_iter().zip(["1", "2"]) {
+                    let mut text = String::new();
+                    // To the end: nobody has kept it.
+                    reader.read_to_string(&mut text).unwrap();
+                    assert!(
+                        !text.is_empty() && text.replace(digit, "").is_empty(),
+                        "{text}"
+                    );
+                }
+            }
+        }
+        is_done.store(true, SeqCst);
+    });
+    eventually("as many descriptors as before", || open() == before);
 }

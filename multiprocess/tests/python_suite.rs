@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 #[macro_use]
 mod support;
 
-use support::{Child, SOON, all_end, wait_until_asleep};
+use support::{Child, SOON, all_end, eventually, wait_until_asleep};
 
 tests![
     what_was_moved_into_a_function_is_dropped_here_once_its_process_runs,
@@ -191,7 +191,8 @@ impl Serialize for Refused {
 /// `test_unpickleable_result`
 fn results_that_cannot_be_sent_cost_no_worker() {
     let pool = Pool::new(2).unwrap();
-    let mut before = pool.map(|_: u64| process::id(), 0..100).unwrap();
+    eventually("both workers", || pool.worker_pids().len() == 2);
+    let mut before = pool.worker_pids();
     for _ in 0..20 {
         let refused = pool.apply(|()| Refused, ());
         assert!(matches!(refused, Err(Error::Serial { .. })));
@@ -245,7 +246,8 @@ fn a_pool_of_two_hundred_workers_works() {
     let indices = pool.map_chunked(index, 0..1000, 1).unwrap();
     assert_eq!(indices.len(), 1000);
     assert!(indices.into_iter().all(|index| index < 200));
-    assert_eq!(pool.worker_pids().len(), 200);
+    // Some have not begun.
+    eventually("all workers", || pool.worker_pids().len() == 200);
 }
 
 /// `_TestPicklingConnections.test_access`
