@@ -4,7 +4,7 @@
 //! the descriptors within it are collected here and travel beside the bytes, which hold their places;
 //! in the other process they are provided while the bytes are read.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -23,13 +23,31 @@ pub(crate) const NOT_AT_START: &str = "no descriptor can go along";
 const UNIQUE: u64 = 1 << 63;
 
 thread_local! {
-    static COLLECTED: RefCell<Option<Collected>> = const { RefCell::new(None) };
+    /// What is looked at for each value that is serialised, so it has nothing to drop.
+    static COLLECTING: Cell<Collecting> = const { Cell::new(Collecting::NOTHING) };
+    static COLLECTED: RefCell<Vec<(u64, OwnedFd)>> = const { RefCell::new(Vec::new()) };
     static PROVIDED: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
 }
 
-struct Collected {
+/// What is being collected.
+#[derive(Clone, Copy)]
+struct Collecting {
+    /// Whether descriptors may be given at all.
+    allowed: bool,
     unique: bool,
-    given: Vec<(u64, OwnedFd)>,
+    /// How many were collected around this.
+    start: usize,
+    /// How many were collected, those around this among them.
+    count: usize,
+}
+
+impl Collecting {
+    const NOTHING: Self = Self {
+        allowed: false,
+        unique: false,
+        start: 0,
+        count: 0,
+    };
 }
 
 /// Runs `work`, within which descriptors may be given, and returns them in the order of their
@@ -49,17 +67,41 @@ pub(crate) fn collect_unique<R>(work: impl FnOnce() -> R) -> (R, Vec<(u64, Owned
 #[inline]
 fn collect_as<R>(unique: bool, work: impl FnOnce() -> R) -> (R, Vec<(u64, OwnedFd)>) {
     /// Puts back what was there before, also when `work` panics.
-    struct Outer(Option<Collected>);
+    struct Outer(Collecting);
     impl Drop for Outer {
+        #[inline]
         fn drop(&mut self) {
-            COLLECTED.set(self.0.take());
+            if COLLECTING.get().count > self.0.count {
+                drop(uncollect_from(self.0.count));
+            }
+            COLLECTING.set(self.0);
         }
     }
-    let given = Vec::new();
-    let _outer = Outer(COLLECTED.replace(Some(Collected { unique, given })));
+    let outer = Outer(COLLECTING.get());
+    let start = outer.0.count;
+    COLLECTING.set(Collecting {
+        allowed: true,
+        unique,
+        start,
+        count: start,
+    });
     let result = work();
-    let collected = COLLECTED.take();
-    (result, collected.map_or_else(Vec::new, |it| it.given))
+    let given = match COLLECTING.get().count > start {
+        true => uncollect_from(start),
+        false => Vec::new(),
+    };
+    (result, given)
+}
+
+#[cold]
+fn uncollect_from(start: usize) -> Vec<(u64, OwnedFd)> {
+    let given = COLLECTED.with_borrow_mut(|collected| collected.split_off(start));
+    let collecting = COLLECTING.get();
+    COLLECTING.set(Collecting {
+        count: start,
+        ..collecting
+    });
+    given
 }
 
 /// Runs `work`, within which each of these descriptors may be taken once.
@@ -159,40 +201,41 @@ impl<'de, H: Shareable> Deserialize<'de> for Shared<H> {
 /// [`collect`].
 fn give(descriptor: BorrowedFd<'_>) -> io::Result<u64> {
     static NEXT: AtomicU64 = AtomicU64::new(UNIQUE);
-    COLLECTED.with_borrow_mut(|collected| {
-        let Some(Collected { unique, given }) = collected else {
-            return Err(io::Error::other(NOT_AT_START));
-        };
-        let descriptor = descriptor.try_clone_to_owned()?;
-        let place = match unique {
-            true => NEXT.fetch_add(1, Relaxed),
-            false => given.len() as u64,
-        };
-        given.push((place, descriptor));
-        Ok(place)
-    })
+    let collecting = COLLECTING.get();
+    if !collecting.allowed {
+        return Err(io::Error::other(NOT_AT_START));
+    }
+    let descriptor = descriptor.try_clone_to_owned()?;
+    let place = match collecting.unique {
+        true => NEXT.fetch_add(1, Relaxed),
+        false => collected() as u64,
+    };
+    collect_again(vec![(place, descriptor)]);
+    Ok(place)
 }
 
 /// How many descriptors were collected so far.
 pub(crate) fn collected() -> usize {
-    COLLECTED.with_borrow(|collected| collected.as_ref().map_or(0, |it| it.given.len()))
+    let Collecting { start, count, .. } = COLLECTING.get();
+    count - start
 }
 
 /// Takes the descriptors back that were collected after so many.
 pub(crate) fn uncollect(after: usize) -> Vec<(u64, OwnedFd)> {
-    COLLECTED.with_borrow_mut(|collected| {
-        let collected = collected.as_mut();
-        collected.map_or_else(Vec::new, |it| it.given.split_off(after))
-    })
+    match collected() > after {
+        true => uncollect_from(COLLECTING.get().start + after),
+        false => Vec::new(),
+    }
 }
 
 /// Adds descriptors to those collected that have their places.
 pub(crate) fn collect_again(given: Vec<(u64, OwnedFd)>) {
-    COLLECTED.with_borrow_mut(|collected| {
-        if let Some(collected) = collected {
-            collected.given.extend(given);
-        }
+    let collecting = COLLECTING.get();
+    COLLECTING.set(Collecting {
+        count: collecting.count + given.len(),
+        ..collecting
     });
+    COLLECTED.with_borrow_mut(|collected| collected.extend(given));
 }
 
 /// Takes the descriptor at this place. Fails outside of [`provide`], or if it was taken.

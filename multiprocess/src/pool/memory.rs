@@ -19,8 +19,8 @@ use crate::{Error, Result};
 /// How often to look while tasks run.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What runs for less time than this cannot leave much: 1 ms.
-pub(super) const SHORT_NANOS: u64 = 1_000_000;
+/// What runs for less time than this cannot leave much: 5 ms. A look costs some microseconds.
+pub(super) const SHORT_NANOS: u64 = 5_000_000;
 
 /// A page of memory, in bytes.
 const PAGE: u64 = 4096;

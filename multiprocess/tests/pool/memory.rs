@@ -185,7 +185,7 @@ fn a_worker_that_keeps_memory_of_the_budget_is_replaced() {
     let pool = builder.build().unwrap();
     let keep = |len: usize| {
         std::mem::forget(take(len));
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(Duration::from_millis(20));
         process::id()
     };
     let first = pool.apply(keep, MIB).unwrap();
