@@ -89,7 +89,6 @@ fn a_collector_is_sent_the_life_of_each_item_from_its_put_until_it_is_done() -> 
     tasks.put(&7)?;
     tasks.lease()?.fail("no database")?;
     tasks.lease()?.done()?;
-    tasks.put(&8)?;
     drop((tasks, client));
     // Its end sends what it has.
     ends(&mut manager);
@@ -112,7 +111,6 @@ fn a_collector_is_sent_the_life_of_each_item_from_its_put_until_it_is_done() -> 
         time("startTimeUnixNano") < time("endTimeUnixNano"),
         "{span}"
     );
-    assert!(spans.try_recv().is_err(), "there was one item");
     Ok(())
 }
 

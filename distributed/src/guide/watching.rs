@@ -97,7 +97,7 @@
 //! `queue`, `bytes` and, of a task that has a master or was submitted by name and of its result, `task`,
 //! the id of the task. Its events are `handed out`, with `client` and `deliveries`, `given back` with
 //! the `reason` of the worker, and `dead letter`; a dead letter's span lasts until somebody takes it.
-//! What is still in a queue when the server ends is not sent: it is not done.
+//! What is still in a queue when the server ends is not done, and may have no span.
 //!
 //! In a program of your own, a server's spans and events are those of the crate `tracing`, with the
 //! target [`ITEM_SPANS`](crate::ITEM_SPANS) at the level of debug, for any subscriber.
