@@ -103,8 +103,13 @@ const GATES: [Gate; 28] = [
     gate(
         "run --quiet --package xtask -- chaos pool supervisor queue application growth --rounds 2",
     ),
-    gate("run --quiet --package xtask -- chaos distributed --rounds 1"),
-    // Debian's server is slower to find a leader when a node is back than we promise.
+    // A cluster of Debian's server, once its nodes were killed or cut off, is slower to find itself than
+    // we promise, and now and then does not.
+    with(
+        ENGINE,
+        "target/nats-venv/bin/nats-server",
+        "run --quiet --package xtask -- chaos distributed --rounds 1",
+    ),
     with(ENGINE, "target/nats-venv/bin/nats-server", PARTITIONS),
     // That each kind of row runs, not how fast it is: without optimisation it is built sooner.
     with(
