@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use common::program;
+use common::program::{self, Program};
 use support::{LONG, pythons, run, start};
 
 mod support;
@@ -59,15 +59,18 @@ fn a_worker_that_cannot_be_started_is_named() {
     );
 }
 
+/// An example that serves, and where it does.
+fn serving(name: &str) -> (Program, String) {
+    let server = start(example(name).args(["serve", "127.0.0.1:0"]));
+    let said = server.until("serving on ", Instant::now() + LONG);
+    let said = said.expect("it serves");
+    let address = said.trim_end().trim_start_matches("serving on ");
+    (server, format!("tcp://{address}"))
+}
+
 #[test]
 fn a_service_gives_each_text_its_result_also_after_a_worker_was_killed() {
-    let deadline = Instant::now() + LONG;
-    let server = start(example("task_service").args(["serve", "127.0.0.1:0"]));
-    let said = server.until("serving on ", deadline).expect("it serves");
-    let url = format!(
-        "tcp://{}",
-        said.trim_end().trim_start_matches("serving on ")
-    );
+    let (_server, url) = serving("task_service");
     let mut killed = start(example("task_service").args(["work", &url]));
     let ask = || run(example("task_service").args(["ask", &url, "été", "", "four"]));
     let lengths = "été: 3 letters\n: 0 letters\nfour: 4 letters\n";
@@ -79,13 +82,7 @@ fn a_service_gives_each_text_its_result_also_after_a_worker_was_killed() {
 
 #[test]
 fn tasks_by_name_tell_their_results_and_why_and_where_one_failed() {
-    let deadline = Instant::now() + LONG;
-    let server = start(example("named_tasks").args(["serve", "127.0.0.1:0"]));
-    let said = server.until("serving on ", deadline).expect("it serves");
-    let url = format!(
-        "tcp://{}",
-        said.trim_end().trim_start_matches("serving on ")
-    );
+    let (_server, url) = serving("named_tasks");
     let worker = start(example("named_tasks").args(["work", &url]));
     let said = run(example("named_tasks").args(["ask", &url, "été", "", "four"]));
     let lines: Vec<&str> = said.lines().collect();
@@ -100,13 +97,7 @@ fn tasks_by_name_tell_their_results_and_why_and_where_one_failed() {
 
 #[test]
 fn a_task_that_crashes_costs_its_try_and_the_worker_with_processes_goes_on() {
-    let deadline = Instant::now() + LONG;
-    let server = start(example("named_tasks").args(["serve", "127.0.0.1:0"]));
-    let said = server.until("serving on ", deadline).expect("it serves");
-    let url = format!(
-        "tcp://{}",
-        said.trim_end().trim_start_matches("serving on ")
-    );
+    let (_server, url) = serving("named_tasks");
     let _worker = start(example("task_processes").args([&url, "--processes", "1"]));
     let said = run(example("named_tasks").args(["ask", &url, "été", "crash", "four"]));
     let lines: Vec<&str> = said.lines().collect();

@@ -390,18 +390,26 @@ fn a_pool_keeps_more_descriptors_than_a_worker_may_have() {
     assert_eq!(pool.apply(limits, ()).unwrap(), (128, hard));
 }
 
-fn nothing_is_kept_of_tasks_that_are_done_cancelled_or_refused() {
-    let pool = Pool::new(1).unwrap();
-    let open = || {
-        let folder = format!("/proc/{}/fd", pool.supervisor_pid());
-        fs::read_dir(folder).unwrap().count()
-    };
+/// How many descriptors the supervisor of a pool has.
+fn descriptors_of(pool: &Pool) -> usize {
+    let folder = format!("/proc/{}/fd", pool.supervisor_pid());
+    fs::read_dir(folder).unwrap().count()
+}
+
+/// The same after a task with a descriptor, when it stays so.
+fn descriptors_when_idle(pool: &Pool) -> usize {
     pool.apply(|_: Descriptor<PipeWriter>| (), held().1)
         .unwrap();
     let mut before = 0;
     eventually("an idle supervisor", || {
-        std::mem::replace(&mut before, open()) == before
+        std::mem::replace(&mut before, descriptors_of(pool)) == before
     });
+    before
+}
+
+fn nothing_is_kept_of_tasks_that_are_done_cancelled_or_refused() {
+    let pool = Pool::new(1).unwrap();
+    let before = descriptors_when_idle(&pool);
     for _ in 0..20 {
         let busy = pool.apply_async(endless, held().1).unwrap();
         let waiting = pool.apply_async(endless, held().1).unwrap();
@@ -416,7 +424,9 @@ fn nothing_is_kept_of_tasks_that_are_done_cancelled_or_refused() {
     }
     pool.apply(|_: Descriptor<PipeWriter>| (), held().1)
         .unwrap();
-    eventually("as many descriptors as before", || open() == before);
+    eventually("as many descriptors as before", || {
+        descriptors_of(&pool) == before
+    });
     let (reader, writer) = held();
     pool.close();
     let refused = pool.apply_async(endless, writer).unwrap_err();
@@ -556,16 +566,7 @@ fn descriptors_of_tasks_arrive_and_close_in_a_storm_of_kills() {
     const TASKS: usize = 100;
     const KILLS: u32 = 100;
     let pool = Pool::builder().workers(3).retries(1000).build().unwrap();
-    let open = || {
-        let folder = format!("/proc/{}/fd", pool.supervisor_pid());
-        fs::read_dir(folder).unwrap().count()
-    };
-    pool.apply(|_: Descriptor<PipeWriter>| (), held().1)
-        .unwrap();
-    let mut before = 0;
-    eventually("an idle supervisor", || {
-        std::mem::replace(&mut before, open()) == before
-    });
+    let before = descriptors_when_idle(&pool);
     let write = |(first, second): (Descriptor<PipeWriter>, Descriptor<PipeWriter>)| {
         (&first.0).write_all(b"1").unwrap();
         (&second.0).write_all(b"2").unwrap();
@@ -605,5 +606,7 @@ fn descriptors_of_tasks_arrive_and_close_in_a_storm_of_kills() {
         }
         is_done.store(true, SeqCst);
     });
-    eventually("as many descriptors as before", || open() == before);
+    eventually("as many descriptors as before", || {
+        descriptors_of(&pool) == before
+    });
 }

@@ -1,14 +1,14 @@
 //! A lender or a borrower that ends itself between two stores of its choice: what is then in the
 //! queue, and who has which memory.
 
-use std::io::{PipeWriter, Read, Write, pipe};
+use std::io::{PipeWriter, Write};
 
 use multiprocess::Queue;
 
 use crate::lent::all_can_be_lent;
 use crate::sizes::{KEPT_MAX, memory_taken};
+use crate::steps::perhaps_killed_at;
 use crate::support::SOON;
-use crate::support::kill_points::{dying_at, has_died};
 
 tests![
     a_lender_killed_at_any_step_has_published_or_not,
@@ -71,20 +71,6 @@ fn borrow(queue: &Queue<Vec<u64>>, number: u64) {
     assert!(item.len() == len(number) && item.iter().all(|&word| word == number));
 }
 
-/// Runs `work` in a process that is killed when it comes to a step for the n-th time; returns the
-/// last number that it told, and whether it came so far.
-fn killed_at(step: &'static str, occurrence: u64, work: impl FnOnce(PipeWriter)) -> (u64, bool) {
-    let (mut reader, writer) = pipe().unwrap();
-    let victim = dying_at(step, occurrence, || work(writer.try_clone().unwrap()));
-    drop(writer);
-    let mut told = Vec::new();
-    reader.read_to_end(&mut told).unwrap();
-    let last = told
-        .last_chunk()
-        .map_or(0, |last| u64::from_ne_bytes(*last));
-    (last, has_died(&victim))
-}
-
 fn tell(writer: &mut PipeWriter, number: u64) {
     writer.write_all(&number.to_ne_bytes()).unwrap();
 }
@@ -104,7 +90,7 @@ fn a_lender_killed_at_any_step_has_published_or_not() {
     for step in steps(&["put: ", "lend: "]) {
         for occurrence in [1, 2, 5] {
             let queue = Queue::<Vec<u64>>::new().unwrap();
-            let (in_hand, killed) = killed_at(step, occurrence, |mut writer| {
+            let (in_hand, killed) = perhaps_killed_at(step, occurrence, |mut writer| {
                 for number in 0..ITEMS {
                     tell(&mut writer, number);
                     // One that is dropped, which comes to the steps of a return; the first is so
@@ -133,7 +119,7 @@ fn a_borrower_killed_at_any_step_has_taken_or_not() {
             for by_copy in [false, true] {
                 let queue = Queue::<Vec<u64>>::new().unwrap();
                 (0..ITEMS).for_each(|number| publish(&queue, number));
-                let (done, killed) = killed_at(step, occurrence, |mut writer| {
+                let (done, killed) = perhaps_killed_at(step, occurrence, |mut writer| {
                     for number in 0..ITEMS {
                         match by_copy {
                             true => assert_eq!(queue.get().unwrap().len(), len(number)),
@@ -182,12 +168,12 @@ fn who_is_killed_while_it_takes_back_what_the_dead_had_leaves_that_to_the_next()
         for (death, lends) in deaths {
             let queue = Queue::<Vec<u64>>::new().unwrap();
             publish(&queue, 2);
-            let (_, killed) = killed_at(death, 1, |_| match lends {
+            let (_, killed) = perhaps_killed_at(death, 1, |_| match lends {
                 true => publish(&queue, 2),
                 false => borrow(&queue, 2),
             });
             assert!(killed);
-            let (_, killed) = killed_at(repair, 1, |_| {
+            let (_, killed) = perhaps_killed_at(repair, 1, |_| {
                 let _ = queue.try_get_ref();
                 drop(queue.loan(2_200_000).unwrap());
             });

@@ -101,7 +101,7 @@ fn take(queue: &Queue<Item>, number: u64) {
 
 /// Runs `work` in a process that is killed when it comes to a step for the n-th time. `work` may
 /// tell numbers. Returns the last, or 0, and whether the process came so far.
-fn perhaps_killed_at(
+pub(super) fn perhaps_killed_at(
     step: &'static str,
     occurrence: u64,
     work: impl FnOnce(PipeWriter),
