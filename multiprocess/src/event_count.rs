@@ -26,8 +26,15 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 /// The most looks before sleeping, where another core can make the change meanwhile: some 10 µs.
 const LOOKS_MAX: u32 = 8;
 
-/// How many waits go without a look, once looking has failed, before it is tried again.
-const LOOKLESS_MAX: u32 = 32;
+/// The looks of a wait that tries anew whether looking helps: some 60 µs, in which a process that
+/// sleeps can be woken and answer. From then on it may find its answer before it sleeps, and so may
+/// the other one.
+const LOOKS_TRIED: u32 = 48;
+
+/// How many waits go without a look, once looking has failed, before it is tried anew; after each try
+/// in vain twice as many as before it, up to the most.
+const LOOKLESS_FIRST: u32 = 32;
+const LOOKLESS_MAX: u32 = 4096;
 
 shareable! {
     /// A place to sleep: a counter that changes with every wait and every wake, with the lowest bit
@@ -136,7 +143,10 @@ impl EventCount {
 /// It belongs to one process, which learns by it.
 pub(crate) struct AdaptiveSpin {
     looks: AtomicU32,
+    /// How many waits are left that do not look, while `looks` is 0.
     lookless: AtomicU32,
+    /// How many they will be the next time.
+    lookless_next: AtomicU32,
 }
 
 impl AdaptiveSpin {
@@ -144,25 +154,25 @@ impl AdaptiveSpin {
         Self {
             looks: AtomicU32::new(LOOKS_MAX),
             lookless: AtomicU32::new(0),
+            lookless_next: AtomicU32::new(LOOKLESS_FIRST),
         }
     }
 
     fn sees(&self, ready: impl Fn() -> bool) -> bool {
         static CORES: OnceLock<usize> = OnceLock::new();
         let cores = *CORES.get_or_init(|| thread::available_parallelism().map_or(1, |n| n.get()));
-        if ready() {
-            return true;
-        }
-        if cores == 1 {
-            return false;
-        }
+        ready() || cores > 1 && self.sees_in_a_while(ready)
+    }
+
+    fn sees_in_a_while(&self, ready: impl Fn() -> bool) -> bool {
         let mut looks = self.looks.load(Relaxed);
         if looks == 0 {
-            if self.lookless.fetch_add(1, Relaxed) < LOOKLESS_MAX {
+            let left = self.lookless.load(Relaxed);
+            if left > 0 {
+                self.lookless.store(left - 1, Relaxed);
                 return false;
             }
-            self.lookless.store(0, Relaxed);
-            looks = 2;
+            looks = LOOKS_TRIED;
         }
         for look in 0..looks {
             // The distance lets some items gather, so that the cores need not exchange the count
@@ -172,10 +182,67 @@ impl AdaptiveSpin {
             }
             if ready() {
                 self.looks.store((looks + 1).min(LOOKS_MAX), Relaxed);
+                // A try that found something is worth little unless the shorter looks do as well.
+                if looks <= LOOKS_MAX {
+                    self.lookless_next.store(LOOKLESS_FIRST, Relaxed);
+                }
                 return true;
             }
         }
-        self.looks.store(looks / 2, Relaxed);
+        let fewer = if looks > LOOKS_MAX { 0 } else { looks / 2 };
+        self.looks.store(fewer, Relaxed);
+        if fewer == 0 {
+            let waits = self.lookless_next.load(Relaxed);
+            self.lookless.store(waits, Relaxed);
+            self.lookless_next
+                .store((waits * 2).min(LOOKLESS_MAX), Relaxed);
+        }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// How many looks a wait takes in vain.
+    fn looks_in_vain(spin: &AdaptiveSpin) -> u32 {
+        let looks = Cell::new(0);
+        let seen = spin.sees_in_a_while(|| {
+            looks.set(looks.get() + 1);
+            false
+        });
+        assert!(!seen);
+        looks.get()
+    }
+
+    #[test]
+    fn who_looks_in_vain_looks_ever_less() {
+        let spin = AdaptiveSpin::new();
+        let mut waits = (0..100_000).map(|_| looks_in_vain(&spin));
+        let first: u32 = waits.by_ref().take(10_000).sum();
+        assert!((LOOKS_TRIED..16 * LOOKS_TRIED).contains(&first), "{first}");
+        let then: u32 = waits.sum();
+        let most = LOOKS_TRIED * (90_000 / LOOKLESS_MAX + 1);
+        assert!((LOOKS_TRIED..=most).contains(&then), "{then}");
+    }
+
+    #[test]
+    fn an_answer_that_takes_a_wake_is_found_by_a_try_and_then_by_a_few_looks() {
+        let spin = AdaptiveSpin::new();
+        // Until one did not look, so that one fewer is left.
+        while looks_in_vain(&spin) > 0 {}
+        let seen_after = |looks: u32| {
+            let left = Cell::new(looks);
+            spin.sees_in_a_while(|| {
+                left.set(left.get() - 1);
+                left.get() == 0
+            })
+        };
+        let waits = (0..LOOKLESS_FIRST).find(|_| seen_after(LOOKS_TRIED - 1));
+        assert_eq!(waits, Some(LOOKLESS_FIRST - 1));
+        assert!(seen_after(LOOKS_MAX), "looking is usual again");
     }
 }

@@ -341,6 +341,9 @@ def measure(row, address):
     # One by one in both: there is no call for many.
     if row in ("queue/u64/1p1c", "queue/u64/batch64"):
         return per_second(one_to_one)
+    if row.endswith("/one-core"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        row = row.removesuffix("/one-core")
     if row == "queue/u64/4p4c":
         return per_second(four_to_four)
     if row == "queue/roundtrip":

@@ -63,12 +63,12 @@ const fn case(
 
 const PY: &str = "multiprocessing";
 const CELERY: &str = "celery";
-const CASES: [Benchmark; 41] = [
+const CASES: [Benchmark; 42] = [
     case(
         "queue/u64/1p1c",
         "items/s",
         true,
-        &[PY, "ipc-channel", "crossbeam"],
+        &[PY, "ipc-channel", "crossbeam", "cloudtoid"],
     ),
     case("queue/u64/4p4c", "items/s", true, &[PY, "crossbeam"]),
     // The peers have no call for many items.
@@ -77,7 +77,14 @@ const CASES: [Benchmark; 41] = [
         "queue/roundtrip",
         "us",
         false,
-        &[PY, "ipc-channel", "crossbeam", "limit"],
+        &[PY, "ipc-channel", "crossbeam", "cloudtoid", "limit"],
+    ),
+    // Whoever waits sleeps: the other side needs the core.
+    case(
+        "queue/roundtrip/one-core",
+        "us",
+        false,
+        &[PY, "ipc-channel", "crossbeam", "cloudtoid", "limit"],
     ),
     case(
         "queue/1MiB",

@@ -10,9 +10,17 @@ use cloudtoid_interprocess::{Options, Publisher, Subscriber};
 use multiprocess::Process;
 
 use crate::large::Large;
-use crate::{Measured, unknown};
+use crate::{Measured, micros, per_second, unknown};
 
 pub(crate) fn measure(row: &str) -> Measured {
+    if row == "queue/u64/1p1c" {
+        let folder = Folder::new()?;
+        return per_second(|count| one_to_one(count, &folder.path));
+    }
+    if row == "queue/roundtrip" {
+        let folder = Folder::new()?;
+        return micros(|count| round_trips(count, &folder.path));
+    }
     match Large::of(row) {
         Some(large) if row != "queue/1MiB/by-reference" => {
             let folder = Folder::new()?;
@@ -66,12 +74,47 @@ fn write(large: Large, count: u64, options: &Options) -> Result<(), Box<dyn Erro
             let places = item.as_chunks_mut().0;
             places.iter_mut().for_each(|place| *place = n.to_ne_bytes());
         }
-        loop {
-            match publisher.try_send(&item) {
-                Err(error) if error.is_full() => thread::yield_now(),
-                sent => break sent?,
-            }
-        }
+        send(&publisher, &item)?;
     }
     Ok(())
+}
+
+fn send(publisher: &Publisher, item: &[u8]) -> Result<(), Box<dyn Error>> {
+    loop {
+        match publisher.try_send(item) {
+            Err(error) if error.is_full() => thread::yield_now(),
+            sent => return Ok(sent?),
+        }
+    }
+}
+
+fn one_to_one(count: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let options = Options::new("queue", 8 << 20).with_path(folder);
+    let subscriber = Subscriber::open(&options)?;
+    let write = || {
+        let publisher = Publisher::open(&options)?;
+        (0..count).try_for_each(|n| send(&publisher, &n.to_ne_bytes()))
+    };
+    let writer = Process::spawn(|| write().map_err(|e| e.to_string()))?;
+    for _ in 0..count {
+        black_box(subscriber.recv()?);
+    }
+    Ok(writer.join()??)
+}
+
+fn round_trips(count: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let options = |name| Options::new(name, 8 << 20).with_path(folder);
+    let (there, back) = (options("there"), options("back"));
+    let subscriber = Subscriber::open(&back)?;
+    let publisher = Publisher::open(&there)?;
+    let echo = || {
+        let (subscriber, publisher) = (Subscriber::open(&there)?, Publisher::open(&back)?);
+        (0..count).try_for_each(|_| send(&publisher, &subscriber.recv()?))
+    };
+    let echo = Process::spawn(|| echo().map_err(|e: Box<dyn Error>| e.to_string()))?;
+    for n in 0..count {
+        send(&publisher, &n.to_ne_bytes())?;
+        black_box(subscriber.recv()?);
+    }
+    Ok(echo.join()??)
 }

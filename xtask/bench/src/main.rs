@@ -6,6 +6,10 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
 #[cfg(feature = "cloudtoid")]
 mod cloudtoid_peer;
 mod crossbeam_peer;
@@ -38,6 +42,16 @@ fn main() -> ExitCode {
         eprintln!("error: usage: bench WHO ROW, as in: bench ours queue/roundtrip");
         return ExitCode::from(2);
     };
+    let row = match row.strip_suffix("/one-core") {
+        Some(row) => {
+            if let Err(error) = stay_on_one_core() {
+                eprintln!("error: stay on one core: {error}");
+                return ExitCode::FAILURE;
+            }
+            row
+        }
+        None => row,
+    };
     let measured = match who.as_str() {
         "ours" => ours::measure(row),
         "procspawn" => procspawn_peer::measure(row),
@@ -64,6 +78,15 @@ fn main() -> ExitCode {
 
 fn unknown(row: &str) -> Measured {
     Err(format!("there is no {row} of it").into())
+}
+
+/// This program and all that it starts run on the first core that it may use.
+fn stay_on_one_core() -> nix::Result<()> {
+    let mine = sched_getaffinity(Pid::this())?;
+    let first = (0..CpuSet::count()).find(|core| mine.is_set(*core) == Ok(true));
+    let mut one = CpuSet::new();
+    one.set(first.ok_or(Errno::EINVAL)?)?;
+    sched_setaffinity(Pid::this(), &one)
 }
 
 /// How many a second. `run` does so many; it is given more until that takes long enough.
