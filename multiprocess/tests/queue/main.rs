@@ -24,6 +24,8 @@ mod limits;
 mod damaged;
 // What holds when processes are killed.
 mod killed;
+// What holds when processes are stopped and go on.
+mod stopped;
 // What holds when processes are killed between two stores, at each.
 #[cfg(feature = "kill-points")]
 mod steps;
@@ -51,6 +53,7 @@ fn main() {
         limits::TESTS,
         damaged::TESTS,
         killed::TESTS,
+        stopped::TESTS,
         pipe::TESTS,
     ];
     let at_kill_points: &[&[_]] = &[

@@ -43,6 +43,9 @@ pub(crate) const NOW: Duration = Duration::from_millis(20);
 /// How a line starts that says what a test could not look at.
 const SKIPPED: &str = "skipped: ";
 
+/// How a line starts that says what a test has measured, for a longer look.
+pub(crate) const MEASURED: &str = "measured: ";
+
 /// A test: its name, which is its claim, and its function.
 pub(crate) type Test = (&'static str, fn());
 
@@ -77,8 +80,9 @@ fn in_process(test: fn()) -> Result<(), Failed> {
     let failure = match status {
         Some(WaitStatus::Exited(_, 0)) => {
             let output = text(&output.into());
-            let skipped = output.lines().filter(|line| line.starts_with(SKIPPED));
-            skipped.for_each(|line| eprintln!("{line}"));
+            let said = |line: &&str| [SKIPPED, MEASURED].iter().any(|it| line.starts_with(it));
+            let said = output.lines().filter(said);
+            said.for_each(|line| eprintln!("{line}"));
             return Ok(());
         }
         Some(status) => format!("the test ended with {status:?}"),
