@@ -39,6 +39,22 @@
 //! - [`pickle`]: items as data, and what they are in Rust; [`handshake`]: how both sides prove that
 //!   they know the key.
 //!
+//! # How to depend on it
+//!
+//! ```toml
+//! [dependencies]
+//! distributed = { path = "…/distributed", default-features = false }
+//! ```
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `nats` | the queues and tasks of [`connect`](connect()) on NATS JetStream: [`guide::growing`] |
+//! | `processes` | `Worker::task_in_pool`: tasks in processes, where a crash costs a try and not the worker |
+//! | `metrics` | what a server is doing, as Prometheus reads it: [`guide::watching`] |
+//! | `programs` | the programs `manager`, `task_master` and `task_worker`; on by default |
+//! | `top` | `manager top`, which shows a server on a terminal |
+//! | `traces` | `manager --traces`, which sends the life of each item to OpenTelemetry |
+//!
 //! # Coming from `multiprocessing.managers`
 //!
 //! | Python | Rust |

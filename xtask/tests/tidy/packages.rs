@@ -68,6 +68,58 @@ fn a_library_brings_few_crates_along() {
 }
 
 #[test]
+fn what_a_library_brings_along_is_said_as_it_is() {
+    let [multiprocess, distributed] =
+        ["multiprocess", "distributed"].map(|library| crates_of(library).len());
+    let said = [
+        (
+            "README.md",
+            format!("bring {multiprocess} and {distributed} other crates"),
+        ),
+        (
+            "README.zh-CN.md",
+            format!("{multiprocess} 个和 {distributed} 个其他 crate"),
+        ),
+        (
+            "multiprocess/src/in_your_program.md",
+            format!("the crate needs {multiprocess} others"),
+        ),
+    ];
+    for (file, sentence) in said {
+        assert!(
+            read(file).contains(&sentence),
+            "{file} does not say: {sentence}"
+        );
+    }
+}
+
+#[test]
+fn each_feature_of_a_library_is_in_the_table_of_its_page() {
+    let tables = [
+        ("multiprocess", "multiprocess/src/in_your_program.md"),
+        ("distributed", "distributed/src/lib.rs"),
+    ];
+    for (library, page) in tables {
+        let manifest = read(format!("{library}/Cargo.toml"));
+        let features = manifest
+            .split("[features]")
+            .nth(1)
+            .expect("it has features");
+        let features = features
+            .lines()
+            .skip(1)
+            .take_while(|line| !line.starts_with('['));
+        let names = features.filter_map(|line| line.split_once(" = ").map(|(name, _)| name));
+        let page = read(page);
+        let row = |name: &str| format!("| `{name}` |");
+        let missing: Vec<&str> = names
+            .filter(|name| *name != "default" && !page.contains(&row(name)))
+            .collect();
+        assert!(missing.is_empty(), "{library} has no row for {missing:?}");
+    }
+}
+
+#[test]
 fn a_package_has_what_its_readers_want_and_no_other_package() {
     for package in PACKAGES {
         let manifest = read(format!("{package}/Cargo.toml"));
