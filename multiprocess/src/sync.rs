@@ -58,13 +58,12 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::sys::held_locks::is_held_within;
 use crate::sys::mutex as robust;
 use crate::sys::shm::{Shareable, Shared};
 use crate::{Error, Result};
@@ -97,9 +96,6 @@ mod value;
 /// What each of these types has in a process: the shared memory, mapped once for all clones.
 struct Segment<H: Shareable> {
     shared: Arc<Shared<H>>,
-    /// How many guards this process has. Their locks stand in lists of their threads, which go on
-    /// through the memory.
-    guards: AtomicU32,
 }
 
 impl<H: Shareable> Segment<H> {
@@ -114,7 +110,6 @@ impl<H: Shareable> Segment<H> {
     fn over(shared: Shared<H>) -> Self {
         Self {
             shared: Arc::new(shared),
-            guards: AtomicU32::new(0),
         }
     }
 
@@ -149,8 +144,9 @@ impl<H: Shareable> Serialize for Segment<H> {
 
 impl<H: Shareable> Drop for Segment<H> {
     fn drop(&mut self) {
-        // A guard was forgotten: its lock stays locked, and its memory mapped.
-        if self.guards.load(Relaxed) > 0 {
+        // A guard was forgotten: its lock stays locked, and stands in the list of its thread, which goes on
+        // through the memory.
+        if is_held_within(&self.shared.addresses()) {
             std::mem::forget(Arc::clone(&self.shared));
         }
     }

@@ -201,7 +201,7 @@ impl<T: Plain> Array<T> {
         deadline: impl FnOnce() -> Option<Instant>,
     ) -> Option<LockResult<ArrayGuard<'_, T>>> {
         let ownership = &self.segment.ownership;
-        let held = ownership.lock(&self.segment.guards, deadline)?;
+        let held = ownership.lock(deadline)?;
         Some(ownership.answer(ArrayGuard { array: self, held }))
     }
 }

@@ -179,8 +179,7 @@ impl Barrier {
         if slot.attendance.is_held() || slot.attendance.left_by().is_some() {
             return None;
         }
-        let guards = &self.segment.guards;
-        let held = slot.attendance.lock(guards, || Some(Instant::now()))?;
+        let held = slot.attendance.lock(|| Some(Instant::now()))?;
         // Of whoever had it before.
         slot.arrived.store(0, SeqCst);
         Some(Party {
@@ -262,8 +261,7 @@ impl Barrier {
             self.look_for_the_dead();
             for slot in self.slots() {
                 if slot.attendance.left_by().is_some() {
-                    let guards = &self.segment.guards;
-                    drop(slot.attendance.lock(guards, || Some(Instant::now())));
+                    drop(slot.attendance.lock(|| Some(Instant::now())));
                     step("barrier: somebody is forgotten");
                 }
             }

@@ -53,6 +53,14 @@ pub(super) fn write(words: &[AtomicU64], start: usize, mut bytes: &[u8]) {
     }
 }
 
+/// Replaces the first word, which is of one value, in one step. A value without bytes has none.
+#[inline]
+pub(super) fn replace(words: &[AtomicU64], bytes: &[u8]) {
+    if !bytes.is_empty() {
+        words[0].store(with(0, 0, bytes), Release);
+    }
+}
+
 /// Changes the value that starts at this byte, in one step of all processes. It lies in one word.
 /// Returns the value before.
 #[inline]

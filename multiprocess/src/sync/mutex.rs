@@ -158,7 +158,7 @@ impl<T: Plain> Mutex<T> {
         deadline: impl FnOnce() -> Option<Instant>,
     ) -> Option<MutexGuard<'_, T>> {
         let segment = &self.segment;
-        let held = segment.ownership.lock(&segment.guards, deadline)?;
+        let held = segment.ownership.lock(deadline)?;
         Some(MutexGuard {
             mutex: self,
             exclusive: Exclusive::new(&segment.versions, segment.words(), held),

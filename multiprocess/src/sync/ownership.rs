@@ -1,6 +1,5 @@
 //! A lock that knows who has it, and who died with it.
 
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::thread;
 use std::time::Instant;
@@ -28,26 +27,15 @@ pub(super) struct OwnedLock<'a> {
     ownership: &'a Ownership,
     /// The thread was unwinding when it locked.
     was_panicking: bool,
-    guard: CountedGuard<'a>,
-}
-
-/// A lock of which it is counted how often this process has it; dropping it unlocks.
-pub(super) struct CountedGuard<'a> {
     guard: FreeGuard<'a>,
-    guards: &'a AtomicU32,
 }
 
 impl Ownership {
     /// Locks; `None` when the deadline, which is asked for only if there is a wait, passes first.
-    /// `guards` counts the guards of this process.
     #[inline]
-    pub(super) fn lock<'a>(
-        &'a self,
-        guards: &'a AtomicU32,
-        deadline: impl FnOnce() -> Option<Instant>,
-    ) -> Option<OwnedLock<'a>> {
-        let guard = self.enter(guards, deadline)?;
-        self.holder.store(Identity::mine().word(), Relaxed);
+    pub(super) fn lock(&self, deadline: impl FnOnce() -> Option<Instant>) -> Option<OwnedLock<'_>> {
+        let guard = self.enter(deadline)?;
+        self.holder.store(guard.owner(), Relaxed);
         Some(OwnedLock {
             ownership: self,
             was_panicking: thread::panicking(),
@@ -57,13 +45,11 @@ impl Ownership {
 
     /// Locks for a moment, without a name: if this one dies with the lock, nobody hears of it.
     #[inline]
-    pub(super) fn enter<'a>(
-        &'a self,
-        guards: &'a AtomicU32,
+    pub(super) fn enter(
+        &self,
         deadline: impl FnOnce() -> Option<Instant>,
-    ) -> Option<CountedGuard<'a>> {
+    ) -> Option<FreeGuard<'_>> {
         let guard = self.lock.lock_free_order(deadline)?;
-        let guard = CountedGuard::new(guard, guards);
         let last = self.holder.load(Relaxed);
         if last != 0 {
             self.dead.store(last, SeqCst);
@@ -121,10 +107,11 @@ impl OwnedLock<'_> {
     /// Whether this process has the lock, and is no fork of the one that has it.
     #[inline]
     pub(super) fn is_ours(&self) -> bool {
-        self.guard.guard.is_ours()
+        self.guard.is_ours()
     }
 
     /// Whether the thread has panicked since it locked.
+    #[inline]
     pub(super) fn has_panicked(&self) -> bool {
         thread::panicking() && !self.was_panicking
     }
@@ -137,24 +124,9 @@ impl Drop for OwnedLock<'_> {
             return;
         }
         if self.has_panicked() {
-            self.ownership.dead.store(Identity::mine().word(), SeqCst);
+            self.ownership.dead.store(self.guard.owner(), SeqCst);
         }
         // Release: what the guard gave back was stored before.
         self.ownership.holder.store(0, Release);
-    }
-}
-
-impl<'a> CountedGuard<'a> {
-    #[inline]
-    pub(super) fn new(guard: FreeGuard<'a>, guards: &'a AtomicU32) -> Self {
-        guards.fetch_add(1, Relaxed);
-        Self { guard, guards }
-    }
-}
-
-impl Drop for CountedGuard<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.guards.fetch_sub(1, Relaxed);
     }
 }

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::owner_died::{LockResult, TryLockError, TryLockResult};
-use super::ownership::{CountedGuard, Ownership};
+use super::ownership::Ownership;
 use super::stored::{Exclusive, Versions};
 use super::{Plain, Segment};
 use crate::Result;
 use crate::queue::raw::Wait;
 use crate::queue::step::step;
 use crate::sys::identity::Identity;
-use crate::sys::mutex::RobustMutex;
+use crate::sys::mutex::{FreeGuard, RobustMutex};
 use crate::sys::shm::shareable;
 use crate::sys::word::{AtomicU32, AtomicU64};
 
@@ -87,7 +87,7 @@ pub struct RwLock<T> {
 #[must_use = "the lock is given back when its guard is dropped"]
 pub struct RwLockReadGuard<'a, T: Plain> {
     value: T,
-    _held: CountedGuard<'a>,
+    _held: FreeGuard<'a>,
 }
 
 /// The lock is held for writing; dropping the guard gives it back. It stays in its thread.
@@ -238,14 +238,14 @@ impl<T: Plain> RwLock<T> {
 
     fn read_within(&self, wait: Wait) -> Option<LockResult<RwLockReadGuard<'_, T>>> {
         let segment = &self.segment;
-        let gate = segment.gate.enter(&segment.guards, || deadline(wait))?;
+        let gate = segment.gate.enter(|| deadline(wait))?;
         let place = self.free_place();
         let lock = place.lock.lock_free_order(|| deadline(wait))?;
         step("rwlock: a place is taken");
         place.reader.store(Identity::mine().word(), Relaxed);
         let guard = RwLockReadGuard {
             value: segment.versions.load(segment.words()),
-            _held: CountedGuard::new(lock, &segment.guards),
+            _held: lock,
         };
         drop(gate);
         step("rwlock: the gate is open");
@@ -254,7 +254,7 @@ impl<T: Plain> RwLock<T> {
 
     fn write_within(&self, wait: Wait) -> Option<LockResult<RwLockWriteGuard<'_, T>>> {
         let segment = &self.segment;
-        let held = segment.gate.lock(&segment.guards, || deadline(wait))?;
+        let held = segment.gate.lock(|| deadline(wait))?;
         step("rwlock: the gate is closed");
         for place in self.places() {
             // Who reads gives its lock back or dies with it: the system wakes this one for both.

@@ -42,6 +42,9 @@ impl Versions {
     /// Replaces the value in one step. With the lock held.
     #[inline]
     pub(super) fn replace<T: Plain>(&self, words: &[AtomicU64], value: &T) {
+        if Self::copies::<T>() == 1 {
+            return bytes::replace(words, value.as_bytes());
+        }
         let next = self.current.load(Acquire).wrapping_add(1);
         bytes::write(copy::<T>(words, next), 0, value.as_bytes());
         // Release: who finds the number finds the value.

@@ -21,19 +21,27 @@ pub(crate) struct Identity(NonZeroU64);
 
 const PID_BITS: u32 = 22;
 
+/// The identity of the calling process, if it is known.
+static CACHE: OnceLock<&'static AtomicU64> = OnceLock::new();
+
 impl Identity {
     /// The calling process. Costs a load, and after a fork a look into `/proc`.
     #[inline]
     pub(crate) fn mine() -> Self {
-        static CACHE: OnceLock<&'static AtomicU64> = OnceLock::new();
-        let cache = CACHE.get_or_init(wiped_on_fork);
-        if let Some(known) = NonZeroU64::new(cache.load(Relaxed)) {
-            return Self(known);
+        let known = CACHE.get().map(|cache| cache.load(Relaxed));
+        match known.and_then(NonZeroU64::new) {
+            Some(known) => Self(known),
+            None => Self::look(),
         }
+    }
+
+    #[cold]
+    fn look() -> Self {
         let pid = std::process::id();
         let start = if proc_is_ours() { stat(pid) } else { None };
         let start = start.map_or(0, |(_, start)| start);
         let mine = NonZeroU64::new(start << PID_BITS | u64::from(pid)).expect("a pid is not 0");
+        let cache = CACHE.get_or_init(wiped_on_fork);
         cache.store(mine.get(), Relaxed);
         Self(mine)
     }

@@ -17,6 +17,7 @@ pub(crate) mod fork;
 pub(crate) mod fork_private;
 pub(crate) mod futex;
 pub(crate) mod group;
+pub(crate) mod held_locks;
 pub(crate) mod identity;
 pub(crate) mod image;
 mod kernel;

@@ -8,7 +8,6 @@
 //!
 //! The thread must have been born by pthread_create or fork: a raw clone has no list.
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::marker::PhantomData;
 use std::mem::offset_of;
@@ -18,6 +17,7 @@ use std::sync::atomic::{AtomicPtr, compiler_fence};
 use std::time::{Duration, Instant};
 
 use super::futex::{self, looks};
+use super::held_locks::HeldLock;
 use super::identity::Identity;
 use super::shm::shareable;
 use super::word::{AtomicU32, AtomicU64};
@@ -48,7 +48,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// The head of a thread's list, as the kernel has it.
 #[repr(C)]
-struct Head {
+pub(super) struct Head {
     /// The first lock's entry; of no lock, the head itself.
     first: AtomicPtr<AtomicU64>,
     /// From an entry to its lock's word, in bytes.
@@ -57,15 +57,13 @@ struct Head {
     pending: AtomicPtr<AtomicU64>,
 }
 
-/// The mutex is held; dropping it unlocks.
+/// The mutex is held; dropping it unlocks. Such guards are dropped in the reverse order of their locks.
 #[must_use]
 pub(crate) struct Guard<'a> {
     mutex: &'a RobustMutex,
-    head: *const Head,
+    thread: &'static HeldLock,
     /// The entry that was the list's first. The copy in the shared memory is the kernel's.
     next: *mut AtomicU64,
-    /// The entry before this one, if it is no longer the first.
-    before: Option<*mut AtomicU64>,
     /// The list is the thread's that locked.
     not_send: PhantomData<*const ()>,
 }
@@ -76,61 +74,14 @@ pub(crate) struct Guard<'a> {
 /// Whoever forgets one keeps the mutex's memory mapped: the thread's list goes on through it.
 #[must_use]
 pub(crate) struct FreeGuard<'a> {
-    guard: Option<Guard<'a>>,
-    process: Identity,
-}
-
-/// A lock that is held by a [`FreeGuard`], as its thread knows it.
-struct Listed {
-    entry: *mut AtomicU64,
-    /// The entry that follows it.
-    next: *mut AtomicU64,
-}
-
-/// What this thread knows of itself.
-#[derive(Clone, Copy)]
-struct Thread {
-    /// The process in which it is so; a forked child has another.
-    process: u64,
-    id: u32,
-    head: *const Head,
-}
-
-thread_local! {
-    static THREAD: Cell<Thread> = const {
-        Cell::new(Thread { process: 0, id: 0, head: ptr::null() })
-    };
-    /// The list's entries of [`FreeGuard`]s, from the last to the first. What the shared memory says
-    /// of them is not believed.
-    static LISTED: RefCell<Vec<Listed>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Thread {
-    #[inline]
-    fn this() -> Self {
-        let known = THREAD.get();
-        if known.process == Identity::mine().word() {
-            return known;
-        }
-        Self::look()
-    }
-
-    #[cold]
-    fn look() -> Self {
-        // SAFETY: the call has no arguments.
-        let id = unsafe { libc::gettid() }.cast_unsigned();
-        let thread = Self {
-            process: Identity::mine().word(),
-            id,
-            head: list().expect("it was asked for when the memory was mapped"),
-        };
-        THREAD.set(thread);
-        thread
-    }
+    mutex: &'a RobustMutex,
+    place: &'static HeldLock,
+    /// The list is the thread's that locked.
+    not_send: PhantomData<*const ()>,
 }
 
 /// The head of the calling thread's list.
-fn list() -> io::Result<*const Head> {
+pub(super) fn list() -> io::Result<*const Head> {
     let (mut head, mut len) = (ptr::null::<Head>(), 0usize);
     // SAFETY: both places are valid for the writes; 0 is the calling thread.
     let answer =
@@ -167,34 +118,12 @@ impl RobustMutex {
         deadline: impl FnOnce() -> Option<Instant>,
         repair: impl FnOnce(),
     ) -> Option<Guard<'_>> {
-        let thread = Thread::this();
-        // SAFETY: it is this thread's list, which lives as long as the thread.
-        let head = unsafe { &*thread.head };
-        let entry = self.entry.as_ptr().cast::<AtomicU64>();
-        // From here on the kernel looks at the word, should the thread end.
-        head.pending.store(entry, Relaxed);
-        compiler_fence(SeqCst);
-        // Acquire: what the last owner wrote is seen.
-        let died = match self.word.compare_exchange(0, thread.id, Acquire, Relaxed) {
-            Ok(_) => Some(false),
-            Err(_) => self.lock_contended(thread.id, deadline()),
-        };
-        let Some(died) = died else {
-            head.pending.store(ptr::null_mut(), Relaxed);
-            return None;
-        };
-        // The entry points on before it is the first, and is the first before it ceases to pend.
-        let next = head.first.load(Relaxed);
-        self.entry.store(next.expose_provenance() as u64, Relaxed);
-        compiler_fence(SeqCst);
-        head.first.store(entry, Relaxed);
-        compiler_fence(SeqCst);
-        head.pending.store(ptr::null_mut(), Relaxed);
+        let thread = HeldLock::last();
+        let (next, died) = self.take(thread, deadline)?;
         let guard = Guard {
             mutex: self,
-            head,
+            thread,
             next,
-            before: None,
             not_send: PhantomData,
         };
         if died {
@@ -210,17 +139,63 @@ impl RobustMutex {
         &self,
         deadline: impl FnOnce() -> Option<Instant>,
     ) -> Option<FreeGuard<'_>> {
-        let guard = self.lock(deadline, || ())?;
-        let listed = Listed {
-            entry: self.entry.as_ptr().cast(),
-            next: guard.next,
-        };
-        // While the thread's variables are being destroyed, locks are given back in turn.
-        let _ = LISTED.try_with(|list| list.borrow_mut().push(listed));
+        let place = HeldLock::last().following();
+        let (next, _) = self.take(place, deadline)?;
+        place.hold(self.entry.as_ptr().cast(), next);
         Some(FreeGuard {
-            guard: Some(guard),
-            process: Identity::mine(),
+            mutex: self,
+            place,
+            not_send: PhantomData,
         })
+    }
+
+    /// Locks, and makes it the first of the list of the thread that has this place. Returns what was the
+    /// first, and whether the last owner died in possession.
+    #[inline]
+    fn take(
+        &self,
+        thread: &HeldLock,
+        deadline: impl FnOnce() -> Option<Instant>,
+    ) -> Option<(*mut AtomicU64, bool)> {
+        let (me, head) = (thread.thread(), thread.head());
+        let entry = self.entry.as_ptr().cast::<AtomicU64>();
+        // From here on the kernel looks at the word, should the thread end.
+        head.pending.store(entry, Relaxed);
+        compiler_fence(SeqCst);
+        // Acquire: what the last owner wrote is seen.
+        let died = match self.word.compare_exchange(0, me, Acquire, Relaxed) {
+            Ok(_) => Some(false),
+            Err(_) => self.lock_contended(me, deadline()),
+        };
+        let Some(died) = died else {
+            head.pending.store(ptr::null_mut(), Relaxed);
+            return None;
+        };
+        // The entry points on before it is the first, and is the first before it ceases to pend.
+        let next = head.first.load(Relaxed);
+        self.entry.store(next.expose_provenance() as u64, Relaxed);
+        compiler_fence(SeqCst);
+        head.first.store(entry, Relaxed);
+        compiler_fence(SeqCst);
+        head.pending.store(ptr::null_mut(), Relaxed);
+        Some((next, died))
+    }
+
+    /// Takes the mutex out of the thread's list, by `unlink`, and unlocks.
+    #[inline]
+    fn give(&self, head: &Head, unlink: impl FnOnce(&Head)) {
+        let entry = self.entry.as_ptr().cast::<AtomicU64>();
+        head.pending.store(entry, Relaxed);
+        compiler_fence(SeqCst);
+        unlink(head);
+        compiler_fence(SeqCst);
+        // Release: the next owner sees what this one wrote.
+        if self.word.swap(0, Release) & WAITERS != 0 {
+            futex::wake(&self.word, 1);
+        }
+        // Up to here the kernel would wake someone in this thread's place.
+        compiler_fence(SeqCst);
+        head.pending.store(ptr::null_mut(), Relaxed);
     }
 
     /// Whether a thread that lives has it. If not, what it did while it had it is seen.
@@ -281,61 +256,46 @@ impl RobustMutex {
 impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: it is this thread's list, since a guard stays in its thread.
-        let head = unsafe { &*self.head };
-        let entry = self.mutex.entry.as_ptr().cast::<AtomicU64>();
-        head.pending.store(entry, Relaxed);
-        compiler_fence(SeqCst);
-        match self.before {
-            // Guards are dropped in the reverse order of their locks, so this one is the first.
-            None => head.first.store(self.next, Relaxed),
-            Some(before) => {
-                // SAFETY: its lock is held by a `FreeGuard`, so its memory is mapped.
-                let before = unsafe { &*before };
-                before.store(self.next.expose_provenance() as u64, Relaxed);
-            }
-        }
-        compiler_fence(SeqCst);
-        // Release: the next owner sees what this one wrote.
-        if self.mutex.word.swap(0, Release) & WAITERS != 0 {
-            futex::wake(&self.mutex.word, 1);
-        }
-        // Up to here the kernel would wake someone in this thread's place.
-        compiler_fence(SeqCst);
-        head.pending.store(ptr::null_mut(), Relaxed);
+        let unlink = |head: &Head| head.first.store(self.next, Relaxed);
+        self.mutex.give(self.thread.head(), unlink);
     }
 }
 
 impl FreeGuard<'_> {
+    /// The process that has the lock.
+    #[inline]
+    pub(crate) fn owner(&self) -> u64 {
+        self.place.process()
+    }
+
     /// Whether this process has the lock, and is no fork of the one that has it.
     #[inline]
     pub(crate) fn is_ours(&self) -> bool {
-        Identity::mine() == self.process
+        self.owner() == Identity::mine().word()
     }
 }
 
 impl Drop for FreeGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        let is_ours = self.is_ours();
-        let Some(mut guard) = self.guard.take() else {
-            return;
-        };
-        if !is_ours {
-            std::mem::forget(guard);
+        if !self.is_ours() {
             return;
         }
-        let entry = guard.mutex.entry.as_ptr().cast::<AtomicU64>();
-        let _ = LISTED.try_with(|list| {
-            let mut list = list.borrow_mut();
-            if let Some(place) = list.iter().rposition(|listed| listed.entry == entry) {
-                guard.next = list.remove(place).next;
-                if let Some(before) = list.get_mut(place) {
-                    before.next = guard.next;
-                    guard.before = Some(before.entry);
+        let (head, next) = (self.place.head(), self.place.next());
+        if self.place.is_last() {
+            self.mutex
+                .give(head, |head| head.first.store(next, Relaxed));
+            self.place.release();
+        } else {
+            let before = self.place.release_within();
+            // SAFETY: its lock is held by a `FreeGuard`, so its memory is mapped.
+            let before = unsafe { before.as_ref() };
+            self.mutex.give(head, |_| {
+                if let Some(before) = before {
+                    before.store(next.expose_provenance() as u64, Relaxed);
                 }
-            }
-        });
+            });
+        }
     }
 }
 
@@ -429,7 +389,7 @@ mod tests {
         let lock = || {
             drop(mutex.lock(forever, || ()));
             // As memory in which something else stands by then.
-            let id = Thread::this().id;
+            let id = HeldLock::last().thread();
             mutex.word.store(id, Relaxed);
             id
         };

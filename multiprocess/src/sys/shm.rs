@@ -143,6 +143,12 @@ impl<H: Shareable> Shared<H> {
         unsafe { std::slice::from_raw_parts(start.cast(), count) }
     }
 
+    /// Where it is in this process.
+    pub(crate) fn addresses(&self) -> Range<usize> {
+        let start = self.base.as_ptr().addr();
+        start..start + self.len.get()
+    }
+
     /// These words for one holder; `None` if they are not there.
     ///
     /// The caller sees to it that nobody else writes them, in this process or in another, while

@@ -19,6 +19,7 @@ tests![
     locks_given_back_in_any_order_do_not_outlive_their_owner,
     a_guard_in_a_forked_child_is_no_lock,
     a_forgotten_guard_keeps_the_lock_and_breaks_no_other,
+    the_memory_of_a_forgotten_guard_stays_and_a_copy_in_a_child_keeps_none,
     nobody_starves,
     a_mutex_goes_to_a_pool_and_not_into_a_queue,
     mutexes_leave_nothing_behind,
@@ -218,6 +219,27 @@ fn a_forgotten_guard_keeps_the_lock_and_breaks_no_other() {
     // Its place in the list is changed in the memory of the forgotten one.
     drop(below);
     Child::fork(|| drop(other.lock_timeout(SOON).unwrap())).succeed();
+}
+
+/// How often this process has memory of locks mapped.
+fn mapped() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.matches("multiprocess-sync").count()
+}
+
+fn the_memory_of_a_forgotten_guard_stays_and_a_copy_in_a_child_keeps_none() {
+    let mutex = Mutex::new(0).unwrap();
+    // The thread that forgets it is not the one that drops the last handle.
+    let forget = || std::mem::forget(mutex.lock());
+    std::thread::scope(|scope| drop(scope.spawn(forget)));
+    let mutex = Cell::new(Some(mutex));
+    Child::fork(|| {
+        drop(mutex.take());
+        assert_eq!(mapped(), 0);
+    })
+    .succeed();
+    drop(mutex.take());
+    assert_eq!(mapped(), 1);
 }
 
 fn nobody_starves() {
