@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::owner_died::{LockResult, OwnerDied};
+use crate::queue::step::step;
 use crate::sys::identity::Identity;
 use crate::sys::mutex::{FreeGuard, RobustMutex};
 use crate::sys::shm::shareable;
@@ -36,6 +37,7 @@ impl Ownership {
     pub(super) fn lock(&self, deadline: impl FnOnce() -> Option<Instant>) -> Option<OwnedLock<'_>> {
         let guard = self.enter(deadline)?;
         self.holder.store(guard.owner(), Relaxed);
+        step("lock: the holder is named");
         Some(OwnedLock {
             ownership: self,
             was_panicking: thread::panicking(),
@@ -50,9 +52,11 @@ impl Ownership {
         deadline: impl FnOnce() -> Option<Instant>,
     ) -> Option<FreeGuard<'_>> {
         let guard = self.lock.lock_free_order(deadline)?;
+        step("lock: taken");
         let last = self.holder.load(Relaxed);
         if last != 0 {
             self.dead.store(last, SeqCst);
+            step("lock: the dead is named");
             self.holder.store(0, Relaxed);
         }
         Some(guard)
@@ -128,5 +132,6 @@ impl Drop for OwnedLock<'_> {
         }
         // Release: what the guard gave back was stored before.
         self.ownership.holder.store(0, Release);
+        step("lock: no holder is named");
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{LOOK, Segment};
 use crate::event_count::{AdaptiveSpin, EventCount};
 use crate::queue::raw::Wait;
+use crate::queue::step::step;
 use crate::sys::futex::looks;
 use crate::sys::identity::Identity;
 use crate::sys::mutex::RobustMutex;
@@ -242,6 +243,7 @@ impl Semaphore {
                 segment.total.store(more, SeqCst);
             }
         }
+        step("semaphore: a permit is given back");
         drop(held);
         segment.freed.notify_one();
         Ok(())
@@ -280,13 +282,16 @@ impl Semaphore {
         let slot = mine.or_else(unused).unwrap_or_else(|| {
             let next = slots.len().min(HOLDERS - 1);
             self.segment.used.store(next as u32 + 1, SeqCst);
+            step("semaphore: there is one more slot");
             &self.segment.holders[next]
         });
         let permits = slot.permits.load(Relaxed);
         // The last slot may have another's permits in it: then nobody's death frees them.
         let is_shared = permits > 0 && slot.owner.load(Relaxed) != me;
         slot.owner.store(if is_shared { 0 } else { me }, SeqCst);
+        step("semaphore: the holder is named");
         slot.permits.store(permits.saturating_add(1), SeqCst);
+        step("semaphore: a permit is taken");
     }
 
     /// Frees the permits of processes that have ended; returns whether there were any.
@@ -303,6 +308,7 @@ impl Semaphore {
         };
         let dead = self.slots().iter().filter(is_dead);
         dead.for_each(|slot| slot.permits.store(0, SeqCst));
+        step("semaphore: permits of the dead are back");
         drop(held);
         self.segment.freed.notify_all();
         true

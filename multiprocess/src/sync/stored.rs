@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use super::ownership::OwnedLock;
 use super::{Plain, bytes};
+use crate::queue::step::step;
 use crate::sys::shm::shareable;
 use crate::sys::word::{AtomicU32, AtomicU64};
 
@@ -47,8 +48,10 @@ impl Versions {
         }
         let next = self.current.load(Acquire).wrapping_add(1);
         bytes::write(copy::<T>(words, next), 0, value.as_bytes());
+        step("value: written");
         // Release: who finds the number finds the value.
         self.current.store(next, Release);
+        step("value: replaced");
     }
 }
 

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
-use super::Child;
+use super::{Child, kills};
 
 /// Runs `work` in a process that is killed when it comes to a step for the n-th time.
 pub(crate) fn dying_at(step: &'static str, occurrence: u64, work: impl FnOnce()) -> Child {
@@ -22,6 +22,19 @@ pub(crate) fn dying_at(step: &'static str, occurrence: u64, work: impl FnOnce())
             }
         });
         work();
+    })
+}
+
+/// A step for each of so many kills, one after the other, and at which of its occurrences.
+pub(crate) fn each_of<'a>(
+    steps: &'a [&'static str],
+    few: u64,
+) -> impl Iterator<Item = (&'static str, u64)> + 'a {
+    let count = steps.len() as u64;
+    let occurrences = [1, 2, 20];
+    (0..kills(few)).map(move |round| {
+        let (step, occurrence) = (round % count, round / count % 3);
+        (steps[step as usize], occurrences[occurrence as usize])
     })
 }
 

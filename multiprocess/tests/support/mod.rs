@@ -25,6 +25,7 @@ use nix::unistd::{
 };
 
 pub(crate) mod damage;
+pub(crate) mod deaths;
 #[cfg(feature = "kill-points")]
 pub(crate) mod kill_points;
 
@@ -204,10 +205,22 @@ impl Child {
         wait_until_asleep(self.pid.as_raw().cast_unsigned());
     }
 
+    /// Kills the process with SIGKILL and does not wait for its end.
+    #[track_caller]
+    pub(crate) fn signal(&self) {
+        kill(self.pid, Signal::SIGKILL).expect("the child is not waited for yet");
+    }
+
     /// Kills the process with SIGKILL and waits until it is gone.
     #[track_caller]
     pub(crate) fn kill(&self) {
-        kill(self.pid, Signal::SIGKILL).expect("the child is not waited for yet");
+        self.signal();
+        self.end();
+    }
+
+    /// Waits for the end of a process that is killed.
+    #[track_caller]
+    pub(crate) fn end(&self) {
         let status = self.wait();
         assert!(
             matches!(status, Some(WaitStatus::Signaled(..))),

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use multiprocess::sync::{Barrier, Value};
 use multiprocess::{Error, Pool, Process, Queue};
 
-use crate::support::{Child, NOW, SOON, eventually, is_gone, leaves_nothing};
+use crate::support::deaths::Deaths;
+use crate::support::{Child, NOW, SOON, eventually, is_gone, kills, leaves_nothing};
 
 tests![
     nobody_passes_before_all_have_come,
@@ -115,7 +116,8 @@ fn a_party_that_is_killed_before_it_waits_is_named() {
 }
 
 fn parties_killed_at_any_moment_are_named_to_all() {
-    for round in 0..300 {
+    let mut told = Deaths::new();
+    for round in 0..kills(300) {
         let barrier = Barrier::new(3).unwrap();
         let (started, heard) = (Queue::new().unwrap(), Queue::new().unwrap());
         let run = || {
@@ -125,22 +127,26 @@ fn parties_killed_at_any_moment_are_named_to_all() {
             loop {
                 match party.wait() {
                     Ok(_) => passed += 1,
-                    Err(error) => return heard.put(&(passed, error)).unwrap(),
+                    Err(error) => return heard.put(&(passed, error, told.now())).unwrap(),
                 }
             }
         };
         let parties = [(); 3].map(|()| Child::fork(run));
         (0..3).for_each(|_| started.get_timeout(SOON).unwrap());
-        std::thread::sleep(Duration::from_micros(5 * round));
+        std::thread::sleep(Duration::from_micros(5 * (round % 300)));
         let [victim, others @ ..] = &parties;
+        let killed = told.now();
         victim.kill();
         let died = Error::PartyDied { pid: pid(victim) };
-        let (passed, error) = heard.get_timeout(SOON).unwrap();
-        assert_eq!(error, died);
-        // A round that one has passed the other has passed too.
-        assert_eq!(heard.get_timeout(SOON).unwrap(), (passed, died));
+        let heard: [(u64, Error, Duration); 2] = [(); 2].map(|()| heard.get_timeout(SOON).unwrap());
         others.iter().for_each(Child::succeed);
+        for (passed, error, at) in &heard {
+            // A round that one has passed the other has passed too.
+            assert_eq!((*passed, error), (heard[0].0, &died));
+            told.known(killed, *at);
+        }
     }
+    told.tell("a party hears the pid of another");
 }
 
 fn a_reset_lets_others_come_in_the_place_of_the_dead() {

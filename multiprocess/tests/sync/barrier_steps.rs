@@ -3,7 +3,7 @@
 use multiprocess::sync::Barrier;
 use multiprocess::{Error, Queue};
 
-use crate::support::kill_points::{asleep, dying_at, has_died};
+use crate::support::kill_points::{asleep, dying_at, each_of, has_died};
 use crate::support::{Child, SOON};
 
 tests![
@@ -41,40 +41,38 @@ fn a_party_killed_at_any_step_has_passed_the_round_for_all_or_for_nobody() {
     let mut steps = steps();
     steps.retain(|step| !TELLING.contains(step) && !RESETTING.contains(step));
     assert_eq!(steps.len(), 3, "{steps:?}");
-    for step in steps {
-        for occurrence in [1, 2, 30] {
-            let barrier = Barrier::new(3).unwrap();
-            let heard = Queue::new().unwrap();
-            let others = [(); 2].map(|()| {
-                Child::fork(|| {
-                    let party = barrier.attend().unwrap();
-                    let mut passed = 0u64;
-                    let error = loop {
-                        match party.wait() {
-                            Ok(_) => passed += 1,
-                            Err(error) => break error,
-                        }
-                    };
-                    heard.put(&(passed, error)).unwrap();
-                })
-            });
-            let victim = dying_at(step, occurrence, || {
+    for (step, occurrence) in each_of(&steps, 9) {
+        let barrier = Barrier::new(3).unwrap();
+        let heard = Queue::new().unwrap();
+        let others = [(); 2].map(|()| {
+            Child::fork(|| {
                 let party = barrier.attend().unwrap();
-                loop {
-                    party.wait().unwrap();
-                }
-            });
-            assert!(has_died(&victim));
-            let died = Error::PartyDied { pid: pid(&victim) };
-            let (passed, error) = heard.get_timeout(SOON).unwrap();
-            assert_eq!(error, died, "{step}, {occurrence}");
-            assert_eq!(heard.get_timeout(SOON).unwrap(), (passed, died), "{step}");
-            others.iter().for_each(Child::succeed);
-            if step == "barrier: arrived" {
-                assert_eq!(passed, occurrence - 1);
+                let mut passed = 0u64;
+                let error = loop {
+                    match party.wait() {
+                        Ok(_) => passed += 1,
+                        Err(error) => break error,
+                    }
+                };
+                heard.put(&(passed, error)).unwrap();
+            })
+        });
+        let victim = dying_at(step, occurrence, || {
+            let party = barrier.attend().unwrap();
+            loop {
+                party.wait().unwrap();
             }
-            goes_on_after_a_reset(&barrier);
+        });
+        assert!(has_died(&victim));
+        let died = Error::PartyDied { pid: pid(&victim) };
+        let (passed, error) = heard.get_timeout(SOON).unwrap();
+        assert_eq!(error, died, "{step}, {occurrence}");
+        assert_eq!(heard.get_timeout(SOON).unwrap(), (passed, died), "{step}");
+        others.iter().for_each(Child::succeed);
+        if step == "barrier: arrived" {
+            assert_eq!(passed, occurrence - 1);
         }
+        goes_on_after_a_reset(&barrier);
     }
 }
 
@@ -99,7 +97,7 @@ fn with_a_dead_party() -> (Barrier, u32) {
 }
 
 fn one_killed_while_it_tells_of_a_death_leaves_that_to_the_others() {
-    for step in TELLING {
+    for (step, _) in each_of(&TELLING, 2) {
         let (barrier, first) = with_a_dead_party();
         let second = dying_at(step, 1, || drop(barrier.wait()));
         assert!(has_died(&second));
@@ -112,10 +110,10 @@ fn one_killed_while_it_tells_of_a_death_leaves_that_to_the_others() {
 }
 
 fn one_killed_in_a_reset_leaves_it_broken_or_has_reset_it() {
-    for step in TELLING.iter().chain(&RESETTING) {
+    for (step, _) in each_of(&[TELLING, RESETTING].concat(), 4) {
         let (barrier, first) = with_a_dead_party();
         assert!(has_died(&dying_at(step, 1, || barrier.reset())));
-        assert_eq!(barrier.is_broken(), *step != "barrier: reset", "{step}");
+        assert_eq!(barrier.is_broken(), step != "barrier: reset", "{step}");
         if barrier.is_broken() {
             assert_eq!(barrier.wait(), Err(Error::PartyDied { pid: first }));
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use multiprocess::sync::{Condvar, Mutex, TryLockError};
 use multiprocess::{Error, Pool, Process, Queue};
 
-use crate::support::{Child, NOW, SOON, eventually, is_gone, leaves_nothing};
+use crate::support::{Child, NOW, SOON, eventually, is_gone, kills, leaves_nothing};
 
 tests![
     who_waits_has_what_the_others_changed_meanwhile,
@@ -189,7 +189,7 @@ fn waiters_killed_at_any_moment_take_no_notification_along() {
     let (items, condvar) = (Mutex::new(0u64).unwrap(), Condvar::new().unwrap());
     let survivor = Child::fork(|| take_all(&items, &condvar));
     let mut heard = 0;
-    for round in 0..300 {
+    for round in 0..kills(300) {
         let victim = Child::fork(|| take_all(&items, &condvar));
         victim.wait_until_asleep();
         for _ in 0..2 {
@@ -214,7 +214,7 @@ fn waiters_killed_at_any_moment_take_no_notification_along() {
 fn notifiers_killed_at_any_moment_hold_up_nobody() {
     let (items, condvar) = (Mutex::new(0u64).unwrap(), Condvar::new().unwrap());
     let survivors = [(); 2].map(|()| Child::fork(|| take_all(&items, &condvar)));
-    for round in 0..200 {
+    for round in 0..kills(200) {
         let started = Queue::new().unwrap();
         let victim = Child::fork(|| {
             started.put(&()).unwrap();
@@ -226,7 +226,7 @@ fn notifiers_killed_at_any_moment_hold_up_nobody() {
             }
         });
         started.get_timeout(SOON).unwrap();
-        std::thread::sleep(Duration::from_micros(2 * round));
+        std::thread::sleep(Duration::from_micros(2 * (round % 200)));
         victim.kill();
         eventually("the others take what it put", || *lock_after(&items).0 == 0);
     }

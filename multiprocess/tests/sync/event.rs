@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use multiprocess::sync::{Event, Value};
 use multiprocess::{Error, Pool, Process, Queue};
 
-use crate::support::{Child, NOW, SOON, leaves_nothing};
+use crate::support::{Child, NOW, SOON, kills, leaves_nothing};
 
 tests![
     an_event_is_set_and_cleared_for_all_processes,
@@ -95,7 +95,7 @@ fn a_wait_for_an_event_ends_in_time() {
 /// Python: `set` waits for ever for the answer of the dead.
 fn r08_an_event_is_set_though_those_who_wait_are_killed() {
     let event = Event::new().unwrap();
-    for round in 0..300 {
+    for round in 0..kills(300) {
         let ready = Queue::new().unwrap();
         let waiters = [(); 2].map(|()| {
             Child::fork(|| {
@@ -104,7 +104,7 @@ fn r08_an_event_is_set_though_those_who_wait_are_killed() {
             })
         });
         (0..2).for_each(|_| ready.get_timeout(SOON).unwrap());
-        std::thread::sleep(Duration::from_micros(2 * round));
+        std::thread::sleep(Duration::from_micros(2 * (round % 300)));
         waiters[0].kill();
         event.set();
         waiters[1].succeed();
@@ -122,7 +122,7 @@ fn setters_killed_at_any_moment_hold_up_nobody() {
             waits.fetch_add(1);
         }
     });
-    for round in 0..300 {
+    for round in 0..kills(300) {
         let started = Queue::new().unwrap();
         let setter = Child::fork(|| {
             started.put(&()).unwrap();
@@ -132,7 +132,7 @@ fn setters_killed_at_any_moment_hold_up_nobody() {
             }
         });
         started.get_timeout(SOON).unwrap();
-        std::thread::sleep(Duration::from_micros(2 * round));
+        std::thread::sleep(Duration::from_micros(2 * (round % 300)));
         setter.kill();
         let before = waits.load();
         crate::support::eventually("the waiter goes on", || {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use multiprocess::sync::{Mutex, OwnerDied, TryLockError};
 use multiprocess::{Error, Pool, Process, Queue};
 
-use crate::support::{Child, NOW, SOON, eventually, leaves_nothing};
+use crate::support::deaths::Deaths;
+use crate::support::{Child, NOW, SOON, eventually, kills, leaves_nothing};
 
 tests![
     one_thread_of_one_process_has_the_lock_at_a_time,
@@ -128,8 +129,8 @@ fn what_a_killed_owner_had_not_given_back_was_not_done() {
 /// Python: everybody else waits for ever.
 fn owners_killed_at_any_moment_hold_up_nobody() {
     let mutex = Mutex::new([0u64; 3]).unwrap();
-    let (mut heard, mut silent) = (0, 0);
-    for round in 0..400 {
+    let (mut heard, mut silent) = (Deaths::new(), 0);
+    for round in 0..kills(400) {
         let started = Queue::new().unwrap();
         let owner = Child::fork(|| {
             started.put(&()).unwrap();
@@ -139,24 +140,35 @@ fn owners_killed_at_any_moment_hold_up_nobody() {
             }
         });
         started.get_timeout(SOON).unwrap();
-        std::thread::sleep(Duration::from_micros(2 * round));
-        owner.kill();
-        let guard = match mutex.lock_timeout(SOON) {
-            Ok(guard) => {
-                silent += 1;
-                guard
-            }
+        std::thread::sleep(Duration::from_micros(2 * (round % 400)));
+        let killed = heard.now();
+        owner.signal();
+        let lock = || match mutex.lock_timeout(SOON) {
+            Ok(guard) => (None, *guard),
             Err(TryLockError::OwnerDied(died)) => {
-                assert_eq!(died.pid(), pid(&owner));
+                let known = heard.now();
                 mutex.clear_poison();
-                heard += 1;
-                died.into_inner()
+                (Some((died.pid(), known)), *died.into_inner())
             }
             Err(TryLockError::WouldBlock) => panic!("round {round}: the dead have it"),
         };
-        assert!(guard.iter().all(|&word| word == guard[0]), "{guard:?}");
+        // The first may come before the end of the owner, and wait for it.
+        let first = lock();
+        owner.end();
+        let second = lock();
+        for (_, value) in [first, second] {
+            assert!(value.iter().all(|&word| word == value[0]), "{value:?}");
+        }
+        match first.0.or(second.0) {
+            Some((dead, known)) => {
+                assert_eq!(dead, pid(&owner));
+                heard.known(killed, known);
+            }
+            None => silent += 1,
+        }
     }
-    assert!(heard > 0 && silent > 0, "{heard} heard, {silent} silent");
+    assert!(heard.count() > 0 && silent > 0, "{silent} silent");
+    heard.tell("who locks a mutex hears the pid of its owner");
 }
 
 fn locks_given_back_in_any_order_do_not_outlive_their_owner() {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use multiprocess::sync::{Array, RwLock, TryLockError};
 use multiprocess::{Error, Pool, Process, Queue};
 
-use crate::support::{Child, NOW, SOON, eventually, leaves_nothing};
+use crate::support::deaths::Deaths;
+use crate::support::{Child, NOW, SOON, eventually, kills, leaves_nothing};
 
 tests![
     many_read_at_once_or_one_writes,
@@ -207,8 +208,9 @@ fn r07_a_writer_that_was_killed_is_named_to_readers_and_writers() {
 
 fn processes_killed_at_any_moment_hold_up_nobody() {
     let lock = RwLock::new([0u64; 3]).unwrap();
-    let mut heard = 0;
-    for round in 0..400 {
+    let mut heard = Deaths::new();
+    // Two are killed in each round.
+    for round in 0..kills(800) / 2 {
         let started = Queue::new().unwrap();
         let reader = Child::fork(|| {
             started.put(&()).unwrap();
@@ -224,23 +226,33 @@ fn processes_killed_at_any_moment_hold_up_nobody() {
             }
         });
         (0..2).for_each(|_| started.get_timeout(SOON).unwrap());
-        std::thread::sleep(Duration::from_micros(2 * round));
-        [&reader, &writer].iter().for_each(|child| child.kill());
-        let guard = match lock.write_timeout(SOON) {
-            Ok(guard) => guard,
+        std::thread::sleep(Duration::from_micros(2 * (round % 400)));
+        let killed = heard.now();
+        [&reader, &writer].iter().for_each(|child| child.signal());
+        let write = || match lock.write_timeout(SOON) {
+            Ok(guard) => (None, *guard),
             Err(TryLockError::OwnerDied(died)) => {
-                assert_eq!(died.pid(), pid(&writer));
+                let known = heard.now();
                 lock.clear_poison();
-                heard += 1;
-                died.into_inner()
+                (Some((died.pid(), known)), *died.into_inner())
             }
             Err(TryLockError::WouldBlock) => panic!("round {round}: the dead have it"),
         };
-        assert!(guard.iter().all(|&word| word == guard[0]), "{guard:?}");
-        drop(guard);
+        // The first may come before their ends, and wait for them.
+        let first = write();
+        [&reader, &writer].iter().for_each(|child| child.end());
+        let second = write();
+        for (_, value) in [first, second] {
+            assert!(value.iter().all(|&word| word == value[0]), "{value:?}");
+        }
+        if let Some((dead, known)) = first.0.or(second.0) {
+            assert_eq!(dead, pid(&writer));
+            heard.known(killed, known);
+        }
         assert_eq!(lock.readers(), []);
     }
-    assert!(heard > 0, "no writer was killed with the lock");
+    assert!(heard.count() > 0, "no writer was killed with the lock");
+    heard.tell("who writes hears the pid of the writer");
 }
 
 fn one_more_reader_than_there_are_places_waits_for_one() {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use multiprocess::sync::Semaphore;
 use multiprocess::{Error, Process, Queue};
 
-use crate::support::{Child, NOW, SOON};
+use crate::support::deaths::Deaths;
+use crate::support::{Child, NOW, SOON, kills};
 
 tests![
     no_more_have_a_permit_than_there_are,
@@ -77,7 +78,8 @@ fn who_waits_gets_the_permit_of_a_process_that_is_killed() {
 
 fn holders_killed_at_any_moment_take_no_permit_along() {
     let semaphore = Semaphore::bounded(2).unwrap();
-    for round in 0..300 {
+    let mut back = Deaths::new();
+    for round in 0..kills(300) {
         let started = Queue::new().unwrap();
         let holder = Child::fork(|| {
             started.put(&()).unwrap();
@@ -86,13 +88,17 @@ fn holders_killed_at_any_moment_take_no_permit_along() {
             }
         });
         started.get_timeout(SOON).unwrap();
-        std::thread::sleep(Duration::from_micros(2 * round));
-        holder.kill();
+        std::thread::sleep(Duration::from_micros(2 * (round % 300)));
+        let killed = back.now();
+        holder.signal();
         let both = [(); 2].map(|()| semaphore.acquire_timeout(SOON).unwrap());
+        back.known(killed, back.now());
         assert_eq!(semaphore.available(), 0);
         drop(both);
+        holder.end();
         assert_eq!(semaphore.available(), 2);
     }
+    back.tell("who wants two permits has those of the dead");
 }
 
 fn a_release_too_many_is_an_error_if_it_is_bounded() {

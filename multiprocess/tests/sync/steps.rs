@@ -2,13 +2,18 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use multiprocess::sync::{Condvar, Event, Mutex, TryLockError};
+use multiprocess::sync::{Array, Condvar, Event, Mutex, OwnerDied, Semaphore, TryLockError, Value};
 use multiprocess::{Queue, put_off_timed_looks, timed_looks_that_found_something};
 
-use crate::support::kill_points::{asleep, dying_at, has_died, once_at};
-use crate::support::{Child, SOON};
+use crate::support::deaths::Deaths;
+use crate::support::kill_points::{asleep, dying_at, each_of, has_died, once_at};
+use crate::support::{Child, SOON, kills};
 
 tests![
+    an_owner_killed_at_any_step_is_named_and_has_changed_all_or_nothing,
+    an_owner_killed_at_any_step_leaves_a_value_and_an_array_to_the_next,
+    a_holder_killed_at_any_step_takes_no_permit_along,
+    permits_of_the_dead_are_back_though_one_died_while_it_took_them_back,
     a_set_wakes_all_who_sleep,
     a_set_before_a_waiter_sleeps_is_seen,
     who_sleeps_finds_the_event_set_though_the_setter_died_before_it_woke_anybody,
@@ -20,6 +25,143 @@ tests![
     a_notifier_killed_with_the_lock_is_named_to_who_waits,
     a_waiter_killed_with_the_lock_again_is_named,
 ];
+
+/// The steps of one who locks, changes a value of several words, and unlocks.
+const LOCK: [&str; 6] = [
+    "lock: taken",
+    "lock: the dead is named",
+    "lock: the holder is named",
+    "value: written",
+    "value: replaced",
+    "lock: no holder is named",
+];
+
+/// Of these, the ones at which it is the owner.
+const OWNS: [&str; 3] = [LOCK[2], LOCK[3], LOCK[4]];
+
+fn pid(child: &Child) -> u32 {
+    child.pid.as_raw().cast_unsigned()
+}
+
+/// Locks, whoever died with the lock, and counts all words up, again and again.
+fn count_up(mutex: &Mutex<[u64; 3]>) {
+    loop {
+        let mut guard = mutex.lock().unwrap_or_else(OwnerDied::into_inner);
+        *guard = guard.map(|word| word + 1);
+    }
+}
+
+fn an_owner_killed_at_any_step_is_named_and_has_changed_all_or_nothing() {
+    let mutex = Mutex::new([0u64; 3]).unwrap();
+    let mut count = 0;
+    for (step, occurrence) in each_of(&LOCK, 36) {
+        let (mut occurrence, mut named) = (occurrence, None);
+        if step == "lock: the dead is named" {
+            let first = dying_at("lock: the holder is named", 1, || count_up(&mutex));
+            assert!(has_died(&first));
+            (occurrence, named) = (1, Some(pid(&first)));
+        }
+        let owner = dying_at(step, occurrence, || count_up(&mutex));
+        assert!(has_died(&owner));
+        if OWNS.contains(&step) {
+            named = Some(pid(&owner));
+        }
+        let has_changed = ["value: replaced", "lock: no holder is named"].contains(&step);
+        count += occurrence - 1 + u64::from(has_changed);
+        let (dead, value) = match mutex.lock_timeout(SOON) {
+            Ok(guard) => (None, *guard),
+            Err(TryLockError::OwnerDied(died)) => (Some(died.pid()), *died.into_inner()),
+            Err(TryLockError::WouldBlock) => panic!("the dead have it: {step}"),
+        };
+        assert_eq!((dead, value), (named, [count; 3]), "{step}, {occurrence}");
+        mutex.clear_poison();
+    }
+}
+
+fn an_owner_killed_at_any_step_leaves_a_value_and_an_array_to_the_next() {
+    let value = Value::new([0u64; 3]).unwrap();
+    let array = Array::new(&[0u64; 3]).unwrap();
+    for (step, occurrence) in each_of(&[OWNS[0], OWNS[1], OWNS[2], LOCK[0], LOCK[5]], 15) {
+        let before = value.get()[0];
+        let owner = dying_at(step, occurrence, || {
+            loop {
+                value.with_lock(|value| *value = value.map(|word| word + 1));
+            }
+        });
+        assert!(has_died(&owner));
+        let [first, others @ ..] = value.get();
+        assert_eq!(others, [first; 2]);
+        let has_changed = [LOCK[4], LOCK[5]].contains(&step);
+        assert_eq!(
+            first,
+            before + occurrence - 1 + u64::from(has_changed),
+            "{step}"
+        );
+        if step.starts_with("lock") {
+            let owner = dying_at(step, occurrence, || {
+                loop {
+                    array.lock().unwrap().set(1, 7);
+                }
+            });
+            assert!(has_died(&owner));
+            match array.lock_timeout(SOON) {
+                Ok(_) => assert!(!OWNS.contains(&step), "{step}"),
+                Err(TryLockError::OwnerDied(died)) => assert_eq!(died.pid(), pid(&owner)),
+                Err(TryLockError::WouldBlock) => panic!("the dead have it: {step}"),
+            }
+            array.clear_poison();
+        }
+    }
+}
+
+/// The steps of one who takes a permit and gives it back.
+const PERMIT: [&str; 3] = [
+    "semaphore: the holder is named",
+    "semaphore: a permit is taken",
+    "semaphore: a permit is given back",
+];
+
+fn a_holder_killed_at_any_step_takes_no_permit_along() {
+    let steps = [
+        PERMIT[0],
+        PERMIT[1],
+        PERMIT[2],
+        "semaphore: there is one more slot",
+    ];
+    let mut back = Deaths::new();
+    for (step, occurrence) in each_of(&steps, 24) {
+        let semaphore = Semaphore::bounded(2).unwrap();
+        // A process has a slot once.
+        let occurrence = if step == steps[3] { 1 } else { occurrence };
+        let holder = dying_at(step, occurrence, || {
+            loop {
+                let _both = [semaphore.acquire(), semaphore.acquire()];
+            }
+        });
+        assert!(has_died(&holder));
+        let dead = back.now();
+        let both = [(); 2].map(|()| semaphore.acquire_timeout(SOON).unwrap());
+        back.known(dead, back.now());
+        assert_eq!(semaphore.available(), 0, "{step}");
+        drop(both);
+        assert_eq!(semaphore.available(), 2, "{step}");
+    }
+    back.tell("who comes after the death has both permits");
+}
+
+fn permits_of_the_dead_are_back_though_one_died_while_it_took_them_back() {
+    for _ in 0..kills(20) / 2 {
+        let semaphore = Semaphore::bounded(2).unwrap();
+        let take = || {
+            let _both = [semaphore.acquire(), semaphore.acquire()];
+        };
+        assert!(has_died(&dying_at("semaphore: a permit is taken", 2, take)));
+        let second = dying_at("semaphore: permits of the dead are back", 1, take);
+        assert!(has_died(&second));
+        Child::fork(take).succeed();
+        assert_eq!(semaphore.available(), 2);
+    }
+}
 
 /// The steps of a wait.
 const WAIT: [&str; 2] = ["wait: nothing was there", "wait: nothing is there yet"];
@@ -51,7 +193,7 @@ fn a_set_before_a_waiter_sleeps_is_seen() {
 
 fn who_sleeps_finds_the_event_set_though_the_setter_died_before_it_woke_anybody() {
     let event = Event::new().unwrap();
-    for _ in 0..20 {
+    for _ in 0..kills(20) {
         let waiter = Child::fork(|| event.wait());
         waiter.wait_until_asleep();
         assert!(has_died(&dying_at("event: set", 1, || event.set())));
@@ -67,7 +209,7 @@ fn who_sleeps_finds_the_event_set_though_the_setter_died_before_it_woke_anybody(
 }
 
 fn a_waiter_killed_at_any_step_is_not_missed() {
-    for step in WAIT {
+    for (step, _) in each_of(&WAIT, 4) {
         let event = Event::new().unwrap();
         let other = asleep(|| event.wait_timeout(SOON).unwrap());
         assert!(has_died(&dying_at(step, 1, || event.wait())));
@@ -116,31 +258,30 @@ fn a_notification_before_a_waiter_sleeps_is_seen() {
 }
 
 fn a_waiter_killed_at_any_step_takes_no_notification_along() {
-    for step in ["condvar: unlocked", WAIT[0], WAIT[1], "condvar: woken"] {
-        for _ in 0..10 {
-            let (go, condvar) = (Mutex::new(0).unwrap(), Condvar::new().unwrap());
-            let wait = || drop(condvar.wait_while(go.lock().unwrap(), |go| *go == 0));
-            // The first who sleeps is the first who is woken.
-            let victim = dying_at(step, 1, wait);
-            if step == "condvar: woken" {
-                victim.wait_until_asleep();
-            } else {
-                assert!(has_died(&victim));
-            }
-            let other = Child::fork(wait);
-            other.wait_until_asleep();
-            *go.lock().unwrap() = 1;
-            condvar.notify_one();
-            other.succeed();
-            if step == "condvar: woken" {
-                assert!(has_died(&victim));
-            }
+    let steps = ["condvar: unlocked", WAIT[0], WAIT[1], "condvar: woken"];
+    for (step, _) in each_of(&steps, 40) {
+        let (go, condvar) = (Mutex::new(0).unwrap(), Condvar::new().unwrap());
+        let wait = || drop(condvar.wait_while(go.lock().unwrap(), |go| *go == 0));
+        // The first who sleeps is the first who is woken.
+        let victim = dying_at(step, 1, wait);
+        if step == "condvar: woken" {
+            victim.wait_until_asleep();
+        } else {
+            assert!(has_died(&victim));
+        }
+        let other = Child::fork(wait);
+        other.wait_until_asleep();
+        *go.lock().unwrap() = 1;
+        condvar.notify_one();
+        other.succeed();
+        if step == "condvar: woken" {
+            assert!(has_died(&victim));
         }
     }
 }
 
 fn who_sleeps_finds_the_notification_of_one_that_died_before_it_woke_anybody() {
-    for _ in 0..20 {
+    for _ in 0..kills(20) {
         let (go, condvar) = (Mutex::new(0).unwrap(), Condvar::new().unwrap());
         let wait = || drop(condvar.wait_while(go.lock().unwrap(), |go| *go == 0));
         let waiter = Child::fork(wait);

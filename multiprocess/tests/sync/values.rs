@@ -6,7 +6,8 @@ use multiprocess::sync::{Array, Mutex, TryLockError, Value};
 use multiprocess::zerocopy::{FromBytes, Immutable, IntoBytes};
 use multiprocess::{Process, Queue};
 
-use crate::support::{Child, SOON, eventually};
+use crate::support::deaths::Deaths;
+use crate::support::{Child, SOON, eventually, kills};
 
 tests![
     r25_additions_of_two_processes_are_all_counted,
@@ -14,6 +15,7 @@ tests![
     a_process_killed_within_a_change_has_not_made_it,
     the_example_of_pythons_page,
     an_array_says_which_owner_died,
+    owners_killed_at_any_moment_leave_whole_values_and_elements,
     an_element_of_any_size_is_as_it_was_set,
     a_range_is_copied_and_its_neighbours_stay,
     values_and_arrays_go_to_a_process_at_its_start,
@@ -125,6 +127,54 @@ fn an_array_says_which_owner_died() {
     assert_eq!(died.into_inner().to_vec(), [7, 2]);
     array.clear_poison();
     assert!(array.lock().is_ok());
+}
+
+fn owners_killed_at_any_moment_leave_whole_values_and_elements() {
+    let value = Value::new([0u64; 3]).unwrap();
+    let array = Array::new(&[0u64; 3]).unwrap();
+    let mut heard = Deaths::new();
+    for round in 0..kills(300) {
+        let started = Queue::new().unwrap();
+        let owner = Child::fork(|| {
+            started.put(&()).unwrap();
+            loop {
+                value.with_lock(|value| *value = value.map(|word| word + 1));
+                let guard = array.lock().unwrap();
+                (0..3).for_each(|index| guard.set(index, guard.get(index) + 1));
+            }
+        });
+        started.get_timeout(SOON).unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(2 * (round % 300)));
+        let killed = heard.now();
+        owner.signal();
+        let lock = || match array.lock_timeout(SOON) {
+            Ok(_) => None,
+            Err(TryLockError::OwnerDied(died)) => {
+                let known = heard.now();
+                let guard = died.into_inner();
+                // Those that it had set are changed, and the others are not.
+                assert!(
+                    guard
+                        .to_vec()
+                        .array_windows()
+                        .all(|[a, b]| a == b || *a == b + 1)
+                );
+                guard.write(0, &[guard.get(0); 3]);
+                array.clear_poison();
+                Some(known)
+            }
+            Err(TryLockError::WouldBlock) => panic!("round {round}: the dead have it"),
+        };
+        let first = lock();
+        owner.end();
+        if let Some(known) = first.or(lock()) {
+            heard.known(killed, known);
+        }
+        let whole = value.get();
+        assert!(whole.iter().all(|&word| word == whole[0]), "{whole:?}");
+    }
+    assert!(heard.count() > 0, "nobody was killed with the array");
+    heard.tell("who locks an array hears of its owner");
 }
 
 fn a_range_is_copied_and_its_neighbours_stay() {
