@@ -68,18 +68,21 @@ impl EventCount {
                 return true;
             }
             step("wait: nothing is there yet");
-            let timeout = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
-                Some(Duration::ZERO) => return false,
-                Some(left) => left.min(look),
-                None => look,
-            };
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let left = left.unwrap_or(Duration::MAX);
+            if left.is_zero() {
+                return false;
+            }
             // A change after the announcement has changed the word, and this returns at once.
-            let woken = futex::wait(&self.word, mark, timeout);
+            let woken = futex::wait(&self.word, mark, left.min(look));
             if ready() {
                 looks::found(woken);
                 return true;
             }
             if !woken {
+                if left <= look {
+                    return false;
+                }
                 look = (look * 2).min(LOOK_MAX);
             }
         }

@@ -84,6 +84,8 @@ mod barrier;
 mod bytes;
 mod condvar;
 mod event;
+#[cfg(test)]
+mod model;
 mod mutex;
 mod owner_died;
 mod ownership;

@@ -4,11 +4,17 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+#[cfg(test)]
+use super::simulated;
 use super::word::AtomicU32;
 
 /// Sleeps while `word` is `expected`, at most for `timeout`; false if the time is over. May return
 /// early for no reason: a signal arrived, or the word had changed before the kernel looked at it.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) -> bool {
+    #[cfg(test)]
+    if let Some(woken) = simulated::sleep(word, expected) {
+        return woken;
+    }
     let time = libc::timespec {
         tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
@@ -29,6 +35,10 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) -> bool {
 
 /// Wakes at most `count` of those who sleep on `word`, in any process; returns how many.
 pub(crate) fn wake(word: &AtomicU32, count: i32) -> usize {
+    #[cfg(test)]
+    if let Some(woken) = simulated::wake(word, count) {
+        return woken;
+    }
     // SAFETY: the call uses the word's address only to find its sleepers.
     let woken = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
     usize::try_from(woken).unwrap_or(0)

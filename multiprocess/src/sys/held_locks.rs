@@ -69,6 +69,22 @@ pub(crate) fn is_held_within(addresses: &Range<usize>) -> bool {
     })
 }
 
+/// The calling thread ends without a look at its places. What it has noted for its end would be found
+/// by the next thread that has its memory.
+#[cfg(test)]
+pub(super) fn end_at_once() {
+    at_end_of_thread(ptr::null_mut());
+}
+
+/// The places of a party that has died are no longer its own.
+#[cfg(test)]
+pub(super) fn forget(process: u64) {
+    for place in all().filter(|place| place.process() == process) {
+        place.entry.store(ptr::null_mut(), Relaxed);
+        place.process.store(0, Release);
+    }
+}
+
 impl HeldLock {
     /// The place of the last lock that the calling thread holds, or its first place.
     #[inline]
@@ -88,7 +104,7 @@ impl HeldLock {
         let head = list().expect("it was asked for when the memory was mapped");
         let process = Identity::mine().word();
         let first = Self::claim(process, thread, head.cast_mut());
-        at_end_of_thread(first);
+        at_end_of_thread(address(first));
         LAST.set(Some(first));
         first
     }
@@ -216,13 +232,14 @@ fn link(older: Option<&'static HeldLock>, newer: &'static HeldLock) {
     }
 }
 
-/// Gives a thread's places back when its variables have been destroyed, whose ends may lock too.
-fn at_end_of_thread(first: &'static HeldLock) {
+/// Gives a thread's places back when its variables have been destroyed, whose ends may lock too. Of
+/// none, if `first` is null.
+fn at_end_of_thread(first: *mut HeldLock) {
     static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
     // Without a key, as after a thousand others, the places stay the thread's for ever.
     if let Some(key) = *KEY.get_or_init(key) {
         // SAFETY: the key was made and is never deleted; the value is for `give_back`.
-        unsafe { libc::pthread_setspecific(key, address(first).cast_const().cast()) };
+        unsafe { libc::pthread_setspecific(key, first.cast_const().cast()) };
     }
 }
 

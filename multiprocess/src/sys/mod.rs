@@ -30,4 +30,6 @@ pub(crate) mod same_type;
 pub(crate) mod scm_rights;
 pub(crate) mod shm;
 pub(crate) mod signals;
+#[cfg(test)]
+pub(crate) mod simulated;
 pub(crate) mod word;

@@ -21,6 +21,7 @@ use super::held_locks::HeldLock;
 use super::identity::Identity;
 use super::shm::shareable;
 use super::word::{AtomicU32, AtomicU64};
+use crate::queue::step::step;
 
 shareable! {
     /// A robust mutex, to be placed in memory that several processes map. Zeroes are a free one.
@@ -231,6 +232,7 @@ impl RobustMutex {
                 }
             }
             attempt += 1;
+            step("lock: another has it");
             match attempt {
                 ..6 => (0..1 << attempt).for_each(|_| std::hint::spin_loop()),
                 6..12 => std::thread::yield_now(),

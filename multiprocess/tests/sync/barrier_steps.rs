@@ -70,7 +70,9 @@ fn a_party_killed_at_any_step_has_passed_the_round_for_all_or_for_nobody() {
         assert_eq!(heard.get_timeout(SOON).unwrap(), (passed, died), "{step}");
         others.iter().for_each(Child::succeed);
         if step == "barrier: arrived" {
-            assert_eq!(passed, occurrence - 1);
+            // The system frees the lock of the dead before it marks its slot: in between, the others may
+            // come and find that it has arrived.
+            assert!([occurrence - 1, occurrence].contains(&passed), "{passed}");
         }
         goes_on_after_a_reset(&barrier);
     }
