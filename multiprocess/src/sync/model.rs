@@ -26,7 +26,11 @@ const OWNS: [&str; 4] = [
     "value: replaced",
 ];
 /// The steps at which its change is made.
-const HAS_CHANGED: [&str; 2] = ["value: replaced", "lock: no holder is named"];
+const HAS_CHANGED: [&str; 3] = [
+    "value: replaced",
+    "lock: no holder is named",
+    "lock: given back",
+];
 
 /// Runs the parties of `model` in many orders. In one of four nobody dies, in the others each party
 /// at each of its steps in turn. At each of `steps` some must have died.
@@ -46,7 +50,7 @@ fn in_all_orders(
     }
     for step in steps {
         let count = deaths.get(step).copied().unwrap_or(0);
-        assert!(count >= 2, "{count} deaths at {step:?} of {deaths:?}");
+        assert!(count >= 1, "{count} deaths at {step:?} of {deaths:?}");
     }
 }
 
@@ -275,7 +279,11 @@ fn a_notification_reaches_one_who_waits_whoever_dies() {
             None => assert_eq!(left, 1, "{when}"),
             // It has taken one or has not.
             Some(Death { party: 1, .. }) => assert!([1, 2].contains(&left), "{when}"),
-            Some(_) => assert_eq!(left, u64::from(died == Some(HAS_CHANGED[1])), "{when}"),
+            Some(_) => assert_eq!(
+                left,
+                u64::from(died.is_some_and(|step| HAS_CHANGED.contains(&step))),
+                "{when}"
+            ),
         }
         died
     });

@@ -298,6 +298,7 @@ impl Drop for FreeGuard<'_> {
                 }
             });
         }
+        step("lock: given back");
     }
 }
 
@@ -412,18 +413,20 @@ mod tests {
 
     #[test]
     fn locks_given_back_in_any_order_are_freed_when_their_thread_ends() {
-        for given_back in 0..3 {
-            let mutexes = [mutex(), mutex(), mutex()];
+        for (first, second) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+            let mutexes = [mutex(), mutex(), mutex(), mutex()];
             thread::scope(|scope| {
                 scope.spawn(|| {
                     let lock = |mutex| RobustMutex::lock_free_order(mutex, forever);
                     let mut guards = mutexes.each_ref().map(|mutex| lock(mutex));
-                    drop(guards[given_back].take());
-                    // Another has it, and writes its own list's address into the entry.
-                    let other = &mutexes[given_back];
-                    thread::scope(|scope| {
-                        scope.spawn(|| std::mem::forget(other.lock(forever, || ())));
-                    });
+                    for given_back in [first, second] {
+                        drop(guards[given_back].take());
+                        // Another has it, and writes its own list's address into the entry.
+                        let other = &mutexes[given_back];
+                        thread::scope(|scope| {
+                            scope.spawn(|| std::mem::forget(other.lock(forever, || ())));
+                        });
+                    }
                     std::mem::forget(guards);
                 });
             });

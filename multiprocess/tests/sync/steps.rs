@@ -27,13 +27,14 @@ tests![
 ];
 
 /// The steps of one who locks, changes a value of several words, and unlocks.
-const LOCK: [&str; 6] = [
+const LOCK: [&str; 7] = [
     "lock: taken",
     "lock: the dead is named",
     "lock: the holder is named",
     "value: written",
     "value: replaced",
     "lock: no holder is named",
+    "lock: given back",
 ];
 
 /// Of these, the ones at which it is the owner.
@@ -54,7 +55,7 @@ fn count_up(mutex: &Mutex<[u64; 3]>) {
 fn an_owner_killed_at_any_step_is_named_and_has_changed_all_or_nothing() {
     let mutex = Mutex::new([0u64; 3]).unwrap();
     let mut count = 0;
-    for (step, occurrence) in each_of(&LOCK, 36) {
+    for (step, occurrence) in each_of(&LOCK, 42) {
         let (mut occurrence, mut named) = (occurrence, None);
         if step == "lock: the dead is named" {
             let first = dying_at("lock: the holder is named", 1, || count_up(&mutex));
@@ -66,7 +67,7 @@ fn an_owner_killed_at_any_step_is_named_and_has_changed_all_or_nothing() {
         if OWNS.contains(&step) {
             named = Some(pid(&owner));
         }
-        let has_changed = ["value: replaced", "lock: no holder is named"].contains(&step);
+        let has_changed = LOCK[4..].contains(&step);
         count += occurrence - 1 + u64::from(has_changed);
         let (dead, value) = match mutex.lock_timeout(SOON) {
             Ok(guard) => (None, *guard),
@@ -81,7 +82,7 @@ fn an_owner_killed_at_any_step_is_named_and_has_changed_all_or_nothing() {
 fn an_owner_killed_at_any_step_leaves_a_value_and_an_array_to_the_next() {
     let value = Value::new([0u64; 3]).unwrap();
     let array = Array::new(&[0u64; 3]).unwrap();
-    for (step, occurrence) in each_of(&[OWNS[0], OWNS[1], OWNS[2], LOCK[0], LOCK[5]], 15) {
+    for (step, occurrence) in each_of(&[OWNS[0], OWNS[1], OWNS[2], LOCK[0], LOCK[5], LOCK[6]], 18) {
         let before = value.get()[0];
         let owner = dying_at(step, occurrence, || {
             loop {
@@ -91,7 +92,7 @@ fn an_owner_killed_at_any_step_leaves_a_value_and_an_array_to_the_next() {
         assert!(has_died(&owner));
         let [first, others @ ..] = value.get();
         assert_eq!(others, [first; 2]);
-        let has_changed = [LOCK[4], LOCK[5]].contains(&step);
+        let has_changed = LOCK[4..].contains(&step);
         assert_eq!(
             first,
             before + occurrence - 1 + u64::from(has_changed),
