@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use distributed::{Client, pickle};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use support::raw::{Raw, request};
 use support::{python, run, some_pythons};
@@ -66,6 +68,26 @@ fn two_thousand_idle_connections_cost_little_memory() {
         "2,000 idle connections: {used} MiB over {} MiB",
         before >> 20
     );
+}
+
+#[test]
+fn a_client_that_sends_many_calls_at_once_has_no_more_turns_than_another() {
+    let (manager, address) = support::manager(&["--queue", "q"]);
+    let (mut eager, mut modest) = (Raw::accepted(&address), Raw::accepted(&address));
+    let put = |n: u8| request("q", "put", &[b'K', n]);
+    // Both have sent all of theirs before it looks.
+    let pid = Pid::from_raw(manager.pid());
+    kill(pid, Signal::SIGSTOP).expect("it runs");
+    (0..60).for_each(|_| eager.send(&put(1)));
+    modest.send(&put(2));
+    kill(pid, Signal::SIGCONT).expect("it is stopped");
+    (0..60).for_each(|_| assert!(eager.receive().is_some()));
+    assert!(modest.receive().is_some());
+    let queue = Client::connect(&address, b"abc").and_then(|client| client.queue::<u8>("q"));
+    let items = queue.and_then(|queue| queue.get_many(61, None));
+    let items = items.expect("they are all there");
+    let place = items.iter().position(|n| *n == 2).expect("it was put");
+    assert!(place < 5, "{place} were before it");
 }
 
 #[test]

@@ -72,6 +72,11 @@ impl FrameStream {
         &self.buffer[range]
     }
 
+    /// Whether the peer has sent more than the message that was received last.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.buffer.len() > self.taken
+    }
+
     pub(super) fn acknowledge_quickly(&self) {
         self.stream.acknowledge_quickly();
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::task::spawn_blocking;
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
@@ -239,6 +239,10 @@ impl Session {
                 Err(Failure::GivenUp) => debug!(connection = self.number, "a call is given up"),
             }
             self.state.calls.note(begin.elapsed(), self.has_waited);
+            // Who sends many calls at once has no more turns than the others.
+            if self.stream.is_ahead() {
+                yield_now().await;
+            }
         }
     }
 
@@ -388,7 +392,14 @@ impl Session {
                     timeout,
                     late,
                 }) => match self.wait(ident, waiter, timeout).await {
-                    (Some(step), None) if self.stream.is_open() => step,
+                    // What is a lock's goes back with the connection; what was told of a condition
+                    // would not, and the kernel may know that the client is gone before its stream
+                    // has told so.
+                    (Some(step), None)
+                        if !matches!(step, CallStep::Reacquire { .. }) || self.stream.is_open() =>
+                    {
+                        step
+                    }
                     (None, None) => *late,
                     (None, Some(given_up)) => return Err(given_up.into()),
                     // What came is of nobody's use, and goes back with the connection.

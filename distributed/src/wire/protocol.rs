@@ -20,9 +20,12 @@ impl<'a> Request<'a> {
     pub(crate) fn read(body: &'a [u8]) -> Result<Request<'a>, Fault> {
         let pickle = Pickle::read(body)?;
         let malformed = || Fault::new("TypeError", "a request is (ident, method, args, kwargs)");
-        let parts: Vec<Span> = pickle.inside(pickle.root()).collect();
-        let (ValueKind::Tuple, [ident, method, args, kwargs]) =
-            (pickle.kind(pickle.root()), parts.as_slice())
+        let parts: [Option<Span>; 5] = {
+            let mut parts = pickle.inside(pickle.root());
+            std::array::from_fn(|_| parts.next())
+        };
+        let (ValueKind::Tuple, [Some(ident), Some(method), Some(args), Some(kwargs), None]) =
+            (pickle.kind(pickle.root()), parts)
         else {
             return Err(malformed());
         };

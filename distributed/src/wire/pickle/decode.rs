@@ -73,21 +73,23 @@ struct Unpickler<'a> {
 
 impl<'a> Unpickler<'a> {
     fn new(bytes: &'a [u8]) -> Unpickler<'a> {
+        // Enough for a usual request, so that none of the tables grows while one is read.
+        let few = bytes.len().min(8);
         Unpickler {
             pickle: Pickle {
                 bytes,
                 root: Value::At(0),
                 protocol: 0,
                 drops: false,
-                compounds: Vec::new(),
-                groups: Vec::new(),
-                spans: Vec::new(),
-                memos: Vec::new(),
-                edits: Vec::new(),
+                compounds: Vec::with_capacity(few),
+                groups: Vec::with_capacity(few),
+                spans: Vec::with_capacity(few),
+                memos: Vec::with_capacity(few),
+                edits: Vec::with_capacity(2 * few),
             },
-            stack: Vec::new(),
+            stack: Vec::with_capacity(few),
             marks: Vec::new(),
-            memo: Vec::new(),
+            memo: Vec::with_capacity(few),
             dropped: None,
             at: 0,
         }
