@@ -473,3 +473,6 @@ pub(super) fn over(lease: u64) -> Fault {
     let text = format!("lease {lease} is over, or is none: its item may be with another");
     Fault::new("ValueError", text)
 }
+
+#[cfg(test)]
+mod tests;
