@@ -20,6 +20,7 @@ use crate::output::{self, complain, say};
 mod application;
 mod distributed;
 mod growth;
+mod hostile;
 mod partitions;
 mod pool;
 mod queue;
@@ -81,7 +82,7 @@ struct Case {
     needs: &'static [Requirement],
 }
 
-const CASES: [Case; 14] = [
+const CASES: [Case; 16] = [
     Case {
         name: "pool",
         claim: "200 tasks, a worker killed every 100 ms: each accounted for once, the pool healthy",
@@ -122,6 +123,22 @@ const CASES: [Case; 14] = [
         claim: "a day of a server, with 3000 workers replaced: it takes no more than in the morning",
         judge: growth::judge,
         program: Some(growth::program),
+        needs: &[],
+    },
+    Case {
+        name: "manager-hostile",
+        claim: "20 clients that fill, never read, vanish or send calls by the thousand, for 5 s, at a \
+                manager that may store 256 MiB: under 400 MiB in memory, 99 of 100 honest calls under \
+                50 ms, nothing lost",
+        judge: hostile::judge_short,
+        program: Some(hostile::program),
+        needs: &[],
+    },
+    Case {
+        name: "long-manager-hostile",
+        claim: "the same for 60 s",
+        judge: hostile::judge_long,
+        program: None,
         needs: &[],
     },
     Case {
@@ -195,7 +212,7 @@ struct CaseReport {
     claim: &'static str,
     rounds: u32,
     held: u32,
-    /// Sums over all rounds; of times in ms, the longest.
+    /// Sums over all rounds; of times in ms and of memory in MiB, the most.
     figures: BTreeMap<String, u64>,
     broken: Vec<String>,
 }
@@ -272,9 +289,9 @@ fn run(case: &'static Case, rounds: u32, seed: u64, lang: Lang) -> anyhow::Resul
         let round = (case.judge)(seeds.next_u64())
             .with_context(|| format!("round {number} of {}", case.name))?;
         for (what, count) in round.figures {
-            let is_time = what.starts_with("ms ");
+            let is_peak = what.starts_with("ms ") || what.starts_with("MiB ");
             let figure = found.figures.entry(what).or_default();
-            *figure = if is_time {
+            *figure = if is_peak {
                 count.max(*figure)
             } else {
                 *figure + count

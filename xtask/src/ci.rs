@@ -101,7 +101,7 @@ const GATES: [Gate; 28] = [
     ),
     gate("run --quiet --package xtask -- all --fast"),
     gate(
-        "run --quiet --package xtask -- chaos pool supervisor queue application growth --rounds 2",
+        "run --quiet --package xtask -- chaos pool supervisor queue application growth manager --rounds 2",
     ),
     // A cluster of Debian's server, once its nodes were killed or cut off, is slower to find itself than
     // we promise, and now and then does not.

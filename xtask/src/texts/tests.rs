@@ -19,7 +19,7 @@ fn every_text_of_the_help_has_its_chinese() {
 
 #[test]
 fn every_chinese_text_is_set_as_chinese_is() {
-    for (known, text) in TEXTS {
+    for &(known, text) in TEXTS.iter() {
         for line in text.lines() {
             assert_eq!(
                 (english(line), misset(line)),
