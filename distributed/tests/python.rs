@@ -9,6 +9,7 @@ use std::time::Duration;
 use assert_cmd::cargo::cargo_bin;
 use common::program::Program;
 use distributed::{Client, Error, QueueOptions, Result, Server};
+use rand::RngExt;
 
 use support::{LONG, python, pythons, run, some_pythons};
 
@@ -241,9 +242,14 @@ fn a_rust_worker_joins_a_python_master_that_serves_itself() {
     }
 }
 
-/// A worker of this shape is killed ten times, always while it works.
+/// How often each shape of worker is killed: a few times, or as `KILLS` says.
+fn kills() -> u64 {
+    std::env::var("KILLS").map_or(10, |kills| kills.parse().expect("KILLS is a number"))
+}
+
+/// Workers of this shape are killed at random moments while they work: every task has one result that
+/// counts.
 fn no_task_is_lost(shape: &str, path: &Path) -> Result<()> {
-    const TASKS: u64 = 300;
     let tasks = QueueOptions::new("get_task_queue").redeliver(true);
     let server = Server::builder()
         .queue(tasks.max_deliveries(1000))
@@ -252,35 +258,40 @@ fn no_task_is_lost(shape: &str, path: &Path) -> Result<()> {
     let client = Client::connect(server.address(), b"abc")?;
     let tasks = client.queue::<u64>("get_task_queue")?;
     let results = client.queue::<u64>("get_result_queue")?;
-    tasks.put_many(&(0..TASKS).collect::<Vec<_>>())?;
+    // More than are done until the last kill.
+    let count = 30 * kills();
+    tasks.put_many(&(0..count).collect::<Vec<_>>())?;
     let address = server.address().to_string();
     let worker = || support::start(python(path, "shapes.py").args([&address, shape]));
     let mut workers = [worker(), worker()];
-    let (mut found, mut different, mut kills) = (0, BTreeSet::new(), 0);
-    while (different.len() as u64) < TASKS {
+    let mut dice = rand::rng();
+    let (mut found, mut different, mut killed, mut next) = (0, BTreeSet::new(), 0, 1);
+    while (different.len() as u64) < count {
         let more = results.get_many(8, Some(LONG))?;
         found += more.len();
         different.extend(more);
-        if kills < 10 && different.len() > kills * 20 {
-            let unlucky = &mut workers[kills % 2];
+        if killed < kills() && different.len() >= next {
+            let unlucky = &mut workers[dice.random_range(0..2)];
             unlucky.kill().expect("it is ours");
             *unlucky = worker();
-            kills += 1;
+            killed += 1;
+            next = different.len() + dice.random_range(1..20);
         }
     }
-    assert!(different.into_iter().eq((0..TASKS).map(|n| n * n)));
+    assert_eq!(killed, kills());
+    assert!(different.into_iter().eq((0..count).map(|n| n * n)));
     // What was killed between its result and its `ack` is done twice.
     let is_over = || {
         let queues = server.status().queues;
         queues.iter().all(|queue| queue.leases == 0) && queues[1].len == 0
     };
     assert!(support::eventually(is_over), "{:?}", server.status());
-    let found = found + results.len()?;
-    println!("{shape}: {found} results of {TASKS} tasks, {kills} kills");
+    let found = found as u64 + results.len()? as u64;
+    println!("{shape}: {found} results of {count} tasks, {killed} kills");
     match shape {
         // The result and the end of the task are one step.
-        "loop" => assert_eq!(found as u64, TASKS),
-        _ => assert!(found as u64 >= TASKS),
+        "loop" => assert_eq!(found, count),
+        _ => assert!(found >= count),
     }
     Ok(())
 }
