@@ -9,10 +9,11 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-use distributed::{Client, Error, Result, TaskFailed, TaskOptions, Worked, Worker};
+use distributed::{Client, Error, Result, Worked, Worker};
 use multiprocess::Pool;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::tasks::{failure, quick};
 use support::{LONG, eventually, task_server};
 
 mod support;
@@ -90,19 +91,6 @@ fn wait_for(file: PathBuf) -> Told<u32> {
     match eventually(|| file.exists()) {
         true => Ok(process::id()),
         false => Err(format!("no {}", file.display())),
-    }
-}
-
-fn quick() -> TaskOptions {
-    let soon = Duration::from_millis(1);
-    TaskOptions::new().backoff(soon, soon)
-}
-
-fn failure<R>(outcome: Result<R>) -> TaskFailed {
-    match outcome {
-        Err(Error::TaskFailed(failed)) => failed,
-        Err(error) => panic!("{error}"),
-        Ok(_) => panic!("it succeeds"),
     }
 }
 

@@ -6,32 +6,19 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use std::{mem, thread};
 
-use distributed::{Error, Priority, Result, TaskFailed, TaskOptions, Worker};
+use distributed::{Error, Priority, Result, TaskOptions, Worker};
 
+use support::tasks::{assert_waits_longer_each_time, failure, quick};
 use support::{LONG, eventually, task_server};
 
 mod support;
 
-/// A pause that is over before anybody looks.
-const SOON: Duration = Duration::from_millis(1);
 /// Long enough that a test would fail that waited for it.
 const FAR: Duration = Duration::from_secs(3600);
 
 /// A worker that leaves soon after the last task.
 fn worker() -> Worker {
     Worker::new().idle(Duration::from_millis(200))
-}
-
-fn quick() -> TaskOptions {
-    TaskOptions::new().backoff(SOON, SOON)
-}
-
-fn failure<R>(outcome: Result<R>) -> TaskFailed {
-    match outcome {
-        Err(Error::TaskFailed(failed)) => failed,
-        Err(error) => panic!("{error}"),
-        Ok(_) => panic!("it succeeds"),
-    }
 }
 
 #[test]
@@ -129,30 +116,7 @@ fn a_failure_is_told_after_its_retries_with_its_text_its_task_and_its_worker() -
 #[test]
 fn a_task_that_fails_waits_longer_each_time_and_is_done_in_the_end() -> Result<()> {
     let (_server, client) = task_server()?;
-    let tasks = client.task_queue("tasks")?;
-    let (first, longest) = (Duration::from_millis(40), Duration::from_secs(10));
-    let options = TaskOptions::new().retries(3).backoff(first, longest);
-    let third = tasks.submit_with::<u32>("third", &(), options)?;
-    let times = Arc::new(Mutex::new(Vec::new()));
-    let noted = times.clone();
-    let worker = worker()
-        .idle(Duration::from_secs(1))
-        .task_with("third", move |task, (): ()| {
-            noted.lock().unwrap().push(Instant::now());
-            match task.attempt() {
-                4 => Ok(4),
-                n => Err(format!("not yet: {n}")),
-            }
-        });
-    worker.serve(&client, "tasks")?;
-    assert_eq!(third.result(Some(LONG))?, 4);
-    let times = times.lock().unwrap();
-    let pauses: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    // Each is cut short by a half at most.
-    for (pause, least) in pauses.iter().zip([first, 2 * first, 4 * first]) {
-        assert!(*pause >= least / 2, "{pauses:?}");
-    }
-    Ok(())
+    assert_waits_longer_each_time(&client)
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod permissions;
 mod programs;
 mod queue;
 mod server;
+#[path = "../support/mod.rs"]
+mod support;
 mod tasks;
 mod values;
 mod workers;

@@ -6,11 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use distributed::{
-    Client, Error, Priority, QueueOptions, Result, Status, TaskFailed, TaskHandle, TaskOptions,
-    Worked, Worker,
+    Client, Error, Priority, QueueOptions, Result, Status, TaskHandle, TaskOptions, Worked, Worker,
 };
 
 use crate::server::{DEADLINE, Server};
+use crate::support::tasks::{assert_waits_longer_each_time, failure, quick};
 
 /// The oldest server that delays messages.
 const DELAYS: [u32; 2] = [2, 12];
@@ -23,19 +23,6 @@ fn client(server: &Server) -> Client {
 /// A worker that leaves soon after the last task.
 fn worker() -> Worker {
     Worker::new().idle(Duration::from_millis(700))
-}
-
-fn quick() -> TaskOptions {
-    let soon = Duration::from_millis(1);
-    TaskOptions::new().backoff(soon, soon)
-}
-
-fn failure<R>(outcome: Result<R>) -> TaskFailed {
-    match outcome {
-        Err(Error::TaskFailed(failed)) => failed,
-        Err(error) => panic!("{error}"),
-        Ok(_) => panic!("it succeeds"),
-    }
 }
 
 /// A worker on a thread of its own, until it is stopped.
@@ -116,30 +103,7 @@ fn a_failed_task_waits_longer_each_time_and_is_done_in_the_end() -> Result<()> {
     let Some(server) = Server::start() else {
         return Ok(());
     };
-    let client = client(&server);
-    let (first, longest) = (Duration::from_millis(60), Duration::from_secs(10));
-    let options = TaskOptions::new().retries(3).backoff(first, longest);
-    let tasks = client.task_queue("tasks")?;
-    let fourth = tasks.submit_with::<u32>("fourth", &(), options)?;
-    let times = Arc::new(Mutex::new(Vec::new()));
-    let noted = times.clone();
-    let worker = worker().task_with("fourth", move |task, (): ()| {
-        noted.lock().unwrap().push(Instant::now());
-        match task.attempt() {
-            4 => Ok(4),
-            n => Err(format!("not yet: {n}")),
-        }
-    });
-    let serving = Serving::start(&client, worker.idle(DEADLINE));
-    assert_eq!(fourth.result(Some(DEADLINE))?, 4);
-    serving.stop()?;
-    let times = times.lock().unwrap();
-    let pauses: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    // Each is cut short by a half at most.
-    for (pause, least) in pauses.iter().zip([first, 2 * first, 4 * first]) {
-        assert!(*pause >= least / 2, "{pauses:?}");
-    }
-    Ok(())
+    assert_waits_longer_each_time(&client(&server))
 }
 
 #[test]

@@ -17,6 +17,7 @@ use common::program::{Finished, Program};
 use distributed::{Client, Result, Server};
 
 pub(crate) mod raw;
+pub(crate) mod tasks;
 
 /// Long enough for a machine with better things to do; nothing waits for it to pass.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
