@@ -79,7 +79,7 @@
 //! | an id | 32 digits | 16 digits of the submitter, a hyphen, and 32 |
 //! | `maxsize`, `len`, `join`, `purge` of the queue | are of its tasks by name too | are not; [`Client::status`](crate::Client::status) counts both |
 //! | a task fails whose submitter has left | is a dead letter | its outcome is kept for 24 hours |
-//! | workers in Python | below | none |
+//! | workers in Python | below | below, with fewer rules |
 //!
 //! # In Python
 //!
@@ -97,3 +97,19 @@
 //! `retries`, `backoff`, `backoff_max` and `time_limit`, in seconds. `tasks.cancel(id)` cancels. The
 //! last outcome counts as received with the next call of the same thread, and comes again if that
 //! never is.
+//!
+//! # In Python on an engine
+//!
+//! With nats-py, a worker of the same tasks has some fifty lines:
+//!
+//! ```python
+#![doc = include_str!("../../docs/nats_task_worker.py")]
+//! ```
+//!
+//! Each task has one outcome, an error with its traceback; a task whose worker is killed goes to
+//! another when its lease ends, and that counts as a try. What this worker does not do: it ends no
+//! function at its time limit and does not hear that its task is cancelled, but a result that comes
+//! after the outcome does not count. It looks for the most urgent task and has one at a time. It knows
+//! no longest pause before a retry, and a task that others gave back unbegun has used a try up. A
+//! result of over 1 MiB ends it. A task that kills each worker goes on to do so while all are like
+//! this one; a worker in Rust among them ends it after its retries.

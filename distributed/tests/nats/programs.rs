@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use common::program::{Finished, Program};
+use distributed::{Priority, QueueOptions, Result, TaskOptions};
 use nix::sys::signal::Signal;
 
 use crate::server::{DEADLINE, Server, signal};
+use crate::support::tasks::{failure, quick};
 
 fn start(name: &str, arguments: &[&str]) -> Program {
     let mut command = Command::new(cargo_bin(name));
@@ -264,6 +266,67 @@ fn python() -> Option<PathBuf> {
         println!("skipped: no Python has nats-py: {how}");
     }
     found
+}
+
+/// The worker of tasks by name of the documentation, with its Python.
+fn task_worker(python: &Path, server: &Server) -> Program {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/nats_task_worker.py");
+    run(Command::new(python)
+        .arg(file)
+        .args([&server.url(), "tasks"]))
+}
+
+#[test]
+fn a_worker_in_python_runs_tasks_by_name_and_tells_of_failures_with_their_text() -> Result<()> {
+    let (Some(server), Some(python)) = (Server::start(), python()) else {
+        return Ok(());
+    };
+    let client = server.client_with(QueueOptions::new("tasks"));
+    let tasks = client.task_queue("tasks")?;
+    let urgent = quick().priority(Priority::High);
+    let sum = tasks.submit::<u32>("add", &(3, 4))?;
+    let named = serde_json::json!({"text": "été", "times": 2});
+    let shout = tasks.submit_with::<String>("shout", &named, urgent)?;
+    let fails = tasks.submit_with::<u32>("add", &(3, "four"), quick().retries(1))?;
+    let unknown = tasks.submit_with::<u32>("resize", &(3, 4), quick().retries(0))?;
+    let worker = task_worker(&python, &server);
+    assert_eq!(sum.result(Some(DEADLINE))?, 7);
+    assert_eq!(shout.result(Some(DEADLINE))?, "ÉTÉ!!");
+    let failed = failure(fails.result(Some(DEADLINE)));
+    assert_eq!(failed.tries, 2);
+    let reason = &failed.reason;
+    assert!(
+        reason.contains("Traceback") && reason.contains("TypeError"),
+        "{reason}"
+    );
+    let origin = failed.worker.expect("it says where");
+    assert!(origin.ends_with(&format!("/{}", worker.pid())), "{origin}");
+    let failed = failure(unknown.result(Some(DEADLINE)));
+    assert!(failed.reason.contains("KeyError"), "{}", failed.reason);
+    Ok(())
+}
+
+#[test]
+fn a_task_whose_worker_in_python_is_killed_goes_to_another_and_each_has_one_result() -> Result<()> {
+    let (Some(server), Some(python)) = (Server::start(), python()) else {
+        return Ok(());
+    };
+    let options = QueueOptions::new("tasks").lease(Duration::from_millis(500));
+    let client = server.client_with(options);
+    let tasks = client.task_queue("tasks")?;
+    let calls: Vec<(u32, u32)> = (0..300).map(|n| (n, n)).collect();
+    let sums = tasks.submit_many::<u32>("add", &calls, TaskOptions::new().retries(20))?;
+    // Each is killed amid its tasks, with kill -9.
+    for nth in 1..=3 {
+        let mut dying = task_worker(&python, &server);
+        assert_eq!(sums[nth * 50].result(Some(DEADLINE))?, nth as u32 * 100);
+        dying.kill().expect("it is ours");
+    }
+    let _last = task_worker(&python, &server);
+    for (n, sum) in sums.iter().enumerate() {
+        assert_eq!(sum.result(Some(DEADLINE))?, 2 * n as u32);
+    }
+    Ok(())
 }
 
 #[test]

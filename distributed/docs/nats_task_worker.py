@@ -1,0 +1,56 @@
+"""A worker of tasks by name on the engine: python3 nats_task_worker.py nats://127.0.0.1:4222 QUEUE"""
+import asyncio
+import json
+import os
+import socket
+import sys
+import traceback
+
+import nats
+
+functions = {"add": lambda a, b: a + b, "shout": lambda text, times=1: text.upper() + "!" * times}
+me = f"{socket.gethostname()}/{os.getpid()}"
+
+
+def run(call):
+    args, function = call["args"], functions[call["task"]]
+    result = function(**args) if isinstance(args, dict) else function(*args)
+    return json.dumps({"state": "done", "result": result})
+
+
+async def work(engine, outcomes, task, lease):
+    job = asyncio.create_task(asyncio.to_thread(run, json.loads(task.data)))
+    while not (await asyncio.wait([job], timeout=lease / 3))[0]:
+        await task.in_progress()
+    try:
+        outcome = await job
+    except Exception:
+        tries = task.metadata.num_delivered
+        if tries <= int(task.header["Retries"]):
+            return await task.nak(delay=int(task.header["Backoff"]) / 1000 * 2 ** (tries - 1))
+        failed = {"state": "failed", "error": traceback.format_exc(), "tries": tries, "worker": me}
+        outcome = json.dumps(failed)
+    submitter, number = task.subject.split(".")[-1].split("-")
+    try:
+        await engine.publish(f"{outcomes}.{submitter}.{number}", outcome.encode())
+    except nats.js.errors.APIError:
+        pass  # It has its outcome: it was cancelled, or another worker was faster.
+    await task.ack_sync()
+
+
+async def main(url, queue):
+    engine = (await nats.connect(url)).jetstream()
+    subscribe = [engine.pull_subscribe_bind(name, f"tm-tasks-{queue}") for name in ("high", "normal", "low")]
+    consumers = await asyncio.gather(*subscribe)
+    lease = (await consumers[0].consumer_info()).config.ack_wait
+    while True:
+        for consumer in consumers:
+            try:
+                [task] = await consumer.fetch(1, timeout=0.1)
+            except nats.errors.TimeoutError:
+                continue
+            await work(engine, f"tm.outcomes.{queue}", task, lease)
+            break
+
+
+asyncio.run(main(*sys.argv[1:]))
