@@ -127,5 +127,9 @@ pub use worker::{TaskContext, Worked, Worker};
 /// until it is done, at the level of debug. See [`guide::watching`].
 pub const ITEM_SPANS: &str = "distributed::item";
 
+/// The target of the spans that a [`Worker`] makes for `tracing`, one for each try of a task by name, at
+/// the level of debug. See [`guide::watching`].
+pub const TASK_SPANS: &str = "distributed::task";
+
 /// How long a connection and its handshake may take.
 const CONNECT_TIME: Duration = Duration::from_secs(5);

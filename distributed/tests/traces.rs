@@ -4,14 +4,16 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::program::Program;
-use distributed::{Client, Result};
+use distributed::{Client, Result, TASK_SPANS, Worker};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use support::LONG;
+use support::tasks::quick;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 mod support;
 
@@ -51,6 +53,20 @@ fn collector() -> (String, mpsc::Receiver<Value>) {
         }
     });
     (format!("http://{address}"), spans)
+}
+
+/// What a subscriber writes, an event in each message.
+struct Lines(mpsc::Sender<String>);
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let _ = self.0.send(String::from_utf8_lossy(line).into_owned());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What an attribute says, as text.
@@ -111,6 +127,42 @@ fn a_collector_is_sent_the_life_of_each_item_from_its_put_until_it_is_done() -> 
         time("startTimeUnixNano") < time("endTimeUnixNano"),
         "{span}"
     );
+    Ok(())
+}
+
+#[test]
+fn each_try_of_a_task_is_a_span_with_what_its_function_says_inside() -> Result<()> {
+    let (send, lines) = mpsc::channel();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_ansi(false)
+        .with_writer(move || Lines(send.clone()));
+    // A worker has threads of its own.
+    tracing::subscriber::set_global_default(subscriber.finish()).expect("it is the only one");
+    let (_server, client) = support::task_server()?;
+    let task = client.task_queue("tasks")?;
+    let task = task.submit_with::<u32>("halve", &7, quick().retries(1))?;
+    let worker = Worker::new().task_with("halve", |task, n: u32| match task.attempt() {
+        1 => Err("it is odd"),
+        _ => {
+            tracing::info!("rounds down");
+            Ok(n / 2)
+        }
+    });
+    let worker = worker.idle(Duration::from_millis(200));
+    worker.serve(&client, "tasks")?;
+    assert_eq!(task.result(Some(LONG))?, 3);
+    let said: Vec<String> = lines.try_iter().collect();
+    let id = task.id();
+    let closed = said.iter().filter(|line| line.contains(TASK_SPANS));
+    let closed: Vec<&String> = closed.filter(|line| line.contains(": close ")).collect();
+    let span = |attempt: u32| format!("task{{task=\"{id}\" attempt={attempt} function=\"halve\"");
+    assert_eq!(closed.len(), 2, "{said:?}");
+    assert!(closed[0].contains(&format!("{} error=\"it is odd\"}}", span(1))));
+    assert!(closed[1].contains(&format!("{}}}", span(2))), "{closed:?}");
+    let inside = said.iter().find(|line| line.contains("rounds down"));
+    assert!(inside.is_some_and(|line| line.contains(&span(2))));
     Ok(())
 }
 

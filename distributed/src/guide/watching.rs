@@ -102,6 +102,15 @@
 //! In a program of your own, a server's spans and events are those of the crate `tracing`, with the
 //! target [`ITEM_SPANS`](crate::ITEM_SPANS) at the level of debug, for any subscriber.
 //!
+//! # The work on a task
+//!
+//! A [`Worker`](crate::Worker) in Rust has a span for each try of a task by name, with the target
+//! [`TASK_SPANS`](crate::TASK_SPANS) at the level of debug. The span is called `task`, and lasts while
+//! the function runs and until the server has the outcome; what the function itself says is inside it.
+//! It has the attributes `task`, the id of the task, `attempt`, `function`, its name, and `error` where
+//! the try failed. A task carries no context of a trace, so the span is no child of that of its item:
+//! the attribute `task` of both is the same.
+//!
 //! # What it costs
 //!
 //! A call reads the clock twice and adds to three numbers, whether metrics are asked for or not. A

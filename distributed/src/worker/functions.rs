@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use tracing::{Span, debug_span, field};
 
 use super::{SLICE, Worked, Worker, text};
 use crate::backend::tasks::{TaskHead, TaskLease, TaskSource};
 use crate::backend::{Codec, Encoded};
 use crate::task_queue::TaskPayload;
-use crate::{Client, Error, Result, random};
+use crate::{Client, Error, Result, TASK_SPANS, random};
 
 /// How long it takes at most until a worker that stops has noticed it everywhere.
 const STOP_TIME: Duration = Duration::from_millis(250);
@@ -96,10 +97,11 @@ impl fmt::Debug for Functions {
 }
 
 impl Functions {
-    /// The call of a task; an error says why it cannot be run.
-    fn call(&self, codec: Codec, encoded: &Encoded) -> CallResult<BoundTask> {
+    /// The call of a task, whose span is told its name; an error says why it cannot be run.
+    fn call(&self, codec: Codec, encoded: &Encoded, span: &Span) -> CallResult<BoundTask> {
         let call = encoded.decode::<TaskPayload<String, IgnoredAny>>();
         let name = call.map_err(|error| said(&error))?.task;
+        span.record("function", name.as_str());
         let Some(function) = self.0.get(&name) else {
             let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
             let known = known.join(", ");
@@ -282,9 +284,11 @@ impl Worker {
             }
             let mut taken = None;
             let lease = source.take(left.min(SLICE), &mut |head, encoded| {
-                taken = Some((head, self.functions.call(source.codec(), encoded)));
+                let span = try_span(&head);
+                let call = self.functions.call(source.codec(), encoded, &span);
+                taken = Some((head, call, span));
             });
-            let (lease, (head, call)) = match (lease, taken) {
+            let (lease, (head, call, span)) = match (lease, taken) {
                 (Ok(lease), Some(taken)) => (lease, taken),
                 (Err(Error::Empty), _) | (Ok(_), None) => {
                     away_since = None;
@@ -299,7 +303,7 @@ impl Worker {
                 }
                 (Err(error), _) => return Err(error),
             };
-            match run(lease, head, call, cancels)? {
+            match span.in_scope(|| run(lease, head, call, cancels))? {
                 true => worked.done += 1,
                 false => worked.failed += 1,
             }
@@ -307,6 +311,18 @@ impl Worker {
         }
         Ok(worked)
     }
+}
+
+/// The span of a try. What its function says is inside it.
+fn try_span(head: &TaskHead) -> Span {
+    debug_span!(
+        target: TASK_SPANS,
+        "task",
+        task = head.id,
+        attempt = head.attempt,
+        function = field::Empty,
+        error = field::Empty,
+    )
 }
 
 /// Runs one call, and ends its task. Whether its result counts.
@@ -340,6 +356,7 @@ fn run(
     match result? {
         Ok(result) => lease.finish(result),
         Err(reason) => {
+            Span::current().record("error", reason.as_str());
             tracing::warn!(id, reason, "a task failed");
             lease.fail(&reason)?;
             Ok(false)
