@@ -18,6 +18,13 @@ pub(crate) struct TaskHead {
     pub(crate) attempt: u32,
 }
 
+/// A task whose result nobody waits for any more.
+pub(crate) struct CancelledTask {
+    pub(crate) id: String,
+    /// The try that is over; all of them, where none is named.
+    pub(crate) attempt: Option<u32>,
+}
+
 /// What became of a task.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
@@ -57,8 +64,8 @@ pub(crate) trait TaskSource: Debug + Send + Sync {
     /// The next task.
     fn take(&self, timeout: Duration, read: ReadTask) -> Result<Box<dyn TaskLease + '_>>;
 
-    /// The ids of tasks whose results nobody waits for any more.
-    fn cancelled(&self, timeout: Duration) -> Result<Vec<String>>;
+    /// Tasks whose results nobody waits for any more.
+    fn cancelled(&self, timeout: Duration) -> Result<Vec<CancelledTask>>;
 }
 
 /// What holds a task that is out. Dropped, the task goes back.

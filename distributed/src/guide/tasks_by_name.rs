@@ -38,8 +38,9 @@
 //!   at once, and that counts as a try.
 //! - [`TaskOptions`](crate::TaskOptions) say how urgent a task is, when it may run, how long, and how
 //!   often it is tried again. Each costs the server the same however many tasks wait.
-//! - A task that is cancelled and waits never runs. One that runs is told within a moment, and ends
-//!   when its function looks; its submitter is told at once.
+//! - A task that is cancelled and waits never runs. Nor does one on its way to a worker that has heard
+//!   of its cancellation; a worker remembers the last 1,024 of those. One that runs is told within a
+//!   moment, and ends when its function looks; its submitter is told at once.
 //! - What a thread runs cannot be ended from outside. A function that never looks occupies its thread
 //!   for as long as it takes, also when its time limit is over.
 //!

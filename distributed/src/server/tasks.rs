@@ -166,7 +166,7 @@ impl Queues {
             (Some(limit), Some(task)) if !is_delayed => {
                 let reason = format!("it took longer than its time limit of {limit:?}");
                 // Told before the next try can begin, which may be with the same worker.
-                self.stop_work(holder, &task);
+                self.stop_work(holder, &task, deliveries);
                 self.give_back(lease, Some(&reason))
             }
             _ => self.give_back(lease, None),
@@ -254,7 +254,7 @@ impl Queues {
                 if let Some(queue) = self.get_mut(&submitted.queue) {
                     let _ = queue.finish();
                 }
-                self.stop_work(record.holder, &task);
+                self.stop_work(record.holder, &task, tries);
             }
         }
         self.serve(&submitted.queue);
@@ -300,16 +300,17 @@ impl Queues {
         Some(Arc::clone(name))
     }
 
-    /// Tells the worker that had a task that nobody waits for its result any more.
-    pub(super) fn stop_work(&mut self, holder: Holder, task: &TaskOrigin) {
+    /// Tells the worker that had a task that nobody waits for the result of this try any more.
+    fn stop_work(&mut self, holder: Holder, task: &TaskOrigin, attempt: u32) {
         let connection = holder.connection().map(|(connection, _)| connection);
         let workers = &self.tasks.workers;
         let Some((_, ident)) = connection.and_then(|connection| workers.get(&connection)) else {
             return;
         };
         let ident = Arc::clone(ident);
-        if let (Some(queue), Ok(id)) = (self.get_mut(&ident), to_item(&task.id)) {
-            queue.push(vec![id.into()], Vec::new());
+        let told = to_item(&(&*task.id, attempt));
+        if let (Some(queue), Ok(told)) = (self.get_mut(&ident), told) {
+            queue.push(vec![told.into()], Vec::new());
             self.serve(&ident);
         }
     }

@@ -1,7 +1,7 @@
 //! The functions that a worker runs by their names.
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::{self, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -14,13 +14,17 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use tracing::{Span, debug_span, field};
 
 use super::{SLICE, Worked, Worker, text};
-use crate::backend::tasks::{TaskHead, TaskLease, TaskSource};
+use crate::backend::tasks::{CancelledTask, TaskHead, TaskLease, TaskSource};
 use crate::backend::{Codec, Encoded};
 use crate::task_queue::TaskPayload;
 use crate::{Client, Error, Result, TASK_SPANS, random};
 
 /// How long it takes at most until a worker that stops has noticed it everywhere.
 const STOP_TIME: Duration = Duration::from_millis(250);
+
+/// How many cancelled tasks a worker remembers, of those that it was told of last. A task is on its way
+/// to it for milliseconds, and more are seldom cancelled in that time.
+const TOLD_MAX: usize = 1024;
 
 /// What a function may know of the task that it runs.
 ///
@@ -235,7 +239,7 @@ impl Worker {
             listener.cancelled(Duration::ZERO)?;
             let listening = scope.spawn(move || {
                 while !is_over.load(SeqCst) {
-                    cancels.note(&listener.cancelled(STOP_TIME)?);
+                    cancels.note(listener.cancelled(STOP_TIME)?);
                 }
                 Ok(())
             });
@@ -332,8 +336,12 @@ fn run(
     call: CallResult<BoundTask>,
     cancels: &Cancels,
 ) -> Result<bool> {
+    let Some(is_cancelled) = cancels.begin(&head) else {
+        // It was cancelled on its way here, and so is nobody's: the lease, dropped, changes nothing.
+        return Ok(false);
+    };
     let context = TaskContext {
-        is_cancelled: cancels.begin(&head),
+        is_cancelled,
         id: head.id,
         attempt: head.attempt,
     };
@@ -364,29 +372,110 @@ fn run(
     }
 }
 
-/// The tries that run, and whether each is cancelled. Of one task there may be several: the last of
-/// them, and those before it whose time was over and who have not looked yet.
+/// What a worker knows of cancelled tasks.
 #[derive(Default)]
-struct Cancels(Mutex<HashMap<(String, u32), Arc<AtomicBool>>>);
+struct Cancels(Mutex<Tries>);
+
+#[derive(Default)]
+struct Tries {
+    /// Those that run, and whether each is cancelled. Of one task there may be several: the last of
+    /// them, and those before it whose time was over and who have not looked yet.
+    running: HashMap<(String, u32), Arc<AtomicBool>>,
+    /// What was told last, since the word of a task may be here before the task is.
+    told: VecDeque<CancelledTask>,
+}
 
 impl Cancels {
-    fn begin(&self, head: &TaskHead) -> Arc<AtomicBool> {
+    /// The flag of a try that begins; none of one that is cancelled already.
+    fn begin(&self, head: &TaskHead) -> Option<Arc<AtomicBool>> {
+        let mut tries = self.0.lock().unwrap();
+        if tries
+            .told
+            .iter()
+            .any(|told| told.means(&head.id, head.attempt))
+        {
+            return None;
+        }
         let flag = Arc::<AtomicBool>::default();
         let one = (head.id.clone(), head.attempt);
-        self.0.lock().unwrap().insert(one, Arc::clone(&flag));
-        flag
+        tries.running.insert(one, Arc::clone(&flag));
+        Some(flag)
     }
 
     fn end(&self, one: TaskContext) {
-        self.0.lock().unwrap().remove(&(one.id, one.attempt));
+        let mut tries = self.0.lock().unwrap();
+        tries.running.remove(&(one.id, one.attempt));
     }
 
-    fn note(&self, ids: &[String]) {
-        let running = self.0.lock().unwrap();
-        for ((id, _), flag) in running.iter() {
-            if ids.contains(id) {
-                flag.store(true, SeqCst);
+    fn note(&self, cancelled: Vec<CancelledTask>) {
+        let mut tries = self.0.lock().unwrap();
+        for told in cancelled {
+            for ((id, attempt), flag) in &tries.running {
+                if told.means(id, *attempt) {
+                    flag.store(true, SeqCst);
+                }
+            }
+            tries.told.push_back(told);
+            if tries.told.len() > TOLD_MAX {
+                tries.told.pop_front();
             }
         }
+    }
+}
+
+impl CancelledTask {
+    fn means(&self, id: &str, attempt: u32) -> bool {
+        self.id == id && self.attempt.is_none_or(|only| only == attempt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(id: &str, attempt: Option<u32>) -> CancelledTask {
+        let id = id.to_string();
+        CancelledTask { id, attempt }
+    }
+
+    fn head(id: &str, attempt: u32) -> TaskHead {
+        let id = id.to_string();
+        TaskHead { id, attempt }
+    }
+
+    #[test]
+    fn a_try_that_is_cancelled_before_it_begins_does_not_begin() {
+        let cancels = Cancels::default();
+        cancels.note(vec![
+            told("of an engine", None),
+            told("of a manager", Some(1)),
+        ]);
+        assert!(cancels.begin(&head("of an engine", 1)).is_none());
+        assert!(cancels.begin(&head("of an engine", 2)).is_none());
+        assert!(cancels.begin(&head("of a manager", 1)).is_none());
+        // The time of the first was over, and the second has its own.
+        assert!(cancels.begin(&head("of a manager", 2)).is_some());
+        assert!(cancels.begin(&head("another", 1)).is_some());
+    }
+
+    #[test]
+    fn a_try_that_runs_is_told_and_others_of_its_task_only_if_they_are_meant() {
+        let cancels = Cancels::default();
+        let begin = |attempt| cancels.begin(&head("task", attempt)).expect("it may begin");
+        let (first, second) = (begin(1), begin(2));
+        cancels.note(vec![told("other", None), told("task", Some(1))]);
+        assert!(first.load(SeqCst) && !second.load(SeqCst));
+        cancels.note(vec![told("task", None)]);
+        assert!(second.load(SeqCst));
+    }
+
+    #[test]
+    fn what_was_told_is_remembered_up_to_a_number() {
+        let cancels = Cancels::default();
+        let some = |number: usize| told(&number.to_string(), None);
+        cancels.note((0..=TOLD_MAX).map(some).collect());
+        assert!(cancels.begin(&head("0", 1)).is_some());
+        assert!(cancels.begin(&head("1", 1)).is_none());
+        assert_eq!(cancels.0.lock().unwrap().told.len(), TOLD_MAX);
     }
 }

@@ -8,7 +8,9 @@ use serde::Deserialize;
 
 use super::lease::{ManagerLease, Out};
 use super::{ManagerClient, ManagerQueue, nothing, read, seconds, waiting};
-use crate::backend::tasks::{Outcome, ReadTask, SubmitterBackend, TaskHead, TaskLease, TaskSource};
+use crate::backend::tasks::{
+    CancelledTask, Outcome, ReadTask, SubmitterBackend, TaskHead, TaskLease, TaskSource,
+};
 use crate::backend::{Backend, Codec, Encoded, LeaseBackend, QueueBackend};
 use crate::wire::pickle::{Encoder, Pickle, Span};
 use crate::{Error, Result, TaskOptions, random};
@@ -30,7 +32,7 @@ pub(crate) struct ManagerSubmitter {
 #[derive(Debug)]
 pub(crate) struct ManagerTaskSource {
     tasks: ManagerQueue,
-    /// Has the ids of tasks that are over before they are done.
+    /// Has the tries that are over before they are done, each by its task's id and its number.
     cancelled: ManagerQueue,
     worker: String,
 }
@@ -163,14 +165,16 @@ impl TaskSource for ManagerTaskSource {
         }))
     }
 
-    fn cancelled(&self, timeout: Duration) -> Result<Vec<String>> {
-        let mut ids = Vec::new();
-        let got = self.cancelled.get(100, Some(timeout), &mut |id| {
-            ids.push(id.decode::<String>()?);
+    fn cancelled(&self, timeout: Duration) -> Result<Vec<CancelledTask>> {
+        let mut tasks = Vec::new();
+        let got = self.cancelled.get(100, Some(timeout), &mut |told| {
+            let (id, attempt) = told.decode::<(String, u32)>()?;
+            let attempt = Some(attempt);
+            tasks.push(CancelledTask { id, attempt });
             Ok(())
         });
         match got {
-            Ok(()) | Err(Error::Empty) => Ok(ids),
+            Ok(()) | Err(Error::Empty) => Ok(tasks),
             Err(error) => Err(error),
         }
     }

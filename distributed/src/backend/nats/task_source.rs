@@ -23,7 +23,7 @@ use super::leases::Leases;
 use super::pull::Pull;
 use super::queue::{header, number};
 use super::task_streams::{StoredOutcome, TaskStreams};
-use crate::backend::tasks::{ReadTask, TaskHead, TaskLease, TaskSource};
+use crate::backend::tasks::{CancelledTask, ReadTask, TaskHead, TaskLease, TaskSource};
 use crate::backend::{Codec, Encoded};
 use crate::{Error, Result, random};
 
@@ -210,7 +210,7 @@ impl TaskSource for NatsTaskSource {
         Ok(Box::new(lease))
     }
 
-    fn cancelled(&self, time: Duration) -> Result<Vec<String>> {
+    fn cancelled(&self, time: Duration) -> Result<Vec<CancelledTask>> {
         let engine = &self.shared.engine;
         let mut cancels = self.cancels.lock().unwrap();
         engine.wait(async {
@@ -224,9 +224,11 @@ impl TaskSource for NatsTaskSource {
                 }
             };
             let next = timeout(time, cancels.next()).await.ok().flatten();
-            let id =
-                |message: async_nats::Message| String::from_utf8_lossy(&message.payload).into();
-            Ok(next.map(id).into_iter().collect())
+            let task = |message: async_nats::Message| CancelledTask {
+                id: String::from_utf8_lossy(&message.payload).into(),
+                attempt: None,
+            };
+            Ok(next.map(task).into_iter().collect())
         })
     }
 }
