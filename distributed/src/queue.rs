@@ -494,7 +494,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Errors
     ///
     /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
-    /// long.
+    /// long, and when for 30 s it had items that it gave to nobody.
     ///
     /// # Examples
     ///

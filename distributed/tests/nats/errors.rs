@@ -1,5 +1,6 @@
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -225,4 +226,60 @@ fn a_wait_beyond_the_end_of_the_clock_is_a_client_and_no_panic() {
     };
     let client = distributed::connect_within(std::time::Duration::MAX, &server.url());
     assert!(client.is_ok(), "{client:?}");
+}
+
+/// Says something to a server in NATS's own words, and waits for what comes back.
+fn request(server: &Server, subject: &str, payload: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port()))?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    let length = payload.len();
+    write!(
+        stream,
+        "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {length}\r\n{payload}\r\n"
+    )?;
+    let mut lines = BufReader::new(stream).lines();
+    while let Some(line) = lines.next().transpose()? {
+        if line.starts_with("MSG ") {
+            return lines.next().transpose().map(Option::unwrap_or_default);
+        }
+    }
+    Ok(String::new())
+}
+
+#[test]
+fn join_ends_with_an_error_when_the_engine_gives_an_item_to_nobody() -> std::io::Result<()> {
+    let Some(server) = Server::start() else {
+        return Ok(());
+    };
+    let client = server
+        .client_with("tasks")
+        .reconnect_within(Duration::from_secs(1));
+    let tasks = client.queue::<u32>("tasks").expect("it is there");
+    tasks.put(&34).expect("it answers");
+    // Its consumer is for other items of the stream.
+    let (stream, consumer) = ("tm-queue-tasks", "tm-queue-tasks.workers");
+    let info = request(&server, &format!("$JS.API.STREAM.INFO.{stream}"), "")?;
+    let info: serde_json::Value = serde_json::from_str(&info)?;
+    let mut config = info["config"].clone();
+    config["subjects"] = serde_json::json!(["tm.queue.tasks", "tm.other"]);
+    let config = config.to_string();
+    request(&server, &format!("$JS.API.STREAM.UPDATE.{stream}"), &config)?;
+    request(&server, &format!("$JS.API.CONSUMER.DELETE.{consumer}"), "")?;
+    let other = r#"{"stream_name":"tm-queue-tasks","config":{"durable_name":"workers","ack_policy":"explicit","filter_subject":"tm.other"}}"#;
+    let made = request(
+        &server,
+        &format!("$JS.API.CONSUMER.DURABLE.CREATE.{consumer}"),
+        other,
+    )?;
+    assert!(made.contains(r#""num_pending":0"#), "{made}");
+    let (ends, ended) = mpsc::channel();
+    thread::spawn(move || ends.send(tasks.join()));
+    let joined = ended.recv_timeout(DEADLINE).expect("it ends");
+    let error = joined.expect_err("the item is not done").to_string();
+    assert!(
+        error.starts_with("join the queue `tasks` at nats://")
+            && error.contains(": 1 items stay that the engine gives to nobody"),
+        "{error}"
+    );
+    Ok(())
 }

@@ -37,6 +37,7 @@ mod presence;
 mod publish;
 mod pull;
 mod queue;
+mod seen;
 mod status;
 mod submitter;
 mod task_source;

@@ -1,4 +1,4 @@
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,11 +15,9 @@ use super::layout::{self, DEAD, DELIVERIES, DUPLICATE_WINDOW, REASON, RESULT_OF}
 use super::leases::Leases;
 use super::publish::{Publication, publish_all};
 use super::pull::Pull;
+use super::seen::Seen;
 use crate::backend::{Codec, Encoded, LeaseBackend, QueueBackend, Read};
 use crate::{Error, QueueOptions, Result, random};
-
-/// How many items a queue remembers that it has handed out, to hand none out twice.
-const SEEN_MAX: usize = 1 << 20;
 
 /// A queue: a stream, of which each handle takes by requests of its own.
 pub(super) struct NatsQueue {
@@ -36,6 +34,14 @@ struct State {
     /// What was got and is not done, where the queue redelivers.
     open: VecDeque<u64>,
     seen: Seen,
+}
+
+/// How many items a queue has.
+struct ItemCounts {
+    waiting: usize,
+    out: usize,
+    /// Both together, where the nodes of the engine agree.
+    stored: usize,
 }
 
 impl QueueBackend for NatsQueue {
@@ -123,14 +129,35 @@ impl QueueBackend for NatsQueue {
     }
 
     fn join(&self) -> Result<()> {
-        while self.counts()?.1 > 0 {
+        let mut stuck_since = None;
+        loop {
+            let counts = self.counts()?;
+            if counts.stored == 0 {
+                return Ok(());
+            }
+            // Nodes that disagree on what is done will do so for ever. For a moment they all may.
+            let since = match counts.waiting + counts.out {
+                0 => *stuck_since.get_or_insert_with(Instant::now),
+                _ => {
+                    stuck_since = None;
+                    Instant::now()
+                }
+            };
+            if since.elapsed() > self.retry_time {
+                let attempt = format!("join the queue `{}`", self.options.name);
+                let reason = format!(
+                    "{} items stay that the engine gives to nobody: nodes of nats-server 2.9 may \
+                     disagree after one was killed; purge the queue",
+                    counts.stored
+                );
+                return Err(self.engine.error(&attempt, reason));
+            }
             thread::sleep(Duration::from_millis(100));
         }
-        Ok(())
     }
 
     fn len(&self) -> Result<usize> {
-        Ok(self.counts()?.0)
+        Ok(self.counts()?.waiting)
     }
 
     fn is_empty(&self) -> Result<bool> {
@@ -139,7 +166,7 @@ impl QueueBackend for NatsQueue {
 
     fn is_full(&self) -> Result<bool> {
         let maxsize = self.options.maxsize;
-        Ok(maxsize > 0 && self.counts()?.1 >= maxsize)
+        Ok(maxsize > 0 && self.counts()?.stored >= maxsize)
     }
 }
 
@@ -261,14 +288,17 @@ impl NatsQueue {
         }
     }
 
-    /// Items that wait, and these together with those that are out.
-    fn counts(&self) -> Result<(usize, usize)> {
+    fn counts(&self) -> Result<ItemCounts> {
         self.flush();
         let found = layout::find(&self.engine, &self.options.name, self.retry_time);
         let found = self.engine.wait(found)?;
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let pending = found.consumer.cached_info().num_pending;
-        Ok((count(pending), count(found.info.state.messages)))
+        let consumer = found.consumer.cached_info();
+        Ok(ItemCounts {
+            waiting: count(consumer.num_pending),
+            out: consumer.num_ack_pending,
+            stored: count(found.info.state.messages),
+        })
     }
 
     fn publish(&self, publications: Vec<Publication>) -> Result<()> {
@@ -441,30 +471,6 @@ impl Drop for NatsLease<'_> {
     fn drop(&mut self) {
         if let Some(number) = self.number.take() {
             self.queue.give_back(number, None);
-        }
-    }
-}
-
-/// The keys of what was handed out and is done, as far as they are remembered.
-#[derive(Default)]
-struct Seen {
-    keys: HashSet<u128>,
-    order: VecDeque<u128>,
-}
-
-impl Seen {
-    fn has(&self, key: u128) -> bool {
-        self.keys.contains(&key)
-    }
-
-    fn insert(&mut self, key: u128) {
-        if self.keys.insert(key) {
-            self.order.push_back(key);
-        }
-        if self.order.len() > SEEN_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.keys.remove(&oldest);
         }
     }
 }
