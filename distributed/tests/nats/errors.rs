@@ -1,10 +1,10 @@
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use distributed::{Error, QueueOptions};
+use distributed::{Error, QueueOptions, Worker};
 
 use crate::server::{DEADLINE, Server};
 
@@ -282,4 +282,96 @@ fn join_ends_with_an_error_when_the_engine_gives_an_item_to_nobody() -> std::io:
         "{error}"
     );
     Ok(())
+}
+
+/// A port where one client finds a server, and what that says in each message is changed on its way:
+/// the line before it, and the message with the end of its line.
+fn changed(
+    server: &Server,
+    mut change: impl FnMut(&mut String, &mut Vec<u8>) + Send + 'static,
+) -> std::io::Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let (port, behind) = (listener.local_addr()?.port(), server.port());
+    thread::spawn(move || -> std::io::Result<()> {
+        let (mut client, _) = listener.accept()?;
+        let server = TcpStream::connect(("127.0.0.1", behind))?;
+        let (mut asked, mut answers) = (client.try_clone()?, server.try_clone()?);
+        thread::spawn(move || std::io::copy(&mut asked, &mut answers));
+        let mut said = BufReader::new(server);
+        loop {
+            let mut line = String::new();
+            if said.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let mut body = Vec::new();
+            if line.starts_with("MSG ") || line.starts_with("HMSG ") {
+                let length = line.trim_end().rsplit(' ').next().expect("it has a length");
+                body = vec![0; length.parse::<usize>().expect("a number") + 2];
+                said.read_exact(&mut body)?;
+                change(&mut line, &mut body);
+            }
+            client.write_all(line.as_bytes())?;
+            client.write_all(&body)?;
+        }
+    });
+    Ok(port)
+}
+
+#[test]
+fn an_item_is_put_once_by_an_engine_that_was_still_about_to_store_its_first_try() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let near = server.client_with("tasks");
+    let mut is_first = true;
+    // What a newer server says then.
+    let change = move |line: &mut String, body: &mut Vec<u8>| {
+        if body.starts_with(br#"{"stream":"tm-queue-tasks", "seq":"#) && is_first {
+            is_first = false;
+            let (words, _) = line.trim_end().rsplit_once(' ').expect("it has a length");
+            let text = r#"{"error":{"code":409,"err_code":10158,"description":"busy"}}"#;
+            *line = format!("{words} {}\r\n", text.len());
+            *body = format!("{text}\r\n").into();
+        }
+    };
+    let port = changed(&server, change).expect("a free port");
+    let client = distributed::connect(&format!("nats://127.0.0.1:{port}"));
+    let client = client.expect("it answers");
+    let tasks = client.queue::<u32>("tasks").expect("it is there");
+    tasks.put(&34).expect("it is stored");
+    tasks.put(&35).expect("it is stored");
+    let stored = near.queue::<u32>("tasks").expect("it is there");
+    assert_eq!(stored.get_many(3, Some(DEADLINE)).expect("two"), [34, 35]);
+}
+
+#[test]
+fn an_outcome_that_is_lost_on_its_way_comes_again_before_a_lease_would_end() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let near = server.client_with("tasks");
+    let (lost, loss) = mpsc::channel();
+    let mut lost = Some(lost);
+    let change = move |line: &mut String, body: &mut Vec<u8>| {
+        if line.contains(" tm.outcomes.tasks.")
+            && let Some(lost) = lost.take()
+        {
+            (*line, *body) = (String::new(), Vec::new());
+            let _ = lost.send(Instant::now());
+        }
+    };
+    let port = changed(&server, change).expect("a free port");
+    let client = distributed::connect(&format!("nats://127.0.0.1:{port}"));
+    let tasks = client
+        .expect("it answers")
+        .task_queue("tasks")
+        .expect("it is there");
+    let task = tasks.submit::<u32>("same", &34).expect("it is stored");
+    thread::spawn(move || {
+        let worker = Worker::new().task("same", |n: u32| Ok::<_, Error>(n));
+        worker.idle(DEADLINE).serve(&near, "tasks")
+    });
+    assert_eq!(task.result(Some(DEADLINE)).expect("it comes"), 34);
+    let lost = loss.try_recv().expect("it was lost before");
+    assert!(lost.elapsed() < DEADLINE / 3, "{:?}", lost.elapsed());
 }

@@ -155,6 +155,8 @@ fn refusal(engine: &Engine, error: &PublishError) -> Refusal {
                     Refusal::Final(Error::Full)
                 }
                 Some(code) if engine::is_passing(code) => Refusal::Away(text),
+                // The first try is stored or lost in a moment, and the next one told which.
+                Some(ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT) => Refusal::Away(text),
                 // In a cluster another node may have room, and takes the stream over.
                 Some(
                     ErrorCode::INSUFFICIENT_RESOURCES

@@ -25,6 +25,9 @@ use crate::{Error, Priority, Result};
 
 /// How long an outcome is kept.
 const OUTCOME_AGE: Duration = Duration::from_secs(24 * 3600);
+/// After how long without a word that it came an outcome is sent again: it was on its way when a server
+/// died. That word is said at once, and may have far to go.
+const OUTCOME_LEASE: Duration = Duration::from_secs(3);
 /// After how long without a request the engine forgets that a submitter waits for outcomes.
 pub(super) const AWAY_MAX: Duration = Duration::from_secs(3600);
 /// The oldest server that delays messages.
@@ -152,6 +155,7 @@ impl TaskStreams {
             durable_name: Some(own.to_string()),
             filter_subject: format!("{}.{own}.*", self.outcomes_subject),
             ack_policy: AckPolicy::Explicit,
+            ack_wait: OUTCOME_LEASE,
             inactive_threshold: AWAY_MAX,
             ..pull::Config::default()
         };
