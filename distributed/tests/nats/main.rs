@@ -1,8 +1,10 @@
 //! The queues on an engine. Each test has a server of its own, on a free port of loopback.
 
+mod cluster;
 mod disk;
 mod errors;
 mod identity;
+mod many;
 mod permissions;
 mod programs;
 mod queue;

@@ -174,8 +174,12 @@ impl Server {
 
     /// Its URL, with that of its monitor.
     pub(crate) fn monitored_url(&self) -> String {
-        let monitor = self.engine.monitor().expect("it was started with one");
-        format!("{}?monitor=http://127.0.0.1:{monitor}", self.url())
+        format!("{}?monitor=http://127.0.0.1:{}", self.url(), self.monitor())
+    }
+
+    /// The port on which it tells about itself.
+    pub(crate) fn monitor(&self) -> u16 {
+        self.engine.monitor().expect("it was started with one")
     }
 
     /// The port on which it takes other nodes of its cluster.
@@ -210,16 +214,21 @@ pub(crate) struct Again(Program);
 impl Server {
     /// Runs the test that calls this once more, with the URL under `variable`.
     pub(crate) fn again(&self, variable: &str) -> Again {
-        let name = thread::current()
-            .name()
-            .expect("a test has a name")
-            .to_string();
-        let program = std::env::current_exe().expect("it was started from a file");
-        let mut command = Command::new(program);
-        command.args(["--exact", &name]).env(variable, self.url());
-        let program = Program::start(command.stdin(Stdio::null()));
-        Again(program.expect("it starts as it did before"))
+        again(variable, &self.url())
     }
+}
+
+/// Runs the test that calls this once more, with a URL under `variable`.
+pub(crate) fn again(variable: &str, url: &str) -> Again {
+    let name = thread::current()
+        .name()
+        .expect("a test has a name")
+        .to_string();
+    let program = std::env::current_exe().expect("it was started from a file");
+    let mut command = Command::new(program);
+    command.args(["--exact", &name]).env(variable, url);
+    let program = Program::start(command.stdin(Stdio::null()));
+    Again(program.expect("it starts as it did before"))
 }
 
 impl Again {

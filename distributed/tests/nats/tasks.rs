@@ -9,14 +9,15 @@ use distributed::{
     Client, Error, Priority, QueueOptions, Result, Status, TaskHandle, TaskOptions, Worked, Worker,
 };
 
+use crate::many::tasks_or;
 use crate::server::{DEADLINE, Server};
 use crate::support::tasks::{assert_waits_longer_each_time, failure, quick};
 
 /// The oldest server that delays messages.
-const DELAYS: [u32; 2] = [2, 12];
+pub(crate) const DELAYS: [u32; 2] = [2, 12];
 const URL: &str = "TEST_TASKS_URL";
 
-fn client(server: &Server) -> Client {
+pub(crate) fn client(server: &Server) -> Client {
     server.client_with(QueueOptions::new("tasks"))
 }
 
@@ -26,13 +27,13 @@ fn worker() -> Worker {
 }
 
 /// A worker on a thread of its own, until it is stopped.
-struct Serving {
+pub(crate) struct Serving {
     stop: Arc<AtomicBool>,
     ended: mpsc::Receiver<Result<Worked>>,
 }
 
 impl Serving {
-    fn start(client: &Client, worker: Worker) -> Serving {
+    pub(crate) fn start(client: &Client, worker: Worker) -> Serving {
         let stop = Arc::new(AtomicBool::new(false));
         let worker = worker.stop(Arc::clone(&stop));
         let (ends, ended) = mpsc::channel();
@@ -41,7 +42,7 @@ impl Serving {
         Serving { stop, ended }
     }
 
-    fn stop(self) -> Result<Worked> {
+    pub(crate) fn stop(self) -> Result<Worked> {
         self.stop.store(true, SeqCst);
         self.ended.recv_timeout(DEADLINE).expect("it ends")
     }
@@ -222,13 +223,13 @@ fn cancelled_tasks_never_run_also_when_their_submitter_has_left() -> Result<()> 
     let client = client(&server);
     let kept_by = client.task_queue("tasks")?;
     let tasks = client.task_queue("tasks")?;
-    let numbers: Vec<u32> = (0..200).collect();
-    let mut cancelled = tasks.submit_many::<u32>("note", &numbers, TaskOptions::new())?;
+    let numbers: Vec<u64> = (0..tasks_or(200)).collect();
+    let mut cancelled = tasks.submit_many::<u64>("note", &numbers, TaskOptions::new())?;
     if server.version() >= DELAYS {
         let soon = TaskOptions::new().delay(Duration::from_millis(1000));
-        cancelled.extend(tasks.submit_many::<u32>("note", &numbers, soon)?);
+        cancelled.extend(tasks.submit_many::<u64>("note", &numbers, soon)?);
     }
-    let kept = kept_by.submit::<u32>("note", &1000)?;
+    let kept = kept_by.submit::<u64>("note", &u64::MAX)?;
     for handle in &cancelled {
         assert!(handle.cancel()?);
         assert!(!handle.cancel()?, "it is cancelled already");
@@ -244,13 +245,13 @@ fn cancelled_tasks_never_run_also_when_their_submitter_has_left() -> Result<()> 
     let ran = Arc::new(Mutex::new(Vec::new()));
     let noted = ran.clone();
     let worker = worker().idle(Duration::from_millis(2500));
-    let worker = worker.task("note", move |n: u32| {
+    let worker = worker.task("note", move |n: u64| {
         noted.lock().unwrap().push(n);
         Ok::<_, Error>(n)
     });
     worker.serve(&client, "tasks")?;
-    assert_eq!(*ran.lock().unwrap(), [1000]);
-    assert_eq!(kept.result(Some(DEADLINE))?, 1000);
+    assert_eq!(*ran.lock().unwrap(), [u64::MAX]);
+    assert_eq!(kept.result(Some(DEADLINE))?, u64::MAX);
     assert!(!kept.cancel()?, "it has its result");
     Ok(())
 }
