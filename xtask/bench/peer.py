@@ -56,6 +56,13 @@ def same(n):
     return n
 
 
+def maps(pool, count):
+    """The results of a map are the items of the next."""
+    items = [bytes([n]) * (1 << 20) for n in range(64)]
+    for _ in range(count // 64):
+        items = pool.map(same, items)
+
+
 def run_all(*processes):
     for process in processes:
         process.start()
@@ -365,6 +372,12 @@ def measure(row, address):
             return micros(lambda count: [pool.apply(same, (n,)) for n in range(count)])
         if row == "pool/map":
             return 200_000 * per_second(lambda count: [pool.map(same, range(200_000)) for _ in range(count)])
+        if row == "pool/imap":
+            imap = lambda: sum(1 for _ in pool.imap(same, range(200_000), chunksize=1000))
+            return 200_000 * per_second(lambda count: [imap() for _ in range(count)])
+        if row == "pool/map-1MiB":
+            # Each item is a MiB.
+            return per_second(lambda count: maps(pool, count))
     raise SystemExit(f"error: there is no {row} of multiprocessing")
 
 

@@ -63,7 +63,7 @@ const fn case(
 
 const PY: &str = "multiprocessing";
 const CELERY: &str = "celery";
-const CASES: [Benchmark; 42] = [
+const CASES: [Benchmark; 44] = [
     case(
         "queue/u64/1p1c",
         "items/s",
@@ -115,6 +115,10 @@ const CASES: [Benchmark; 42] = [
     case("pool/single", "tasks/s", true, &[PY, "procspawn"]),
     case("pool/roundtrip", "us", false, &[PY, "procspawn"]),
     case("pool/map", "items/s", true, &[PY]),
+    // In chunks of 1000.
+    case("pool/imap", "items/s", true, &[PY]),
+    // Items and results of 1 MiB. The limit is one copy in and one copy out of each.
+    case("pool/map-1MiB", "MiB/s", true, &[PY, "limit"]),
     case("process/spawn", "us", false, &[PY, "procspawn", "limit"]),
     case(
         "process/spawn-1GiB",

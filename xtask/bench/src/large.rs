@@ -55,6 +55,29 @@ impl Large {
     }
 }
 
+/// How many items of 1 MiB a map has.
+const MAPPED: usize = 64;
+
+/// How many MiB a second come out of a map over items of 1 MiB, whose results are the items of the
+/// next: what goes in costs nothing but its way.
+pub(crate) fn mapped(
+    mut map: impl FnMut(Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Box<dyn Error>>,
+) -> Measured {
+    let mut items: Vec<_> = (0..MAPPED).map(|n| vec![n as u8; MIB]).collect();
+    // Each item is a MiB.
+    let measured = per_second(|count| {
+        for _ in 0..count / MAPPED as u64 {
+            items = map(std::mem::take(&mut items))?;
+        }
+        Ok(())
+    })?;
+    let is_whole = |(item, n): (&Vec<u8>, u8)| item.len() == MIB && item.iter().all(|it| *it == n);
+    match items.len() == MAPPED && items.iter().zip(0..).all(is_whole) {
+        true => Ok(measured),
+        false => Err("the items came out as others".into()),
+    }
+}
+
 pub(crate) fn measure(row: &str) -> Measured {
     match (row, Large::of(row)) {
         ("queue/1MiB/by-reference", Some(large)) => {

@@ -18,12 +18,13 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
 use rustix::thread::futex;
 
-use crate::{MIB, Measured, gibibyte, micros, per_second, unknown};
+use crate::{MIB, Measured, gibibyte, large, micros, per_second, unknown};
 
 pub(crate) fn measure(row: &str) -> Measured {
     match row {
         "queue/roundtrip" => micros(futex_ping_pong),
         "queue/1MiB" => copies(),
+        "pool/map-1MiB" => copies_in_and_out(),
         "process/spawn" => micros(forks),
         "process/spawn-1GiB" => {
             let resident = gibibyte();
@@ -128,6 +129,19 @@ fn copies() -> Measured {
             black_box(&mut target);
         }
         Ok(())
+    })
+}
+
+/// One copy of each item to where a worker would read it, and one of each result to memory of its own.
+fn copies_in_and_out() -> Measured {
+    let mut shared = vec![0_u8; MIB];
+    large::mapped(|items| {
+        let copied = items.into_iter().map(|item| {
+            shared.copy_from_slice(&item);
+            drop(item);
+            black_box(&shared).clone()
+        });
+        Ok(copied.collect())
     })
 }
 

@@ -30,6 +30,14 @@ pub(crate) fn measure(row: &str) -> Measured {
             let pool = Pool::new(WORKERS)?;
             Ok(200_000.0 * per_second(|count| (0..count).try_for_each(|_| map(&pool)))?)
         }
+        "pool/imap" => {
+            let pool = Pool::new(WORKERS)?;
+            Ok(200_000.0 * per_second(|count| (0..count).try_for_each(|_| imap(&pool)))?)
+        }
+        "pool/map-1MiB" => {
+            let pool = Pool::new(WORKERS)?;
+            large::mapped(|items| Ok(pool.map(|item: Vec<u8>| item, items)?))
+        }
         "process/spawn" => micros(spawn),
         "process/spawn-1GiB" => {
             init()?;
@@ -130,6 +138,13 @@ fn call(pool: &Pool, n: u64) -> Result<(), Box<dyn Error>> {
 
 fn map(pool: &Pool) -> Result<(), Box<dyn Error>> {
     black_box(pool.map(|n: u64| n, 0..200_000)?);
+    Ok(())
+}
+
+fn imap(pool: &Pool) -> Result<(), Box<dyn Error>> {
+    for result in pool.imap_chunked(|n: u64| n, 0..200_000, 1000) {
+        black_box(result?);
+    }
     Ok(())
 }
 
