@@ -15,6 +15,8 @@ use super::memory::Memory;
 use super::ring::Rings;
 use super::step::{no_step, on_step};
 
+mod lent;
+
 /// Rings so small that a few items walk through all of them.
 pub(super) const SMALL: [u8; AREAS] = [12, 13, 15, 15, 15];
 
@@ -74,6 +76,16 @@ fn crash_at<R>(at: u64, work: impl FnOnce() -> R) -> Result<R, &'static str> {
     })
 }
 
+/// A crash says nothing on stderr from now on.
+fn silence_crashes() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.payload().is::<Crash>() {
+            default(panic);
+        }
+    }));
+}
+
 /// A queue, what should be in it, and which crashes it has seen.
 struct Model {
     rings: Rings,
@@ -84,13 +96,7 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        // A crash says nothing on stderr.
-        let default = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !panic.payload().is::<Crash>() {
-                default(panic);
-            }
-        }));
+        silence_crashes();
         Self {
             rings: rings(),
             expected: VecDeque::new(),
