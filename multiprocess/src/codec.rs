@@ -185,14 +185,9 @@ fn has_std_paths_only(name: &str) -> bool {
     paths.all(|path| KNOWN.iter().any(|known| path.starts_with(known)))
 }
 
-/// Reads a value from the start of `bytes`; returns it and the rest.
+/// Reads a value from the start of `bytes`, and its large parts from a block; returns it and the rest.
 #[inline]
-pub(crate) fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8])> {
-    first_with_block(bytes, &[])
-}
-
-#[inline]
-fn first_with_block<'b, T: DeserializeOwned>(
+pub(crate) fn decode_first<'b, T: DeserializeOwned>(
     bytes: &'b [u8],
     block: &'b [u8],
 ) -> Result<(T, &'b [u8])> {
@@ -214,15 +209,21 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 
 #[cold]
 fn decode_and_block<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    let split = leaves::split_block(bytes);
-    let (bytes, block) = split.map_err(|failure| not_deserialised::<T>(&failure))?;
+    let (bytes, block) = split_block::<T>(bytes)?;
     decode_with_block(bytes, block)
+}
+
+/// The bytes of a value and the block that follows them.
+#[cold]
+pub(crate) fn split_block<T>(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    let split = leaves::split_block(bytes);
+    split.map_err(|failure| not_deserialised::<T>(&failure))
 }
 
 /// Reads a value from all of `bytes`, and its large parts from a block.
 #[inline]
 pub(crate) fn decode_with_block<T: DeserializeOwned>(bytes: &[u8], block: &[u8]) -> Result<T> {
-    match first_with_block(bytes, block)? {
+    match decode_first(bytes, block)? {
         (value, []) => Ok(value),
         (_, rest) => {
             let reason = format!("{} bytes follow its end", rest.len());

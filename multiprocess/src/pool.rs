@@ -41,6 +41,7 @@ pub use table::Progress;
 pub(crate) use worker::stored_descriptor;
 pub use worker::worker_index;
 
+mod block;
 mod builder;
 mod chunk;
 mod client;
@@ -75,6 +76,14 @@ mod worker;
 /// Workers are fresh images of the program: what `main` has done, they have not. What they need
 /// beside their tasks, an initializer gives them ([`Builder::initializer_with`]).
 /// [`init`](crate::init) says what they have of the program.
+///
+/// # Large arguments and results
+///
+/// Strings, bytes and vectors of numbers from 64 KiB on, wherever they stand in an argument or a result,
+/// are copied once on their way in and once on their way out, in memory of the pool that is used again.
+/// A pool keeps some 32 MiB of it. Of tasks that may be tried again
+/// ([`retries`](Builder::retries)), the application has one more copy until they are done. What a
+/// killed worker had of such memory comes back at once, and the task is tried with its whole argument.
 ///
 /// # When a process is killed
 ///
@@ -215,10 +224,12 @@ impl Pool {
     ) -> Result<AsyncResult<R>> {
         let mut buffer = codec::Buffer::to_write();
         let task = buffer.bytes();
-        task.extend_from_slice(&Function::of(function, one).to_bytes());
-        let (written, fds) = fd_passing::collect_unique(|| codec::append(&argument, task));
+        let mut block = self.client.argument_block();
+        let function = Function::of(function, one);
+        let (written, fds) =
+            fd_passing::collect_unique(|| task::write(function, &argument, task, &mut block));
         written?;
-        let ticket = self.client.submit(task, fds, Submission::ONE)?;
+        let ticket = self.client.submit(task, block, fds, Submission::ONE)?;
         Ok(AsyncResult::new(Arc::clone(&self.client), ticket))
     }
 

@@ -18,7 +18,7 @@ mod batch;
 mod blocks;
 mod futures;
 pub(crate) mod layout;
-mod lending;
+pub(crate) mod lending;
 mod loan;
 mod memory;
 #[cfg(test)]

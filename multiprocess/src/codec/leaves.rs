@@ -25,9 +25,17 @@ pub(crate) fn write_with_block(whole: &mut [u8], len: usize, block: &[u8]) {
     whole[WITH_BLOCK_BYTES + len..].copy_from_slice(block);
 }
 
-/// Whether it is something that [`write_with_block`] has written.
+/// Says of the value at the end of `bytes` from `start` on that it has a block, which may be appended.
+#[cold]
+pub(crate) fn mark_with_block(bytes: &mut Vec<u8>, start: usize) {
+    let len = (bytes.len() - start) as u64;
+    let head = [tag::WITH_BLOCK].into_iter().chain(len.to_le_bytes());
+    bytes.splice(start..start, head);
+}
+
+/// Whether it is something that [`write_with_block`] or [`mark_with_block`] has written.
 #[inline]
-pub(super) fn has_block(bytes: &[u8]) -> bool {
+pub(crate) fn has_block(bytes: &[u8]) -> bool {
     bytes.first() == Some(&tag::WITH_BLOCK)
 }
 

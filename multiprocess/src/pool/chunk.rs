@@ -1,19 +1,23 @@
 //! Chunks: many items in one task, as bytes.
 //!
-//! A chunk is the function and a head of three words: the first item's index in the chunk as it was
-//! first put, the number of items up to its end, and a [`Mode`]. Then come the arguments, with their
-//! lengths if the chunk may have to be tried again from some item on.
+//! A chunk is the function and a head of four words: the first item's index in the chunk as it was
+//! first put, the number of items up to its end, a [`Mode`], and how many bytes of arguments follow. Then
+//! come the arguments, with their lengths if the chunk may have to be tried again from some item on. If
+//! they have a block, it goes along, or, when the chunk is tried again, behind them.
 
 use std::{mem, os::fd::OwnedFd};
 
-use super::message::split_word;
-use crate::{Error, Result, Serializable, codec, fd_passing, sys::call::Function};
+use super::{block::ResultBlock, message::split_word};
+use crate::{
+    Error, Result, Serializable, codec, fd_passing, queue::lending::BlockWriter,
+    sys::call::Function,
+};
 
 /// A chunk ends with the item that makes it so long, in bytes, or before it.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// How many bytes of a chunk come before its items.
-const HEAD: usize = Function::LEN + 24;
+const HEAD: usize = Function::LEN + 32;
 
 /// How many bytes an argument's length takes.
 const LENGTH: usize = 8;
@@ -72,6 +76,7 @@ impl ChunkWriter {
         &mut self,
         items: &mut impl Iterator<Item = A>,
         chunk: &mut Vec<u8>,
+        block: &mut BlockWriter<'_>,
     ) -> (usize, Option<Error>) {
         chunk.clear();
         chunk.extend_from_slice(&self.function.to_bytes());
@@ -82,17 +87,19 @@ impl ChunkWriter {
             fd_passing::collect_again(mem::take(&mut self.carried_fds));
             count = 1;
         }
-        while count < self.size && (count == 0 || chunk.len() < CHUNK_BYTES) {
+        while count < self.size && (count == 0 || chunk.len() + block.used() < CHUNK_BYTES) {
             let Some(item) = items.next() else {
                 break;
             };
             let (start, collected) = (chunk.len(), fd_passing::collected());
-            if let Err(error) = self.append(&item, chunk) {
+            let used = block.used();
+            if let Err(error) = self.append(&item, chunk, block) {
                 chunk.truncate(start);
                 refused = Some(error);
                 break;
             }
-            if count > 0 && chunk.len() > CHUNK_BYTES {
+            // What has a part in this block must stay with it.
+            if count > 0 && chunk.len() > CHUNK_BYTES && block.used() == used {
                 self.carried = chunk.split_off(start);
                 self.carried_fds = fd_passing::uncollect(collected);
                 break;
@@ -104,22 +111,29 @@ impl ChunkWriter {
     }
 
     #[inline]
-    fn append<A: Serializable>(&self, item: &A, chunk: &mut Vec<u8>) -> Result<()> {
+    fn append<A: Serializable>(
+        &self,
+        item: &A,
+        chunk: &mut Vec<u8>,
+        block: &mut BlockWriter<'_>,
+    ) -> Result<()> {
         if !self.mode.outlives_worker() {
-            return codec::append(item, chunk);
+            return block.append_value(item, chunk);
         }
         let start = chunk.len() + LENGTH;
         chunk.extend_from_slice(&[0; LENGTH]);
-        codec::append(item, chunk)?;
+        block.append_value(item, chunk)?;
         let len = (chunk.len() - start) as u64;
         chunk[start - LENGTH..start].copy_from_slice(&len.to_le_bytes());
         Ok(())
     }
 }
 
+/// Writes the head of a chunk that has all its arguments.
 fn write_head(chunk: &mut [u8], first: u64, end: u64, mode: Mode) {
+    let arguments = (chunk.len() - HEAD) as u64;
     let words = chunk[Function::LEN..HEAD].chunks_exact_mut(8);
-    for (bytes, word) in words.zip([first, end, mode as u64]) {
+    for (bytes, word) in words.zip([first, end, mode as u64, arguments]) {
         bytes.copy_from_slice(&word.to_le_bytes());
     }
 }
@@ -131,6 +145,8 @@ pub(super) struct Chunk<'a> {
     pub(super) mode: Mode,
     /// The arguments from `first` on.
     pub(super) arguments: &'a [u8],
+    /// What follows them.
+    pub(super) block: &'a [u8],
 }
 
 impl<'a> Chunk<'a> {
@@ -138,12 +154,15 @@ impl<'a> Chunk<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let (first, bytes) = split_word(bytes)?;
         let (end, bytes) = split_word(bytes)?;
-        let (mode, arguments) = split_word(bytes)?;
+        let (mode, bytes) = split_word(bytes)?;
+        let (len, bytes) = split_word(bytes)?;
+        let (arguments, block) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
         Some(Self {
             first,
             end,
             mode: Mode::from_word(mode),
             arguments,
+            block,
         })
     }
 }
@@ -162,18 +181,19 @@ pub(super) fn from_item(chunk: &[u8], first: u64) -> Option<Vec<u8>> {
     for _ in whole.first..first {
         (_, arguments) = split_argument(arguments)?;
     }
-    let mut rest = Vec::with_capacity(HEAD + arguments.len());
+    let mut rest = Vec::with_capacity(HEAD + arguments.len() + whole.block.len());
     rest.extend_from_slice(function);
     rest.resize(HEAD, 0);
     rest.extend_from_slice(arguments);
     write_head(&mut rest, first, whole.end, whole.mode);
+    rest.extend_from_slice(whole.block);
     whole.mode.outlives_worker().then_some(rest)
 }
 
 /// What became of some items of a chunk.
 pub(super) enum Part {
-    /// The results of so many items.
-    Results(u64, Box<[u8]>),
+    /// The results of so many items, and their block if they have one.
+    Results(u64, Box<[u8]>, Option<Box<ResultBlock>>),
     /// One item failed.
     Failed(Error),
 }
@@ -181,13 +201,14 @@ pub(super) enum Part {
 impl Part {
     /// Reads the results one by one. From one that cannot be read on, all are this error.
     pub(super) fn read_each<R: Serializable>(self, mut each: impl FnMut(Result<R>)) {
-        let (count, bytes) = match self {
-            Self::Results(count, bytes) => (count, bytes),
+        let (count, bytes, block) = match self {
+            Self::Results(count, bytes, block) => (count, bytes, block),
             Self::Failed(error) => return each(Err(error)),
         };
+        let block = block.as_ref().map_or(&[][..], |block| block.bytes());
         let mut rest = &*bytes;
         for place in 0..count {
-            match codec::decode_first(rest) {
+            match codec::decode_first(rest, block) {
                 Ok((result, left)) => {
                     rest = left;
                     each(Ok(result));
@@ -204,9 +225,14 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::raw::Wait;
 
     fn function() -> Function {
         Function::of((|| ()) as fn(), |_, _, _| Ok(()))
+    }
+
+    fn no_block() -> BlockWriter<'static> {
+        BlockWriter::new(None, Wait::No)
     }
 
     fn arguments(chunk: &[u8]) -> Vec<String> {
@@ -230,7 +256,7 @@ mod tests {
         let mut items = texts.clone().into_iter().fuse();
         let (mut chunk, mut counts, mut read) = (Vec::new(), Vec::new(), Vec::new());
         loop {
-            let (count, refused) = writer.write(&mut items, &mut chunk);
+            let (count, refused) = writer.write(&mut items, &mut chunk, &mut no_block());
             assert_eq!(refused, None);
             if count == 0 {
                 break;
@@ -247,7 +273,7 @@ mod tests {
         let mut writer = ChunkWriter::new(function(), 10, Mode::Retried);
         let mut items = ["a", "bc", "def"].map(String::from).into_iter();
         let mut chunk = Vec::new();
-        writer.write(&mut items, &mut chunk);
+        writer.write(&mut items, &mut chunk, &mut no_block());
         let rest = from_item(&chunk, 1).expect("it can be tried again");
         assert_eq!(arguments(&rest), ["bc", "def"]);
         let last = from_item(&rest, 2).expect("it can be tried again");

@@ -29,7 +29,11 @@ use super::{
 use crate::{
     Error, Result,
     handle::Handle,
-    queue::{raw::Wait, step::step},
+    queue::{
+        lending::{BlockWriter, TakenBlock},
+        raw::Wait,
+        step::step,
+    },
     sys::{fork_private::ForkPrivate, identity::Identity, poll::poll},
 };
 
@@ -50,7 +54,7 @@ const KILLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The application's end of a pool.
 pub(crate) struct PoolClient {
-    pub(super) shared: PoolShared,
+    pub(super) shared: Arc<PoolShared>,
     table: Mutex<TaskTable>,
     /// The table has something that it had not.
     changed: Condvar,
@@ -69,7 +73,7 @@ impl PoolClient {
         fd_store: Arc<FdStoreClient>,
     ) -> Self {
         Self {
-            shared,
+            shared: Arc::new(shared),
             table: Mutex::default(),
             changed: Condvar::new(),
             supervisor,
@@ -92,14 +96,20 @@ impl PoolClient {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Submits a task with its descriptors, and returns its ticket.
+    /// Submits a task with its block and its descriptors, and returns its ticket.
     pub(super) fn submit(
         &self,
         bytes: &[u8],
+        block: BlockWriter<'_>,
         fds: Vec<(u64, OwnedFd)>,
         submission: Submission,
     ) -> Result<u64> {
         self.require_ours()?;
+        let retries = self.shared.retries;
+        // A worker that dies takes the block along.
+        let is_kept = submission.is_kept(retries);
+        let mut kept = is_kept.then(|| [bytes, block.block()].concat().into_boxed_slice());
+        let mut block = block.finish();
         let mut stored = match fds.is_empty() {
             true => None,
             false => self.store_descriptors(fds)?,
@@ -113,9 +123,13 @@ impl PoolClient {
                 return Err(end.clone());
             }
             // With the table locked, so that nobody sees the result before the task is in the table.
-            match self.shared.tasks.put(bytes, Wait::No) {
+            let put = match &mut block {
+                None => self.shared.tasks.put(bytes, Wait::No),
+                Some((lent, used)) => lent.put(bytes, *used, Wait::No),
+            };
+            match put {
                 Ok(number) => {
-                    table.insert(number, submission, self.shared.retries, bytes);
+                    table.insert(number, submission, retries, kept.take());
                     if let Some(stored) = stored.take() {
                         table.keep_descriptors(number, stored);
                     }
@@ -133,18 +147,20 @@ impl PoolClient {
         }
     }
 
-    /// Waits for a task; `None` if the deadline came first. The outcome stays in the table.
+    /// Waits for a task; `None` if the deadline came first. The outcome stays in the table. `read` gets
+    /// the result's bytes and its block.
     pub(super) fn outcome<T>(
         &self,
         ticket: u64,
         deadline: Option<Instant>,
-        read: impl FnOnce(&[u8]) -> Result<T>,
+        read: impl FnOnce(&[u8], &[u8]) -> Result<T>,
     ) -> Result<Option<T>> {
         let mut read = Some(read);
         let value = self.wait(deadline, |table| {
             let outcome = table.outcome(ticket)?;
             let read = read.take().expect("an outcome is returned once");
-            let value = outcome.map_err(Error::clone).and_then(read);
+            let value = outcome.map_err(Error::clone);
+            let value = value.and_then(|(bytes, block)| read(bytes, block));
             table.hear(ticket);
             Some(value)
         })?;
@@ -442,7 +458,8 @@ impl PoolClient {
         table.receiving = true;
         let mut message = mem::take(&mut table.message);
         drop(table);
-        let got = self.next_result(&mut message, deadline);
+        let mut block = None;
+        let got = self.next_result(&mut message, &mut block, deadline);
         step("results: looked for");
         // Asked before the last look at the results: what was put before the end is then in.
         let ended = matches!(got, Ok(None)) && self.supervisor_has_ended();
@@ -450,7 +467,7 @@ impl PoolClient {
         table.receiving = false;
         match got {
             Ok(Some(len)) => {
-                self.record(&mut table, &message[..len]);
+                self.record(&mut table, &message[..len], block);
                 if table.has_suspects() {
                     self.take_all(&mut table);
                 }
@@ -478,9 +495,11 @@ impl PoolClient {
     fn next_result(
         &self,
         message: &mut Vec<u8>,
+        block: &mut Option<TakenBlock>,
         deadline: Option<Instant>,
     ) -> Result<Option<usize>> {
-        let mut take = |wait| match self.shared.results.get(message, wait, |_, _| ()) {
+        let results = &self.shared.results;
+        let mut take = |wait| match results.get_with_block(message, block, wait, |_, _| ()) {
             Ok((_, len)) => Ok(Some(len)),
             Err(Error::Empty) => Ok(None),
             Err(error) => Err(error),
@@ -517,27 +536,16 @@ impl PoolClient {
         let mut message = mem::take(&mut table.message);
         let mut any = false;
         let results = &self.shared.results;
-        while let Ok((_, len)) = results.get(&mut message, Wait::No, |_, _| ()) {
-            self.record(table, &message[..len]);
+        let mut block = None;
+        while let Ok((_, len)) =
+            results.get_with_block(&mut message, &mut block, Wait::No, |_, _| ())
+        {
+            self.record(table, &message[..len], block.take());
             any = true;
         }
         table.keep(message);
         table.end_lost();
         any
-    }
-
-    fn record(&self, table: &mut TaskTable, message: &[u8]) {
-        table.record(message, |task| self.shared.tasks.put(task, Wait::No).ok());
-        if let Some(ending) = table.take_ending() {
-            // In this order: a task stands in a slot before its take counts, and until its result, or
-            // the supervisor's word of it, is put.
-            let taken = self.shared.tasks.taken();
-            let slots = &self.shared.control.slots[..self.shared.workers];
-            let in_progress = slots
-                .iter()
-                .filter_map(|slot| Some(slot.in_progress()?.task));
-            table.suspect(taken, &in_progress.collect::<Vec<_>>(), &ending);
-        }
     }
 }
 

@@ -14,13 +14,14 @@ use super::{
     client::PoolClient,
     open_tasks::Submission,
     table::TaskTable,
-    task::{many, one},
+    task::{self, many, one},
     wakers::Awaited,
 };
 use crate::{
     Error, Result, Serializable,
     codec::{self, Buffer},
     fd_passing,
+    queue::lending::BlockWriter,
     sys::call::Function,
 };
 
@@ -247,7 +248,10 @@ where
         let mut buffer = Buffer::to_write();
         let bytes = buffer.bytes();
         while self.tasks.len() < ahead && self.refused.is_none() {
-            let ((items, refused), fds) = fd_passing::collect_unique(|| self.write(bytes));
+            let client = Arc::clone(&self.client);
+            let mut block = client.argument_block();
+            let written = fd_passing::collect_unique(|| self.write(bytes, &mut block));
+            let ((items, refused), fds) = written;
             self.refused = refused;
             if items == 0 {
                 return;
@@ -257,7 +261,7 @@ where
                 mode: matches!(self.form, Form::Chunk(_)).then_some(Mode::Each),
                 completion_queue: self.completion_queue,
             };
-            match self.client.submit(bytes, fds, submission) {
+            match client.submit(bytes, block, fds, submission) {
                 Ok(ticket) => self.tasks.push_back(Submitted { ticket, items }),
                 Err(error) => self.refused = Some(error),
             }
@@ -266,11 +270,11 @@ where
 
     /// Writes a task of the next arguments, and returns how many, with the error of the one behind
     /// them, if that cannot be written.
-    fn write(&mut self, bytes: &mut Vec<u8>) -> (u64, Option<Error>) {
+    fn write(&mut self, bytes: &mut Vec<u8>, block: &mut BlockWriter<'_>) -> (u64, Option<Error>) {
         let function = match &mut self.form {
             Form::One(function) => function,
             Form::Chunk(writer) => {
-                let (count, refused) = writer.write(&mut self.arguments, bytes);
+                let (count, refused) = writer.write(&mut self.arguments, bytes, block);
                 return (count as u64, refused);
             }
         };
@@ -278,8 +282,7 @@ where
             return (0, None);
         };
         bytes.clear();
-        bytes.extend_from_slice(&function.to_bytes());
-        match codec::append(&argument, bytes) {
+        match task::write(*function, &argument, bytes, block) {
             Ok(()) => (1, None),
             Err(error) => (0, Some(error)),
         }
@@ -299,12 +302,13 @@ impl<I, R: Serializable> Imap<I, R> {
     /// Reads the results of the items of a task that is done.
     fn read(&mut self, Submitted { ticket, items }: &Submitted) {
         let outcome = match self.form {
-            Form::One(_) => self.client.outcome(*ticket, None, |bytes| {
-                self.results.push_back(codec::decode(bytes));
+            Form::One(_) => self.client.outcome(*ticket, None, |bytes, block| {
+                self.results
+                    .push_back(codec::decode_with_block(bytes, block));
                 Ok(())
             }),
             Form::Chunk(_) => {
-                let outcome = self.client.outcome(*ticket, None, |_| Ok(()));
+                let outcome = self.client.outcome(*ticket, None, |_, _| Ok(()));
                 for part in self.client.take_parts(*ticket) {
                     part.read_each(|result| self.results.push_back(result));
                 }

@@ -4,8 +4,11 @@
 //! the slot takes that away. Then the application finds the task by what it knows itself: it has no
 //! outcome, it was taken, no worker has it, and no result of it has come.
 
-use super::{message, table::TaskTable};
-use crate::Error;
+use super::{block::ResultBlock, client::PoolClient, message, table::TaskTable};
+use crate::{
+    Error,
+    queue::{lending::TakenBlock, raw::Wait},
+};
 
 /// A task that no worker has. It is lost, unless its result was put before this was seen.
 struct Suspect {
@@ -54,6 +57,28 @@ impl TaskTable {
             if self.open_number(suspect.ticket) == Some(suspect.number) {
                 self.finish(suspect.ticket, Err(message::lost(&suspect.ending).into()));
             }
+        }
+    }
+}
+
+impl PoolClient {
+    /// Enters a message. If a worker has ended, looks whether the shared memory says of all tasks where
+    /// they are.
+    #[inline]
+    pub(super) fn record(&self, table: &mut TaskTable, message: &[u8], block: Option<TakenBlock>) {
+        let block = block.map(|block| ResultBlock::new(&self.shared, block));
+        table.record(message, block, |task| {
+            self.shared.tasks.put(task, Wait::No).ok()
+        });
+        if let Some(ending) = table.take_ending() {
+            // In this order: a task stands in a slot before its take counts, and until its result, or
+            // the supervisor's word of it, is put.
+            let taken = self.shared.tasks.taken();
+            let slots = &self.shared.control.slots[..self.shared.workers];
+            let in_progress = slots
+                .iter()
+                .filter_map(|slot| Some(slot.in_progress()?.task));
+            table.suspect(taken, &in_progress.collect::<Vec<_>>(), &ending);
         }
     }
 }
@@ -141,11 +166,11 @@ mod tests {
     fn a_task_that_was_put_again_meanwhile_is_not_lost() {
         let killed = Error::Killed { signal: 9, pid: 1 };
         let mut table = TaskTable::default();
-        table.insert(5, Submission::ONE, 1, b"a task");
+        table.insert(5, Submission::ONE, 1, Some(b"a task".as_slice().into()));
         table.suspect(6, &[], &killed);
         let mut message = Vec::new();
         message::write_error(5, Step(0), &killed, &mut message);
-        table.record(&message, |_| Some(9));
+        table.record(&message, None, |_| Some(9));
         table.end_lost();
         assert_eq!(table.open_number(5), Some(9));
     }

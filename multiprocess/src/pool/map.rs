@@ -22,10 +22,19 @@ const CHUNK_MAX: usize = 1 << 14;
 /// How many chunks of a map may be under way.
 const CHUNKS_AHEAD: usize = 1 << 12;
 
+/// Of long chunks, so many bytes may be under way: their memory is then used again while it is in the
+/// caches.
+const BYTES_AHEAD: usize = 4 << 20;
+
+/// How many chunks each worker gets in advance, however long they are.
+const AHEAD: usize = 2;
+
 /// A chunk that was submitted, until its results are taken.
 struct Submitted {
     ticket: u64,
     items: Range<u64>,
+    /// Its length in bytes, with its block.
+    len: usize,
     done: bool,
 }
 
@@ -39,8 +48,9 @@ pub(super) struct MapChunks {
     pub(super) submitted: u64,
     /// Of how many items the results were taken.
     taken: u64,
-    /// How many of the chunks are not done.
+    /// How many of the chunks are not done, and how many bytes they have.
     open: usize,
+    open_bytes: usize,
     /// What has not begun does not begin any more, or is left to run on.
     stopped: bool,
     /// An item that has failed here, on its way to a worker or back.
@@ -51,7 +61,8 @@ impl Pool {
     /// Runs a function on all items and returns the results in their order: `map(f, items)`.
     ///
     /// The items travel in chunks. As in Python there are four for each worker, but more if they are
-    /// long: a chunk ends when it has 1 MiB. A limit of time, retries and
+    /// long: a chunk ends when it has 1 MiB. Of long chunks, some 4 MiB or two for each worker are under
+    /// way, and the next items are taken as these are done. A limit of time, retries and
     /// [`progress`](Self::progress) are of an item all the same, not of its chunk.
     ///
     /// # Errors
@@ -295,7 +306,7 @@ fn run<A: Serializable, R: Serializable>(
     let mut bytes = Vec::new();
     let mut more = true;
     loop {
-        while more && !map.stopped && map.chunks.len() < CHUNKS_AHEAD {
+        while more && map.has_room() {
             more = match map.hand_in(&mut writer, &mut items, &mut bytes) {
                 Ok(more) => more,
                 Err(error) => {
@@ -308,7 +319,7 @@ fn run<A: Serializable, R: Serializable>(
         if map.chunks.is_empty() && map.failed.is_none() {
             return Ok(results);
         }
-        let parts = client.wait(None, |table| map.take_some(table))?;
+        let parts = client.wait(None, |table| map.take_some(table, more))?;
         for part in parts.unwrap_or(Err(Error::TimedOut))? {
             if let Err(error) = read(&part, &mut results) {
                 map.fail(results.len() as u64, error);
@@ -320,13 +331,14 @@ fn run<A: Serializable, R: Serializable>(
 
 /// Appends the results of a chunk's items, up to one that cannot be read.
 pub(super) fn read<R: Serializable>(part: &Part, results: &mut Vec<R>) -> Result<()> {
-    let (count, mut rest) = match part {
-        Part::Results(count, bytes) => (*count, &**bytes),
+    let (count, mut rest, block) = match part {
+        Part::Results(count, bytes, block) => (*count, &**bytes, block),
         Part::Failed(error) => return Err(error.clone()),
     };
+    let block = block.as_ref().map_or(&[][..], |block| block.bytes());
     for _ in 0..count {
         let result;
-        (result, rest) = codec::decode_first(rest)?;
+        (result, rest) = codec::decode_first(rest, block)?;
         results.push(result);
     }
     Ok(())
@@ -341,6 +353,7 @@ impl MapChunks {
             submitted: 0,
             taken: 0,
             open: 0,
+            open_bytes: 0,
             stopped: false,
             failed: None,
         }
@@ -365,7 +378,9 @@ impl MapChunks {
         items: &mut impl Iterator<Item = A>,
         bytes: &mut Vec<u8>,
     ) -> Result<bool> {
-        let written = fd_passing::collect_unique(|| writer.write(items, bytes));
+        let client = Arc::clone(&self.client);
+        let mut block = client.argument_block();
+        let written = fd_passing::collect_unique(|| writer.write(items, bytes, &mut block));
         let ((count, refused), fds) = written;
         let count = count as u64;
         if let Some(error) = refused {
@@ -380,14 +395,17 @@ impl MapChunks {
             mode: Some(self.mode()),
             completion_queue: Some(self.completion_queue),
         };
-        match self.client.submit(bytes, fds, submission) {
+        let len = bytes.len() + block.used();
+        match client.submit(bytes, block, fds, submission) {
             Ok(ticket) => {
                 let items = self.submitted..self.submitted + count;
                 self.submitted = items.end;
                 self.open += 1;
+                self.open_bytes += len;
                 self.chunks.push_back(Submitted {
                     ticket,
                     items,
+                    len,
                     done: false,
                 });
                 Ok(true)
@@ -444,8 +462,10 @@ impl MapChunks {
                 break;
             };
             if let Ok(place) = self.chunks.binary_search_by_key(&ticket, |it| it.ticket) {
-                self.chunks[place].done = true;
+                let chunk = &mut self.chunks[place];
+                chunk.done = true;
                 self.open -= 1;
+                self.open_bytes -= chunk.len;
             }
             if !self.stopped && matches!(table.outcome(ticket), Some(Err(_))) {
                 self.stop_chunks(table);
@@ -454,15 +474,20 @@ impl MapChunks {
         true
     }
 
+    /// Whether another chunk is to be handed in now.
+    fn has_room(&self) -> bool {
+        let workers = self.client.shared.workers;
+        let is_short = self.open_bytes < BYTES_AHEAD || self.open < AHEAD * workers;
+        !self.stopped && self.chunks.len() < CHUNKS_AHEAD && is_short
+    }
+
     /// The results that come next, or the error once the map has failed and is over; `None` while
-    /// there is neither.
-    fn take_some(&mut self, table: &mut TaskTable) -> Option<Result<Vec<Part>>> {
+    /// there is neither, and no room for `more` chunks.
+    fn take_some(&mut self, table: &mut TaskTable, more: bool) -> Option<Result<Vec<Part>>> {
         let is_over = self.is_over(table);
         let is_next_done = self.chunks.front().is_some_and(|chunk| chunk.done);
-        if !is_over && (self.stopped || !is_next_done) {
-            return None;
-        }
-        Some(self.take_done(table))
+        let goes_on = !self.stopped && (is_next_done || more && self.has_room());
+        (is_over || goes_on).then(|| self.take_done(table))
     }
 
     /// All results, or the error; `None` while the map is not over.

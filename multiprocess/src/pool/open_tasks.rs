@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    block::ResultBlock,
     chunk::{Mode, Part},
     fd_store::StoredFds,
 };
@@ -28,13 +29,16 @@ pub(super) struct Task {
     pub(super) completion_queue: Option<NonZeroU64>,
 }
 
-/// What only some tasks have: chunks, tasks that may be tried again, and those with descriptors.
+/// What only some tasks have: chunks, tasks that may be tried again, those with descriptors, and those
+/// with large results.
 #[derive(Default)]
 pub(super) struct More {
     pub(super) chunk: Option<ChunkState>,
     pub(super) retry: Option<Retry>,
     /// Kept for the worker, and for the next one, until there is an outcome.
     pub(super) descriptors: Option<StoredFds>,
+    /// Of the result of a task that is no chunk.
+    pub(super) block: Option<ResultBlock>,
 }
 
 /// What is known of a chunk.
@@ -56,6 +60,7 @@ pub(super) struct Retry {
     /// How often `item` may be, still.
     pub(super) left: u32,
     pub(super) item: u64,
+    /// With its block behind it, if it has one.
     pub(super) task: Box<[u8]>,
 }
 
@@ -88,6 +93,12 @@ impl Submission {
         mode: None,
         completion_queue: None,
     };
+
+    /// Whether the task is to be kept, so that it can be put again.
+    pub(super) fn is_kept(&self, retries: u32) -> bool {
+        let outlives = self.mode.is_none_or(Mode::outlives_worker);
+        outlives && (retries > 0 || self.items > 1)
+    }
 }
 
 /// Tasks by their tickets, which rise. Most are gone before many others come, so the latest lie side
@@ -177,13 +188,13 @@ mod tests {
     #[test]
     fn a_task_over_its_time_is_not_tried_again() {
         let mut table = TaskTable::default();
-        table.insert(5, Submission::ONE, 1, b"a task");
+        table.insert(5, Submission::ONE, 1, Some(b"a task".as_slice().into()));
         let overdue = Error::TaskTimedOut {
             timeout: Duration::from_secs(1),
         };
         let mut message = Vec::new();
         message::write_error(5, Step(0), &overdue, &mut message);
-        table.record(&message, |_| panic!("it is put again"));
+        table.record(&message, None, |_| panic!("it is put again"));
         assert_eq!(table.outcome(5), Some(Err(&overdue)));
     }
 }

@@ -51,7 +51,9 @@ impl<R: Serializable> AsyncResult<R> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn get(&self) -> Result<R> {
-        let value = self.client.outcome(self.ticket, None, codec::decode)?;
+        let value = self
+            .client
+            .outcome(self.ticket, None, codec::decode_with_block)?;
         value.ok_or(Error::TimedOut)
     }
 
@@ -77,7 +79,9 @@ impl<R: Serializable> AsyncResult<R> {
     pub fn get_timeout(&self, timeout: Duration) -> Result<R> {
         // A deadline beyond what the clock can count is none.
         let deadline = Instant::now().checked_add(timeout);
-        let value = self.client.outcome(self.ticket, deadline, codec::decode)?;
+        let value = self
+            .client
+            .outcome(self.ticket, deadline, codec::decode_with_block)?;
         value.ok_or(Error::TimedOut)
     }
 }
@@ -155,7 +159,8 @@ impl<R: Serializable> Future for AsyncResult<R> {
         let awaited = Awaited::Task(ticket);
         self.client.poll(awaited, context.waker(), |table| {
             let outcome = table.outcome(ticket)?;
-            let value = outcome.map_err(Error::clone).and_then(codec::decode);
+            let value = outcome.map_err(Error::clone);
+            let value = value.and_then(|(bytes, block)| codec::decode_with_block(bytes, block));
             table.hear(ticket);
             Some(value)
         })

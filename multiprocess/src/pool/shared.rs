@@ -9,7 +9,7 @@ use std::{
 use nix::sys::prctl;
 use serde::{Deserialize, Serialize};
 
-use super::{control::Control, sleeper::WakeFd};
+use super::{block::LentBlock, control::Control, sleeper::WakeFd};
 use crate::{
     Result,
     fd_passing::{self, Descriptor},
@@ -74,8 +74,12 @@ impl Initializer {
 
 impl PoolShared {
     /// Puts a message for the application, and wakes it.
-    pub(super) fn put_result(&self, message: &[u8]) -> Result<()> {
-        self.results.put(message, Wait::Forever)?;
+    #[inline]
+    pub(super) fn put_result(&self, message: &[u8], block: Option<LentBlock<'_>>) -> Result<()> {
+        match block {
+            None => self.results.put(message, Wait::Forever)?,
+            Some((mut lent, used)) => lent.put(message, used, Wait::Forever)?,
+        };
         self.application_wake.wake(&self.control.application);
         Ok(())
     }

@@ -359,6 +359,11 @@ impl Supervisor {
                 self.shared.tasks.wake_reader();
             }
             children::reap(ended.pid);
+            if slot.is_some() {
+                // Large parts of its task, and of a result that it has not put.
+                self.shared.tasks.take_back_from_the_dead();
+                self.shared.results.take_back_from_the_dead();
+            }
         }
     }
 
@@ -428,7 +433,7 @@ impl Supervisor {
 
     fn put(&self, message: &[u8]) {
         // The queue is never closed, and refuses no short message.
-        let _ = self.shared.put_result(message);
+        let _ = self.shared.put_result(message, None);
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    block::{ResultBlock, ResultBytes},
     chunk::{Mode, Part},
     fd_store::StoredFds,
     lost::LostTasks,
@@ -101,13 +102,13 @@ impl TaskTable {
     }
 
     /// Enters a task, whose first number is its ticket. `retries` says how often an item of it may be
-    /// tried again.
+    /// tried again, if it is kept for that.
     pub(super) fn insert(
         &mut self,
         number: u64,
         submission: Submission,
         retries: u32,
-        bytes: &[u8],
+        kept: Option<Box<[u8]>>,
     ) {
         let chunk = submission.mode.map(|mode| ChunkState {
             mode,
@@ -116,26 +117,24 @@ impl TaskTable {
             ran: 0,
             stopped: false,
         });
-        let outlives = submission.mode.is_none_or(Mode::outlives_worker);
-        let is_kept = outlives && (retries > 0 || submission.items > 1);
-        let retry = is_kept.then(|| Retry {
+        let retry = kept.map(|task| Retry {
             most: retries,
             left: retries,
             item: 0,
-            task: bytes.into(),
+            task,
         });
-        let more = More {
-            chunk,
-            retry,
-            descriptors: None,
-        };
+        let mut more = None;
+        if chunk.is_some() || retry.is_some() {
+            let new = more.insert(Box::<More>::default());
+            (new.chunk, new.retry) = (chunk, retry);
+        }
         let task = Task {
             number,
             items: submission.items,
             forgotten: false,
             heard: false,
             outcome: None,
-            more: (more.chunk.is_some() || is_kept).then(|| Box::new(more)),
+            more,
             completion_queue: submission.completion_queue,
         };
         self.tasks.insert(number, task);
@@ -151,9 +150,13 @@ impl TaskTable {
     }
 
     /// What became of a task; `None` while nothing did. A task that is not known ends with the pool.
-    pub(super) fn outcome(&self, ticket: u64) -> Option<Result<&[u8], &Error>> {
-        match (self.tasks.get(ticket)?.outcome.as_ref(), &self.end) {
-            (Some(Ok(value)), _) => Some(Ok(value)),
+    pub(super) fn outcome(&self, ticket: u64) -> Option<Result<ResultBytes<'_>, &Error>> {
+        let task = self.tasks.get(ticket)?;
+        match (task.outcome.as_ref(), &self.end) {
+            (Some(Ok(value)), _) => {
+                let block = task.more.as_ref().and_then(|more| more.block.as_ref());
+                Some(Ok((value, block.map_or(&[], ResultBlock::bytes))))
+            }
             (Some(Err(error)), _) => Some(Err(error)),
             (None, Some(end)) => Some(Err(end)),
             (None, None) => None,
@@ -252,9 +255,14 @@ impl TaskTable {
         more.chunk.as_mut()
     }
 
-    /// Enters a message of a worker or the supervisor. `put_again` puts a task whose worker has died
-    /// into the task queue, and returns its next number.
-    pub(super) fn record(&mut self, message: &[u8], put_again: impl Fn(&[u8]) -> Option<u64>) {
+    /// Enters a message of a worker or the supervisor, with its block. `put_again` puts a task whose
+    /// worker has died into the task queue, and returns its next number.
+    pub(super) fn record(
+        &mut self,
+        message: &[u8],
+        block: Option<ResultBlock>,
+        put_again: impl Fn(&[u8]) -> Option<u64>,
+    ) {
         let Some((number, report)) = message::read(message) else {
             // Of whichever task it was meant to be, nobody will hear of that any more.
             self.end.get_or_insert_with(message::damaged);
@@ -286,6 +294,11 @@ impl TaskTable {
                     Some(_) if is_forgotten => Ok([].into()),
                     Some(_) => Err(message::damaged().into()),
                 };
+                if block.is_some()
+                    && let Some(task) = self.tasks.get_mut(ticket)
+                {
+                    task.more.get_or_insert_default().block = block;
+                }
                 self.finish(ticket, outcome);
             }
             (
@@ -295,7 +308,7 @@ impl TaskTable {
                     count,
                     results,
                 },
-            ) => self.add_results(ticket, first, count, results),
+            ) => self.add_results(ticket, (first, count), results, block),
             (_, Report::Failed { at, error }) => {
                 let worker_died = matches!(
                     error,
@@ -315,7 +328,13 @@ impl TaskTable {
 
     /// Enters results of a chunk's items, if they are not known: a worker that dies may leave some to
     /// be put twice.
-    fn add_results(&mut self, ticket: u64, first: u64, count: u64, results: &[u8]) {
+    fn add_results(
+        &mut self,
+        ticket: u64,
+        (first, count): (u64, u64),
+        results: &[u8],
+        block: Option<ResultBlock>,
+    ) {
         let items = self.tasks.get(ticket).map_or(0, |task| task.items);
         let Some(chunk) = self.chunk_mut(ticket) else {
             return self.finish(ticket, Err(message::damaged().into()));
@@ -323,7 +342,10 @@ impl TaskTable {
         if first > chunk.have || count > items - first {
             self.finish(ticket, Err(message::damaged().into()));
         } else if chunk.have == first {
-            chunk.parts.push(Part::Results(count, results.into()));
+            let block = block.map(Box::new);
+            chunk
+                .parts
+                .push(Part::Results(count, results.into(), block));
             self.advance(ticket, count);
         }
     }
@@ -408,6 +430,7 @@ mod tests {
     use super::*;
     use crate::{
         pool::{chunk::ChunkWriter, open_tasks::GONE_MAX},
+        queue::{lending::BlockWriter, raw::Wait},
         sys::call::Function,
     };
 
@@ -415,7 +438,7 @@ mod tests {
         let mut table = TaskTable::default();
         tickets
             .into_iter()
-            .for_each(|ticket| table.insert(ticket, Submission::ONE, 0, &[]));
+            .for_each(|ticket| table.insert(ticket, Submission::ONE, 0, None));
         table
     }
 
@@ -423,7 +446,7 @@ mod tests {
     fn a_task_that_stays_for_long_is_found_among_those_that_go() {
         let mut table = table([7]);
         for ticket in 8..100_000 {
-            table.insert(ticket, Submission::ONE, 0, &[]);
+            table.insert(ticket, Submission::ONE, 0, None);
             table.finish(ticket, Ok([].into()));
             table.forget(ticket);
             let places = table.tasks.latest.len();
@@ -431,7 +454,7 @@ mod tests {
         }
         assert_eq!(table.open_number(7), Some(7));
         table.finish(7, Ok([1].into()));
-        assert_eq!(table.outcome(7), Some(Ok(&[1][..])));
+        assert_eq!(table.outcome(7), Some(Ok((&[1][..], &[][..]))));
         table.forget(7);
         assert!(table.outcome(7).is_none() && table.tasks.older.is_empty());
     }
@@ -441,14 +464,15 @@ mod tests {
         let mut chunk = Vec::new();
         let function = Function::of((|| ()) as fn(), |_, _, _| Ok(()));
         let mut writer = ChunkWriter::new(function, 3, mode);
-        writer.write(&mut [1, 2, 3].into_iter(), &mut chunk);
+        let mut block = BlockWriter::new(None, Wait::No);
+        writer.write(&mut [1, 2, 3].into_iter(), &mut chunk, &mut block);
         let submission = Submission {
             items: 3,
             mode: Some(mode),
             completion_queue: None,
         };
         let mut table = TaskTable::default();
-        table.insert(5, submission, 1, &chunk);
+        table.insert(5, submission, 1, Some(chunk.into()));
         if stopped {
             assert_eq!(table.stop(5), Some(5));
         }
@@ -457,8 +481,8 @@ mod tests {
         message::write_error(5, Step::in_item(1), &killed, &mut message);
         let put = Cell::new(false);
         // The result of the first item came before.
-        table.add_results(5, 0, 1, &[]);
-        table.record(&message, |_| {
+        table.add_results(5, (0, 1), &[], None);
+        table.record(&message, None, |_| {
             put.set(true);
             Some(9)
         });
@@ -481,10 +505,10 @@ mod tests {
         let (mut table, _) = killed(false, Mode::Retried);
         let mut message = Vec::new();
         message::begin_result(5, &mut message);
-        table.record(&message, |_| None);
+        table.record(&message, None, |_| None);
         assert_eq!(table.open_number(5), Some(9));
         message::begin_result(9, &mut message);
-        table.record(&message, |_| None);
+        table.record(&message, None, |_| None);
         assert!(table.outcome(5).is_some() && table.retried.is_empty());
     }
 
@@ -494,14 +518,14 @@ mod tests {
         for (first, count) in counts {
             // A chunk of three items, of which the first is known.
             let (mut table, _) = killed(false, Mode::Retried);
-            table.record(&message::items_head(9, first, count), |_| None);
+            table.record(&message::items_head(9, first, count), None, |_| None);
             let outcome = table.outcome(5).expect("it has an outcome");
             let text = outcome.unwrap_err().to_string();
             assert!(text.contains("damaged"), "{text}");
             assert_eq!(table.progress, Progress { done: 3, total: 3 });
         }
         let mut table = table([7]);
-        table.record(&message::items_head(7, 0, 1), |_| None);
+        table.record(&message::items_head(7, 0, 1), None, |_| None);
         assert!(matches!(table.outcome(7), Some(Err(Error::Os { .. }))));
     }
 
@@ -512,10 +536,10 @@ mod tests {
         let error = Error::Cancelled;
         let mut message = Vec::new();
         message::write_error(9, Step(u64::MAX), &error, &mut message);
-        table.record(&message, |_| None);
+        table.record(&message, None, |_| None);
         assert_eq!(table.open_number(5), Some(9), "of no item that is awaited");
         message::write_error(9, Step(u64::MAX - 1), &error, &mut message);
-        table.record(&message, |_| None);
+        table.record(&message, None, |_| None);
         assert_eq!(table.ran(5), 3);
     }
 

@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     process,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, OnceLock,
         atomic::{
             AtomicU64,
             Ordering::{Relaxed, SeqCst},
@@ -18,6 +18,7 @@ use std::{
 use nix::sys::signal::Signal;
 
 use super::{
+    block::{LentBlock, WorkerBlocks},
     chunk::{Chunk, Mode, split_argument},
     control::RESULT_BYTES,
     fd_store,
@@ -29,7 +30,11 @@ use super::{
 use crate::{
     Error, Result, limits, output,
     panics::Panics,
-    queue::{raw::Wait, step::step},
+    queue::{
+        lending::{Lent, TakenBlock},
+        raw::Wait,
+        step::step,
+    },
     sys::{call::Function, fork::exit_now, group, signals},
 };
 
@@ -39,13 +44,13 @@ const KEPT_MAX: usize = 1 << 20;
 /// How long a worker that is marked for the kill sleeps between looks whether it still is.
 const MARKED_LOOK: Duration = Duration::from_millis(1);
 
-/// The worker that this process is, or the last one if a task has forked it.
-static CURRENT: Mutex<Option<Arc<Worker>>> = Mutex::new(None);
+/// The worker that this process is, or whose task has forked it.
+static CURRENT: OnceLock<Worker> = OnceLock::new();
 
 /// The worker that this process is.
-pub(super) fn current() -> Option<Arc<Worker>> {
-    let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
-    current.clone()
+#[inline]
+pub(super) fn current() -> Option<&'static Worker> {
+    CURRENT.get()
 }
 
 /// In how many pools' tasks this process is, each in a task of the one around it.
@@ -81,9 +86,7 @@ pub fn worker_index() -> Option<usize> {
 /// The descriptor that goes with the task of this worker, by its place in the task's bytes.
 pub(crate) fn stored_descriptor(place: u64) -> io::Result<OwnedFd> {
     let worker = current();
-    let requests = worker
-        .as_ref()
-        .and_then(|it| it.shared.descriptor_requests.as_ref());
+    let requests = worker.and_then(|it| it.shared.descriptor_requests.as_ref());
     let requests =
         requests.ok_or_else(|| io::Error::other("it is the argument of a pool's task"))?;
     fd_store::fetch(requests.as_fd(), place)
@@ -108,27 +111,26 @@ pub(super) fn run(
     // The worker says itself who it is, since the application may ask before the supervisor knows.
     pid.store(process::id(), SeqCst);
     shared.name_process(&index.to_string());
-    let worker = Arc::new(Worker {
+    // The supervisor, which is forked here, is no worker.
+    let worker = CURRENT.get_or_init(|| Worker {
         shared,
         index,
         panics: Panics::watch(|_| ()),
         memory_noted: AtomicU64::new(0),
+        blocks: WorkerBlocks::default(),
     });
-    CURRENT
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .replace(Arc::clone(&worker));
     let code = worker.work(initializer);
     output::flush();
     exit_now(code)
 }
 
 pub(super) struct Worker {
-    shared: Arc<PoolShared>,
+    pub(super) shared: Arc<PoolShared>,
     index: usize,
     panics: Panics,
     /// When it looked at its memory last, in nanoseconds of the pool's clock.
     memory_noted: AtomicU64,
+    pub(super) blocks: WorkerBlocks,
 }
 
 impl Worker {
@@ -149,6 +151,7 @@ impl Worker {
         self.shared.control.started.fetch_add(1, SeqCst);
         let at_start = self.note_memory(true).unwrap_or(0);
         let mut task = Vec::new();
+        let mut block = None;
         let mut done = 0;
         let mut last_phase = Phase::Retired;
         while self.shared.max_tasks_per_child.is_none_or(|max| done < max) {
@@ -156,7 +159,8 @@ impl Worker {
                 let now = self.shared.now().unwrap_or_default();
                 self.shared.control.claim(self.index, number, now);
             };
-            match self.shared.tasks.get(&mut task, Wait::Forever, claim) {
+            let tasks = &self.shared.tasks;
+            match tasks.get_with_block(&mut task, &mut block, Wait::Forever, claim) {
                 Ok((number, len)) => {
                     let (shared, control) = (&self.shared, &self.shared.control);
                     if shared.task_timeout.is_some()
@@ -166,7 +170,7 @@ impl Worker {
                         // Its time counts from now on, and what it takes.
                         shared.supervisor_wake.wake(&control.supervisor);
                     }
-                    self.perform(number, &task[..len], &mut message);
+                    self.perform(number, &task[..len], block.take(), &mut message);
                     let left = self.note_memory(false);
                     let grown = left.map(|left| left.saturating_sub(at_start));
                     if shared.max_memory_left.is_some() && grown > shared.max_memory_left {
@@ -198,7 +202,11 @@ impl Worker {
     }
 
     /// Runs a task, unless it was cancelled, and reports.
-    fn perform(&self, number: u64, task: &[u8], message: &mut Vec<u8>) {
+    fn perform(&self, number: u64, task: &[u8], block: Option<TakenBlock>, message: &mut Vec<u8>) {
+        let has_block = block.is_some();
+        if let Some(block) = block {
+            self.blocks.keep_argument(block);
+        }
         message::begin_result(number, message);
         let outcome = match self.shared.control.is_cancelled(number) {
             true => Err(Error::Cancelled),
@@ -208,8 +216,13 @@ impl Worker {
                 function.call(argument, message)
             }),
         };
+        if has_block {
+            // Of a task that has not read it.
+            drop(self.argument_block());
+        }
         // The output first: whoever has the result may rely on it.
         let _ = io::stdout().flush();
+        let block = self.result_block();
         let sent = outcome.and_then(|()| {
             if message.is_empty() {
                 return Ok(());
@@ -217,8 +230,9 @@ impl Worker {
             if self.shared.control.is_forgotten(number) {
                 // That it is done counts, what it gave does not.
                 message::begin_result(number, message);
+                return self.shared.put_result(message, None);
             }
-            self.put(message)
+            self.shared.put_result(message, block)
         });
         if let Err(error) = sent {
             self.report(number, self.slot().step(), &error, message);
@@ -236,11 +250,11 @@ impl Worker {
     /// and returns the arguments behind its own. `message` is one with its head. In the end it is to
     /// be put, unless it is empty.
     #[inline]
-    pub(super) fn run_items(
+    pub(super) fn run_items<'a>(
         &self,
-        chunk: &Chunk<'_>,
+        chunk: &Chunk<'a>,
         message: &mut Vec<u8>,
-        mut run: impl for<'a> FnMut(&'a [u8], &mut Vec<u8>) -> Result<&'a [u8]>,
+        mut run: impl FnMut(&'a [u8], &mut Vec<u8>) -> Result<&'a [u8]>,
     ) -> Result<()> {
         let (slot, control) = (self.slot(), &self.shared.control);
         let mut gathered = Gathered::new(self, chunk.first, message);
@@ -337,15 +351,24 @@ impl Worker {
         }
     }
 
-    fn put(&self, message: &[u8]) -> Result<()> {
-        self.shared.put_result(message)
+    /// The block of the task's argument, for the first who asks.
+    pub(super) fn argument_block(&self) -> Option<LentBlock<'_>> {
+        let (lease, used) = self.blocks.take_argument()?;
+        Some((Lent::new(&self.shared.tasks, lease), used))
+    }
+
+    /// The block of the last result, which is to be put.
+    #[inline]
+    fn result_block(&self) -> Option<LentBlock<'_>> {
+        let (lease, used) = self.blocks.take_result()?;
+        Some((Lent::new(&self.shared.results, lease), used))
     }
 
     /// Puts a message that there is no result.
     fn report(&self, number: u64, at: Step, error: &Error, message: &mut Vec<u8>) {
         message::write_error(number, at, error, message);
         // The queue is never closed, and refuses no short message.
-        let _ = self.put(message);
+        let _ = self.shared.put_result(message, None);
     }
 }
 
@@ -375,17 +398,23 @@ impl<'a> Gathered<'a> {
         &self.message[ITEMS_HEAD..]
     }
 
-    /// Puts all results, those of `item` alone, if they are too many to be published.
+    /// Puts all results, those of `item` alone, if they are too many to be published or have a block.
     #[inline]
     fn put_if_large(&mut self, item: u64, start: usize) -> Result<()> {
-        if self.results().len() <= RESULT_BYTES {
+        if self.results().len() <= RESULT_BYTES && !self.worker.blocks.has_result() {
             return Ok(());
         }
+        self.put_large(item, start)
+    }
+
+    #[cold]
+    fn put_large(&mut self, item: u64, start: usize) -> Result<()> {
+        let block = self.worker.result_block();
         self.put_up_to(item, start)?;
         // What lies before the item's result is put, so that there is room for the head of another.
         let message = &mut self.message[start - ITEMS_HEAD..];
         message[..ITEMS_HEAD].copy_from_slice(&message::items_head(self.task, item, 1));
-        self.worker.put(message)?;
+        self.worker.shared.put_result(message, block)?;
         step("item: put");
         self.clear_up_to(item + 1);
         Ok(())
@@ -396,7 +425,7 @@ impl<'a> Gathered<'a> {
     fn put_up_to(&mut self, item: u64, end: usize) -> Result<()> {
         if self.first < item {
             self.write_head(item);
-            self.worker.put(&self.message[..end])?;
+            self.worker.shared.put_result(&self.message[..end], None)?;
             step("items: put");
         }
         Ok(())

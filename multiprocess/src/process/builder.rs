@@ -170,7 +170,7 @@ fn run<A: Serializable, T: Serializable>(
     argument: &[u8],
     _: &mut Vec<u8>,
 ) -> Result<()> {
-    let (Descriptor(stream), argument) = codec::decode_first::<Descriptor<OwnedFd>>(argument)?;
+    let (Descriptor(stream), argument) = codec::decode_first::<Descriptor<OwnedFd>>(argument, &[])?;
     child::run(stream.into(), || Ok(function(codec::decode(argument)?)))
 }
 

@@ -46,7 +46,7 @@ const LOOK_EVERY: u64 = 100;
 const QUEUED: u64 = 1 << 63;
 
 /// A block in the hands of this process.
-pub(super) struct BlockLease {
+pub(crate) struct BlockLease {
     pub(super) index: usize,
     pub(super) held: HeldWords,
     /// Who has it. A child that is forked has this value too, but not the block.
@@ -186,10 +186,17 @@ impl Rings {
         let lent = self.lent();
         let me = Identity::mine();
         let mut count = 0;
+        // One process may have many blocks, and a look at it takes time.
+        let mut living = me;
         for block in lent.blocks() {
             let word = block.holder.load(Acquire);
             let process = Identity::from_word(word).filter(|_| word & QUEUED == 0);
-            if process.is_some_and(|process| process != me && !process.is_alive()) {
+            let Some(process) = process.filter(|it| *it != me && *it != living) else {
+                continue;
+            };
+            if process.is_alive() {
+                living = process;
+            } else {
                 self.discard_lent(block, kept_busy());
                 step("lend: the memory of the dead is given back");
                 count += u64::from(block.free(word));

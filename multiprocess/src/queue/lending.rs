@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::blocks::{BlockLease, KEPT_IDLE};
 use super::raw::{RawQueue, Wait};
-use super::ring::{PutItem, TakenBlock};
+use super::ring::PutItem;
+pub(crate) use super::ring::TakenBlock;
 use crate::codec::{self, Buffer};
-use crate::{Error, Result, Serializable};
+use crate::{Error, Result, Serializable, fd_passing};
 
 /// Where a part begins in a block: at whole words, in bytes.
 const ALIGN: usize = 8;
@@ -17,16 +18,21 @@ const ALIGN: usize = 8;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A block in the hands of this process, which gives it back when it is dropped.
-pub(super) struct Lent<R: Deref<Target = RawQueue>> {
+pub(crate) struct Lent<R: Deref<Target = RawQueue>> {
     queue: R,
     /// None once the block is an item's.
     lease: Option<BlockLease>,
 }
 
 impl<R: Deref<Target = RawQueue>> Lent<R> {
-    pub(super) fn new(queue: R, lease: BlockLease) -> Self {
+    pub(crate) fn new(queue: R, lease: BlockLease) -> Self {
         let lease = Some(lease);
         Self { queue, lease }
+    }
+
+    /// The block without the queue that it goes back to.
+    pub(crate) fn into_lease(mut self) -> BlockLease {
+        self.lease.take().expect("it is there until it is put")
     }
 
     fn lease(&self) -> &BlockLease {
@@ -35,7 +41,7 @@ impl<R: Deref<Target = RawQueue>> Lent<R> {
 
     /// All bytes of the block, which may be more than were asked for.
     #[inline]
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.queue.rings.memory().bytes(&self.lease().held)
     }
 
@@ -47,15 +53,15 @@ impl<R: Deref<Target = RawQueue>> Lent<R> {
     }
 
     /// Puts an item that has the first `used` bytes of the block. After an error the block is still
-    /// the caller's; after none, it is nobody's here.
-    pub(super) fn put(&mut self, bytes: &[u8], used: usize, wait: Wait) -> Result<()> {
+    /// the caller's; after none, it is nobody's here. Returns the item's number.
+    pub(crate) fn put(&mut self, bytes: &[u8], used: usize, wait: Wait) -> Result<u64> {
         if !self.lease().is_mine() {
             return Err(not_yours());
         }
         let block = Some((self.lease(), used as u64));
-        self.queue.put_item(PutItem { bytes, block }, wait)?;
+        let ordinal = self.queue.put_item(PutItem { bytes, block }, wait)?;
         self.lease = None;
-        Ok(())
+        Ok(ordinal)
     }
 }
 
@@ -144,25 +150,27 @@ impl RawQueue {
         }
     }
 
+    /// Takes back what killed processes had, unless somebody is in the middle of a put: the next put
+    /// then finds it.
+    pub(crate) fn take_back_from_the_dead(&self) {
+        let repair = || self.rings.clear_half_written();
+        let now = || Some(Instant::now());
+        if let Some(_held) = self.header().producers.lock.lock(now, repair) {
+            self.rings.free_blocks_of_the_dead();
+            self.rings.trim();
+        }
+    }
+
     /// Puts a value, whose large parts are copied once, into a block.
     #[inline]
     pub(super) fn put_value<T: Serializable>(&self, value: &T, wait: Wait) -> Result<()> {
         let mut buffer = Buffer::to_write();
-        let mut writer = BlockWriter {
-            queue: self,
-            wait,
-            lent: None,
-            used: 0,
-        };
-        codec::append_with_leaves(value, buffer.bytes(), &mut |part| writer.append(part))?;
-        if let Some(lent) = writer.lent {
-            return put_with_block(value, buffer.bytes(), lent, (writer.used, wait));
+        let mut block = BlockWriter::new(Some(self), wait);
+        block.append_value(value, buffer.bytes())?;
+        match block.finish() {
+            None => self.put(buffer.bytes(), wait).map(drop),
+            Some((mut lent, used)) => lent.put(buffer.bytes(), used, wait).map(drop),
         }
-        if codec::is_read_back::<T>() {
-            codec::read_back::<T>(buffer.bytes(), &[])?;
-        }
-        self.put(buffer.bytes(), wait)?;
-        Ok(())
     }
 
     /// Takes a value, whose large parts are copied once, from its block.
@@ -170,7 +178,7 @@ impl RawQueue {
     pub(super) fn get_value<T: Serializable>(&self, wait: Wait) -> Result<T> {
         let mut buffer = Buffer::to_read();
         let mut block = None;
-        let len = self.get_with_block(buffer.bytes(), &mut block, wait)?;
+        let (_, len) = self.get_with_block(buffer.bytes(), &mut block, wait, |_, _| ())?;
         let bytes = &buffer.bytes()[..len];
         match block {
             None => codec::decode_with_block(bytes, &[]),
@@ -189,34 +197,69 @@ impl RawQueue {
     }
 }
 
-/// Puts a value whose large parts are in a block, so many bytes of it.
-#[cold]
-fn put_with_block<T: Serializable>(
-    value: &T,
-    bytes: &mut Vec<u8>,
-    mut lent: Lent<&RawQueue>,
-    (used, wait): (usize, Wait),
-) -> Result<()> {
-    if codec::is_read_back::<T>() && codec::read_back::<T>(bytes, &lent.bytes()[..used]).is_err() {
-        // It may be a type that reads strings only where they lie.
-        bytes.clear();
-        codec::append(value, bytes)?;
-        let queue = lent.queue;
-        drop(lent);
-        return queue.put(bytes, wait).map(drop);
-    }
-    lent.put(bytes, used, wait)
-}
-
-/// Writes the large parts of a value into a block.
-struct BlockWriter<'q> {
-    queue: &'q RawQueue,
+/// Writes the large parts of values into a block, which is lent when the first of them comes.
+pub(crate) struct BlockWriter<'q> {
+    /// Who lends; with `None`, all parts stay with the value's other bytes.
+    queue: Option<&'q RawQueue>,
     wait: Wait,
     lent: Option<Lent<&'q RawQueue>>,
     used: usize,
 }
 
-impl BlockWriter<'_> {
+impl<'q> BlockWriter<'q> {
+    #[inline]
+    pub(crate) fn new(queue: Option<&'q RawQueue>, wait: Wait) -> Self {
+        Self {
+            queue,
+            wait,
+            lent: None,
+            used: 0,
+        }
+    }
+
+    /// Appends a value to `bytes`, and its large parts to the block, if it can be read again from
+    /// both.
+    #[inline]
+    pub(crate) fn append_value<T: Serializable>(
+        &mut self,
+        value: &T,
+        bytes: &mut Vec<u8>,
+    ) -> Result<()> {
+        let is_read_back = codec::is_read_back::<T>();
+        let start = bytes.len();
+        let before = match is_read_back {
+            true => (self.used, fd_passing::collected()),
+            false => (0, 0),
+        };
+        codec::append_with_leaves(value, bytes, &mut |part| self.append(part))?;
+        match is_read_back {
+            true => self.read_back(value, bytes, start, before),
+            false => Ok(()),
+        }
+    }
+
+    #[inline(never)]
+    fn read_back<T: Serializable>(
+        &mut self,
+        value: &T,
+        bytes: &mut Vec<u8>,
+        start: usize,
+        (used, collected): (usize, usize),
+    ) -> Result<()> {
+        // A descriptor can be taken once, by the process that it is for.
+        if fd_passing::collected() > collected {
+            return Ok(());
+        }
+        let read = codec::read_back::<T>(&bytes[start..], self.block());
+        if read.is_ok() || self.used == used {
+            return read;
+        }
+        // It may be a type that reads strings only where they lie.
+        self.used = used;
+        bytes.truncate(start);
+        codec::append(value, bytes)
+    }
+
     /// Copies a part; returns where it begins, or `None` if there is no room.
     fn append(&mut self, part: &[u8]) -> Option<u64> {
         let start = self.used.next_multiple_of(ALIGN);
@@ -232,17 +275,32 @@ impl BlockWriter<'_> {
 
     #[cold]
     fn grow(&mut self, bytes: usize) -> Option<()> {
+        let queue = self.queue?;
         // What cannot be lent goes with the item; the put then says what is wrong.
-        let lease = self.queue.lend_in_turn(bytes as u64, self.wait).ok()??;
-        let mut lent = Lent::new(self.queue, lease);
-        let written = &self.block()[..self.used];
-        lent.bytes_mut()[..self.used].copy_from_slice(written);
+        let lease = queue.lend_in_turn(bytes as u64, self.wait).ok()??;
+        let mut lent = Lent::new(queue, lease);
+        let written = self.block();
+        lent.bytes_mut()[..written.len()].copy_from_slice(written);
         self.lent = Some(lent);
         Some(())
     }
 
-    fn block(&self) -> &[u8] {
+    /// How many bytes were written.
+    #[inline]
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// What was written.
+    pub(crate) fn block(&self) -> &[u8] {
         let lent = self.lent.as_ref();
         lent.map_or(&[], |lent| &lent.bytes()[..self.used])
+    }
+
+    /// The block and how much of it is in use, if any part went there.
+    #[inline]
+    pub(crate) fn finish(self) -> Option<(Lent<&'q RawQueue>, usize)> {
+        let used = self.used;
+        self.lent.filter(|_| used > 0).map(|lent| (lent, used))
     }
 }

@@ -156,7 +156,10 @@ where
     fn get_ref_within(&self, wait: Wait) -> Result<Borrowed<N>> {
         let mut buffer = Buffer::to_read();
         let mut block = None;
-        let len = self.raw.get_with_block(buffer.bytes(), &mut block, wait)?;
+        let nothing = |_, _: &[u8]| ();
+        let (_, len) = self
+            .raw
+            .get_with_block(buffer.bytes(), &mut block, wait, nothing)?;
         let bytes = &buffer.bytes()[..len];
         let Some((lease, used)) = block else {
             let values = BorrowedValues::Copied(codec::decode(bytes)?);
@@ -266,7 +269,7 @@ impl<N: Plain> Loan<N> {
         let used = self.len * size_of::<N>();
         let mut item = Vec::new();
         Leaf::whole(numbers::kind_of::<N>(), used as u64).push(&mut item);
-        self.lent.put(&item, used, wait)
+        self.lent.put(&item, used, wait).map(drop)
     }
 }
 

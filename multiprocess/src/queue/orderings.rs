@@ -198,7 +198,9 @@ fn no_sleeper_is_passed_by(
 }
 
 fn get(queue: &RawQueue, wait: Wait) -> Result<(), Error> {
-    queue.get(&mut Vec::new(), wait, |_, _| ()).map(drop)
+    queue
+        .get_with_block(&mut Vec::new(), &mut None, wait, |_, _| ())
+        .map(drop)
 }
 
 fn put(queue: &RawQueue, wait: Wait) -> Result<(), Error> {

@@ -205,7 +205,7 @@ impl RawQueue {
         self.get_with_items(items, max)?;
         if items.len() == 0 && max > 0 {
             let (buffer, start) = items.room();
-            let (_, len) = self.get_to(buffer, start, wait, |_, _| ())?;
+            let (_, len) = self.get_to(buffer, start, wait)?;
             items.push(len);
             self.get_with_items(items, max)?;
         }
@@ -244,48 +244,31 @@ impl RawQueue {
         Ok(())
     }
 
-    /// Takes the first item into `buffer`, whose length only grows; returns the item's number and
-    /// its length. `before_commit` is called with the number and the item when all but the commit is
-    /// done: if the caller is killed, the item is its own only if that call was made, and it was
-    /// taken only if [`taken`](Self::taken) then is more than the number.
-    pub(crate) fn get(
-        &self,
-        buffer: &mut Vec<u8>,
-        wait: Wait,
-        before_commit: impl FnMut(u64, &[u8]),
-    ) -> Result<(u64, usize)> {
-        self.get_to(buffer, 0, wait, before_commit)
-    }
-
-    /// As [`get`](Self::get), but the item's block, if it has one, goes to `block`.
+    /// Takes the first item into `buffer`, whose length only grows, and its block, if it has one, into
+    /// `block`; returns the item's number and its length. `before_commit` is called with the number and
+    /// the item when all but the commit is done: if the caller is killed, the item is its own only if
+    /// that call was made, and it was taken only if [`taken`](Self::taken) then is more than the number.
     #[inline]
-    pub(super) fn get_with_block(
+    pub(crate) fn get_with_block(
         &self,
         buffer: &mut Vec<u8>,
         block: &mut Option<TakenBlock>,
         wait: Wait,
-    ) -> Result<usize> {
-        let (_ordinal, len) = self.get_by(wait, |reader| {
-            let count = |_, _: &[u8]| reader.count_taken();
-            self.rings.take_with_block(buffer, block, count)
-        })?;
-        Ok(len)
-    }
-
-    /// As [`get`](Self::get), into `buffer` from `start` on.
-    #[inline]
-    fn get_to(
-        &self,
-        buffer: &mut Vec<u8>,
-        start: usize,
-        wait: Wait,
         mut before_commit: impl FnMut(u64, &[u8]),
     ) -> Result<(u64, usize)> {
-        let taken = self.get_by(wait, |reader| {
-            self.rings.take(buffer, start, |ordinal, item| {
+        self.get_by(wait, |reader| {
+            self.rings.take_with_block(buffer, block, |ordinal, item| {
                 before_commit(ordinal, item);
                 reader.count_taken();
             })
+        })
+    }
+
+    /// As [`get_with_block`](Self::get_with_block), all of it into `buffer` from `start` on.
+    #[inline]
+    fn get_to(&self, buffer: &mut Vec<u8>, start: usize, wait: Wait) -> Result<(u64, usize)> {
+        let taken = self.get_by(wait, |reader| {
+            self.rings.take(buffer, start, |_, _| reader.count_taken())
         })?;
         self.trim_if_idle();
         Ok(taken)

@@ -69,7 +69,7 @@ impl<'a> PutItem<'a> {
 }
 
 /// The block of an item that was taken, and how much of it is in use.
-pub(super) type TakenBlock = (BlockLease, usize);
+pub(crate) type TakenBlock = (BlockLease, usize);
 
 /// Where the block of an item goes that is taken: to the caller, or with `None` into the buffer, as
 /// [`codec::decode`](crate::codec::decode) reads it.

@@ -27,6 +27,8 @@ mod support;
 mod futures;
 // What holds when somebody is killed.
 mod killed;
+// What is large.
+mod large;
 // What becomes of the items of a map.
 mod map;
 // Maps that nobody has to wait for.
@@ -51,6 +53,7 @@ fn main() {
     let tests = [
         futures::TESTS,
         killed::TESTS,
+        large::TESTS,
         map::TESTS,
         map_async::TESTS,
         memory::TESTS,

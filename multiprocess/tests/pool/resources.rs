@@ -33,7 +33,7 @@ tests![
     a_supervisors_end_is_noticed_by_who_has_waited_long,
 ];
 
-const MIB: usize = 1 << 20;
+pub(crate) const MIB: usize = 1 << 20;
 
 fn text(len: usize) -> String {
     "x".repeat(len)
@@ -132,7 +132,7 @@ fn a_large_item_leaves_no_large_buffer_behind() {
 }
 
 /// The memory that this process's queues hold, in bytes.
-fn queue_memory() -> u64 {
+pub(crate) fn queue_memory() -> u64 {
     let files = fs::read_dir("/proc/self/fd").expect("a process sees its files");
     let paths = files.map(|file| file.expect("a file is seen").path());
     let queues = paths.filter(|path| {

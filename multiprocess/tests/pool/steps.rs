@@ -4,7 +4,10 @@ use std::{cell::Cell, iter};
 
 use multiprocess::{Error, Pool, Queue, on_step, pool::Builder};
 
-use crate::{healthy, kill_myself, notes, set_notes, support::SOON, workers};
+use crate::{
+    healthy, kill_myself, large::all_memory_comes_back, notes, resources::MIB, set_notes,
+    support::SOON, workers,
+};
 
 tests![
     a_worker_killed_at_any_step_costs_at_most_the_task_in_progress,
@@ -12,6 +15,7 @@ tests![
     a_worker_killed_at_any_step_of_large_results_costs_at_most_the_item_in_progress,
     a_worker_killed_after_the_put_of_a_large_result_costs_no_item,
     without_retries_a_map_tells_the_item_in_progress,
+    a_worker_killed_at_any_step_of_a_large_task_costs_that_alone_and_keeps_no_memory,
 ];
 
 /// A step, and at which occurrence of it a worker dies.
@@ -172,4 +176,49 @@ fn without_retries_a_map_tells_the_item_in_progress() {
     assert!(matches!(*error, Error::Killed { signal: 9, .. }), "{error}");
     assert!(ran.into_iter().flatten().eq(0..8));
     healthy(&pool);
+}
+
+/// The steps of a worker whose argument and result lie in memory that is lent, and whether its death
+/// there costs the task.
+const LARGE_STEPS: [(&str, bool); 14] = [
+    ("take: the item is read", false),
+    ("take: the position is written", false),
+    ("take: committed", true),
+    ("take: the block is handed on", true),
+    ("lend: the block's memory is given back", true),
+    ("lend: the block is free", true),
+    ("lend: the place is written", true),
+    ("lend: the block is lent", true),
+    ("put: the record is written", true),
+    ("put: the position is written", true),
+    ("put: the block is the item's", true),
+    ("put: committed", false),
+    ("task: reported", false),
+    ("task: released", false),
+];
+
+fn a_worker_killed_at_any_step_of_a_large_task_costs_that_alone_and_keeps_no_memory() {
+    let item = |n: u32| vec![n; 3 * MIB / 4];
+    for (step, costs) in LARGE_STEPS {
+        for retries in [0, 1] {
+            let pool = dying(step, 2).retries(retries).build().unwrap();
+            let first = worker(&pool);
+            for (result, n) in pool.imap(|it: Vec<u32>| it, (0..4).map(item)).zip(0..) {
+                match result {
+                    Err(Error::Killed { signal: 9, .. }) => {
+                        assert!(costs && n == 1 && retries == 0, "{step}: item {n}");
+                    }
+                    result => {
+                        let is_lost = costs && n == 1 && retries == 0;
+                        assert!(!is_lost, "{step}: item {n} was not lost");
+                        assert!(result.unwrap() == item(n), "{step}: item {n}");
+                    }
+                }
+            }
+            assert_ne!(worker(&pool), first, "{step}: nobody was killed");
+            if retries == 0 {
+                all_memory_comes_back(&pool, step);
+            }
+        }
+    }
 }

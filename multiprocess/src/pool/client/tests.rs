@@ -94,7 +94,7 @@ fn a_result_that_comes_just_before_the_end_of_the_supervisor_is_read() {
             // As the worker does in this moment.
             client
                 .shared
-                .put_result(&unit_result())
+                .put_result(&unit_result(), None)
                 .expect("there is room");
         }
     });
