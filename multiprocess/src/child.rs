@@ -36,7 +36,7 @@ pub(crate) fn run<T: Serializable>(stream: UnixStream, work: impl FnOnce() -> Re
         codec::append(&work()?, &mut report)?;
         Ok(report)
     });
-    let (code, report) = match outcome {
+    let (code, report) = match outcome.map_err(|error| *error) {
         Ok(report) => (0, report),
         Err(error @ Error::Panicked { .. }) => (PANICKED, failure(&error)),
         Err(error) => (NOT_SENT, failure(&error)),

@@ -215,6 +215,7 @@ fn give(descriptor: BorrowedFd<'_>) -> io::Result<u64> {
 }
 
 /// How many descriptors were collected so far.
+#[inline]
 pub(crate) fn collected() -> usize {
     let Collecting { start, count, .. } = COLLECTING.get();
     count - start

@@ -38,14 +38,24 @@ impl Panics {
         Self { location }
     }
 
-    /// Does `work`, and makes an error of its panic.
-    pub(crate) fn catch<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-            let error = panicked(&*payload, &self.location);
-            // Its destructor could panic again.
-            mem::forget(payload);
-            Err(error)
-        })
+    /// Does `work`, and makes an error of its panic. Errors are boxed, since they are long to move.
+    #[inline]
+    pub(crate) fn catch<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, Box<Error>>,
+    ) -> Result<T, Box<Error>> {
+        match panic::catch_unwind(AssertUnwindSafe(work)) {
+            Ok(done) => done,
+            Err(payload) => Err(self.caught(payload)),
+        }
+    }
+
+    #[cold]
+    fn caught(&self, payload: Box<dyn Any + Send>) -> Box<Error> {
+        let error = panicked(&*payload, &self.location);
+        // Its destructor could panic again.
+        mem::forget(payload);
+        Box::new(error)
     }
 }
 

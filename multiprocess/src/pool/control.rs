@@ -123,11 +123,21 @@ impl Shared<Control> {
         let first = start / size_of::<u64>();
         let changed = &results[first * size_of::<u64>()..];
         let words = &self.words()[Self::results(index)][first..];
-        for (word, bytes) in words.iter().zip(changed.chunks(size_of::<u64>())) {
-            let mut whole = [0; size_of::<u64>()];
-            whole[..bytes.len()].copy_from_slice(bytes);
-            // Relaxed: the step that follows puts these bytes in force, and is a release.
-            word.store(u64::from_le_bytes(whole), Relaxed);
+        let (whole, tail) = changed.as_chunks();
+        // Relaxed: the step that follows puts these bytes in force, and is a release.
+        for (word, bytes) in words.iter().zip(whole) {
+            word.store(u64::from_le_bytes(*bytes), Relaxed);
+        }
+        if !tail.is_empty() {
+            let last = match results.last_chunk() {
+                // One load, and the bytes before these are shifted out.
+                Some(last) => u64::from_le_bytes(*last) >> (u64::BITS - 8 * tail.len() as u32),
+                None => {
+                    let bytes = tail.iter().rev();
+                    bytes.fold(0, |word, &byte| word << 8 | u64::from(byte))
+                }
+            };
+            words[whole.len()].store(last, Relaxed);
         }
     }
 

@@ -174,8 +174,9 @@ pub struct Imap<I, R> {
     tasks: VecDeque<Submitted>,
     /// The completion queue where finished tasks stand, if the order does not matter.
     completion_queue: Option<NonZeroU64>,
-    /// Of the last task: the results that were not asked for yet.
-    results: VecDeque<Result<R>>,
+    /// Of the last task: the results that were not asked for yet. An error is long, and boxed, so that
+    /// they lie close together.
+    results: VecDeque<Result<R, Box<Error>>>,
     /// Why an argument could not be handed in; reported when its turn comes.
     refused: Option<Error>,
 }
@@ -296,21 +297,28 @@ impl<I, R: Serializable> Imap<I, R> {
         let place = self.tasks.iter().position(|it| Some(it.ticket) == ticket);
         let task = self.tasks.remove(place.unwrap_or(0))?;
         self.read(&task);
-        self.results.pop_front()
+        self.next_read()
+    }
+
+    /// The next result that was read.
+    #[inline]
+    fn next_read(&mut self) -> Option<Result<R>> {
+        let next = self.results.pop_front()?;
+        Some(next.map_err(|error| *error))
     }
 
     /// Reads the results of the items of a task that is done.
     fn read(&mut self, Submitted { ticket, items }: &Submitted) {
         let outcome = match self.form {
             Form::One(_) => self.client.outcome(*ticket, None, |bytes, block| {
-                self.results
-                    .push_back(codec::decode_with_block(bytes, block));
+                let result = codec::decode_with_block(bytes, block);
+                self.results.push_back(result.map_err(Box::new));
                 Ok(())
             }),
             Form::Chunk(_) => {
                 let outcome = self.client.outcome(*ticket, None, |_, _| Ok(()));
                 for part in self.client.take_parts(*ticket) {
-                    part.read_each(|result| self.results.push_back(result));
+                    part.read_each(|result| self.results.push_back(result.map_err(Box::new)));
                 }
                 outcome
             }
@@ -319,7 +327,8 @@ impl<I, R: Serializable> Imap<I, R> {
         if let Err(error) = outcome {
             // That of all items that have no outcome of their own.
             let items = usize::try_from(*items).unwrap_or(usize::MAX);
-            self.results.resize_with(items, || Err(error.clone()));
+            self.results
+                .resize_with(items, || Err(Box::new(error.clone())));
         }
     }
 }
@@ -356,7 +365,7 @@ where
     }
 
     fn next_until(&mut self, deadline: Option<Instant>) -> Option<Result<R>> {
-        if let Some(result) = self.results.pop_front() {
+        if let Some(result) = self.next_read() {
             return Some(result);
         }
         self.hand_in();

@@ -100,9 +100,10 @@ fn each<A: Serializable, R: Serializable>(
     let lent = worker.argument_block();
     let lent = lent.as_ref().map(|(lent, used)| &lent.bytes()[..*used]);
     let block = lent.unwrap_or(chunk.block);
-    worker.run_items(&chunk, results, |arguments, results| {
+    let done = worker.run_items(&chunk, results, |arguments, results| {
         let (argument, rest) = codec::decode_first(arguments, block)?;
         append_result(Some(worker), &function(argument), results)?;
         Ok(rest)
-    })
+    });
+    done.map_err(|error| *error)
 }

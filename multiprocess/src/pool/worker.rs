@@ -141,7 +141,7 @@ impl Worker {
     fn work(&self, initializer: Option<Initializer>) -> i32 {
         let mut message = Vec::new();
         if let Some(initializer) = initializer
-            && let Err(error) = self.panics.catch(|| initializer.run(&mut Vec::new()))
+            && let Err(error) = self.panics.catch(|| Ok(initializer.run(&mut Vec::new())?))
         {
             self.report(message::INITIALIZER, Step(0), &error, &mut message);
             return 1;
@@ -196,7 +196,8 @@ impl Worker {
         self.slot().set_phase(last_phase);
         if let Some(finalizer) = self.shared.finalizer {
             // Nobody waits for what it says.
-            let _ = self.panics.catch(|| finalizer.call(&[], &mut message));
+            let finish = || Ok(finalizer.call(&[], &mut message)?);
+            let _ = self.panics.catch(finish);
         }
         0
     }
@@ -209,11 +210,11 @@ impl Worker {
         }
         message::begin_result(number, message);
         let outcome = match self.shared.control.is_cancelled(number) {
-            true => Err(Error::Cancelled),
+            true => Err(Error::Cancelled.into()),
             false => self.panics.catch(|| {
                 let task = Function::split_from(task);
                 let (function, argument) = task.expect("a task starts with its function");
-                function.call(argument, message)
+                Ok(function.call(argument, message)?)
             }),
         };
         if has_block {
@@ -230,9 +231,9 @@ impl Worker {
             if self.shared.control.is_forgotten(number) {
                 // That it is done counts, what it gave does not.
                 message::begin_result(number, message);
-                return self.shared.put_result(message, None);
+                return Ok(self.shared.put_result(message, None)?);
             }
-            self.shared.put_result(message, block)
+            Ok(self.shared.put_result(message, block)?)
         });
         if let Err(error) = sent {
             self.report(number, self.slot().step(), &error, message);
@@ -254,8 +255,8 @@ impl Worker {
         &self,
         chunk: &Chunk<'a>,
         message: &mut Vec<u8>,
-        mut run: impl FnMut(&'a [u8], &mut Vec<u8>) -> Result<&'a [u8]>,
-    ) -> Result<()> {
+        mut run: impl FnMut(&'a [u8], &mut Vec<u8>) -> Result<&'a [u8], Box<Error>>,
+    ) -> Result<(), Box<Error>> {
         let (slot, control) = (self.slot(), &self.shared.control);
         let mut gathered = Gathered::new(self, chunk.first, message);
         slot.begin_chunk(chunk.first, chunk.mode.outlives_worker());
@@ -263,7 +264,7 @@ impl Worker {
         let mut arguments = chunk.arguments;
         for item in chunk.first..chunk.end {
             if control.is_cancelled(gathered.task) {
-                return Err(Error::Cancelled);
+                return Err(Error::Cancelled.into());
             }
             if is_plain {
                 // Nobody asks here for the end of an item, only for the next one's begin.
@@ -286,8 +287,8 @@ impl Worker {
         item: u64,
         arguments: &'a [u8],
         gathered: &mut Gathered<'_>,
-        run: &mut impl FnMut(&'a [u8], &mut Vec<u8>) -> Result<&'a [u8]>,
-    ) -> Result<&'a [u8]> {
+        run: &mut impl FnMut(&'a [u8], &mut Vec<u8>) -> Result<&'a [u8], Box<Error>>,
+    ) -> Result<&'a [u8], Box<Error>> {
         let (slot, control) = (self.slot(), &self.shared.control);
         slot.begin_item(item, self.shared.now());
         let start = gathered.message.len();
@@ -303,21 +304,18 @@ impl Worker {
             Mode::Once | Mode::Retried => run(own, gathered.message),
         };
         step("item: run");
-        let outcome = outcome.and_then(|rest| gathered.put_if_large(item, start).map(|()| rest));
-        let rest = match (outcome, behind) {
-            (Ok(rest), None) => rest,
-            (Ok(_), Some(behind)) => {
-                // Else it was large and is put.
-                if start < gathered.message.len() {
-                    control.publish(self.index, gathered.results(), start - ITEMS_HEAD);
+        let rest = match outcome {
+            Ok(rest) => match gathered.put_if_large(item, start) {
+                Ok(()) => {
+                    // Else it was large and is put.
+                    if behind.is_some() && start < gathered.message.len() {
+                        control.publish(self.index, gathered.results(), start - ITEMS_HEAD);
+                    }
+                    behind.unwrap_or(rest)
                 }
-                behind
-            }
-            (Err(error), Some(behind)) if mode == Mode::Each => {
-                gathered.put_error(item, start, &error)?;
-                behind
-            }
-            (Err(error), _) => return Err(error),
+                Err(error) => gathered.put_failure(mode, (item, start), error.into(), behind)?,
+            },
+            Err(error) => gathered.put_failure(mode, (item, start), error, behind)?,
         };
         step("item: published");
         slot.finish_item(item, gathered.results().len());
@@ -394,6 +392,7 @@ impl<'a> Gathered<'a> {
         }
     }
 
+    #[inline]
     fn results(&self) -> &[u8] {
         &self.message[ITEMS_HEAD..]
     }
@@ -431,14 +430,24 @@ impl<'a> Gathered<'a> {
         Ok(())
     }
 
-    /// Puts what is there, and then that `item` failed.
+    /// Puts what is there, and then that `item` failed, and returns the arguments behind it; the error if
+    /// the chunk ends with it.
     #[cold]
-    fn put_error(&mut self, item: u64, start: usize, error: &Error) -> Result<()> {
+    fn put_failure<'b>(
+        &mut self,
+        mode: Mode,
+        (item, start): (u64, usize),
+        error: Box<Error>,
+        behind: Option<&'b [u8]>,
+    ) -> Result<&'b [u8], Box<Error>> {
+        let Some(behind) = behind.filter(|_| mode == Mode::Each) else {
+            return Err(error);
+        };
         self.put_up_to(item, start)?;
         let at = Step::in_item(item);
-        self.worker.report(self.task, at, error, self.message);
+        self.worker.report(self.task, at, &error, self.message);
         self.clear_up_to(item + 1);
-        Ok(())
+        Ok(behind)
     }
 
     fn clear_up_to(&mut self, first: u64) {

@@ -68,7 +68,7 @@ where
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<R>>> {
         let Self(imap) = self.get_mut();
-        if let Some(result) = imap.results.pop_front() {
+        if let Some(result) = imap.next_read() {
             return Poll::Ready(Some(result));
         }
         imap.hand_in();
