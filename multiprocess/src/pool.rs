@@ -17,7 +17,7 @@
 //! | who is killed | what follows |
 //! |---|---|
 //! | a worker with a task | the task is tried again or gives [`Error::Killed`](crate::Error::Killed); no other task notices |
-//! | a worker without one | nothing but its successor |
+//! | a worker without one | nothing but its successor, or none if it was one too many |
 //! | the supervisor | the workers end; every handle says [`Error::PoolBroken`](crate::Error::PoolBroken) |
 //! | the application | supervisor, workers and all that they started end |
 
@@ -38,6 +38,7 @@ pub use imap::ImapStream;
 pub use map_result::MapResult;
 pub use result::AsyncResult;
 pub use table::Progress;
+pub use usage::TaskUsage;
 pub(crate) use worker::stored_descriptor;
 pub use worker::worker_index;
 
@@ -54,6 +55,7 @@ mod map_result;
 mod memory;
 mod message;
 mod open_tasks;
+mod resize;
 mod result;
 mod retry;
 mod shared;
@@ -63,6 +65,7 @@ mod supervisor;
 mod table;
 mod task;
 mod unheard;
+mod usage;
 mod wakers;
 mod worker;
 
@@ -249,7 +252,8 @@ impl Pool {
         self.client.progress()
     }
 
-    /// How many workers the pool has.
+    /// How many workers the pool has, or is to have: those that [`resize`](Self::resize) has started
+    /// may not be there yet, and some that are to leave may still have a task in hand.
     ///
     /// # Examples
     ///
@@ -259,7 +263,7 @@ impl Pool {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn workers(&self) -> usize {
-        self.client.shared.workers
+        self.client.shared.control.workers_wanted()
     }
 
     /// The process ids of the workers at this moment, for a look at them with `ps`. A worker that
@@ -274,7 +278,7 @@ impl Pool {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn worker_pids(&self) -> Vec<u32> {
-        let slots = &self.client.shared.control.slots[..self.workers()];
+        let slots = self.client.shared.control.used_slots();
         slots
             .iter()
             .map(|slot| slot.pid.load(SeqCst))

@@ -256,7 +256,7 @@ impl PoolClient {
     pub(super) fn progress(&self) -> Progress {
         // Before the look at the results: an item that is done here is found there, or is not lost
         // in between.
-        let slots = &self.shared.control.slots[..self.shared.workers];
+        let slots = self.shared.control.used_slots();
         let in_progress = slots
             .iter()
             .filter_map(|slot| Some((slot.in_progress()?.task, slot.step().done())))
@@ -323,7 +323,7 @@ impl PoolClient {
         let control = &self.shared.control;
         // A worker looks for the mark after it has noted the task: one of the two sees the other.
         control.cancel(number);
-        let slots = &control.slots[..self.shared.workers];
+        let slots = control.used_slots();
         let mark = |slot: &Slot| slot.mark_for_kill(number, KillReason::Cancelled);
         if slots.iter().any(mark) {
             self.wake_supervisor();
@@ -356,7 +356,7 @@ impl PoolClient {
         drop(self.announce(table));
     }
 
-    fn wake_supervisor(&self) {
+    pub(super) fn wake_supervisor(&self) {
         if let Ok(mut wakeup) = self.wakeup.get() {
             // If the socket is full, or the supervisor is gone, one more byte makes no difference.
             let _ = wakeup.write(&[1]);
@@ -386,7 +386,7 @@ impl PoolClient {
         !matches!(self.supervisor.exitcode(), Ok(None))
     }
 
-    fn require_ours(&self) -> Result<()> {
+    pub(super) fn require_ours(&self) -> Result<()> {
         if self.is_ours() {
             return Ok(());
         }

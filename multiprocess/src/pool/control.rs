@@ -14,8 +14,11 @@ use std::{
     },
 };
 
-use super::{sleeper::SleepMark, slot::Slot};
-use crate::sys::shm::{Shared, shareable};
+use super::{sleeper::SleepMark, slot::Slot, usage::TakenBefore};
+use crate::{
+    limits,
+    sys::shm::{Shared, shareable},
+};
 
 /// The most workers that a pool may have.
 pub(crate) const WORKERS_MAX: usize = 1024;
@@ -37,6 +40,10 @@ shareable! {
         pub(crate) stop: AtomicU32,
         /// 1 while the supervisor looks at no worker's memory: who begins a task then wakes it.
         pub(crate) unwatched: AtomicU32,
+        /// How many workers the pool is to have. Those of higher indexes leave.
+        pub(crate) workers: AtomicU32,
+        /// How many slots were ever in use, those of workers that have yet to leave among them.
+        pub(crate) used: AtomicU32,
         /// How many workers ever came through their initializer.
         pub(crate) started: AtomicU32,
         /// How many tasks were ever cancelled; while 0, nobody needs to look which.
@@ -49,6 +56,8 @@ shareable! {
         pub(super) supervisor: SleepMark,
         claim: Claim,
         pub(crate) slots: [Slot; WORKERS_MAX],
+        /// Of each worker, apart from its slot, which fills a cache line: most pools do not measure.
+        pub(super) taken_before: [TakenBefore; WORKERS_MAX],
     }
 
     /// The last take of a task that was begun; written with the consumers' lock of the task queue held.
@@ -81,9 +90,42 @@ impl Control {
 }
 
 impl Shared<Control> {
-    /// A control block for so many workers.
+    /// A control block for so many workers, with room for as many more as there may be. That is 64 MiB
+    /// of addresses, of which nobody pays for what no worker has written.
     pub(crate) fn for_workers(workers: usize) -> io::Result<Self> {
-        Self::create("multiprocess-pool", 2 * MARKS + workers * RESULT_WORDS)
+        let slots = slots_within(
+            workers,
+            limits::file_size().min(limits::address_space() / 64),
+        );
+        let control = Self::create("multiprocess-pool", 2 * MARKS + slots * RESULT_WORDS)?;
+        control.resize(workers);
+        Ok(control)
+    }
+
+    /// The most workers that there is room for.
+    pub(crate) fn workers_max(&self) -> usize {
+        (self.words().len() - 2 * MARKS) / RESULT_WORDS
+    }
+
+    /// Wants so many workers, which there is room for.
+    pub(crate) fn resize(&self, workers: usize) {
+        let workers = workers as u32;
+        // In this order: whoever sees the number also finds that the slots are in use.
+        self.used.fetch_max(workers, SeqCst);
+        self.workers.store(workers, SeqCst);
+    }
+
+    /// How many workers the pool is to have.
+    #[inline]
+    pub(crate) fn workers_wanted(&self) -> usize {
+        (self.workers.load(SeqCst) as usize).min(self.workers_max())
+    }
+
+    /// The slots that ever had a worker.
+    pub(crate) fn used_slots(&self) -> &[Slot] {
+        // No more than there are, also if another process has written over the number.
+        let used = (self.used.load(SeqCst) as usize).min(self.workers_max());
+        &self.slots[..used]
     }
 
     /// Marks a task as cancelled. Another whose mark has the same place is then run for nothing.
@@ -160,10 +202,38 @@ impl Shared<Control> {
     }
 }
 
+/// For how many workers there is room in so many bytes: at least for these, which are wanted.
+fn slots_within(workers: usize, bytes: u64) -> usize {
+    let words = (Shared::<Control>::WORDS + 2 * MARKS * size_of::<u64>()) as u64;
+    let slots = bytes.saturating_sub(words) / RESULT_BYTES as u64;
+    usize::try_from(slots)
+        .unwrap_or(WORKERS_MAX)
+        .clamp(workers, WORKERS_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::pool::slot::KillReason;
+
+    #[test]
+    fn a_small_limit_leaves_room_for_the_workers_that_are_wanted() {
+        assert_eq!(slots_within(2, 0), 2);
+        let before = Shared::<Control>::WORDS + 2 * MARKS * size_of::<u64>();
+        assert_eq!(slots_within(2, (before + 9 * RESULT_BYTES) as u64), 9);
+        assert_eq!(slots_within(2, u64::MAX), WORKERS_MAX);
+    }
+
+    #[test]
+    fn no_slot_is_beyond_the_memory_whatever_another_process_wrote() {
+        // As under a limit.
+        let words = 2 * MARKS + 3 * RESULT_WORDS;
+        let control = Shared::<Control>::create("test", words).expect("there is memory");
+        control.used.store(u32::MAX, SeqCst);
+        control.workers.store(u32::MAX, SeqCst);
+        assert_eq!(control.used_slots().len(), 3);
+        assert_eq!(control.workers_wanted(), 3);
+    }
 
     fn control() -> Shared<Control> {
         Shared::for_workers(2).expect("there is memory")

@@ -245,7 +245,7 @@ where
 {
     /// Hands in tasks, as many as the workers need.
     fn hand_in(&mut self) {
-        let ahead = AHEAD * self.client.shared.workers;
+        let ahead = AHEAD * self.client.shared.control.workers_wanted();
         let mut buffer = Buffer::to_write();
         let bytes = buffer.bytes();
         while self.tasks.len() < ahead && self.refused.is_none() {

@@ -74,7 +74,7 @@ impl PoolClient {
             // In this order: a task stands in a slot before its take counts, and until its result, or
             // the supervisor's word of it, is put.
             let taken = self.shared.tasks.taken();
-            let slots = &self.shared.control.slots[..self.shared.workers];
+            let slots = self.shared.control.used_slots();
             let in_progress = slots
                 .iter()
                 .filter_map(|slot| Some(slot.in_progress()?.task));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn slots(pool: &Pool) -> impl Iterator<Item = &Slot> {
-        pool.client.shared.control.slots[..pool.workers()].iter()
+        pool.client.shared.control.used_slots().iter()
     }
 
     /// Writes over what the worker with this task says of it, and kills the worker.

@@ -10,6 +10,7 @@ use super::{
     open_tasks::Submission,
     table::TaskTable,
     task::{many, many_pairs},
+    usage::TaskUsage,
 };
 use crate::{Error, Result, Serializable, codec, fd_passing, sys::call::Function};
 
@@ -53,6 +54,8 @@ pub(super) struct MapChunks {
     open_bytes: usize,
     /// What has not begun does not begin any more, or is left to run on.
     stopped: bool,
+    /// What the items took whose results were taken, if the pool measures that.
+    usage: Vec<Option<TaskUsage>>,
     /// An item that has failed here, on its way to a worker or back.
     failed: Option<(u64, Error)>,
 }
@@ -355,6 +358,7 @@ impl MapChunks {
             open: 0,
             open_bytes: 0,
             stopped: false,
+            usage: Vec::new(),
             failed: None,
         }
     }
@@ -444,6 +448,12 @@ impl MapChunks {
         }
     }
 
+    /// What each item took that was handed in, as far as it is known.
+    pub(super) fn usage(&self, table: &TaskTable) -> Vec<Option<TaskUsage>> {
+        let left = self.chunks.iter().map(|chunk| table.usage(chunk.ticket));
+        self.usage.iter().copied().chain(left.flatten()).collect()
+    }
+
     /// Has what was handed in run, though this is dropped.
     pub(super) fn let_run_on(&mut self) {
         self.stopped = true;
@@ -476,7 +486,7 @@ impl MapChunks {
 
     /// Whether another chunk is to be handed in now.
     fn has_room(&self) -> bool {
-        let workers = self.client.shared.workers;
+        let workers = self.client.shared.control.workers_wanted();
         let is_short = self.open_bytes < BYTES_AHEAD || self.open < AHEAD * workers;
         !self.stopped && self.chunks.len() < CHUNKS_AHEAD && is_short
     }
@@ -502,6 +512,9 @@ impl MapChunks {
         let mut parts = Vec::new();
         while let Some(chunk) = self.chunks.pop_front_if(|chunk| chunk.done) {
             parts.append(&mut table.take_parts(chunk.ticket));
+            if self.client.shared.measures_usage {
+                self.usage.append(&mut table.usage(chunk.ticket));
+            }
             table.forget(chunk.ticket);
             self.taken = chunk.items.end;
         }

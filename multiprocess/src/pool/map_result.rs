@@ -14,6 +14,7 @@ use super::{
     client::PoolClient,
     map::{MapChunks, read},
     table::TaskTable,
+    usage::TaskUsage,
     wakers::Awaited,
 };
 use crate::{Error, Result, Serializable};
@@ -203,6 +204,32 @@ impl<R> MapResult<R> {
     /// ```
     pub fn ready(&self) -> bool {
         self.wait_until(Some(Instant::now())).is_ok()
+    }
+
+    /// What each item took, in their order: time, processors and memory. `None` stands for an item of
+    /// which it is not known: one that has not ended, or that was done in the chunk of a later one that
+    /// was killed. Empty in a pool that does not [measure](super::Builder::measure_usage). Does not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::Pool;
+    ///
+    /// let pool = Pool::builder().workers(2).measure_usage().build()?;
+    /// let lengths = pool.map_async(|len: usize| vec![1_u8; len].len(), [1, 64 << 20])?;
+    /// assert_eq!(lengths.get()?, [1, 64 << 20]);
+    /// let peaks = lengths.usage().into_iter().map(|it| it.unwrap().peak_memory);
+    /// let peaks: Vec<_> = peaks.map(Option::unwrap_or_default).collect();
+    /// assert!(peaks[0] <= peaks[1]);
+    /// # Ok::<(), multiprocess::Error>(())
+    /// ```
+    pub fn usage(&self) -> Vec<Option<TaskUsage>> {
+        if !self.client.shared.measures_usage {
+            return Vec::new();
+        }
+        let look = |table: &mut TaskTable| Some(self.state().chunks.usage(table));
+        let usage = self.client.wait(Some(Instant::now()), look);
+        usage.ok().flatten().unwrap_or_default()
     }
 
     /// Gives the map up: items that wait are not begun, and a worker that has one in progress is

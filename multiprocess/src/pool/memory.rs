@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::time::{ClockId, clock_gettime};
+
 use super::{
     shared::PoolShared,
     slot::{KillReason, Slot},
@@ -19,7 +21,8 @@ use crate::{Error, Result};
 /// How often to look while tasks run.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What runs for less time than this cannot leave much: 5 ms. A look costs some microseconds.
+/// What runs for less time than this cannot leave much: 5 ms, to a tick of [`ticks`]. A look costs some
+/// microseconds.
 pub(super) const SHORT_NANOS: u64 = 5_000_000;
 
 /// A page of memory, in bytes.
@@ -54,6 +57,14 @@ pub(super) fn of_process(process: &str) -> u64 {
     }
 }
 
+/// Nanoseconds on a clock that is exact to some milliseconds, and costs a few nanoseconds: it is asked
+/// after each item.
+pub(super) fn ticks() -> u64 {
+    // It cannot fail: Linux has this clock.
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE);
+    time.map_or(0, |time| Duration::from(time).as_nanos() as u64)
+}
+
 /// Notes what memory a worker has before its task or item, in bytes.
 pub(super) fn note(slot: &Slot, memory: u64) {
     let pages = u32::try_from(memory / PAGE).unwrap_or(u32::MAX);
@@ -76,12 +87,12 @@ pub(super) struct MemoryWatch {
 }
 
 impl MemoryWatch {
-    pub(super) fn new(limit: u64, workers: usize) -> Self {
+    pub(super) fn new(limit: u64) -> Self {
         Self {
             limit,
             next: None,
             taken: 0,
-            peaks: vec![0; workers],
+            peaks: Vec::new(),
         }
     }
 
@@ -105,6 +116,7 @@ impl MemoryWatch {
             return;
         }
         let mut is_busy = false;
+        self.peaks.resize(workers.len(), 0);
         for (index, (slot, worker)) in shared.control.slots.iter().zip(workers).enumerate() {
             let (Some(pid), Some(task)) = (worker, slot.in_progress()) else {
                 continue;

@@ -5,7 +5,10 @@
 
 use std::io;
 
-use super::slot::Step;
+use super::{
+    slot::Step,
+    usage::{TaskUsage, USAGE_WORDS},
+};
 use crate::{Error, codec};
 
 /// How many bytes of a message come before a result.
@@ -25,6 +28,10 @@ pub(super) const WORKER: u64 = POOL - 2;
 
 const FAILED: u64 = 1 << 63;
 const ITEMS: u64 = 1 << 62;
+const USAGE: u64 = 1 << 61;
+
+/// The kinds of messages.
+const KINDS: u64 = FAILED | ITEMS | USAGE;
 
 /// What a message says of a task.
 #[derive(Debug)]
@@ -36,6 +43,8 @@ pub(super) enum Report<'a> {
         count: u64,
         results: &'a [u8],
     },
+    /// What items of a task took, by their places in it. It comes before their results.
+    Usage(Vec<(u64, TaskUsage)>),
     /// An item failed, or the task ended here.
     Failed {
         at: Step,
@@ -66,10 +75,33 @@ pub(super) fn write_error(task: u64, at: Step, error: &Error, message: &mut Vec<
     codec::append_unread(error, message).expect("text and numbers have a binary form");
 }
 
+/// Makes the message what items of a task took.
+pub(super) fn write_usage(task: u64, items: &[(u64, TaskUsage)], message: &mut Vec<u8>) {
+    message.clear();
+    message.extend_from_slice(&(task | USAGE).to_le_bytes());
+    for (item, usage) in items {
+        let words = [*item].into_iter().chain(usage.to_words());
+        words.for_each(|word| message.extend_from_slice(&word.to_le_bytes()));
+    }
+}
+
+fn read_usage(body: &[u8]) -> Vec<(u64, TaskUsage)> {
+    let words = body
+        .as_chunks()
+        .0
+        .iter()
+        .map(|word| u64::from_le_bytes(*word));
+    let words: Vec<u64> = words.collect();
+    let (items, _) = words.as_chunks::<{ 1 + USAGE_WORDS }>();
+    let each = items.iter();
+    each.map(|&[item, elapsed, cpu, peak]| (item, TaskUsage::from_words([elapsed, cpu, peak])))
+        .collect()
+}
+
 /// Takes a message apart: the task's number and the report. `None` for what is no message.
 pub(super) fn read(message: &[u8]) -> Option<(u64, Report<'_>)> {
     let (word, body) = split_word(message)?;
-    let report = match word & (FAILED | ITEMS) {
+    let report = match word & KINDS {
         0 => Report::Result(body),
         ITEMS => {
             let (first, body) = split_word(body)?;
@@ -80,13 +112,14 @@ pub(super) fn read(message: &[u8]) -> Option<(u64, Report<'_>)> {
                 results,
             }
         }
+        USAGE => Report::Usage(read_usage(body)),
         _ => {
             let (step, body) = split_word(body)?;
             let (at, error) = (Step(step), codec::decode(body).ok()?);
             Report::Failed { at, error }
         }
     };
-    Some((word & !(FAILED | ITEMS), report))
+    Some((word & !KINDS, report))
 }
 
 /// What becomes of a task of which a message says what cannot be.

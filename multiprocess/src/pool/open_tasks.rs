@@ -9,6 +9,7 @@ use super::{
     block::ResultBlock,
     chunk::{Mode, Part},
     fd_store::StoredFds,
+    usage::TaskUsage,
 };
 use crate::{Error, Result};
 
@@ -30,7 +31,7 @@ pub(super) struct Task {
 }
 
 /// What only some tasks have: chunks, tasks that may be tried again, those with descriptors, and those
-/// with large results.
+/// with large results or a measure.
 #[derive(Default)]
 pub(super) struct More {
     pub(super) chunk: Option<ChunkState>,
@@ -39,6 +40,8 @@ pub(super) struct More {
     pub(super) descriptors: Option<StoredFds>,
     /// Of the result of a task that is no chunk.
     pub(super) block: Option<ResultBlock>,
+    /// What its items took, by their places, if the pool measures that.
+    pub(super) usage: Vec<Option<TaskUsage>>,
 }
 
 /// What is known of a chunk.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{client::PoolClient, wakers::Awaited};
+use super::{client::PoolClient, table::TaskTable, usage::TaskUsage, wakers::Awaited};
 use crate::{Error, Result, Serializable, codec};
 
 /// The result of a task, to come: Python's `AsyncResult`.
@@ -35,8 +35,8 @@ impl<R: Serializable> AsyncResult<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Panicked`] if the function panicked; [`Error::Killed`] or [`Error::Exited`] if its
-    /// worker died with it, and no retry was left; [`Error::TaskTimedOut`]; [`Error::Cancelled`];
+    /// [`Error::Panicked`] if the function panicked; [`Error::Killed`] or
+    /// [`Error::Exited`] if its worker died with it, and no retry was left; [`Error::OutOfMemory`]; [`Error::TaskTimedOut`]; [`Error::Cancelled`];
     /// [`Error::Serial`] or [`Error::TooLarge`] for the result. If the pool is the reason,
     /// [`Error::PoolBroken`] or [`Error::InitializerFailed`].
     ///
@@ -108,6 +108,35 @@ impl<R> AsyncResult<R> {
     /// ```
     pub fn ready(&self) -> bool {
         self.client.is_ready(self.ticket)
+    }
+
+    /// What the task took: time, processors and memory. `None` if the pool does not
+    /// [measure](super::Builder::measure_usage) that, and while the task has not ended; a task that was
+    /// cancelled has none. Of a task that is tried again it is that of the last try. Does not wait.
+    ///
+    /// A task that was killed tells it too, as far as it is known: a worker that is killed within its
+    /// first moments with a task is counted from its last task on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiprocess::{Error, Pool};
+    /// use std::{thread, time::Duration};
+    ///
+    /// let limit = Duration::from_millis(50);
+    /// let pool = Pool::builder().workers(1).task_timeout(limit).measure_usage().build()?;
+    /// let late = pool.apply_async(thread::sleep, Duration::from_secs(600))?;
+    /// assert!(matches!(late.get(), Err(Error::TaskTimedOut { .. })));
+    /// assert!(late.usage().unwrap().elapsed >= limit);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn usage(&self) -> Option<TaskUsage> {
+        let look = |table: &mut TaskTable| {
+            let has_ended = table.outcome(self.ticket).is_some();
+            has_ended.then(|| table.usage(self.ticket))
+        };
+        let usage = self.client.wait(Some(Instant::now()), look);
+        usage.ok().flatten()?.pop()?
     }
 
     /// Gives the task up: one that waits is not begun, and one that runs is killed with its

@@ -8,6 +8,17 @@ use super::{
 };
 use crate::Error;
 
+/// Whether the error of a task or an item says that its worker is dead.
+pub(super) fn worker_died(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Killed { .. }
+            | Error::Exited { .. }
+            | Error::TaskTimedOut { .. }
+            | Error::OutOfMemory { .. }
+    )
+}
+
 impl TaskTable {
     /// Puts a task again whose worker has died, or what is left of it. Returns the error if that is
     /// not to be.

@@ -23,7 +23,6 @@ pub(super) struct PoolShared {
     pub(super) tasks: RawQueue,
     pub(super) results: RawQueue,
     pub(super) control: Shared<Control>,
-    pub(super) workers: usize,
     /// What each worker does last.
     pub(super) finalizer: Option<Function>,
     pub(super) max_tasks_per_child: Option<u64>,
@@ -31,10 +30,14 @@ pub(super) struct PoolShared {
     pub(super) max_memory_per_child: Option<u64>,
     /// In bytes.
     pub(super) max_memory_per_task: Option<u64>,
+    /// In bytes.
+    pub(super) memory_budget: Option<u64>,
     /// How many bytes more than at its start a worker may have after a task.
     pub(super) max_memory_left: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) retries: u32,
+    /// Whether it is measured what tasks take.
+    pub(super) measures_usage: bool,
     pub(super) name: String,
     /// In how many pools' tasks it was made, each in a task of the one around it.
     pub(super) depth: u32,
@@ -86,8 +89,13 @@ impl PoolShared {
 
     /// Nanoseconds on the pool's clock; `None` if nobody needs it.
     pub(super) fn now(&self) -> Option<u64> {
-        let _ = self.task_timeout?;
-        Some(self.opened.elapsed().as_nanos() as u64)
+        let is_needed = self.task_timeout.is_some() || self.measures_usage;
+        is_needed.then(|| self.nanos())
+    }
+
+    /// Nanoseconds on the pool's clock.
+    pub(super) fn nanos(&self) -> u64 {
+        self.opened.elapsed().as_nanos() as u64
     }
 
     /// Whether the supervisor may kill a worker for what its task or item does.

@@ -3,7 +3,6 @@
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
-    fence,
 };
 
 use crate::{queue::step::step, sys::shm::shareable};
@@ -45,7 +44,8 @@ pub(crate) enum Phase {
     Working = 2,
     /// Has seen the end of the task queue, and needs no successor.
     Drained = 3,
-    /// Has done all tasks that one worker does, and needs a successor.
+    /// Has done all tasks that one worker does, or is one too many. It needs a successor if its slot is
+    /// still to have a worker.
     Retired = 4,
 }
 
@@ -87,7 +87,7 @@ impl Step {
     }
 
     /// Between two items, or before the first one of a chunk that is tried again.
-    fn is_between(self) -> bool {
+    pub(super) fn is_between(self) -> bool {
         self.0 > 0 && !self.is_in_item()
     }
 }
@@ -177,8 +177,9 @@ impl Slot {
 
     /// Whether the worker is marked for the kill, after it has finished an item of `task`.
     pub(crate) fn is_marked(&self, task: u64) -> bool {
-        // The other half of `mark_overdue`: the step is stored before the mark is looked for.
-        fence(SeqCst);
+        // The other half of `mark_overdue`: the step is stored before the mark is looked for. Stored once
+        // more, since an exchange is the cheapest barrier; nobody else writes it.
+        self.step.swap(self.step.load(Relaxed), SeqCst);
         is_marked(self.task.load(SeqCst), task)
     }
 
@@ -245,6 +246,12 @@ impl Slot {
         // time is that step's, or a later one's, which is never overdue too early.
         let since = self.since.load(Acquire);
         (!step.is_between() && self.step() == step).then_some(since)
+    }
+
+    /// Since when the last task or item was in progress of a worker that is dead.
+    pub(super) fn since(&self) -> u64 {
+        // Relaxed: its writer is dead.
+        self.since.load(Relaxed)
     }
 
     /// Marks the worker for the kill if it still has `task` in progress; it will take no other.

@@ -32,14 +32,14 @@ use super::{
     message,
     shared::{Initializer, PoolShared},
     slot::{Phase, Step},
-    worker,
+    usage, worker,
 };
 use crate::{
     Error, Result,
     fd_passing::Descriptor,
     limits,
     sys::{
-        children::{self, EndedChild},
+        children::{self, ChildUsage, EndedChild},
         credentials::Credentials,
         fork::{self, Forked, exit_now},
         fork_private::ForkPrivate,
@@ -117,13 +117,12 @@ impl Supervisor {
     ) -> io::Result<Self> {
         signals::block_all();
         prctl::set_child_subreaper(true)?;
-        let workers = vec![None; shared.workers];
         let (fd_store, requests) = FdStore::new(descriptors)?;
         shared.descriptor_requests = Some(requests);
         shared.descriptors_max = limits::raise_descriptors();
         shared.name_process("s");
         let limit = shared.max_memory_per_task;
-        let memory = limit.map(|limit| MemoryWatch::new(limit, shared.workers));
+        let memory = limit.map(MemoryWatch::new);
         let wakeup = UnixStream::from(wakeup);
         wakeup.set_nonblocking(true)?;
         let noticed = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTSTP, Signal::SIGCONT]);
@@ -139,7 +138,7 @@ impl Supervisor {
             signals: ForkPrivate::new(SignalFd::with_flags(&noticed, flags)?),
             stop_expected: None,
             stopped: false,
-            workers,
+            workers: Vec::new(),
             failures: 0,
             started: 0,
         })
@@ -149,6 +148,9 @@ impl Supervisor {
     fn serve(&mut self) -> Result<i32> {
         let listen = |error| Error::os("listen for the end of workers", error);
         loop {
+            let used = self.shared.control.used_slots().len();
+            // The number never falls: those that are to leave have their places until then.
+            self.workers.resize(used, None);
             if self.failures >= TRIES || self.has_other_rights() {
                 return Ok(GAVE_UP);
             }
@@ -238,7 +240,7 @@ impl Supervisor {
         if mem::take(&mut self.stopped) {
             // The time for which a task was stopped is none that it took.
             if let Some(now) = self.shared.now() {
-                let slots = &self.shared.control.slots[..self.shared.workers];
+                let slots = self.shared.control.used_slots();
                 slots.iter().for_each(|slot| slot.restart_clock(now));
             }
             self.signal_workers(Signal::SIGCONT);
@@ -255,7 +257,7 @@ impl Supervisor {
     /// that is begun after this look has its whole time before it.
     fn next_deadline(&self) -> Option<Instant> {
         let timeout = self.shared.task_timeout.filter(|_| !self.stopped)?;
-        let slots = &self.shared.control.slots[..self.shared.workers];
+        let slots = self.shared.control.used_slots();
         let begun = slots.iter().filter_map(|slot| {
             let _not_marked = slot.in_progress().filter(|task| !task.marked)?;
             let since = slot.begun().map(|since| self.shared.instant(since));
@@ -265,7 +267,7 @@ impl Supervisor {
     }
 
     fn is_busy(&self) -> bool {
-        let slots = &self.shared.control.slots[..self.shared.workers];
+        let slots = self.shared.control.used_slots();
         slots.iter().any(|slot| slot.in_progress().is_some())
     }
 
@@ -278,7 +280,7 @@ impl Supervisor {
         let Some(latest) = latest else {
             return;
         };
-        for slot in &self.shared.control.slots[..self.shared.workers] {
+        for slot in self.shared.control.used_slots() {
             if let Some(task) = slot.in_progress().filter(|task| !task.marked) {
                 slot.mark_overdue(task.task, latest);
             }
@@ -298,7 +300,7 @@ impl Supervisor {
     /// Whether a worker is missing, and one forked here would have other rights than the application
     /// has by now. Then the pool is told so.
     fn has_other_rights(&self) -> bool {
-        if self.workers.iter().all(Option::is_some) {
+        if self.wanted().iter().all(Option::is_some) {
             return false;
         }
         let application = Credentials::of(self.application_pid);
@@ -317,6 +319,11 @@ impl Supervisor {
         !same
     }
 
+    /// The processes of the slots that are to have one.
+    fn wanted(&self) -> &[Option<i32>] {
+        &self.workers[..self.shared.control.workers_wanted().min(self.workers.len())]
+    }
+
     /// Fills the empty slots; false if the system had no process for one.
     fn spawn_missing(&mut self) -> bool {
         let phase = match &self.initializer {
@@ -324,15 +331,16 @@ impl Supervisor {
             None => Phase::Working,
         };
         let me = process::id().cast_signed();
-        for index in 0..self.workers.len() {
+        for index in 0..self.wanted().len() {
             let slot = &self.shared.control.slots[index];
             if self.workers[index].is_some() || slot.phase() == Some(Phase::Drained) {
                 continue;
             }
             slot.vacate(phase);
+            self.shared.control.taken_before[index].clear();
             match fork::fork("a worker") {
                 Ok(Forked::Child) => {
-                    // Taken out, since the descriptors are to be the argument's.
+                    // ChildUsage out, since the descriptors are to be the argument's.
                     worker::run(Arc::clone(&self.shared), self.initializer.take(), index, me)
                 }
                 Ok(Forked::Parent(pid)) => {
@@ -354,11 +362,16 @@ impl Supervisor {
                 // Not reaped yet, it still owns its number, which is its group's.
                 kill_group(ended.pid);
                 self.workers[index] = None;
-                self.report(index, ended);
+                // Before the report: whoever has that no longer finds the dead.
+                self.shared.control.slots[index].pid.store(0, SeqCst);
+                // Its group is dead, so that its number may be given again.
+                let taken = children::reap(ended.pid);
+                self.report(index, ended, taken);
                 // It may have been woken for a task that it did not take.
                 self.shared.tasks.wake_reader();
+            } else {
+                children::reap(ended.pid);
             }
-            children::reap(ended.pid);
             if slot.is_some() {
                 // Large parts of its task, and of a result that it has not put.
                 self.shared.tasks.take_back_from_the_dead();
@@ -368,8 +381,9 @@ impl Supervisor {
     }
 
     /// Says which task died with a worker, if one did.
-    fn report(&mut self, index: usize, EndedChild { pid, code }: EndedChild) {
+    fn report(&mut self, index: usize, EndedChild { pid, code }: EndedChild, taken: ChildUsage) {
         let slot = &self.shared.control.slots[index];
+        let ending = Error::of_exit(pid.cast_unsigned(), code);
         // Before the look at the phase: who has counted itself is past `Starting`.
         let started = self.shared.control.started.load(SeqCst);
         if started != self.started {
@@ -379,7 +393,7 @@ impl Supervisor {
         if slot.phase() == Some(Phase::Starting) {
             self.failures += 1;
             if self.failures == TRIES {
-                let reason = Error::of_exit(pid.cast_unsigned(), code).to_string();
+                let reason = ending.to_string();
                 let error = Error::InitializerFailed {
                     tries: TRIES,
                     reason,
@@ -387,11 +401,11 @@ impl Supervisor {
                 self.say(message::POOL, Step(0), &error);
             }
         }
-        let ending = Error::of_exit(pid.cast_unsigned(), code);
         if let Some(task) = slot.lost_with_worker(|| self.shared.tasks.taken())
             && !self.is_in_living_hands(task.task)
         {
             let at = slot.step();
+            self.say_usage(index, task.task, at, taken);
             self.say_published(index, task.task, at);
             let error = match (self.shared.task_timeout, &self.memory) {
                 (Some(timeout), _) if task.overdue => Error::TaskTimedOut { timeout },
@@ -412,6 +426,20 @@ impl Supervisor {
         let slots = self.shared.control.slots.iter().zip(&self.workers);
         let mut living = slots.filter(|(_, worker)| worker.is_some());
         living.any(|(slot, _)| slot.in_progress().is_some_and(|it| it.task == task))
+    }
+
+    /// Says what the task or item took that a dead worker had in progress, if that is measured.
+    fn say_usage(&self, index: usize, task: u64, at: Step, taken: ChildUsage) {
+        if self.shared.measures_usage && !at.is_between() {
+            let control = &self.shared.control;
+            let since = control.slots[index].since();
+            let elapsed = Duration::from_nanos(self.shared.nanos().saturating_sub(since));
+            let before = &control.taken_before[index];
+            let usage = usage::of_dead_worker(elapsed, before, taken);
+            let mut message = Vec::new();
+            message::write_usage(task, &[(at.done(), usage)], &mut message);
+            self.put(&message);
+        }
     }
 
     /// Puts the results of the items before this step that a dead worker has not put.
@@ -458,7 +486,7 @@ fn end_all_descendants() {
         }
         loop {
             match children::peek() {
-                Ok(Some(ended)) => children::reap(ended.pid),
+                Ok(Some(ended)) => drop(children::reap(ended.pid)),
                 Ok(None) => break,
                 // There is no child left.
                 Err(_) => return,

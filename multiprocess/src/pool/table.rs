@@ -14,6 +14,7 @@ use super::{
     lost::LostTasks,
     message::{self, Report},
     open_tasks::{ChunkState, More, Retry, Submission, Task, Tasks},
+    retry::worker_died,
     slot::Step,
     unheard::UnheardFailures,
     wakers::{Awaited, PoolWakers},
@@ -286,6 +287,7 @@ impl TaskTable {
             }
             (message::WORKER, Report::Failed { error, .. }) => self.lost.ending = Some(error),
             _ if !is_present => {}
+            (_, Report::Usage(items)) => self.add_usage(ticket, &items),
             (_, Report::Result(result)) => {
                 let is_forgotten = self.tasks.get(ticket).is_some_and(|task| task.forgotten);
                 let outcome = match self.chunk_mut(ticket) {
@@ -310,14 +312,7 @@ impl TaskTable {
                 },
             ) => self.add_results(ticket, (first, count), results, block),
             (_, Report::Failed { at, error }) => {
-                let worker_died = matches!(
-                    error,
-                    Error::Killed { .. }
-                        | Error::Exited { .. }
-                        | Error::TaskTimedOut { .. }
-                        | Error::OutOfMemory { .. }
-                );
-                if !worker_died {
+                if !worker_died(&error) {
                     self.fail(ticket, at, error);
                 } else if let Some(error) = self.survive(ticket, at, error, put_again) {
                     self.end_task(ticket, at, error);

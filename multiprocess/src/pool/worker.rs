@@ -2,10 +2,11 @@
 
 use std::{
     io::{self, Write},
+    mem,
     os::fd::{AsFd, OwnedFd},
     process,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{
             AtomicU64,
             Ordering::{Relaxed, SeqCst},
@@ -26,13 +27,13 @@ use super::{
     message::{self, ITEMS_HEAD},
     shared::{Initializer, PoolShared},
     slot::{Phase, Slot, Step},
+    usage::UsageMeter,
 };
 use crate::{
     Error, Result, limits, output,
     panics::Panics,
     queue::{
         lending::{Lent, TakenBlock},
-        raw::Wait,
         step::step,
     },
     sys::{call::Function, fork::exit_now, group, signals},
@@ -61,8 +62,9 @@ pub(super) fn depth() -> u32 {
 /// Which worker of its pool this process is, counted from 0; `None` outside of a task.
 ///
 /// A worker that is replaced leaves its index to its successor, so that at each moment the workers
-/// of a pool have different ones, below [`Pool::workers`](crate::Pool::workers). Use it to give each
-/// worker a device of its own. Python's pools do not tell; `current_process()._identity` counts
+/// of a pool have different ones, below [`Pool::workers`](crate::Pool::workers); after a
+/// [`resize`](crate::Pool::resize) to fewer, those that have yet to leave are at and above it. Use it to
+/// give each worker a device of its own. Python's pools do not tell; `current_process()._identity` counts
 /// replaced workers on.
 ///
 /// In a process that a task has forked it is that of the task's worker.
@@ -113,6 +115,7 @@ pub(super) fn run(
     shared.name_process(&index.to_string());
     // The supervisor, which is forked here, is no worker.
     let worker = CURRENT.get_or_init(|| Worker {
+        meter: shared.measures_usage.then(Mutex::default),
         shared,
         index,
         panics: Panics::watch(|_| ()),
@@ -128,9 +131,11 @@ pub(super) struct Worker {
     pub(super) shared: Arc<PoolShared>,
     index: usize,
     panics: Panics,
-    /// When it looked at its memory last, in nanoseconds of the pool's clock.
+    /// When it looked at its memory last, in nanoseconds of [`memory::ticks`].
     memory_noted: AtomicU64,
     pub(super) blocks: WorkerBlocks,
+    /// If the pool measures what tasks take.
+    meter: Option<Mutex<UsageMeter>>,
 }
 
 impl Worker {
@@ -160,7 +165,8 @@ impl Worker {
                 self.shared.control.claim(self.index, number, now);
             };
             let tasks = &self.shared.tasks;
-            match tasks.get_with_block(&mut task, &mut block, Wait::Forever, claim) {
+            let is_one_too_many = || self.index >= self.shared.control.workers_wanted();
+            match tasks.get_unless(&mut task, &mut block, is_one_too_many, claim) {
                 Ok((number, len)) => {
                     let (shared, control) = (&self.shared, &self.shared.control);
                     if shared.task_timeout.is_some()
@@ -177,6 +183,7 @@ impl Worker {
                         break;
                     }
                 }
+                Err(Error::Empty) => break,
                 Err(_) => {
                     last_phase = Phase::Drained;
                     break;
@@ -212,17 +219,20 @@ impl Worker {
         let outcome = match self.shared.control.is_cancelled(number) {
             true => Err(Error::Cancelled.into()),
             false => self.panics.catch(|| {
+                self.begin_usage();
                 let task = Function::split_from(task);
                 let (function, argument) = task.expect("a task starts with its function");
                 Ok(function.call(argument, message)?)
             }),
         };
+        self.end_usage(self.slot().step().done());
         if has_block {
             // Of a task that has not read it.
             drop(self.argument_block());
         }
         // The output first: whoever has the result may rely on it.
         let _ = io::stdout().flush();
+        self.put_usage(number);
         let block = self.result_block();
         let sent = outcome.and_then(|()| {
             if message.is_empty() {
@@ -260,7 +270,8 @@ impl Worker {
         let (slot, control) = (self.slot(), &self.shared.control);
         let mut gathered = Gathered::new(self, chunk.first, message);
         slot.begin_chunk(chunk.first, chunk.mode.outlives_worker());
-        let is_plain = chunk.mode == Mode::Once && !self.shared.has_limits();
+        let is_watched = self.shared.has_limits() || self.shared.measures_usage;
+        let is_plain = chunk.mode == Mode::Once && !is_watched;
         let mut arguments = chunk.arguments;
         for item in chunk.first..chunk.end {
             if control.is_cancelled(gathered.task) {
@@ -291,6 +302,7 @@ impl Worker {
     ) -> Result<&'a [u8], Box<Error>> {
         let (slot, control) = (self.slot(), &self.shared.control);
         slot.begin_item(item, self.shared.now());
+        self.begin_usage();
         let start = gathered.message.len();
         let (own, behind) = match mode {
             Mode::Once => (arguments, None),
@@ -304,6 +316,7 @@ impl Worker {
             Mode::Once | Mode::Retried => run(own, gathered.message),
         };
         step("item: run");
+        self.end_usage(item);
         let rest = match outcome {
             Ok(rest) => match gathered.put_if_large(item, start) {
                 Ok(()) => {
@@ -331,7 +344,7 @@ impl Worker {
     /// it. Unless it has to, it does not do so again within a moment.
     fn note_memory(&self, has_to: bool) -> Option<u64> {
         self.shared.max_memory_per_task?;
-        let now = self.shared.opened.elapsed().as_nanos() as u64;
+        let now = memory::ticks();
         // Relaxed: this thread alone uses it.
         if !has_to && now - self.memory_noted.load(Relaxed) < SHORT_NANOS {
             return None;
@@ -340,6 +353,35 @@ impl Worker {
         let memory = memory::of_process("self");
         memory::note(self.slot(), memory);
         Some(memory)
+    }
+
+    /// The task or item in progress is measured from now on.
+    fn begin_usage(&self) {
+        if let Some(meter) = &self.meter {
+            lock(meter).begin(&self.shared.control.taken_before[self.index]);
+        }
+    }
+
+    /// The task or item in progress has ended, if none has said so.
+    fn end_usage(&self, item: u64) {
+        if let Some(meter) = &self.meter {
+            lock(meter).end(item);
+        }
+    }
+
+    /// Tells what items of a task took. To be called before their results are put: with the last of
+    /// these the task has its outcome.
+    fn put_usage(&self, task: u64) {
+        let Some(meter) = &self.meter else {
+            return;
+        };
+        let ended = mem::take(&mut lock(meter).ended);
+        if !ended.is_empty() {
+            let mut message = Vec::new();
+            message::write_usage(task, &ended, &mut message);
+            // The queue is never closed, and the chunk of so many items was no longer.
+            let _ = self.shared.put_result(&message, None);
+        }
     }
 
     /// Waits for the kill, if the supervisor has decided on it, before another item is begun.
@@ -408,6 +450,7 @@ impl<'a> Gathered<'a> {
 
     #[cold]
     fn put_large(&mut self, item: u64, start: usize) -> Result<()> {
+        self.worker.put_usage(self.task);
         let block = self.worker.result_block();
         self.put_up_to(item, start)?;
         // What lies before the item's result is put, so that there is room for the head of another.
@@ -443,6 +486,7 @@ impl<'a> Gathered<'a> {
         let Some(behind) = behind.filter(|_| mode == Mode::Each) else {
             return Err(error);
         };
+        self.worker.put_usage(self.task);
         self.put_up_to(item, start)?;
         let at = Step::in_item(item);
         self.worker.report(self.task, at, &error, self.message);
@@ -471,6 +515,10 @@ impl<'a> Gathered<'a> {
             self.message.clear();
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives a large buffer back to the system.

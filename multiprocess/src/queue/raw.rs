@@ -256,7 +256,28 @@ impl RawQueue {
         wait: Wait,
         mut before_commit: impl FnMut(u64, &[u8]),
     ) -> Result<(u64, usize)> {
-        self.get_by(wait, |reader| {
+        self.get_by(
+            wait,
+            || false,
+            |reader| {
+                self.rings.take_with_block(buffer, block, |ordinal, item| {
+                    before_commit(ordinal, item);
+                    reader.count_taken();
+                })
+            },
+        )
+    }
+
+    /// As [`get_with_block`](Self::get_with_block), for as long as it takes; but [`Error::Empty`] once
+    /// the caller `gives_up`, which [`wake_readers`](Self::wake_readers) has it asked.
+    pub(crate) fn get_unless(
+        &self,
+        buffer: &mut Vec<u8>,
+        block: &mut Option<TakenBlock>,
+        gives_up: impl Fn() -> bool,
+        mut before_commit: impl FnMut(u64, &[u8]),
+    ) -> Result<(u64, usize)> {
+        self.get_by(Wait::Forever, gives_up, |reader| {
             self.rings.take_with_block(buffer, block, |ordinal, item| {
                 before_commit(ordinal, item);
                 reader.count_taken();
@@ -267,9 +288,11 @@ impl RawQueue {
     /// As [`get_with_block`](Self::get_with_block), all of it into `buffer` from `start` on.
     #[inline]
     fn get_to(&self, buffer: &mut Vec<u8>, start: usize, wait: Wait) -> Result<(u64, usize)> {
-        let taken = self.get_by(wait, |reader| {
-            self.rings.take(buffer, start, |_, _| reader.count_taken())
-        })?;
+        let taken = self.get_by(
+            wait,
+            || false,
+            |reader| self.rings.take(buffer, start, |_, _| reader.count_taken()),
+        )?;
         self.trim_if_idle();
         Ok(taken)
     }
@@ -279,10 +302,14 @@ impl RawQueue {
     fn get_by(
         &self,
         wait: Wait,
+        gives_up: impl Fn() -> bool,
         mut take: impl FnMut(&Reader) -> Result<Option<(u64, usize)>, Unread>,
     ) -> Result<(u64, usize)> {
         let header = self.header();
         loop {
+            if gives_up() {
+                return Err(Error::Empty);
+            }
             // Read before the last look: what was put before the close will still be found.
             let closed = self.is_closed();
             let lock = header
@@ -303,14 +330,18 @@ impl RawQueue {
                 return Err(Error::Closed);
             }
             let has_item = || header.put.load(SeqCst) > self.taken() || self.is_closed();
+            let is_over = || has_item() || gives_up();
             if matches!(wait, Wait::No)
-                || !header
-                    .items
-                    .wait(&self.for_items, wait.deadline(), has_item)
+                || !header.items.wait(&self.for_items, wait.deadline(), is_over)
             {
                 return Err(Error::Empty);
             }
         }
+    }
+
+    /// Wakes all readers that sleep, who then look whether to give up.
+    pub(crate) fn wake_readers(&self) {
+        self.header().items.notify_all();
     }
 
     /// Wakes a reader that sleeps, in the place of one that was woken and killed.

@@ -1,6 +1,6 @@
 //! The children of this process, whoever they are: waitid(2) and `/proc`.
 
-use std::{fs, io, mem::MaybeUninit};
+use std::{fs, io, mem::MaybeUninit, ptr, time::Duration};
 
 /// A child that has ended, with its exit code as Python counts: -9 for one that was ended by
 /// signal 9. It stays in the process table, so that nobody else gets its number.
@@ -15,10 +15,32 @@ pub(crate) fn peek() -> io::Result<Option<EndedChild>> {
     wait(libc::P_ALL, 0, libc::WNOHANG | libc::WNOWAIT)
 }
 
-/// Removes a child that has ended from the process table.
-pub(crate) fn reap(pid: i32) {
+/// What a child took in its life, with the children that it had waited for.
+#[derive(Clone, Copy)]
+pub(crate) struct ChildUsage {
+    /// The time on processors.
+    pub(crate) cpu: Duration,
+    /// The most memory in RAM that it had, or one of those children, in bytes.
+    pub(crate) most_memory: u64,
+}
+
+/// Removes a child that has ended from the process table, and tells what it took.
+pub(crate) fn reap(pid: i32) -> ChildUsage {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // It has ended and is ours: the call cannot fail, and would not wait.
-    let _ = wait(libc::P_PID, pid.cast_unsigned(), libc::WNOHANG);
+    // SAFETY: the status is not wanted, and the other pointer is to memory of the right type that
+    // outlives the call.
+    unsafe { libc::wait4(pid, ptr::null_mut(), libc::WNOHANG, usage.as_mut_ptr()) };
+    // SAFETY: all zeros are a valid rusage, and the kernel wrote over them.
+    let usage = unsafe { usage.assume_init() };
+    let time = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec.unsigned_abs())
+            + Duration::from_micros(time.tv_usec.unsigned_abs())
+    };
+    ChildUsage {
+        cpu: time(usage.ru_utime) + time(usage.ru_stime),
+        most_memory: usage.ru_maxrss.unsigned_abs() * 1024,
+    }
 }
 
 /// nix's `waitid` does not know the real-time signals.

@@ -35,10 +35,14 @@ mod map;
 mod map_async;
 // What becomes of tasks that take memory.
 mod memory;
+// A pool that grows and shrinks.
+mod resize;
 // What a pool takes.
 mod resources;
 // Results as a stream.
 mod stream;
+// What tasks take.
+mod usage;
 // What becomes of tasks.
 mod tasks;
 // What is said of tasks that nobody asks for.
@@ -57,10 +61,12 @@ fn main() {
         map::TESTS,
         map_async::TESTS,
         memory::TESTS,
+        resize::TESTS,
         resources::TESTS,
         stream::TESTS,
         tasks::TESTS,
         unheard::TESTS,
+        usage::TESTS,
     ];
     let at_kill_points: &[&[_]] = &[
         #[cfg(feature = "kill-points")]

@@ -2,11 +2,16 @@
 
 use std::{cell::Cell, iter};
 
-use multiprocess::{Error, Pool, Queue, on_step, pool::Builder};
+use multiprocess::{Error, Pool, Queue, on_step, pool::Builder, put_off_timed_looks};
 
 use crate::{
-    healthy, kill_myself, large::all_memory_comes_back, notes, resources::MIB, set_notes,
-    support::SOON, workers,
+    healthy, kill_myself,
+    large::all_memory_comes_back,
+    notes,
+    resources::MIB,
+    set_notes,
+    support::{SOON, all_end, wait_until_asleep},
+    workers,
 };
 
 tests![
@@ -16,6 +21,7 @@ tests![
     a_worker_killed_after_the_put_of_a_large_result_costs_no_item,
     without_retries_a_map_tells_the_item_in_progress,
     a_worker_killed_at_any_step_of_a_large_task_costs_that_alone_and_keeps_no_memory,
+    idle_workers_are_woken_to_leave,
 ];
 
 /// A step, and at which occurrence of it a worker dies.
@@ -221,4 +227,15 @@ fn a_worker_killed_at_any_step_of_a_large_task_costs_that_alone_and_keeps_no_mem
             }
         }
     }
+}
+
+/// Not only by their own looks, which come late.
+fn idle_workers_are_woken_to_leave() {
+    let builder = Pool::builder().workers(3).initializer(put_off_timed_looks);
+    let pool = builder.build().unwrap();
+    let before = workers(&pool);
+    before.iter().for_each(|&pid| wait_until_asleep(pid));
+    pool.resize(1).unwrap();
+    all_end(&before[1..]);
+    healthy(&pool);
 }
