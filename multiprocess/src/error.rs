@@ -96,6 +96,19 @@ pub enum Error {
         /// The process that was killed.
         pid: u32,
     },
+    /// The process was ended by SIGKILL, and the system's OOM killer has struck meanwhile: memory was
+    /// at its end, of the machine or of the process's control group.
+    ///
+    /// The system does not say whom it has killed, it only counts: for the control group in whose
+    /// memory a process is (`oom_kill` in `memory.events`, or in `memory.oom_control` of version 1), and
+    /// where no group counts, for the machine (`/proc/vmstat`). This error is given only if that count
+    /// has risen since the process was started, or since the pool last looked: after a death. Whoever
+    /// kills a process with SIGKILL while another of its group dies for want of memory is not told
+    /// apart. Whom this program itself has killed is [`Killed`](Self::Killed).
+    OomKilled {
+        /// The process that was killed.
+        pid: u32,
+    },
     /// The process ended by itself before its function had returned.
     Exited {
         /// The exit code.
@@ -258,6 +271,7 @@ impl fmt::Display for Error {
                 write!(f, "the process panicked at {location}: {message}")
             }
             Self::Killed { signal, pid } => write_killed(f, *signal, *pid),
+            Self::OomKilled { pid } => write_oom_killed(f, *pid),
             Self::Exited { code } => write!(
                 f,
                 "the process exited with code {code} before its function returned"
@@ -312,6 +326,15 @@ fn write_killed(f: &mut fmt::Formatter<'_>, signal: i32, pid: u32) -> fmt::Resul
         Ok(signal) => write!(f, " ({signal})"),
         Err(_) => Ok(()),
     }
+}
+
+fn write_oom_killed(f: &mut fmt::Formatter<'_>, pid: u32) -> fmt::Result {
+    write!(
+        f,
+        "process {pid} was killed by signal 9 (SIGKILL) when the system's OOM killer struck, since \
+         memory was at its end: run fewer at once, or give a pool a `max_memory_per_task` and a \
+         `memory_budget`"
+    )
 }
 
 fn write_owner_died(f: &mut fmt::Formatter<'_>, pid: u32) -> fmt::Result {

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
     time::Instant,
 };
 
@@ -34,6 +35,8 @@ pub(crate) struct Handle {
     pidfd: ForkPrivate<OwnedFd>,
     /// Where the zygote tells the exit code of its child; the system tells that of our own.
     exitcode: Option<ForkPrivate<OwnedFd>>,
+    /// Whether this program has killed it.
+    is_killed: AtomicBool,
 }
 
 impl Handle {
@@ -59,6 +62,7 @@ impl Handle {
             pid,
             pidfd: ForkPrivate::new(pidfd),
             exitcode: exitcode.map(ForkPrivate::new),
+            is_killed: AtomicBool::new(false),
         }
     }
 
@@ -73,7 +77,21 @@ impl Handle {
 
     /// Sends a signal, if the process has not ended.
     pub(crate) fn signal(&self, signal: i32) -> io::Result<()> {
+        if signal == libc::SIGKILL {
+            self.note_kill();
+        }
         pidfd::signal(self.pidfd()?, signal)
+    }
+
+    /// Notes that this program kills the process. To be called before the signal.
+    pub(crate) fn note_kill(&self) {
+        // SeqCst: it happens once in a life.
+        self.is_killed.store(true, SeqCst);
+    }
+
+    /// Whether this program has killed the process.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.is_killed.load(SeqCst)
     }
 
     /// The exit code as Python counts, if the process has ended. It can be asked for again.

@@ -36,6 +36,7 @@ mod event_count;
 mod fd_passing;
 mod handle;
 mod limits;
+mod oom_kills;
 mod output;
 mod panics;
 mod pipe;

@@ -16,7 +16,7 @@
 //!
 //! | who is killed | what follows |
 //! |---|---|
-//! | a worker with a task | the task is tried again or gives [`Error::Killed`](crate::Error::Killed); no other task notices |
+//! | a worker with a task | the task is tried again or gives [`Error::Killed`](crate::Error::Killed), or [`Error::OomKilled`](crate::Error::OomKilled) if the system's OOM killer has struck; no other task notices |
 //! | a worker without one | nothing but its successor, or none if it was one too many |
 //! | the supervisor | the workers end; every handle says [`Error::PoolBroken`](crate::Error::PoolBroken) |
 //! | the application | supervisor, workers and all that they started end |

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     Error, Result, Serializable, codec,
     fd_passing::Descriptor,
+    oom_kills::OomKills,
     queue::raw::RawQueue,
     spawn_request::SpawnRequest,
     sys::{call::Function, fork_private::ForkPrivate, pidfd, shm::Shared},
@@ -419,6 +420,7 @@ impl Builder {
             max_memory_left: max_memory_left.map(|task| task / 4),
             task_timeout: self.task_timeout,
             retries: self.retries,
+            oom_kills: OomKills::now(),
             measures_usage: self.measures_usage,
             name,
             depth,

@@ -13,6 +13,7 @@ pub(super) fn worker_died(error: &Error) -> bool {
     matches!(
         error,
         Error::Killed { .. }
+            | Error::OomKilled { .. }
             | Error::Exited { .. }
             | Error::TaskTimedOut { .. }
             | Error::OutOfMemory { .. }

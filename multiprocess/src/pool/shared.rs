@@ -13,6 +13,7 @@ use super::{block::LentBlock, control::Control, sleeper::WakeFd};
 use crate::{
     Result,
     fd_passing::{self, Descriptor},
+    oom_kills::OomKills,
     queue::raw::{RawQueue, Wait},
     sys::{call::Function, shm::Shared},
 };
@@ -36,6 +37,8 @@ pub(super) struct PoolShared {
     pub(super) max_memory_left: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) retries: u32,
+    /// When the pool was made.
+    pub(super) oom_kills: OomKills,
     /// Whether it is measured what tasks take.
     pub(super) measures_usage: bool,
     pub(super) name: String,

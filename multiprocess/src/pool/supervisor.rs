@@ -38,6 +38,7 @@ use crate::{
     Error, Result,
     fd_passing::Descriptor,
     limits,
+    oom_kills::OomWatch,
     sys::{
         children::{self, ChildUsage, EndedChild},
         credentials::Credentials,
@@ -74,6 +75,7 @@ struct Supervisor {
     application_pid: u32,
     fd_store: FdStore,
     memory: Option<MemoryWatch>,
+    oom: OomWatch,
     signals: ForkPrivate<SignalFd>,
     /// Until when to look whether the terminal has stopped the application.
     stop_expected: Option<Instant>,
@@ -125,6 +127,7 @@ impl Supervisor {
         let memory = limit.map(MemoryWatch::new);
         let wakeup = UnixStream::from(wakeup);
         wakeup.set_nonblocking(true)?;
+        let oom = OomWatch::since(shared.oom_kills.clone());
         let noticed = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTSTP, Signal::SIGCONT]);
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         Ok(Self {
@@ -135,6 +138,7 @@ impl Supervisor {
             application_pid: pid,
             fd_store,
             memory,
+            oom,
             signals: ForkPrivate::new(SignalFd::with_flags(&noticed, flags)?),
             stop_expected: None,
             stopped: false,
@@ -383,7 +387,13 @@ impl Supervisor {
     /// Says which task died with a worker, if one did.
     fn report(&mut self, index: usize, EndedChild { pid, code }: EndedChild, taken: ChildUsage) {
         let slot = &self.shared.control.slots[index];
-        let ending = Error::of_exit(pid.cast_unsigned(), code);
+        let is_marked = slot.in_progress().is_some_and(|task| task.marked);
+        let ending = match code == -libc::SIGKILL && !is_marked && self.oom.explains_kill() {
+            true => Error::OomKilled {
+                pid: pid.cast_unsigned(),
+            },
+            false => Error::of_exit(pid.cast_unsigned(), code),
+        };
         // Before the look at the phase: who has counted itself is past `Starting`.
         let started = self.shared.control.started.load(SeqCst);
         if started != self.started {

@@ -12,6 +12,7 @@ use crate::{
     Error, Result, Serializable, child, codec,
     fd_passing::Descriptor,
     handle::Handle,
+    oom_kills::OomKills,
     spawn_request::SpawnRequest,
     sys::{call::Function, fork::die_with, fork_private::ForkPrivate},
     zygote,
@@ -101,9 +102,10 @@ impl Builder {
     {
         let (name, ours, theirs) = self.prepare()?;
         let (daemon, parent) = (self.daemon, process::id().cast_signed());
+        let oom_kills = OomKills::now();
         match Handle::fork(&format!("process {name}"))? {
             Some(child) => {
-                let state = ProcessState::new(name, daemon, child, ours);
+                let state = ProcessState::new(name, daemon, child, ours, oom_kills);
                 Ok((Process::new(state, true), function))
             }
             None => {
@@ -144,8 +146,9 @@ impl Builder {
             codec::append(&argument, bytes)
         })?;
         drop(argument);
+        let oom_kills = OomKills::now();
         let child = zygote::start(&format!("process {name}"), request)?;
-        let state = ProcessState::new(name, self.daemon, child, ours);
+        let state = ProcessState::new(name, self.daemon, child, ours, oom_kills);
         Ok(Process::new(state, true))
     }
 

@@ -6,7 +6,10 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,6 +18,7 @@ use nix::poll::{PollFd, PollFlags};
 use crate::{
     Error, Result, child,
     handle::Handle,
+    oom_kills::OomKills,
     sys::{fork_private::ForkPrivate, poll::poll},
 };
 
@@ -43,6 +47,10 @@ pub(super) struct ProcessState {
     report: Mutex<ReportStream>,
     /// Known once the process has been reaped.
     exitcode: Mutex<Option<i32>>,
+    /// Before the process was started.
+    oom_kills: OomKills,
+    /// Whether the OOM killer has struck, at the end of a process that SIGKILL has ended.
+    is_oom_killed: AtomicBool,
 }
 
 struct ReportStream {
@@ -58,6 +66,7 @@ impl ProcessState {
         daemon: bool,
         handle: Handle,
         stream: ForkPrivate<UnixStream>,
+        oom_kills: OomKills,
     ) -> Arc<Self> {
         let state = Arc::new(Self {
             name,
@@ -68,6 +77,8 @@ impl ProcessState {
                 bytes: Vec::new(),
             }),
             exitcode: Mutex::default(),
+            oom_kills,
+            is_oom_killed: AtomicBool::new(false),
         });
         let mut started = lock(&STARTED);
         started.reap_ownerless();
@@ -119,7 +130,12 @@ impl ProcessState {
     pub(super) fn outcome<T>(&self, read: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
         let code = lock(&self.exitcode).expect("asked after the process was reaped");
         let outcome = child::outcome(code, &lock(&self.report).bytes, read);
-        outcome.unwrap_or_else(|| Err(Error::of_exit(self.handle.pid(), code)))
+        let pid = self.handle.pid();
+        let ending = || match self.is_oom_killed.load(SeqCst) {
+            true => Error::OomKilled { pid },
+            false => Error::of_exit(pid, code),
+        };
+        outcome.unwrap_or_else(|| Err(ending()))
     }
 
     fn read_until_exit(&self, deadline: Option<Instant>) -> io::Result<bool> {
@@ -157,7 +173,12 @@ impl ProcessState {
             let code = self.handle.reap();
             // Only the zygote knew the code if it was killed; the report tells as much.
             let told = || child::exitcode(&lock(&self.report).bytes);
-            *known = Some(code.or_else(|error| told().ok_or(error))?);
+            let code = code.or_else(|error| told().ok_or(error))?;
+            let is_killed_by_others = code == -libc::SIGKILL && !self.handle.is_killed();
+            // At its end, since other processes may die later.
+            let is_oom_killed = is_killed_by_others && self.oom_kills.more() > 0;
+            self.is_oom_killed.store(is_oom_killed, SeqCst);
+            *known = Some(code);
         }
         Ok(())
     }

@@ -66,6 +66,7 @@ pub(super) fn kill(root: &Handle) -> Result<(), (i32, io::Error)> {
             break;
         }
     }
+    root.note_kill();
     let mut refused = None;
     for process in &tree {
         if let Err(error) = pidfd::signal(process.pidfd.as_fd(), libc::SIGKILL) {

@@ -35,6 +35,8 @@ mod map;
 mod map_async;
 // What becomes of tasks that take memory.
 mod memory;
+// What is told of those whom the system has killed for want of memory.
+mod oom;
 // A pool that grows and shrinks.
 mod resize;
 // What a pool takes.
@@ -61,6 +63,7 @@ fn main() {
         map::TESTS,
         map_async::TESTS,
         memory::TESTS,
+        oom::TESTS,
         resize::TESTS,
         resources::TESTS,
         stream::TESTS,
