@@ -116,3 +116,78 @@ fn runs(pidfd: BorrowedFd<'_>) -> bool {
     let mut ended = [PollFd::new(pidfd, PollFlags::POLLIN)];
     matches!(poll(&mut ended, Some(Instant::now())), Ok(false))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    /// A child, which is killed and reaped when it goes out of scope.
+    struct Sleeper(Child);
+
+    impl Sleeper {
+        fn new() -> Self {
+            let child = Command::new("sleep").arg("600").spawn();
+            Self(child.expect("there is a sleep"))
+        }
+
+        fn pid(&self) -> i32 {
+            self.0.id().cast_signed()
+        }
+
+        fn pidfd(&self) -> OwnedFd {
+            pidfd::open(self.pid()).expect("it is not reaped")
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn me() -> i32 {
+        std::process::id().cast_signed()
+    }
+
+    fn doomed(pid: i32, pidfd: OwnedFd) -> Doomed {
+        Doomed { pid, pidfd }
+    }
+
+    fn this_process() -> Doomed {
+        doomed(me(), pidfd::open(me()).expect("it runs"))
+    }
+
+    /// As when the system gives the number of a child that has ended to another process.
+    #[test]
+    fn a_number_that_is_another_processes_by_now_is_nobodys_child() {
+        let (root, other) = (Sleeper::new(), Sleeper::new());
+        let found = doomed(root.pid(), root.pidfd()).child(other.pid());
+        assert!(found.is_none(), "it is a child of this process");
+    }
+
+    /// As when the system gives the number of the process itself to another one.
+    #[test]
+    fn the_children_of_another_process_of_the_same_number_are_spared() {
+        let (ended, child) = (Sleeper::new(), Sleeper::new());
+        let children = this_process().children();
+        assert!(children.iter().any(|it| it.pid == child.pid()));
+        let doomed = doomed(me(), ended.pidfd());
+        drop(ended);
+        assert!(doomed.children().is_empty());
+    }
+
+    /// It may be another process already that had the number before.
+    #[test]
+    fn a_child_that_has_ended_is_nobody_to_kill() {
+        let mut ended = Sleeper::new();
+        ended.0.kill().expect("it runs");
+        // Not reaped: it still has its number and its parent.
+        while runs(ended.pidfd().as_fd()) {
+            thread::yield_now();
+        }
+        assert!(this_process().child(ended.pid()).is_none());
+    }
+}

@@ -1,8 +1,14 @@
 //! What holds when workers, the supervisor or the application are killed.
 
 use std::{
+    fs::File,
+    io::{Read, Write},
+    path::PathBuf,
     process,
-    sync::atomic::{AtomicU32, Ordering::SeqCst},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -206,20 +212,52 @@ fn with_retries_200_of_200_tasks_under_fire_succeed() {
     pool.join().unwrap();
 }
 
+/// Notes in a file which worker has run a task.
+fn noted_square((n, file): (u32, PathBuf)) -> u32 {
+    static FILE: OnceLock<File> = OnceLock::new();
+    let open = || File::options().append(true).open(file).unwrap();
+    let note = u64::from(n) << 32 | u64::from(process::id());
+    let mut file = FILE.get_or_init(open);
+    file.write_all(&note.to_le_bytes()).unwrap();
+    n * n
+}
+
+/// Which workers have run each task of a round, whose notes are read to their end.
+fn runs(notes: &mut File, tasks: usize) -> Vec<Vec<u32>> {
+    let mut bytes = Vec::new();
+    notes.read_to_end(&mut bytes).unwrap();
+    let mut runs = vec![Vec::new(); tasks];
+    for note in bytes.as_chunks().0 {
+        let note = u64::from_le_bytes(*note);
+        runs[(note >> 32) as usize].push(note as u32);
+    }
+    runs
+}
+
 fn a_storm_of_kills_between_small_tasks_loses_and_doubles_none() {
     let pool = Pool::new(4).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut notes = file.reopen().unwrap();
     let reported = AtomicU32::new(0);
     let kills = under_fire(&pool, Duration::from_millis(1), || {
         let begin = Instant::now();
         for round in 0.. {
             let results: Vec<_> = (0..1000)
-                .map(|n| pool.apply_async(square, n).unwrap())
+                .map(|n| (n, file.path().to_path_buf()))
+                .map(|task| pool.apply_async(noted_square, task).unwrap())
                 .collect();
-            for (n, result) in results.iter().enumerate() {
-                match result.get_timeout(SOON) {
-                    Ok(value) => assert_eq!(value, (n * n) as u64),
-                    Err(Error::Killed { signal: 9, .. }) => {
+            let outcomes: Vec<_> = results.iter().map(|it| it.get_timeout(SOON)).collect();
+            let runs = runs(&mut notes, 1000);
+            for (n, (outcome, runs)) in outcomes.into_iter().zip(runs).enumerate() {
+                match outcome {
+                    Ok(value) => {
+                        assert_eq!(value as usize, n * n);
+                        assert_eq!(runs.len(), 1, "round {round}, task {n}: {runs:?}");
+                    }
+                    Err(Error::Killed { signal: 9, pid }) => {
                         reported.fetch_add(1, SeqCst);
+                        let is_its = runs.is_empty() || runs == [pid];
+                        assert!(is_its, "round {round}, task {n}, killed {pid}: {runs:?}");
                     }
                     Err(error) => panic!("round {round}, task {n}: {error}"),
                 }

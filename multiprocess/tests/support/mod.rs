@@ -308,6 +308,9 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().build().expect("a runtime");
+    let begin = Instant::now();
     let done = runtime.block_on(async { tokio::time::timeout(SOON, future).await });
+    // The limit polls the future once more, which then finds what nobody has woken it for.
+    assert!(begin.elapsed() < SOON, "nobody has woken it");
     done.expect("it ends soon")
 }
