@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use super::{Barrier, Condvar, Event, Mutex, OwnerDied, RwLock, Semaphore};
 use crate::Error;
 use crate::queue::step::step;
-use crate::sys::simulated::{BEGINS, Death, FIRST_PID, Work, run};
+use crate::sys::simulated::{BEGINS, FIRST_PID, KilledAt, Work, run};
 
 const PARTIES: usize = 3;
 
@@ -36,11 +36,11 @@ const HAS_CHANGED: [&str; 3] = [
 /// at each of its steps in turn. At each of `steps` some must have died.
 fn in_all_orders(
     steps: &[&'static str],
-    model: impl Fn(u64, Option<Death>) -> Option<&'static str>,
+    model: impl Fn(u64, Option<KilledAt>) -> Option<&'static str>,
 ) {
     let mut deaths = BTreeMap::<_, u32>::new();
     for seed in 1..=ORDERS {
-        let death = (seed % 4 != 0).then_some(Death {
+        let death = (seed % 4 != 0).then_some(KilledAt {
             party: (seed % 3) as usize,
             at: seed / 4 % 24,
         });
@@ -73,7 +73,7 @@ fn flags() -> Flags {
 }
 
 /// How many flags are set, but for that of one who is to die.
-fn set_of_the_living(flags: &Flags, death: Option<Death>) -> usize {
+fn set_of_the_living(flags: &Flags, death: Option<KilledAt>) -> usize {
     let lives = |party: usize| death.is_none_or(|death| death.party != party);
     let set = flags.iter().enumerate();
     set.filter(|(party, flag)| lives(*party) && flag.load(SeqCst))
@@ -113,7 +113,7 @@ fn a_mutex_has_one_owner_who_is_named_if_it_dies_and_has_changed_all_or_nothing(
                 done.fetch_add(1, SeqCst);
             }
         };
-        let died = run(seed, death, alike(&work));
+        let died = run(seed, death, alike(work));
         let is_in = |steps: &[&str]| u64::from(died.is_some_and(|step| steps.contains(&step)));
         let (value, when) = (*lock(), format!("seed {seed}, {death:?}: {died:?}"));
         assert_eq!(
@@ -171,7 +171,7 @@ fn many_read_or_one_writes_and_the_dead_do_neither() {
                 }
             }
         };
-        let died = run(seed, death, alike(&work));
+        let died = run(seed, death, alike(work));
         assert_eq!((lock.holder(), lock.readers()), (None, Vec::new()));
         write();
         died
@@ -204,7 +204,7 @@ fn no_more_have_a_permit_than_there_are_and_those_of_the_dead_come_back() {
                 drop(permit);
             }
         };
-        let died = run(seed, death, alike(&work));
+        let died = run(seed, death, alike(work));
         let available = semaphore.available();
         assert_eq!(
             available,
@@ -238,7 +238,7 @@ fn who_waits_for_an_event_goes_on_whoever_dies() {
                 }
             }
         };
-        run(seed, death, alike(&work))
+        run(seed, death, alike(work))
     });
 }
 
@@ -273,12 +273,12 @@ fn a_notification_reaches_one_who_waits_whoever_dies() {
                 }
             }
         };
-        let died = run(seed, death, alike(&work));
+        let died = run(seed, death, alike(work));
         let (left, when) = (*lock(), format!("seed {seed}, {death:?}: {died:?}"));
         match death.filter(|_| died.is_some()) {
             None => assert_eq!(left, 1, "{when}"),
             // It has taken one or has not.
-            Some(Death { party: 1, .. }) => assert!([1, 2].contains(&left), "{when}"),
+            Some(KilledAt { party: 1, .. }) => assert!([1, 2].contains(&left), "{when}"),
             Some(_) => assert_eq!(
                 left,
                 u64::from(died.is_some_and(|step| HAS_CHANGED.contains(&step))),
@@ -312,7 +312,7 @@ fn a_round_of_a_barrier_is_passed_by_all_or_names_the_dead_to_all() {
             });
             ends.lock().unwrap().insert(me, (passed, end));
         };
-        let died = run(seed, death, alike(&work));
+        let died = run(seed, death, alike(work));
         let (mut ends, when) = (
             ends.into_inner().unwrap(),
             format!("seed {seed}, {death:?}: {died:?}"),

@@ -39,7 +39,7 @@ pub(crate) const BEGINS: &str = "model: begins";
 
 /// Which party dies, and at which of its steps, counted from where it [`BEGINS`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Death {
+pub(crate) struct KilledAt {
     pub(crate) party: usize,
     pub(crate) at: u64,
 }
@@ -184,7 +184,11 @@ pub(super) fn wake(word: &AtomicU32, count: i32) -> Option<usize> {
 }
 
 /// Runs the parties. Returns the step at which one died, if it came so far.
-pub(crate) fn run(seed: u64, death: Option<Death>, parties: Vec<Work<'_>>) -> Option<&'static str> {
+pub(crate) fn run(
+    seed: u64,
+    death: Option<KilledAt>,
+    parties: Vec<Work<'_>>,
+) -> Option<&'static str> {
     static RUNS: AtomicU64 = AtomicU64::new(1);
     let (run, count) = (RUNS.fetch_add(1, Relaxed), parties.len());
     let mut state = State {
@@ -228,7 +232,7 @@ pub(crate) fn run(seed: u64, death: Option<Death>, parties: Vec<Work<'_>>) -> Op
                 hooked.pass(|state| state.trace.push((me, name)));
                 hooked.wait(me);
             });
-            let _ends = End(Arc::clone(&simulation), me);
+            let _ends = Departure(Arc::clone(&simulation), me);
             simulation.wait(me);
             work();
         }))
@@ -243,14 +247,13 @@ pub(crate) fn run(seed: u64, death: Option<Death>, parties: Vec<Work<'_>>) -> Op
     ends.into_iter().for_each(|end| {
         end.unwrap_or_else(|panic| resume_unwind(panic));
     });
-    let step = step.lock().unwrap().take();
-    step
+    step.lock().unwrap().take()
 }
 
 /// A party has come to the end of its work, or to a panic.
-struct End(Arc<Simulation>, usize);
+struct Departure(Arc<Simulation>, usize);
 
-impl Drop for End {
+impl Drop for Departure {
     fn drop(&mut self) {
         self.0.pass(|state| state.parties[self.1] = Party::Ended);
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{parsed, sources};
 
 /// Names that two types have, each with the reason.
-const SHARED_NAMES: [(&str, &str); 21] = [
+const SHARED_NAMES: [(&str, &str); 20] = [
     (
         "Builder",
         "as in std, each type that is built has one in its own module",
@@ -55,10 +55,6 @@ const SHARED_NAMES: [(&str, &str); 21] = [
     ("Result", "each library has one, of its error"),
     ("Submitted", "what is under way of an imap, and of a map"),
     ("Step", "of a handshake, and of a worker in its chunk"),
-    (
-        "Thread",
-        "of a worker of tasks, and as a robust lock sees its owner",
-    ),
     ("State", "what a lock holds, on each backend"),
     (
         "Value",
