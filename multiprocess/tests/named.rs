@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 use common::program::{self, Program};
 use multiprocess::{Error, Queue, Result};
 
+#[path = "support/memory.rs"]
+mod memory;
+
 /// No program here needs so long.
 const LONG: Duration = Duration::from_secs(20);
 
@@ -117,12 +120,15 @@ fn r33_nothing_is_left_of_a_named_queue_when_all_that_have_it_are_killed() -> Re
     let before = left();
     let mut all: Vec<Program> = (0..3).map(|_| start(&["put", &name, "x", "y"])).collect();
     has(&name, 3);
+    let memory = memory::shared_memory_of(all[0].pid().cast_unsigned());
+    assert!(memory::is_in_use(&memory));
     for program in &mut all {
         program.kill().expect("it waits for workers");
     }
     drop(all);
     is_free(&name);
     assert_eq!(left(), before);
+    assert!(!memory::is_in_use(&memory));
     assert!(Queue::<String>::named(&name)?.is_empty());
     Ok(())
 }

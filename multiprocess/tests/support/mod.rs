@@ -28,6 +28,7 @@ pub(crate) mod damage;
 pub(crate) mod deaths;
 #[cfg(feature = "kill-points")]
 pub(crate) mod kill_points;
+pub(crate) mod memory;
 
 /// No test needs so long, on whatever machine.
 const DEADLINE: Duration = Duration::from_secs(120);

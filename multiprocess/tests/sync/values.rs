@@ -2,11 +2,14 @@
 
 use std::fs;
 
-use multiprocess::sync::{Array, Mutex, TryLockError, Value};
+use multiprocess::sync::{
+    Array, Barrier, Condvar, Event, Mutex, RwLock, Semaphore, TryLockError, Value,
+};
 use multiprocess::zerocopy::{FromBytes, Immutable, IntoBytes};
 use multiprocess::{Process, Queue};
 
 use crate::support::deaths::Deaths;
+use crate::support::memory::{is_in_use, shared_memory_of};
 use crate::support::{Child, SOON, eventually, kills};
 
 tests![
@@ -20,6 +23,7 @@ tests![
     a_range_is_copied_and_its_neighbours_stay,
     values_and_arrays_go_to_a_process_at_its_start,
     the_memory_goes_with_the_last_process_though_all_are_killed,
+    nothing_is_left_of_any_of_them_when_all_that_have_it_are_killed,
 ];
 
 fn r25_additions_of_two_processes_are_all_counted() {
@@ -263,4 +267,55 @@ fn the_memory_goes_with_the_last_process_though_all_are_killed() {
     eventually("the memory is free", || {
         shared_memory_kib() < before + MIB * 1024 / 2
     });
+}
+
+/// How many files of this crate there are where files without a name might have one.
+fn files() -> usize {
+    let all = ["/dev/shm", "/tmp"].map(|folder| fs::read_dir(folder).into_iter().flatten());
+    let names = all
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name());
+    names
+        .filter(|name| name.to_string_lossy().contains("multiprocess-"))
+        .count()
+}
+
+fn nothing_is_left_of_any_of_them_when_all_that_have_it_are_killed() {
+    let (before, ready) = (files(), Queue::new().unwrap());
+    let first = Child::fork(|| {
+        let mutex = Mutex::new([0u64; 3]).unwrap();
+        let lock = RwLock::new(0u64).unwrap();
+        let (semaphore, barrier) = (Semaphore::new(2).unwrap(), Barrier::new(3).unwrap());
+        let (event, condvar) = (Event::new().unwrap(), Condvar::new().unwrap());
+        let (value, array) = (Value::new(0u64).unwrap(), Array::new(&[0u64; 9]).unwrap());
+        let _second = Process::spawn(|| {
+            let _held = (
+                mutex.lock().unwrap(),
+                array.lock().unwrap(),
+                lock.read().unwrap(),
+            );
+            let _held = (semaphore.acquire(), barrier.attend().unwrap());
+            value.set(1);
+            ready.put(&std::process::id()).unwrap();
+            event.wait();
+            condvar.notify_all();
+        });
+        event.wait();
+    });
+    let second: u32 = ready.get_timeout(SOON).unwrap();
+    let memory = shared_memory_of(second);
+    let own = shared_memory_of(std::process::id());
+    let theirs: Vec<u64> = memory
+        .into_iter()
+        .filter(|number| !own.contains(number))
+        .collect();
+    assert!(theirs.len() >= 8, "{theirs:?}");
+    assert!(is_in_use(&theirs));
+    first.kill();
+    let second = nix::unistd::Pid::from_raw(second.cast_signed());
+    let _ = nix::sys::signal::kill(second, nix::sys::signal::Signal::SIGKILL);
+    eventually("nobody has it", || !is_in_use(&theirs));
+    assert_eq!(files(), before);
 }
