@@ -14,6 +14,7 @@ from multiprocessing.managers import AcquirerProxy, BaseManager, DictProxy, Valu
 
 LONG_ENOUGH = 0.2
 WORKERS = 2
+ELEMENTS = 1000
 GIBIBYTE = 1 << 30
 
 
@@ -285,6 +286,12 @@ def count_up(value, count):
             value.value += 1
 
 
+def count_up_each(array, count):
+    for n in range(count):
+        with array.get_lock():
+            array[n % ELEMENTS] += 1
+
+
 def contended(count):
     value = multiprocessing.Value("Q", 0)
     run_all(*[multiprocessing.Process(target=count_up, args=(value, count // 4)) for _ in range(4)])
@@ -333,6 +340,9 @@ def measure_sync(row):
     if row == "sync/value":
         value = multiprocessing.Value("Q", 0)
         return per_second(lambda count: count_up(value, count))
+    if row == "sync/array":
+        array = multiprocessing.Array("Q", ELEMENTS)
+        return per_second(lambda count: count_up_each(array, count))
     if row == "sync/event":
         return micros(events)
     return micros(notifications)

@@ -25,8 +25,9 @@ use crate::translations::right_aligned;
 /// A peer that hangs is a finding too, but must not end the run.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-const PEERS: [&str; 8] = [
+const PEERS: [&str; 9] = [
     "multiprocessing",
+    "zooparallel",
     "celery",
     "procspawn",
     "ipc-channel",
@@ -63,7 +64,9 @@ const fn case(
 
 const PY: &str = "multiprocessing";
 const CELERY: &str = "celery";
-const CASES: [Benchmark; 44] = [
+/// Its locks outlive their owners too, and have names.
+const ZOO: &str = "zooparallel";
+const CASES: [Benchmark; 45] = [
     case(
         "queue/u64/1p1c",
         "items/s",
@@ -127,10 +130,11 @@ const CASES: [Benchmark; 44] = [
         &[PY, "procspawn", "limit"],
     ),
     // The limit is a robust mutex of pthreads, which also outlives its owner.
-    case("sync/lock", "locks/s", true, &[PY, "limit"]),
-    case("sync/lock-4p", "locks/s", true, &[PY]),
+    case("sync/lock", "locks/s", true, &[PY, ZOO, "limit"]),
+    case("sync/lock-4p", "locks/s", true, &[PY, ZOO]),
     case("sync/semaphore", "permits/s", true, &[PY]),
     case("sync/value", "increments/s", true, &[PY]),
+    case("sync/array", "increments/s", true, &[PY]),
     case("sync/event", "us", false, &[PY]),
     case("sync/condvar", "us", false, &[PY]),
     // The clients are CPython's, of our server and of its own; but for the items, which ours moves
@@ -283,9 +287,10 @@ fn build(features: &[&str]) -> anyhow::Result<Option<PathBuf>> {
     Ok(status.success().then(|| target.join("release/bench")))
 }
 
-/// A Python that has Celery: made once, in target/.
-fn celery() -> anyhow::Result<PathBuf> {
-    let venv = folder().join("../../target/celery");
+/// A Python that has a package: made once, in target/.
+fn python_with(package: &str) -> anyhow::Result<PathBuf> {
+    let folder_name = package.split('[').next().expect("a split has a first part");
+    let venv = folder().join("../../target").join(folder_name);
     let python = venv.join("bin/python");
     if !python.exists() {
         let run = |command: &mut Command| -> anyhow::Result<()> {
@@ -298,7 +303,7 @@ fn celery() -> anyhow::Result<PathBuf> {
         let mut made = Command::new("python3");
         run(made.args(["-m", "venv"]).arg(&venv))?;
         let mut install = Command::new(&python);
-        let got = run(install.args(["-m", "pip", "install", "--quiet", "celery[redis]"]));
+        let got = run(install.args(["-m", "pip", "install", "--quiet", package]));
         if got.is_err() {
             // What is half made would be taken for whole the next time.
             let _ = fs::remove_dir_all(&venv);
@@ -362,8 +367,13 @@ fn once(who: &str, row: &str, program: &Path) -> anyhow::Result<f64> {
             python.arg(folder().join("peer.py"));
             python
         }
+        ZOO => {
+            let mut python = Command::new(python_with("zooparallel")?);
+            python.arg(folder().join("zooparallel_peer.py"));
+            python
+        }
         CELERY => {
-            let mut python = Command::new(celery()?);
+            let mut python = Command::new(python_with("celery[redis]")?);
             python.arg(folder().join("celery_peer.py"));
             python
         }

@@ -3,9 +3,12 @@
 use std::error::Error;
 
 use multiprocess::Process;
-use multiprocess::sync::{Condvar, Event, Mutex, Semaphore, Value};
+use multiprocess::sync::{Array, Condvar, Event, Mutex, Semaphore, Value};
 
 use crate::{Measured, micros, per_second, unknown};
+
+/// How many elements are counted up, one after the other, each with the array locked.
+const ELEMENTS: usize = 1000;
 
 /// How many processes want one lock.
 const PROCESSES: u64 = 4;
@@ -34,6 +37,16 @@ pub(crate) fn measure(row: &str) -> Measured {
             per_second(|count| {
                 for _ in 0..count {
                     value.fetch_add(1);
+                }
+                Ok(())
+            })
+        }
+        "sync/array" => {
+            let array = Array::new(&[0u64; ELEMENTS])?;
+            per_second(|count| {
+                for n in 0..count as usize {
+                    let guard = array.lock().map_err(multiprocess::Error::from)?;
+                    guard.set(n % ELEMENTS, guard.get(n % ELEMENTS) + 1);
                 }
                 Ok(())
             })
