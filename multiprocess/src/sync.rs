@@ -24,6 +24,19 @@
 //!
 //! In Python all others wait for ever.
 //!
+//! The others hear of it soon. With 10,000 processes killed for each type, at random moments, on two
+//! cores with ten times the work that they can do (Linux 6.18), the time from the kill until the next
+//! had the lock and knew the pid was, in the median, 0.11 ms for a [`Mutex`], 0.11 ms for an [`Array`]
+//! and 0.25 ms for an [`RwLock`] (99 %: 9, 5 and 58 ms); all permits of a [`Semaphore`] were back after
+//! 0.26 ms, and each other party of a [`Barrier`] knew the pid after 0.45 ms (99 %: 54 and 35 ms).
+//! `KILLS=10000 cargo test -p multiprocess --test sync -- killed` measures it on your machine.
+//!
+//! # What it costs
+//! To lock and unlock what nobody else wants takes 1.2 times as long as a robust mutex of pthreads,
+//! which also outlives its owner and tells neither which process died nor keeps the value: two steps
+//! that processors agree on, one to lock and one to unlock, as there. `cargo xtask bench sync`
+//! measures both in turns.
+//!
 //! A process that writes over the shared memory can take a lock or a value from the others, and can
 //! keep them waiting; it cannot make them read or write elsewhere.
 //!
