@@ -10,12 +10,14 @@ use super::super::memory::Memory;
 use super::super::ring::{PutItem, Rings};
 use super::{Random, crash_at, silence_crashes};
 use crate::sys::identity::Identity;
+use crate::sys::simulated::FIRST_PID;
 
 /// Small rings, and so much to be lent that some of it is given back to the system.
 const SIZES: [u8; AREAS] = [12, 13, 15, 15, 24];
 
-/// A process that has ended: no machine has started one so early.
-const DEAD: u64 = (1 << 22) | ((1 << 22) - 1);
+/// A process that has ended: no machine has started one so early. Higher numbers are those of simulated
+/// processes.
+const DEAD: u64 = (1 << 22) | (FIRST_PID as u64 - 1);
 
 /// A block in somebody's hands, and the number that stands at its start and at its end.
 struct Handed {
