@@ -104,7 +104,7 @@ const GATES: [Gate; 28] = [
         "run --quiet --package xtask -- chaos pool supervisor queue application growth manager --rounds 2",
     ),
     // A cluster of Debian's server, once its nodes were killed or cut off, is slower to find itself than
-    // we promise, and now and then does not.
+    // we promise, and its nodes may disagree for ever on what is done.
     with(
         ENGINE,
         "target/nats-venv/bin/nats-server",

@@ -14,6 +14,7 @@ use anyhow::{Context, bail, ensure};
 use common::nats_server::{self, NatsServer};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use crate::Exit;
 use crate::cli::{ClusterTask, Lang};
@@ -21,8 +22,6 @@ use crate::output::say;
 
 const NODES: u16 = 3;
 const LOOPBACK: &str = "127.0.0.1";
-/// Where a node in a network of its own says how it is.
-const MONITOR_PORT: u16 = 8222;
 /// Where clients and nodes find the cluster that `cargo xtask cluster` starts: from here upwards.
 const CLIENT_PORT: u16 = 4222;
 const ROUTE_PORT: u16 = 6222;
@@ -104,12 +103,8 @@ impl Node {
             network,
             ..
         } = place;
-        // In a network of its own no port is another's.
-        let monitor = network.map_or(String::new(), |_| {
-            format!("http: \"{host}:{MONITOR_PORT}\"\n")
-        });
         let configuration = format!(
-            "listen: \"{host}:{port}\"\n{monitor}jetstream {{ store_dir: \"{}\" }}\n{cluster}",
+            "listen: \"{host}:{port}\"\nhttp: \"{host}:-1\"\njetstream {{ store_dir: \"{}\" }}\n{cluster}",
             folder.display()
         );
         let file = folder.join("nats.conf");
@@ -156,20 +151,31 @@ impl Node {
         ours.then(|| Pid::from_raw(pid))
     }
 
-    /// Whether it has all that the others of its cluster have, as it says where it is in a network
-    /// of its own.
+    /// What it says at a path of its monitor, with the head of the answer.
+    fn ask(&self, path: &str) -> anyhow::Result<String> {
+        let log = self.log();
+        let address = log.split_once("http monitor on ");
+        let address = address.and_then(|(_, rest)| rest.lines().next()?.trim().parse().ok());
+        let address: SocketAddr =
+            address.context("the node does not say where it tells of itself")?;
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    fn ask_for_streams(&self) -> anyhow::Result<Value> {
+        let answer = self.ask("/jsz?consumers=true")?;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        Ok(serde_json::from_str(body)?)
+    }
+
+    /// Whether it has all that the others of its cluster have.
     pub(crate) fn is_current(&self) -> bool {
-        let ask = || -> std::io::Result<String> {
-            let address = format!("{}:{MONITOR_PORT}", self.host).parse();
-            let address: SocketAddr = address.map_err(std::io::Error::other)?;
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-            stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        ask().is_ok_and(|answer| answer.contains(" 200 OK"))
+        let answer = self.ask("/healthz");
+        answer.is_ok_and(|answer| answer.contains(" 200 OK"))
     }
 
     /// Ends it by a signal, and waits until it is gone.
@@ -195,6 +201,41 @@ pub(crate) fn within(process: i32, program: impl AsRef<OsStr>) -> Command {
     let process = process.to_string();
     command.args(["--net", "--target", &process]).arg(program);
     command
+}
+
+/// What each node says of the streams that it has and of their consumers, a line for each.
+pub(crate) fn said_of_streams(nodes: &[Node]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for node in nodes {
+        let place = format!("{}:{}", node.host, node.port);
+        let told = match node.ask_for_streams() {
+            Ok(told) => told,
+            Err(error) => {
+                lines.push(format!("{place}: {error:#}"));
+                continue;
+            }
+        };
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_string();
+        let streams = told["account_details"][0]["stream_detail"].as_array();
+        for stream in streams.into_iter().flatten() {
+            let name = text(&stream["name"]);
+            lines.push(format!(
+                "{place}: {name} has {} items, and is led by {}",
+                stream["state"]["messages"],
+                text(&stream["cluster"]["leader"]),
+            ));
+            for consumer in stream["consumer_detail"].as_array().into_iter().flatten() {
+                lines.push(format!(
+                    "{place}: of {name} {} wait for {}, and {} are out; it is led by {}",
+                    consumer["num_pending"],
+                    text(&consumer["name"]),
+                    consumer["num_ack_pending"],
+                    text(&consumer["cluster"]["leader"]),
+                ));
+            }
+        }
+    }
+    lines
 }
 
 /// The URL of some nodes.

@@ -1,7 +1,7 @@
 //! The pair of `In [16]`, whose workers, server or nodes are killed.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -31,6 +31,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long a node is down, and how long the cluster has to find itself before the next one is.
 const AWAY: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(120);
+/// How long the master may say nothing before it hangs: longer than any call tries, and than a cluster
+/// takes to find itself on a machine that has other things to do.
+const SILENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn judge_manager(seed: u64) -> anyhow::Result<Round> {
     let stage = Stage::new(Vec::new())?;
@@ -132,7 +135,24 @@ impl Stage {
     ) -> io::Result<Program> {
         let mut command = Command::new(self.programs.path().join(name));
         command.args(arguments).env("PACE", pace);
-        Program::start(command.stdin(Stdio::null()).stderr(Stdio::null()))
+        let said = File::options()
+            .create(true)
+            .append(true)
+            .open(self.said())?;
+        Program::start(command.stdin(Stdio::null()).stderr(said))
+    }
+
+    /// What the programs have said on standard error.
+    fn said(&self) -> PathBuf {
+        self.programs.path().join("said")
+    }
+
+    /// Claims that no program failed, and says of those that did why.
+    pub(super) fn judge_programs(&self, round: &mut Round) {
+        let said = fs::read_to_string(self.said()).unwrap_or_default();
+        // What the master says of the engine at its start is no failure.
+        let failures = said.lines().filter(|line| !line.starts_with("queues: "));
+        round.broken.extend(failures.map(str::to_string));
     }
 
     fn run(&self, seed: u64, what: &Kill) -> anyhow::Result<Round> {
@@ -160,9 +180,9 @@ impl Stage {
             .map(|_| self.program("task_worker", &worker, pace))
             .collect::<io::Result<Vec<_>>>()?;
         let mut heard = MasterOutput::default();
-        let deadline = Instant::now() + DEADLINE;
+        let begun = Instant::now();
         let mut kills = 0;
-        while !heard.all && Instant::now() < deadline {
+        while heard.goes_on(begun) {
             heard.listen(&master, PAUSE.mul_f64(dice.random_range(0.5..1.5)));
             if heard.all || heard.results == 0 {
                 continue;
@@ -181,7 +201,7 @@ impl Stage {
                     kills += 1;
                     // The next may go when this one is of use again.
                     let before = heard.results;
-                    while heard.results < before + 100 && !heard.all && Instant::now() < deadline {
+                    while heard.results < before + 100 && heard.goes_on(begun) {
                         heard.listen(&master, PAUSE);
                     }
                 }
@@ -192,6 +212,11 @@ impl Stage {
         let all_killed = matches!(what, Kill::Workers) || kills == 3;
         round.claim(all_killed, || format!("there were {kills} kills and not 3"));
         heard.judge(&mut round);
+        self.judge_programs(&mut round);
+        if !heard.all {
+            // Whoever asks why it hangs finds nobody later.
+            round.broken.extend(engine::said_of_streams(&self.nodes));
+        }
         Ok(round)
     }
 }
@@ -244,6 +269,11 @@ impl MasterOutput {
             self.longest = self.longest.max(now - last);
         }
         self.last = Some(now);
+    }
+
+    /// Whether there is more to hear, of a master that has said something just now.
+    fn goes_on(&self, begun: Instant) -> bool {
+        !self.all && self.last.unwrap_or(begun).elapsed() < SILENCE
     }
 
     pub(super) fn judge(&self, round: &mut Round) {

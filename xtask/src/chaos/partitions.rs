@@ -162,6 +162,7 @@ fn run(network: &Network, stage: &Stage, seed: u64, cuts: &Cuts) -> anyhow::Resu
         )
     });
     heard.judge(&mut round);
+    stage.judge_programs(&mut round);
     Ok(round)
 }
 

@@ -2,7 +2,7 @@
 
 use common::command_line::Text;
 
-pub(super) const CHAOS: [Text; 90] = [
+pub(super) const CHAOS: [Text; 93] = [
     // What chaos claims.
     (
         "200 tasks, a worker killed every 100 ms: each accounted for once, the pool healthy",
@@ -134,6 +134,18 @@ pub(super) const CHAOS: [Text; 90] = [
     ("there were {} kills and not {}", "杀死了 {} 次，不是 {} 次"),
     ("{} of {} tasks were put", "放入了 {} 个任务，该有 {} 个"),
     ("{} tasks have no result", "{} 个任务没有结果"),
+    (
+        "{}: {} has {} items, and is led by {}",
+        "{}：{} 有 {} 项，领头的是 {}",
+    ),
+    (
+        "{}: of {} {} wait for {}, and {} are out; it is led by {}",
+        "{}：在 {} 中 {} 项等着 {}，{} 项已取走；领头的是 {}",
+    ),
+    (
+        "the node does not say where it tells of itself",
+        "节点没说在哪里报告自己的情况",
+    ),
     ("{} results too many", "多出 {} 个结果"),
     ("{} results are wrong", "{} 个结果不对"),
     ("it hangs: no end in time", "它停住了：没有按时结束"),

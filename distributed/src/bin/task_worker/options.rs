@@ -16,6 +16,9 @@ pub(crate) use shared::parse;
 #[path = "../shared/mod.rs"]
 mod shared;
 
+/// How much later than its workers a master may start.
+const START_TIME: Duration = Duration::from_secs(10);
+
 /// Take tasks from a master and put their results, until no task comes or the master is gone.
 #[derive(Debug, clap::Parser)]
 #[command(name = "task_worker")]
@@ -60,17 +63,26 @@ impl Worker {
         host.rsplit_once(':').map_or(host, |(host, _)| host)
     }
 
-    /// Joins the master, which may start up to 10 s later. An engine that goes away is waited for
-    /// as long as a task would be, and at least 30 s.
+    /// Joins the master, which may start later. An engine that goes away is waited for as long as a
+    /// task would be, and at least 30 s.
     pub(crate) fn connect(&self) -> anyhow::Result<Client> {
-        let time = Duration::from_secs(10);
         if let Some(url) = &self.queues {
             let retry_time = self.idle.max(Duration::from_secs(30));
-            return Ok(engine::<Worker>(url, time)?.reconnect_within(retry_time));
+            return Ok(engine::<Worker>(url, self.start_time())?.reconnect_within(retry_time));
         }
         let key = key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec());
-        addressed::<Worker, _>(Client::connect_within(time, &self.address, &key))
+        let client = Client::connect_within(self.start_time(), &self.address, &key);
+        addressed::<Worker, _>(client)
             .context("no master to join (start it with cargo run -p distributed --bin task_master)")
+    }
+
+    /// How long the queues may take to be there. A cluster that is busy makes them in more than the
+    /// 10 s in which a master starts: whoever waits longer for a task waits as long for its queue.
+    fn start_time(&self) -> Duration {
+        match self.queues {
+            Some(_) => self.idle.max(START_TIME),
+            None => START_TIME,
+        }
     }
 
     /// Says of a connection that ended without a word what that means here.
@@ -102,5 +114,21 @@ impl Worker {
             Some(limit) => worker.time_limit(limit),
             None => worker,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_waits_for_the_queues_of_an_engine_as_long_as_for_a_task() {
+        let start_time = |words: &[&str]| Worker::parse_from(words).start_time().as_secs();
+        let engine = ["task_worker", "--queues", "nats://localhost", "--idle"];
+        assert_eq!(start_time(&[&engine[..], &["100"]].concat()), 100);
+        assert_eq!(start_time(&[&engine[..], &["1"]].concat()), 10);
+        assert_eq!(start_time(&["task_worker", "--idle", "100"]), 10);
     }
 }
