@@ -24,21 +24,28 @@
 //!
 //! In Python all others wait for ever.
 //!
-//! The others hear of it soon. With 10,000 processes killed for each type, at random moments, on two
-//! cores with ten times the work that they can do (Linux 6.18), the time from the kill until the next
-//! had the lock and knew the pid was, in the median, 0.11 ms for a [`Mutex`], 0.11 ms for an [`Array`]
-//! and 0.25 ms for an [`RwLock`] (99 %: 9, 5 and 58 ms); all permits of a [`Semaphore`] were back after
-//! 0.26 ms, and each other party of a [`Barrier`] knew the pid after 0.45 ms (99 %: 54 and 35 ms).
-//! `KILLS=10000 cargo test -p multiprocess --test sync -- killed` measures it on your machine.
+//! The others hear of it soon. 10,000 processes were killed for each of these types, at random moments,
+//! on two cores that were busy with other work (Linux 6.18). From the kill until the next had the lock
+//! and knew that the owner had died it took, for most, some tenths of a millisecond, and for a few much
+//! longer:
 //!
-//! # What it costs
-//! To lock and unlock what nobody else wants takes 1.2 times as long as a robust mutex of pthreads,
-//! which also outlives its owner and tells neither which process died nor keeps the value: two steps
-//! that processors agree on, one to lock and one to unlock, as there. `cargo xtask bench sync`
-//! measures both in turns.
+//! | type | until | median | 99 % | longest |
+//! |---|---|---|---|---|
+//! | [`Mutex`] | the next has it | 0.11 ms | 9 ms | 128 ms |
+//! | [`Array`] | the next has it | 0.11 ms | 5 ms | 91 ms |
+//! | [`RwLock`] | the next writer has it | 0.25 ms | 58 ms | 187 ms |
+//! | [`Semaphore`] | both permits are back | 0.26 ms | 54 ms | 256 ms |
+//! | [`Barrier`] | another party knows the pid | 0.45 ms | 35 ms | 2.3 s |
+//!
+//! `KILLS=10000 cargo test -p multiprocess --test sync -- killed` measures it on your machine.
 //!
 //! A process that writes over the shared memory can take a lock or a value from the others, and can
 //! keep them waiting; it cannot make them read or write elsewhere.
+//!
+//! # What it costs
+//! To lock and unlock a `Mutex<()>` that nobody else wants takes 1.2 times as long as a robust mutex of
+//! pthreads, which also outlives its owner, but neither tells which process died nor keeps the value.
+//! `cargo xtask bench sync` measures both in turns.
 //!
 //! # No `RLock`
 //! A guard is the only way to what it guards, as in [`std::sync::Mutex`]. Two guards of one lock, in
