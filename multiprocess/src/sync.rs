@@ -83,6 +83,7 @@ use std::time::{Duration, Instant};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::event_count::AdaptiveSpin;
 use crate::sys::held_locks::is_held_within;
 use crate::sys::mutex as robust;
 use crate::sys::shm::{Shareable, Shared};
@@ -118,6 +119,8 @@ mod value;
 /// What each of these types has in a process: the shared memory, mapped once for all clones.
 struct Segment<H: Shareable> {
     shared: Arc<Shared<H>>,
+    /// Whether who waits here finds what it waits for by looking.
+    spin: AdaptiveSpin,
 }
 
 impl<H: Shareable> Segment<H> {
@@ -132,6 +135,7 @@ impl<H: Shareable> Segment<H> {
     fn over(shared: Shared<H>) -> Self {
         Self {
             shared: Arc::new(shared),
+            spin: AdaptiveSpin::new(),
         }
     }
 

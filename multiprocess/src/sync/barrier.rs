@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ownership::{OwnedLock, Ownership};
 use super::{LOOK, Segment};
-use crate::event_count::{AdaptiveSpin, EventCount};
+use crate::event_count::EventCount;
 use crate::queue::raw::Wait;
 use crate::queue::step::step;
 use crate::sys::identity::Identity;
@@ -442,13 +442,13 @@ impl Party<'_> {
         let barrier = self.barrier;
         let (round, index) = self.arrive(wait)?;
         let answer = |outcome: Result<()>| outcome.map(|()| index);
-        let spin = AdaptiveSpin::new();
+        let segment = &barrier.segment;
         loop {
             let now = Instant::now();
             let deadline = wait.deadline();
             let look = deadline.map_or(now + LOOK, |deadline| deadline.min(now + LOOK));
             let is_over = || barrier.outcome(round).is_some();
-            barrier.segment.changed.wait(&spin, Some(look), is_over);
+            segment.changed.wait(&segment.spin, Some(look), is_over);
             if let Some(outcome) = barrier.outcome(round) {
                 return answer(outcome);
             }

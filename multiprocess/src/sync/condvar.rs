@@ -11,7 +11,7 @@ use super::mutex::{Mutex, MutexGuard};
 use super::owner_died::{LockResult, OwnerDied};
 use super::{Plain, Segment, after};
 use crate::Result;
-use crate::event_count::{AdaptiveSpin, EventCount};
+use crate::event_count::EventCount;
 use crate::queue::raw::Wait;
 use crate::queue::step::step;
 use crate::sys::shm::shareable;
@@ -293,8 +293,10 @@ impl Condvar {
 
     fn notified_since(&self, begun: u64, wait: Wait) -> bool {
         let is_notified = || self.notifications() != begun;
-        let sleepers = &self.segment.sleepers;
-        sleepers.wait(&AdaptiveSpin::new(), wait.deadline(), is_notified)
+        let segment = &self.segment;
+        segment
+            .sleepers
+            .wait(&segment.spin, wait.deadline(), is_notified)
     }
 
     fn notifications(&self) -> u64 {

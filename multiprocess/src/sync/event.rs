@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Segment;
-use crate::event_count::{AdaptiveSpin, EventCount};
+use crate::event_count::EventCount;
 use crate::queue::raw::Wait;
 use crate::queue::step::step;
 use crate::sys::shm::shareable;
@@ -161,8 +161,10 @@ impl Event {
         }
         // It was set meanwhile if it is set, and also if it was cleared again since.
         let was_set = || self.changes() != begun;
-        let changed = &self.segment.changed;
-        changed.wait(&AdaptiveSpin::new(), wait.deadline(), was_set)
+        let segment = &self.segment;
+        segment
+            .changed
+            .wait(&segment.spin, wait.deadline(), was_set)
     }
 
     fn changes(&self) -> u64 {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::{LOOK, Segment};
-use crate::event_count::{AdaptiveSpin, EventCount};
+use crate::event_count::EventCount;
 use crate::queue::raw::Wait;
 use crate::queue::step::step;
 use crate::sys::futex::looks;
@@ -203,9 +203,7 @@ impl Semaphore {
             let look = now + looks::first(LOOK);
             let look = deadline.map_or(look, |deadline| deadline.min(look));
             let is_free = || self.free() > 0;
-            segment
-                .freed
-                .wait(&AdaptiveSpin::new(), Some(look), is_free);
+            segment.freed.wait(&segment.spin, Some(look), is_free);
         }
     }
 
