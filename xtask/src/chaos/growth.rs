@@ -23,8 +23,9 @@ const DEADLINE: Duration = Duration::from_secs(300);
 const WARM: usize = 4;
 /// An allocator keeps some memory, one time more and one time less.
 const SLACK: u64 = 4 << 20;
-/// What a pool's two queues keep, whatever went through them: 8 MiB and a little each.
-const SHARED_MAX: u64 = 18 << 20;
+/// What a pool's two queues keep, whatever went through them: each 8 MiB and a little of its rings, and
+/// 8 MiB that it lends.
+const SHARED_MAX: u64 = 34 << 20;
 
 /// Says when the pool is warm and when the day is over, and waits each time until it is looked at.
 pub(super) fn program(_seed: u64) -> anyhow::Result<()> {
