@@ -102,9 +102,10 @@ pub enum Error {
     /// The system does not say whom it has killed, it only counts: for the control group in whose
     /// memory a process is (`oom_kill` in `memory.events`, or in `memory.oom_control` of version 1), and
     /// where no group counts, for the machine (`/proc/vmstat`). This error is given only if that count
-    /// has risen since the process was started, or since the pool last looked: after a death. Whoever
-    /// kills a process with SIGKILL while another of its group dies for want of memory is not told
-    /// apart. Whom this program itself has killed is [`Killed`](Self::Killed).
+    /// has risen since the process was started, or in the 10 ms before; of a worker, since the pool last
+    /// looked, after a death. Whoever kills a process with SIGKILL while another of its group dies for
+    /// want of memory is not told apart. Whom this program itself has killed is
+    /// [`Killed`](Self::Killed).
     OomKilled {
         /// The process that was killed.
         pid: u32,

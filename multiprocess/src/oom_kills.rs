@@ -7,7 +7,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,10 @@ const V2: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// Where the machine's kills are counted: proc_vmstat(5).
 const MACHINE: &str = "/proc/vmstat";
 
+/// For so long a count stands for those at the start of other processes: to read it takes a tenth of
+/// the time of a start.
+const FRESH: Duration = Duration::from_millis(10);
+
 /// How long a kill may be that of a worker, once it was noticed. One strike may hit several.
 const SURPLUS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -33,14 +37,22 @@ pub(crate) struct OomKills {
 }
 
 impl OomKills {
-    /// Those in the control group of this process, which its children inherit.
+    /// Those in the control group of this process, which its children inherit; at most 10 ms ago.
     pub(crate) fn now() -> Self {
         static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
+        static LATEST: Mutex<Option<(Instant, OomKills)>> = Mutex::new(None);
         #[cfg(test)]
         if let Some(file) = tests::FILE.with_borrow(Clone::clone) {
             return Self::counted_in(Some(file));
         }
-        Self::counted_in(FILE.get_or_init(|| find(Path::new("/"))).clone())
+        let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*latest {
+            Some((at, kills)) if at.elapsed() < FRESH => kills.clone(),
+            _ => {
+                let kills = Self::counted_in(FILE.get_or_init(|| find(Path::new("/"))).clone());
+                latest.insert((Instant::now(), kills)).1.clone()
+            }
+        }
     }
 
     fn counted_in(file: Option<PathBuf>) -> Self {
