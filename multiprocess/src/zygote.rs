@@ -123,7 +123,9 @@ pub fn init() -> Result<()> {
 
 /// Starts a process: from the zygote, or by a fork of this one if it can have no zygote but be forked.
 pub(crate) fn start(what: &str, request: SpawnRequest) -> Result<Handle> {
-    let answers = match lock().send(&request) {
+    // Unlocked by the next line: a child that is forked there may start processes too.
+    let sent = lock().send(&request);
+    let answers = match sent {
         Ok(answers) => answers,
         Err(NotSent::NoZygote(error)) => return fork_instead(what, request, error),
         Err(NotSent::Failed(error)) => return Err(not_started(what, error)),

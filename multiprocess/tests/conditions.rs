@@ -104,6 +104,12 @@ fn everything() -> Result<(), Box<dyn StdError>> {
         matches!(killed, Err(Error::Killed { .. })),
     )?;
     expect("its successor", pool.apply(|n: u64| n, 9)? == 9)?;
+    let nested = |n: u64| {
+        let pool = Pool::new(1).map_err(|error| error.to_string())?;
+        let sums = pool.map(|n: u64| n + 1, 0..n);
+        sums.map_err(|error| error.to_string())
+    };
+    expect("a pool of a task", pool.apply(nested, 3)?? == [1, 2, 3])?;
     pool.join()?;
     let late = Process::spawn_with(|()| std::thread::sleep(Duration::from_secs(600)), ())?;
     late.kill()?;

@@ -36,8 +36,9 @@ impl<R: Serializable> AsyncResult<R> {
     /// # Errors
     ///
     /// [`Error::Panicked`] if the function panicked; [`Error::Killed`], [`Error::OomKilled`] or
-    /// [`Error::Exited`] if its worker died with it, and no retry was left; [`Error::OutOfMemory`]; [`Error::TaskTimedOut`]; [`Error::Cancelled`];
-    /// [`Error::Serial`] or [`Error::TooLarge`] for the result. If the pool is the reason,
+    /// [`Error::Exited`] if its worker died with it, and no retry was left; [`Error::OutOfMemory`];
+    /// [`Error::TaskTimedOut`]; [`Error::Cancelled`]; [`Error::Serial`] or [`Error::TooLarge`] for the
+    /// result. If the pool is the reason,
     /// [`Error::PoolBroken`] or [`Error::InitializerFailed`].
     ///
     /// # Examples

@@ -344,7 +344,7 @@ impl Supervisor {
             self.shared.control.taken_before[index].clear();
             match fork::fork("a worker") {
                 Ok(Forked::Child) => {
-                    // ChildUsage out, since the descriptors are to be the argument's.
+                    // Taken out, since the descriptors are to be the argument's.
                     worker::run(Arc::clone(&self.shared), self.initializer.take(), index, me)
                 }
                 Ok(Forked::Parent(pid)) => {
@@ -368,15 +368,13 @@ impl Supervisor {
                 self.workers[index] = None;
                 // Before the report: whoever has that no longer finds the dead.
                 self.shared.control.slots[index].pid.store(0, SeqCst);
-                // Its group is dead, so that its number may be given again.
-                let taken = children::reap(ended.pid);
+            }
+            // Its group is dead, so that its number may be given again.
+            let taken = children::reap(ended.pid);
+            if let Some(index) = slot {
                 self.report(index, ended, taken);
                 // It may have been woken for a task that it did not take.
                 self.shared.tasks.wake_reader();
-            } else {
-                children::reap(ended.pid);
-            }
-            if slot.is_some() {
                 // Large parts of its task, and of a result that it has not put.
                 self.shared.tasks.take_back_from_the_dead();
                 self.shared.results.take_back_from_the_dead();

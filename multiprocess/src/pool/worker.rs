@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     process,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
             AtomicU64,
             Ordering::{Relaxed, SeqCst},
@@ -46,12 +46,12 @@ const KEPT_MAX: usize = 1 << 20;
 const MARKED_LOOK: Duration = Duration::from_millis(1);
 
 /// The worker that this process is, or whose task has forked it.
-static CURRENT: OnceLock<Worker> = OnceLock::new();
+static CURRENT: Mutex<Option<&'static Worker>> = Mutex::new(None);
 
 /// The worker that this process is.
 #[inline]
 pub(super) fn current() -> Option<&'static Worker> {
-    CURRENT.get()
+    *lock(&CURRENT)
 }
 
 /// In how many pools' tasks this process is, each in a task of the one around it.
@@ -113,15 +113,17 @@ pub(super) fn run(
     // The worker says itself who it is, since the application may ask before the supervisor knows.
     pid.store(process::id(), SeqCst);
     shared.name_process(&index.to_string());
-    // The supervisor, which is forked here, is no worker.
-    let worker = CURRENT.get_or_init(|| Worker {
+    // Never freed: the process is this worker to its end.
+    let worker: &'static Worker = Box::leak(Box::new(Worker {
         meter: shared.measures_usage.then(Mutex::default),
         shared,
         index,
         panics: Panics::watch(|_| ()),
         memory_noted: AtomicU64::new(0),
         blocks: WorkerBlocks::default(),
-    });
+    }));
+    // Where there is no zygote, the worker whose task has made the pool stands there.
+    lock(&CURRENT).replace(worker);
     let code = worker.work(initializer);
     output::flush();
     exit_now(code)
