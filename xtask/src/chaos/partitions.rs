@@ -28,6 +28,9 @@ const ROUND_TRIP: Duration = Duration::from_millis(200);
 /// As long as 50 round trips, where one by one they would take 2,000.
 const FAR_MAX: Duration = Duration::from_secs(10);
 const SLICE: Duration = Duration::from_millis(500);
+/// In how many spells of what length there must be results before the next cut. Nodes elect once more
+/// for one that is back, which takes up to 9 s; a cut in the midst of that would be a second fault.
+const CALM: (u32, Duration) = (5, Duration::from_secs(2));
 
 /// How long each node is cut off, and how long a task takes, in tenths of a second: all of them
 /// take longer than the cuts, so that there is work left at the last one.
@@ -131,12 +134,8 @@ fn run(network: &Network, stage: &Stage, seed: u64, cuts: &Cuts) -> anyhow::Resu
         heard.listen(&master, cuts.length);
         network.set_link(node, "up")?;
         done += u64::from(!heard.all);
-        // The next may go when this one is of use again.
-        let back = Instant::now();
-        while !heard.all && !stage.nodes[node].is_current() && back.elapsed() < RETURN_MAX {
-            heard.listen(&master, SLICE);
-        }
-        let took = back.elapsed().as_millis() as u64;
+        let took = listen_until_whole(&mut heard, &master, &stage.nodes[node]);
+        let took = took.as_millis() as u64;
         let most = round
             .figures
             .entry("ms longest until a node is current again".into());
@@ -164,6 +163,24 @@ fn run(network: &Network, stage: &Stage, seed: u64, cuts: &Cuts) -> anyhow::Resu
     heard.judge(&mut round);
     stage.judge_programs(&mut round);
     Ok(round)
+}
+
+/// Listens until the next node may go: this one has all that the others have, and the work goes on.
+/// Returns how long the first took.
+fn listen_until_whole(heard: &mut MasterOutput, master: &Program, node: &Node) -> Duration {
+    let back = Instant::now();
+    while !heard.all && !node.is_current() && back.elapsed() < RETURN_MAX {
+        heard.listen(master, SLICE);
+    }
+    let took = back.elapsed();
+    let (spells, length) = CALM;
+    let mut calm = 0;
+    while !heard.all && calm < spells && back.elapsed() < RETURN_MAX {
+        let before = heard.results;
+        heard.listen(master, length);
+        calm = if heard.results > before { calm + 1 } else { 0 };
+    }
+    took
 }
 
 /// A bridge in the network of this thread, with a link to each node.
