@@ -185,15 +185,18 @@ fn has_std_paths_only(name: &str) -> bool {
     paths.all(|path| KNOWN.iter().any(|known| path.starts_with(known)))
 }
 
-/// Reads a value from the start of `bytes`, and its large parts from a block; returns it and the rest.
+/// Takes a value off the start of `bytes`, and its large parts off a block.
 #[inline]
 pub(crate) fn decode_first<'b, T: DeserializeOwned>(
-    bytes: &'b [u8],
+    bytes: &mut &'b [u8],
     block: &'b [u8],
-) -> Result<(T, &'b [u8])> {
+) -> Result<T> {
     let mut decoder = Decoder::new(bytes, block);
     match decoder.read() {
-        Ok(value) => Ok((value, decoder.rest())),
+        Ok(value) => {
+            *bytes = decoder.rest();
+            Ok(value)
+        }
         Err(failure) => Err(not_deserialised::<T>(&failure)),
     }
 }
@@ -223,13 +226,13 @@ pub(crate) fn split_block<T>(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
 /// Reads a value from all of `bytes`, and its large parts from a block.
 #[inline]
 pub(crate) fn decode_with_block<T: DeserializeOwned>(bytes: &[u8], block: &[u8]) -> Result<T> {
-    match decode_first(bytes, block)? {
-        (value, []) => Ok(value),
-        (_, rest) => {
-            let reason = format!("{} bytes follow its end", rest.len());
-            Err(not_deserialised::<T>(&Failure::new(reason)))
-        }
+    let mut rest = bytes;
+    let value = decode_first(&mut rest, block)?;
+    if rest.is_empty() {
+        return Ok(value);
     }
+    let reason = format!("{} bytes follow its end", rest.len());
+    Err(not_deserialised::<T>(&Failure::new(reason)))
 }
 
 #[cold]

@@ -168,6 +168,7 @@ impl<'a> Chunk<'a> {
 }
 
 /// The argument at the start of these, which have their lengths, and the rest.
+#[inline]
 pub(super) fn split_argument(arguments: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = split_word(arguments)?;
     rest.split_at_checked(usize::try_from(len).ok()?)
@@ -208,11 +209,8 @@ impl Part {
         let block = block.as_ref().map_or(&[][..], |block| block.bytes());
         let mut rest = &*bytes;
         for place in 0..count {
-            match codec::decode_first(rest, block) {
-                Ok((result, left)) => {
-                    rest = left;
-                    each(Ok(result));
-                }
+            match codec::decode_first(&mut rest, block) {
+                Ok(result) => each(Ok(result)),
                 Err(error) => {
                     (place..count).for_each(|_| each(Err(error.clone())));
                     return;

@@ -161,6 +161,7 @@ impl Shared<Control> {
 
     /// Writes over the results of the worker of slot `index` from byte `start` on. `results` are all
     /// that it has gathered, at most [`RESULT_BYTES`].
+    #[inline]
     pub(crate) fn publish(&self, index: usize, results: &[u8], start: usize) {
         let first = start / size_of::<u64>();
         let changed = &results[first * size_of::<u64>()..];

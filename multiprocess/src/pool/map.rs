@@ -340,9 +340,7 @@ pub(super) fn read<R: Serializable>(part: &Part, results: &mut Vec<R>) -> Result
     };
     let block = block.as_ref().map_or(&[][..], |block| block.bytes());
     for _ in 0..count {
-        let result;
-        (result, rest) = codec::decode_first(rest, block)?;
-        results.push(result);
+        results.push(codec::decode_first(&mut rest, block)?);
     }
     Ok(())
 }

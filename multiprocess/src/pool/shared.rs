@@ -91,6 +91,7 @@ impl PoolShared {
     }
 
     /// Nanoseconds on the pool's clock; `None` if nobody needs it.
+    #[inline]
     pub(super) fn now(&self) -> Option<u64> {
         let is_needed = self.task_timeout.is_some() || self.measures_usage;
         is_needed.then(|| self.nanos())

@@ -101,9 +101,8 @@ fn each<A: Serializable, R: Serializable>(
     let lent = lent.as_ref().map(|(lent, used)| &lent.bytes()[..*used]);
     let block = lent.unwrap_or(chunk.block);
     let done = worker.run_items(&chunk, results, |arguments, results| {
-        let (argument, rest) = codec::decode_first(arguments, block)?;
-        append_result(Some(worker), &function(argument), results)?;
-        Ok(rest)
+        let argument = codec::decode_first(arguments, block)?;
+        Ok(append_result(Some(worker), &function(argument), results)?)
     });
     done.map_err(|error| *error)
 }

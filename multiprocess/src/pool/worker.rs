@@ -259,15 +259,14 @@ impl Worker {
         step("task: released");
     }
 
-    /// Runs the items of a chunk by `run`, which takes the arguments that are left, appends a result
-    /// and returns the arguments behind its own. `message` is one with its head. In the end it is to
-    /// be put, unless it is empty.
+    /// Runs the items of a chunk by `run`, which takes its arguments off those that are left, and appends
+    /// a result. `message` is one with its head. In the end it is to be put, unless it is empty.
     #[inline]
     pub(super) fn run_items<'a>(
         &self,
         chunk: &Chunk<'a>,
         message: &mut Vec<u8>,
-        mut run: impl FnMut(&'a [u8], &mut Vec<u8>) -> Result<&'a [u8], Box<Error>>,
+        mut run: impl FnMut(&mut &'a [u8], &mut Vec<u8>) -> Result<(), Box<Error>>,
     ) -> Result<(), Box<Error>> {
         let (slot, control) = (self.slot(), &self.shared.control);
         let mut gathered = Gathered::new(self, chunk.first, message);
@@ -283,55 +282,50 @@ impl Worker {
                 // Nobody asks here for the end of an item, only for the next one's begin.
                 slot.begin_item(item, None);
                 let start = gathered.message.len();
-                arguments = run(arguments, gathered.message)?;
+                run(&mut arguments, gathered.message)?;
                 gathered.put_if_large(item, start)?;
             } else {
-                arguments = self.run_item(chunk.mode, item, arguments, &mut gathered, &mut run)?;
+                self.run_item(chunk.mode, item, &mut arguments, &mut gathered, &mut run)?;
             }
         }
         gathered.finish(chunk.end);
         Ok(())
     }
 
-    /// Runs one item whose end is told, and returns the arguments behind its own.
+    /// Runs one item whose end is told, and takes its arguments off those that are left.
     fn run_item<'a>(
         &self,
         mode: Mode,
         item: u64,
-        arguments: &'a [u8],
+        arguments: &mut &'a [u8],
         gathered: &mut Gathered<'_>,
-        run: &mut impl FnMut(&'a [u8], &mut Vec<u8>) -> Result<&'a [u8], Box<Error>>,
-    ) -> Result<&'a [u8], Box<Error>> {
+        run: &mut impl FnMut(&mut &'a [u8], &mut Vec<u8>) -> Result<(), Box<Error>>,
+    ) -> Result<(), Box<Error>> {
         let (slot, control) = (self.slot(), &self.shared.control);
         slot.begin_item(item, self.shared.now());
         self.begin_usage();
         let start = gathered.message.len();
-        let (own, behind) = match mode {
-            Mode::Once => (arguments, None),
-            Mode::Retried | Mode::Each => {
-                let (own, behind) = split_argument(arguments).expect("it has its length");
-                (own, Some(behind))
-            }
-        };
         let outcome = match mode {
-            Mode::Each => self.panics.catch(|| run(own, gathered.message)),
-            Mode::Once | Mode::Retried => run(own, gathered.message),
+            Mode::Once => run(arguments, gathered.message),
+            Mode::Retried | Mode::Each => {
+                let (mut own, behind) = split_argument(arguments).expect("it has its length");
+                *arguments = behind;
+                match mode {
+                    Mode::Each => self.panics.catch(|| run(&mut own, gathered.message)),
+                    _ => run(&mut own, gathered.message),
+                }
+            }
         };
         step("item: run");
         self.end_usage(item);
-        let rest = match outcome {
-            Ok(rest) => match gathered.put_if_large(item, start) {
-                Ok(()) => {
-                    // Else it was large and is put.
-                    if behind.is_some() && start < gathered.message.len() {
-                        control.publish(self.index, gathered.results(), start - ITEMS_HEAD);
-                    }
-                    behind.unwrap_or(rest)
-                }
-                Err(error) => gathered.put_failure(mode, (item, start), error.into(), behind)?,
-            },
-            Err(error) => gathered.put_failure(mode, (item, start), error, behind)?,
-        };
+        match outcome.and_then(|()| Ok(gathered.put_if_large(item, start)?)) {
+            // Else it was large and is put.
+            Ok(()) if mode.outlives_worker() && start < gathered.message.len() => {
+                control.publish(self.index, gathered.results(), start - ITEMS_HEAD);
+            }
+            Ok(()) => {}
+            Err(error) => gathered.put_failure(mode, (item, start), error)?,
+        }
         step("item: published");
         slot.finish_item(item, gathered.results().len());
         step("item: finished");
@@ -339,11 +333,12 @@ impl Worker {
             self.wait_while_marked(gathered.task);
         }
         self.note_memory(false);
-        Ok(rest)
+        Ok(())
     }
 
     /// Notes what memory this process has before its next task or item, if there is a limit; returns
     /// it. Unless it has to, it does not do so again within a moment.
+    #[inline]
     fn note_memory(&self, has_to: bool) -> Option<u64> {
         self.shared.max_memory_per_task?;
         let now = memory::ticks();
@@ -358,6 +353,7 @@ impl Worker {
     }
 
     /// The task or item in progress is measured from now on.
+    #[inline]
     fn begin_usage(&self) {
         if let Some(meter) = &self.meter {
             lock(meter).begin(&self.shared.control.taken_before[self.index]);
@@ -365,6 +361,7 @@ impl Worker {
     }
 
     /// The task or item in progress has ended, if none has said so.
+    #[inline]
     fn end_usage(&self, item: u64) {
         if let Some(meter) = &self.meter {
             lock(meter).end(item);
@@ -475,25 +472,23 @@ impl<'a> Gathered<'a> {
         Ok(())
     }
 
-    /// Puts what is there, and then that `item` failed, and returns the arguments behind it; the error if
-    /// the chunk ends with it.
+    /// Puts what is there, and then that `item` failed; returns the error if the chunk ends with it.
     #[cold]
-    fn put_failure<'b>(
+    fn put_failure(
         &mut self,
         mode: Mode,
         (item, start): (u64, usize),
         error: Box<Error>,
-        behind: Option<&'b [u8]>,
-    ) -> Result<&'b [u8], Box<Error>> {
-        let Some(behind) = behind.filter(|_| mode == Mode::Each) else {
+    ) -> Result<(), Box<Error>> {
+        if mode != Mode::Each {
             return Err(error);
-        };
+        }
         self.worker.put_usage(self.task);
         self.put_up_to(item, start)?;
         let at = Step::in_item(item);
         self.worker.report(self.task, at, &error, self.message);
         self.clear_up_to(item + 1);
-        Ok(behind)
+        Ok(())
     }
 
     fn clear_up_to(&mut self, first: u64) {

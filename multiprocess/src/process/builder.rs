@@ -170,10 +170,10 @@ impl Builder {
 /// The entry of a process that was started with an argument.
 fn run<A: Serializable, T: Serializable>(
     function: fn(A) -> T,
-    argument: &[u8],
+    mut argument: &[u8],
     _: &mut Vec<u8>,
 ) -> Result<()> {
-    let (Descriptor(stream), argument) = codec::decode_first::<Descriptor<OwnedFd>>(argument, &[])?;
+    let Descriptor::<OwnedFd>(stream) = codec::decode_first(&mut argument, &[])?;
     child::run(stream.into(), || Ok(function(codec::decode(argument)?)))
 }
 
