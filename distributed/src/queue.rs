@@ -4,10 +4,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-#[cfg(doc)]
-use crate::Error;
 use crate::backend::{LeaseBackend, QueueBackend, Read};
-use crate::{Lease, Result};
+use crate::{Error, Lease, Result};
 
 /// A queue: on a manager, Python's proxy of a `queue.Queue`; on an engine, a stream.
 ///
@@ -407,6 +405,29 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// can.
     pub(crate) fn ask_ahead(&self, n: usize) -> bool {
         self.backend.ask_ahead(n)
+    }
+
+    /// As [`finish`](Queue::finish), of one item that [`take_many`](Queue::take_many) has handed to a
+    /// worker; and takes the next one, if it is there and the same call can. The inner result is that
+    /// of the second.
+    pub(crate) fn finish_and_take<R: Serialize + DeserializeOwned>(
+        &self,
+        results: &Queue<R>,
+        (lease, result): (Lease<'_, T>, R),
+    ) -> Result<Result<Vec<Lease<'_, T>>>> {
+        let result = results.backend.codec().encode(&result)?;
+        let results = results.backend.as_ref();
+        let mut finished = Ok(());
+        let taken = leases(|read| {
+            let both = self
+                .backend
+                .finish_and_take(lease.backend, results, result, read);
+            both.unwrap_or_else(|error| {
+                finished = Err(error);
+                Err(Error::Empty)
+            })
+        });
+        finished.map(|()| taken)
     }
 
     /// Puts the results of items in another queue, and then ends the leases. Returns how many of

@@ -402,6 +402,7 @@ where
         let mut at_once = 1;
         let mut idle_since = Instant::now();
         let mut away_since = None;
+        let mut next = None;
         while !self.is_over() {
             let left = self
                 .worker
@@ -410,12 +411,11 @@ where
             if left.is_zero() {
                 break;
             }
-            let wait = Some(left.min(SLICE));
-            let n = match mem::take(&mut batch.lock().unwrap().asked) {
-                0 => at_once,
-                asked => asked,
+            let (n, taken) = match next.take() {
+                Some(taken) => (1, taken),
+                None => self.take(batch, at_once, left.min(SLICE)),
             };
-            match self.tasks.take_many(n, wait, self.worker.time_limit) {
+            match taken {
                 Ok(leases) => {
                     let taken = leases.len();
                     let all = taken == n;
@@ -423,7 +423,7 @@ where
                     if all && n > 1 && at_once > 1 && self.tasks.ask_ahead(at_once) {
                         batch.lock().unwrap().asked = at_once;
                     }
-                    self.work_off(batch, &work)?;
+                    next = self.work_off(batch, &work)?;
                     let busy = batch.lock().unwrap().busy;
                     at_once = next_batch(at_once, taken, all, busy).min(self.worker.prefetch);
                     (idle_since, away_since) = (Instant::now(), None);
@@ -442,19 +442,37 @@ where
                 Err(error) => return Err(error),
             }
         }
+        // Dropped, they go back.
+        let left = next.map_or(0, |taken| taken.map_or(0, |leases| leases.len()));
+        batch.lock().unwrap().worked.given_back += left as u64;
         Ok(())
+    }
+
+    /// Takes tasks, `at_once` if none were asked for; returns how many it has tried to take.
+    fn take<'q>(
+        &'q self,
+        batch: &Mutex<TaskBatch<'q, T, R>>,
+        at_once: usize,
+        wait: Duration,
+    ) -> (usize, Result<Vec<Lease<'q, T>>>) {
+        let n = match mem::take(&mut batch.lock().unwrap().asked) {
+            0 => at_once,
+            asked => asked,
+        };
+        let taken = self.tasks.take_many(n, Some(wait), self.worker.time_limit);
+        (n, taken)
     }
 
     fn is_over(&self) -> bool {
         self.worker.stop.load(SeqCst) || self.failed.load(SeqCst)
     }
 
-    /// Works off the batch.
+    /// Works off the batch, and returns what came with the end of it.
     fn work_off<'q, E: Display>(
         &'q self,
         batch: &Mutex<TaskBatch<'q, T, R>>,
         work: impl Fn(&T) -> std::result::Result<R, E>,
-    ) -> Result<()> {
+    ) -> Result<Option<Result<Vec<Lease<'q, T>>>>> {
         let mut stored = Instant::now();
         loop {
             if self.is_over() {
@@ -492,8 +510,17 @@ where
             drop(batch);
             lease.fail(&reason)?;
         }
-        let finished = batch.lock().unwrap().take_finished();
-        self.store(finished)
+        let mut finished = batch.lock().unwrap().take_finished();
+        match finished.pop() {
+            Some(one) if finished.is_empty() && !self.is_over() => {
+                let taken = self.tasks.finish_and_take(&self.results, one)?;
+                Ok((!matches!(taken, Err(Error::Empty))).then_some(taken))
+            }
+            last => {
+                finished.extend(last);
+                self.store(finished).map(|()| None)
+            }
+        }
     }
 
     /// Sees to it that nothing waits for a task that takes long: neither the tasks behind it, which

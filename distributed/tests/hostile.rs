@@ -135,6 +135,7 @@ fn seeds() -> Vec<Vec<u8>> {
         ("put", b"B\x04\0\0\0\x00\xff\n.\x88K\x05"),
         ("put_nowait", b"\x8a\x09\0\0\0\0\0\0\0\0\x01"),
         ("put_many", b"](K\x01X\x01\0\0\0aNe"),
+        ("put_and_take", b"K\x01X\x01\0\0\0q"),
         ("get_nowait", b""),
         ("qsize", b""),
         ("task_done", b""),

@@ -100,6 +100,20 @@ pub(crate) trait QueueBackend: Any + Debug + Send + Sync {
         read: Read,
     ) -> Result<Vec<Box<dyn LeaseBackend + '_>>>;
 
+    /// Finishes an item that [`take`](QueueBackend::take) has handed out, as
+    /// [`finish`](LeaseBackend::finish) does, and takes the next one if it is there: in one call where
+    /// the server has that, and else none.
+    fn finish_and_take(
+        &self,
+        lease: Box<dyn LeaseBackend + '_>,
+        results: &dyn QueueBackend,
+        result: Vec<u8>,
+        _read: Read,
+    ) -> Result<Result<Vec<Box<dyn LeaseBackend + '_>>>> {
+        lease.finish(results, result)?;
+        Ok(Err(Error::Empty))
+    }
+
     /// Asks for up to `n` items that the next [`take`](QueueBackend::take) has, and waits for none.
     /// False where that cannot be.
     fn ask_ahead(&self, _n: usize) -> bool {

@@ -68,6 +68,9 @@
 //! - `take(block=True, timeout=None)` is `get` of an item that comes back if the worker is gone,
 //!   whether the queue redelivers or not. `fail(reason)` says that the work on it failed: it comes back
 //!   after a pause that grows from 1 s to 5 minutes, and is a dead letter with that reason in the end.
+//! - `put_and_take(item, results)` puts `item` into the queue of the name `results`, and takes the next
+//!   item, in one call. The one before is done with it. It raises `queue.Empty` if no item is there;
+//!   the result is put all the same. A Rust [`Worker`](crate::Worker) works so.
 //! - A queue of the name `<name>.dead`, with what was handed out too often. Python registers it by
 //!   that name and calls `getattr(manager, "get_task_queue.dead")()`.
 //!

@@ -14,7 +14,7 @@ use crate::wire::protocol::{Fault, Request, reply};
 
 /// The methods of a queue, as Python's proxies are told. The last ones are ours: a proxy builds
 /// itself from this list, so an unmodified Python client has them too.
-pub(super) const METHODS: [&str; 23] = [
+pub(super) const METHODS: [&str; 24] = [
     "empty",
     "full",
     "get",
@@ -32,6 +32,7 @@ pub(super) const METHODS: [&str; 23] = [
     "get_outcome",
     "get_result",
     "lease",
+    "put_and_take",
     "put_many",
     "put_tasks",
     "release",
@@ -56,6 +57,8 @@ pub(super) struct Call {
 pub(super) enum Method {
     /// As in Python, a timeout that makes no sense matters only to a queue with a `maxsize`.
     Put(Vec<NewItem>, Result<Option<Duration>, Fault>),
+    /// The result of what the connection holds, and the queue for it; then the next item.
+    PutAndTake(NewItem, String),
     /// Tasks, and the queue for their results.
     PutTasks(Vec<NewItem>, String),
     Get(DeliveryFormat, Option<Duration>),
@@ -172,7 +175,9 @@ impl Call {
         let items = match &mut method {
             Some(Method::Put(items, _) | Method::PutTasks(items, _)) => &mut items[..],
             Some(Method::Task(TaskCall::Submit { calls, .. })) => &mut calls[..],
-            Some(Method::Task(TaskCall::Finish(_, result))) => std::slice::from_mut(result),
+            Some(Method::PutAndTake(item, _) | Method::Task(TaskCall::Finish(_, item))) => {
+                std::slice::from_mut(item)
+            }
             _ => &mut [],
         };
         let items = items.iter_mut();
@@ -247,6 +252,11 @@ impl Method {
                     DeliveryFormat::Identified,
                     wait_limit(request, block, timeout)?,
                 )
+            }
+            "put_and_take" => {
+                let [item, results] = request.bind(["item", "results"], 2)?;
+                let results = request.text("results", required(results))?;
+                Method::PutAndTake(one_item(request, item, items_max)?, results.to_string())
             }
             "put_tasks" => put_tasks(request, items_max)?,
             "get_many" => {

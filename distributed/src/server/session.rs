@@ -267,11 +267,10 @@ impl Session {
         let queues = || self.state.queues();
         let none = |()| reply::none();
         let reply = match method {
-            Method::Put(items, timeout) => {
-                let task = queues().result_of(self.number, ident);
-                let ident = task.as_ref().map_or(ident, |task| &task.reply).to_string();
-                let tasks = task.map_or(Vec::new(), |task| vec![task; items.len()]);
-                self.put(&ident, items, tasks, timeout).await?
+            Method::Put(items, timeout) => self.put_results(ident, items, timeout).await?,
+            Method::PutAndTake(item, results) => {
+                self.put_results(&results, vec![item], Ok(None)).await?;
+                return self.get(ident, DeliveryFormat::Taken, NO_WAIT).await;
             }
             Method::PutTasks(items, reply) => {
                 let tasks = queues().task_origins(&reply, items.len())?;
@@ -316,6 +315,19 @@ impl Session {
             Method::Value => reply::unserializable("a queue stays where it is"),
         };
         Ok(self.stream.send(reply).await?)
+    }
+
+    /// Puts items, which are the results of a task if that is what the connection holds.
+    async fn put_results(
+        &mut self,
+        ident: &str,
+        items: Vec<NewItem>,
+        timeout: Result<Option<Duration>, Fault>,
+    ) -> Result<Vec<u8>, Failure> {
+        let task = self.state.queues().result_of(self.number, ident);
+        let ident = task.as_ref().map_or(ident, |task| &task.reply).to_string();
+        let tasks = task.map_or(Vec::new(), |task| vec![task; items.len()]);
+        self.put(&ident, items, tasks, timeout).await
     }
 
     pub(super) async fn put(

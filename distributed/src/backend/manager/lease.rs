@@ -1,7 +1,5 @@
 //! What a client of a manager has taken and is not done with.
 
-use std::any::Any;
-
 use super::{ManagerQueue, nothing, waiting};
 use crate::backend::{LeaseBackend, QueueBackend};
 use crate::wire::pickle::Encoder;
@@ -55,17 +53,14 @@ impl LeaseBackend for ManagerLease<'_> {
     }
 
     fn finish(mut self: Box<Self>, results: &dyn QueueBackend, result: Vec<u8>) -> Result<bool> {
-        match (results as &dyn Any).downcast_ref::<ManagerQueue>() {
+        match self.queue.ident_here(results) {
             // Over the same connection, so that for the server the one ends with the other.
-            Some(results)
-                if matches!(self.out, Some(Out::Got)) && results.address == self.queue.address =>
-            {
-                let ident = results.state.lock().unwrap().ident.clone();
+            Some(ident) if matches!(self.out, Some(Out::Got)) => {
                 let args = |args: &mut Encoder| waiting(args.item(&result), None);
                 let mut state = self.queue.state.lock().unwrap();
                 match state.attempt(&ident, "put", args, nothing) {
                     // The time of the item was over: another does it, and its result counts.
-                    Err(Error::Remote { class, .. }) if class == "RuntimeError" => {
+                    Err(error) if is_late(&error) => {
                         self.out = None;
                         return Ok(false);
                     }
@@ -76,6 +71,11 @@ impl LeaseBackend for ManagerLease<'_> {
         }
         Ok(self.done().is_ok())
     }
+}
+
+/// Whether the server refuses a result since the time of its item was over.
+pub(super) fn is_late(error: &Error) -> bool {
+    matches!(error, Error::Remote { class, .. } if class == "RuntimeError")
 }
 
 impl Drop for ManagerLease<'_> {

@@ -1,5 +1,6 @@
 //! The client of a manager: a server of queues in CPython's protocol.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -265,15 +266,38 @@ impl QueueBackend for ManagerQueue {
         _expires: Option<Duration>,
         read: Read,
     ) -> Result<Vec<Box<dyn LeaseBackend + '_>>> {
-        let held = || self.held(Out::Got);
-        match self.take_one(timeout, read) {
-            // It comes again, for a worker that knows its type, or says what is wrong with it.
-            Err(error @ Error::Item { .. }) => {
-                held().fail(&error.to_string())?;
-                Err(error)
-            }
-            taken => taken.map(|()| vec![held()]),
-        }
+        self.taken(self.take_one(timeout, read))
+    }
+
+    fn finish_and_take(
+        &self,
+        lease: Box<dyn LeaseBackend + '_>,
+        results: &dyn QueueBackend,
+        result: Vec<u8>,
+        read: Read,
+    ) -> Result<Result<Vec<Box<dyn LeaseBackend + '_>>>> {
+        let results_here = self.ident_here(results);
+        let Some(results) = results_here.filter(|_| self.methods.contains("put_and_take")) else {
+            lease.finish(results, result)?;
+            return Ok(Err(Error::Empty));
+        };
+        let args = |args: &mut Encoder| _ = args.item(&result).str(&results);
+        let taken = {
+            let mut state = self.state.lock().unwrap();
+            let ident = state.ident.clone();
+            state.attempt(&ident, "put_and_take", args, |reply, item| {
+                Ok(read(Encoded::Pickle(reply, item)))
+            })
+        };
+        let taken = match taken {
+            Ok(taken) => self.taken(taken),
+            // The time of the item was over: another does it, and its result counts.
+            Err(error) if lease::is_late(&error) => Err(Error::Empty),
+            Err(Error::Empty) => Err(Error::Empty),
+            Err(error) => return Err(error),
+        };
+        // The server knows it already.
+        lease.done().map(|()| taken)
     }
 
     /// A manager leases one item at a time.
@@ -330,6 +354,26 @@ impl ManagerQueue {
         };
         let item = |reply: &Pickle, item| read(Encoded::Pickle(reply, item));
         self.call(method, |args| waiting(args, timeout), item)
+    }
+
+    /// What this connection holds once an item was taken, which was read so.
+    fn taken(&self, read: Result<()>) -> Result<Vec<Box<dyn LeaseBackend + '_>>> {
+        let held = || self.held(Out::Got);
+        match read {
+            // It comes again, for a worker that knows its type, or says what is wrong with it.
+            Err(error @ Error::Item { .. }) => {
+                held().fail(&error.to_string())?;
+                Err(error)
+            }
+            read => read.map(|()| vec![held()]),
+        }
+    }
+
+    /// What another queue is called here, if it is of the same server.
+    fn ident_here(&self, other: &dyn QueueBackend) -> Option<String> {
+        let other = (other as &dyn Any).downcast_ref::<ManagerQueue>()?;
+        let is_here = other.address == self.address;
+        is_here.then(|| other.state.lock().unwrap().ident.clone())
     }
 
     /// What holds the next item: the connection alone on a server of CPython, which has no leases.
