@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(doc)]
+use crate::Error;
 use crate::{Client, Result};
 
 mod functions;
