@@ -188,7 +188,7 @@
 //! and asks anew after three of silence. Name all nodes in the URL, so that the next one is known.
 //! `cargo xtask chaos partitions` cuts each of three nodes off for 20 s in turn. Here, on two
 //! processors that are busy with other work, all workers went on, every task had one result, and the
-//! longest time without one was 9 s with nats-server 2.15.1, in one of 45 cuts 12 s, and 9 s too when
+//! longest time without one was 9 s with nats-server 2.15.1, in one of 72 cuts 12 s, and 9 s too when
 //! each was cut off for 60 s (`chaos long-partitions`); it was 26 s in another such run, in which the
 //! nodes themselves got a tenth of the processors. The candidacy of a node that is back may unseat the
 //! leader of those that worked without it: then they elect once more, for up to 9 s. A node that fails
