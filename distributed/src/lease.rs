@@ -1,7 +1,12 @@
-use crate::Result;
-use crate::backend::LeaseBackend;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 #[cfg(doc)]
-use crate::{Error, Queue};
+use crate::Error;
+use crate::backend::{LeaseBackend, Read};
+use crate::{Queue, Result};
 
 /// An item that was taken from its queue and is not done yet; made by [`Queue::lease`]. If it is
 /// dropped before it is [`done`](Lease::done), the item goes back.
@@ -146,4 +151,235 @@ impl<T> Lease<'_, T> {
         tracing::warn!(reason, "the work on an item failed");
         self.backend.fail(reason)
     }
+}
+
+impl<T: Serialize + DeserializeOwned> Queue<T> {
+    /// Takes the first item under a lease, and waits for one as long as it takes. The item goes back
+    /// to the queue unless [`done`](Lease::done) is called, whatever happens to this client.
+    ///
+    /// A server of CPython has no leases: from there an item is taken for good.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
+    /// long, [`Error::Item`] or [`Error::Json`] when the item is not a `T`: it goes back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use distributed::{Client, Server};
+    ///
+    /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// let lease = tasks.lease()?;
+    /// assert_eq!((lease.item, tasks.len()?), (34, 0));
+    /// drop(lease);
+    /// assert_eq!(tasks.len()?, 1);
+    /// tasks.lease()?.done()?;
+    /// assert!(tasks.is_empty()?);
+    /// # Ok::<(), distributed::Error>(())
+    /// ```
+    pub fn lease(&self) -> Result<Lease<'_, T>> {
+        self.lease_one(None, None)
+    }
+
+    /// As [`lease`](Queue::lease), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Empty`] when there was no item in time; [`Error::Closed`], [`Error::Engine`],
+    /// [`Error::Item`] and [`Error::Json`] as from `lease`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, Server};
+    /// # use std::time::Duration;
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    /// let none = tasks.lease_timeout(Duration::from_millis(10));
+    /// assert!(matches!(none, Err(Error::Empty)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn lease_timeout(&self, timeout: Duration) -> Result<Lease<'_, T>> {
+        self.lease_one(Some(timeout), None)
+    }
+
+    /// As [`lease`](Queue::lease), but the lease ends by itself after the time `expires`, for a client
+    /// that hangs. On a manager it ends by nothing else: who dies with it has it until then. Waits
+    /// for an item no longer than `timeout`, and without limit if `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Empty`] when there was no item in time; [`Error::Closed`], [`Error::Engine`],
+    /// [`Error::Item`] and [`Error::Json`] as from `lease`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, Server};
+    /// # use std::time::Duration;
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let tasks = Client::connect(server.address(), b"abc")?.queue::<u32>("tasks")?;
+    /// tasks.put(&34)?;
+    /// let late = tasks.lease_for(Duration::from_millis(10), None)?;
+    /// // The lease of `late` ends, so that the item comes again.
+    /// assert_eq!(tasks.lease()?.item, 34);
+    /// assert!(late.done().is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn lease_for(&self, expires: Duration, timeout: Option<Duration>) -> Result<Lease<'_, T>> {
+        self.lease_one(timeout, Some(expires))
+    }
+
+    fn lease_one(
+        &self,
+        timeout: Option<Duration>,
+        expires: Option<Duration>,
+    ) -> Result<Lease<'_, T>> {
+        let mut leases = self.lease_many(1, timeout, expires)?;
+        Ok(leases.pop().expect("there is one, or it is Empty"))
+    }
+
+    /// As [`lease`](Queue::lease), for up to `n` items at once. The work on each of them counts as
+    /// begun: if this client dies, each has one try less before it becomes a dead letter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Empty`] when there was none in time;
+    /// [`Error::Closed`] when the manager is gone, [`Error::Engine`] when the engine is away for too
+    /// long, [`Error::Item`] or [`Error::Json`] when an item is not a `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, QueueOptions, Server};
+    /// # let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// tasks.put_many(&[1, 2, 3])?;
+    /// for lease in tasks.lease_many(2, None, None)? {
+    ///     lease.done()?;
+    /// }
+    /// assert_eq!(tasks.len()?, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn lease_many(
+        &self,
+        n: usize,
+        timeout: Option<Duration>,
+        expires: Option<Duration>,
+    ) -> Result<Vec<Lease<'_, T>>> {
+        let take = |read: Read| self.backend.lease(n, timeout, expires, read);
+        let (items, held) = decoded(take)?;
+        Ok(leases(items, held))
+    }
+
+    /// Up to `n` items for a worker, as their queue has it: on an engine by leases, of which it says
+    /// when each is [begun](Lease::begin); on a manager one, which its connection holds if the queue
+    /// redelivers.
+    pub(crate) fn take_many(
+        &self,
+        n: usize,
+        timeout: Option<Duration>,
+        expires: Option<Duration>,
+    ) -> Result<Vec<Lease<'_, T>>> {
+        let take = |read: Read| self.backend.take(n, timeout, expires, read);
+        let (items, held) = decoded(take)?;
+        Ok(leases(items, held))
+    }
+
+    /// Asks for up to `n` items that the next [`take_many`](Queue::take_many) has, where the queue
+    /// can.
+    pub(crate) fn ask_ahead(&self, n: usize) -> bool {
+        self.backend.ask_ahead(n)
+    }
+
+    /// As [`finish`](Queue::finish), of one item that [`take_many`](Queue::take_many) has handed to a
+    /// worker; and takes the next one, if it is there and the same call can. The inner result is that
+    /// of the second.
+    pub(crate) fn finish_and_take<R: Serialize + DeserializeOwned>(
+        &self,
+        results: &Queue<R>,
+        (lease, result): (Lease<'_, T>, R),
+    ) -> Result<Result<Vec<Lease<'_, T>>>> {
+        let result = results.backend.codec().encode(&result)?;
+        let results = results.backend.as_ref();
+        let lease = lease.backend;
+        let take = |read: Read| self.backend.finish_and_take(lease, results, result, read);
+        let (items, held) = decoded(take)?;
+        Ok(held.map(|held| leases(items, held)))
+    }
+
+    /// Puts the results of items in another queue, and then ends the leases. Returns how many of
+    /// the leases were over before; the results of those are stored too.
+    ///
+    /// An engine stores each result under the id of its item. So if an item is done twice, the
+    /// reader gets its result once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Item`] or [`Error::Json`] when a result cannot be written. [`Error::TooLong`] when
+    /// one is over the engine's limit. [`Error::Closed`] when the manager is gone.
+    /// [`Error::Engine`] when the engine cannot store one or is away for too long.
+    /// [`Error::Remote`] when a manager refuses the results. All items go back then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, Server};
+    /// # let builder = Server::builder().queue("tasks").queue("results");
+    /// # let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// # let tasks = client.queue::<u32>("tasks")?;
+    /// # let results = client.queue::<u32>("results")?;
+    /// tasks.put(&3)?;
+    /// let lease = tasks.lease()?;
+    /// let square = lease.item * lease.item;
+    /// // None of the leases was over.
+    /// assert_eq!(tasks.finish(&results, vec![(lease, square)])?, 0);
+    /// assert_eq!(results.get()?, 9);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn finish<R: Serialize + DeserializeOwned>(
+        &self,
+        results: &Queue<R>,
+        finished: Vec<(Lease<'_, T>, R)>,
+    ) -> Result<usize> {
+        let codec = results.backend.codec();
+        let (mut leases, mut coded) = (Vec::new(), Vec::new());
+        for (lease, result) in finished {
+            let id = lease.id().map(String::from);
+            coded.push((id, codec.encode(&result)?));
+            leases.push(lease.backend);
+        }
+        if leases.len() == 1
+            && let (Some(lease), Some((_, result))) = (leases.pop(), coded.pop())
+        {
+            let is_ended = lease.finish(results.backend.as_ref(), result)?;
+            return Ok(usize::from(!is_ended));
+        }
+        results.backend.put_results(coded)?;
+        let ended = leases.into_iter().map(|lease| lease.done());
+        Ok(ended.filter(Result::is_err).count())
+    }
+}
+
+/// What a call of a backend returns, and the items that it has read meanwhile.
+fn decoded<T: DeserializeOwned, H>(call: impl FnOnce(Read) -> Result<H>) -> Result<(Vec<T>, H)> {
+    let mut items = Vec::new();
+    let returned = call(&mut |encoded| {
+        items.push(encoded.decode()?);
+        Ok(())
+    })?;
+    Ok((items, returned))
+}
+
+/// Items, each with what holds it.
+fn leases<'q, T>(items: Vec<T>, held: Vec<Box<dyn LeaseBackend + 'q>>) -> Vec<Lease<'q, T>> {
+    let leases = items.into_iter().zip(held);
+    leases
+        .map(|(item, backend)| Lease { item, backend })
+        .collect()
 }

@@ -83,7 +83,8 @@ where
         let mut at_once = 1;
         let mut idle_since = Instant::now();
         let mut away_since = None;
-        let mut next = None;
+        // What came with the results of the tasks before it.
+        let mut next = Err(Error::Empty);
         while !self.is_over() {
             let left = self
                 .worker
@@ -92,9 +93,9 @@ where
             if left.is_zero() {
                 break;
             }
-            let (n, taken) = match next.take() {
-                Some(taken) => (1, taken),
-                None => self.take(batch, at_once, left.min(SLICE)),
+            let (n, taken) = match mem::replace(&mut next, Err(Error::Empty)) {
+                Err(Error::Empty) => self.take(batch, at_once, left.min(SLICE)),
+                taken => (1, taken),
             };
             match taken {
                 Ok(leases) => {
@@ -124,7 +125,7 @@ where
             }
         }
         // Dropped, they go back.
-        let left = next.map_or(0, |taken| taken.map_or(0, |leases| leases.len()));
+        let left = next.map_or(0, |leases| leases.len());
         batch.lock().unwrap().worked.given_back += left as u64;
         Ok(())
     }
@@ -148,12 +149,12 @@ where
         self.worker.stop.load(SeqCst) || self.failed.load(SeqCst)
     }
 
-    /// Works off the batch, and returns what came with the end of it.
+    /// Works off the batch. The inner result is what came with the end of it: `Empty` if nothing did.
     fn work_off<'q, E: Display>(
         &'q self,
         batch: &Mutex<TaskBatch<'q, T, R>>,
         work: impl Fn(&T) -> std::result::Result<R, E>,
-    ) -> Result<Option<Result<Vec<Lease<'q, T>>>>> {
+    ) -> Result<Result<Vec<Lease<'q, T>>>> {
         let mut stored = Instant::now();
         loop {
             if self.is_over() {
@@ -194,12 +195,12 @@ where
         let mut finished = batch.lock().unwrap().take_finished();
         match finished.pop() {
             Some(one) if finished.is_empty() && !self.is_over() => {
-                let taken = self.tasks.finish_and_take(&self.results, one)?;
-                Ok((!matches!(taken, Err(Error::Empty))).then_some(taken))
+                self.tasks.finish_and_take(&self.results, one)
             }
             last => {
                 finished.extend(last);
-                self.store(finished).map(|()| None)
+                self.store(finished)?;
+                Ok(Err(Error::Empty))
             }
         }
     }

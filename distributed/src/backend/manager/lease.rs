@@ -1,5 +1,7 @@
 //! What a client of a manager has taken and is not done with.
 
+use std::any::Any;
+
 use super::{ManagerQueue, nothing, waiting};
 use crate::backend::{LeaseBackend, QueueBackend};
 use crate::wire::pickle::Encoder;
@@ -19,6 +21,34 @@ pub(super) enum Out {
     Leased(u64),
     /// By the connection alone.
     Got,
+}
+
+impl ManagerQueue {
+    /// What holds an item that is out so.
+    pub(super) fn held(&self, out: Out) -> Box<dyn LeaseBackend + '_> {
+        let out = Some(out);
+        Box::new(ManagerLease { out, queue: self })
+    }
+
+    /// What this connection holds once an item was taken, which was read so.
+    pub(super) fn taken(&self, read: Result<()>) -> Result<Vec<Box<dyn LeaseBackend + '_>>> {
+        let held = || self.held(Out::Got);
+        match read {
+            // It comes again, for a worker that knows its type, or says what is wrong with it.
+            Err(error @ Error::Item { .. }) => {
+                held().fail(&error.to_string())?;
+                Err(error)
+            }
+            read => read.map(|()| vec![held()]),
+        }
+    }
+
+    /// What another queue is called here, if it is of the same server.
+    pub(super) fn ident_here(&self, other: &dyn QueueBackend) -> Option<String> {
+        let other = (other as &dyn Any).downcast_ref::<ManagerQueue>()?;
+        let is_here = other.address == self.address;
+        is_here.then(|| other.state.lock().unwrap().ident.clone())
+    }
 }
 
 impl LeaseBackend for ManagerLease<'_> {

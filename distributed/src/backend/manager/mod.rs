@@ -1,6 +1,5 @@
 //! The client of a manager: a server of queues in CPython's protocol.
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,7 +12,7 @@ mod lease;
 mod tasks;
 
 use self::connection::{Connection, Target, request};
-use self::lease::{ManagerLease, Out};
+use self::lease::Out;
 
 use super::tasks::{SubmitterBackend, TaskSource};
 use super::{Backend, Codec, Encoded, LeaseBackend, QueueBackend, Read, ResultParts};
@@ -276,12 +275,14 @@ impl QueueBackend for ManagerQueue {
         result: Vec<u8>,
         read: Read,
     ) -> Result<Result<Vec<Box<dyn LeaseBackend + '_>>>> {
-        let results_here = self.ident_here(results);
-        let Some(results) = results_here.filter(|_| self.methods.contains("put_and_take")) else {
+        let ident_of_results = self
+            .ident_here(results)
+            .filter(|_| self.methods.contains("put_and_take"));
+        let Some(ident_of_results) = ident_of_results else {
             lease.finish(results, result)?;
             return Ok(Err(Error::Empty));
         };
-        let args = |args: &mut Encoder| _ = args.item(&result).str(&results);
+        let args = |args: &mut Encoder| _ = args.item(&result).str(&ident_of_results);
         let taken = {
             let mut state = self.state.lock().unwrap();
             let ident = state.ident.clone();
@@ -356,26 +357,6 @@ impl ManagerQueue {
         self.call(method, |args| waiting(args, timeout), item)
     }
 
-    /// What this connection holds once an item was taken, which was read so.
-    fn taken(&self, read: Result<()>) -> Result<Vec<Box<dyn LeaseBackend + '_>>> {
-        let held = || self.held(Out::Got);
-        match read {
-            // It comes again, for a worker that knows its type, or says what is wrong with it.
-            Err(error @ Error::Item { .. }) => {
-                held().fail(&error.to_string())?;
-                Err(error)
-            }
-            read => read.map(|()| vec![held()]),
-        }
-    }
-
-    /// What another queue is called here, if it is of the same server.
-    fn ident_here(&self, other: &dyn QueueBackend) -> Option<String> {
-        let other = (other as &dyn Any).downcast_ref::<ManagerQueue>()?;
-        let is_here = other.address == self.address;
-        is_here.then(|| other.state.lock().unwrap().ident.clone())
-    }
-
     /// What holds the next item: the connection alone on a server of CPython, which has no leases.
     fn lease_one(
         &self,
@@ -402,11 +383,6 @@ impl ManagerQueue {
         // An item that cannot be decoded goes back with its lease.
         let held = self.held(Out::Leased(id));
         item.map(|()| held)
-    }
-
-    fn held(&self, out: Out) -> Box<dyn LeaseBackend + '_> {
-        let out = Some(out);
-        Box::new(ManagerLease { out, queue: self })
     }
 
     fn call<R>(
