@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ pub fn binary() -> OsString {
 pub struct NatsServer {
     /// Its process.
     pub program: Program,
-    log: String,
+    log: PathBuf,
 }
 
 impl NatsServer {
@@ -57,11 +57,12 @@ impl NatsServer {
         loop {
             // Looked at before the log is read: what it said before its end is in there.
             let ended = program.child.try_wait()?;
-            let log = String::from_utf8_lossy(&fs::read(log)?).into_owned();
-            if log.contains("Server is ready") {
+            let said = read(log)?;
+            if said.contains("Server is ready") {
+                let log = log.into();
                 return Ok(NatsServer { program, log });
             }
-            let last = log.lines().last().unwrap_or("it says nothing");
+            let last = said.lines().last().unwrap_or("it says nothing");
             if ended.is_some() {
                 return Err(io::Error::other(format!("nats-server ends: {last}")));
             }
@@ -85,14 +86,51 @@ impl NatsServer {
         self.port_after("http monitor on ")
     }
 
-    /// The port on which it takes other nodes, if it is one of a cluster.
+    /// The port on which it takes other nodes, if it is one of a cluster. It says it only after it
+    /// is ready, so this waits for the line, for up to 60 s.
     #[must_use]
     pub fn route(&self) -> Option<u16> {
-        self.port_after("route connections on ")
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let port = self.port_after("route connections on ");
+            if port.is_some() || Instant::now() > deadline {
+                return port;
+            }
+            thread::sleep(TICK);
+        }
     }
 
     fn port_after(&self, words: &str) -> Option<u16> {
-        let (_, rest) = self.log.split_once(words)?;
-        rest.lines().next()?.rsplit(':').next()?.trim().parse().ok()
+        let said = read(&self.log).ok()?;
+        let (_, rest) = said.split_once(words)?;
+        // A line without its end is not yet whole.
+        let (address, _) = rest.split_once('\n')?;
+        address.rsplit(':').next()?.trim().parse().ok()
+    }
+}
+
+fn read(log: &Path) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(log)?).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_for_other_nodes_is_known_although_the_server_says_it_after_it_is_ready() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = "echo Server is ready >&2
+            until [ -e asked ]; do sleep 0.01; done
+            printf 'Listening for route connections on 127.0.0.1:42' >&2
+            sleep 0.05
+            echo 22 >&2
+            exec sleep 60";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(&folder);
+        let server =
+            NatsServer::start(&mut command, &folder.path().join("log")).expect("it is ready");
+        fs::write(folder.path().join("asked"), "").expect("written");
+        assert_eq!(server.route(), Some(4222));
     }
 }
