@@ -4,6 +4,7 @@
 //! Its processes are found by a mark in their environment. All descendants inherit it, also those
 //! in process groups and sessions of their own.
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -38,6 +39,16 @@ pub struct Finished {
     pub err: String,
     /// How it ended.
     pub status: ExitStatus,
+}
+
+/// A command that starts a program as a shell does at a terminal: what this process ignores of a
+/// terminal's signals, since nohup has started it or a script in the background, the program does
+/// not.
+#[must_use]
+pub fn by_hand(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,QUIT").arg(program);
+    command
 }
 
 impl Program {

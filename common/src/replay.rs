@@ -24,9 +24,6 @@ use leftovers::GRACE;
 pub use leftovers::{MARK, mark_of};
 use running::{Environment, Running};
 
-/// The port of `In [16]`.
-pub const NOTEBOOK_PORT: u16 = 5000;
-
 /// How cells are run.
 pub struct Replay<'a> {
     /// The folder with the programs.
@@ -225,11 +222,10 @@ fn has_hung(run: &Run) -> bool {
     run.observed.ended == Ended::Hung
 }
 
-/// The notebook's port where it is free, else one that the system chooses.
+/// One that the system chooses. The notebook's port, 5000, is for those who start the programs
+/// themselves: their workers would join the master of a replay, and those of one replay another's.
 fn free_port() -> io::Result<u16> {
-    let bound = TcpListener::bind(("127.0.0.1", NOTEBOOK_PORT))
-        .or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
-    Ok(bound.local_addr()?.port())
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 /// Replays the cell of a program in all its variants, without its pauses. A sleep that did a lock's

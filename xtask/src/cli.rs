@@ -113,7 +113,7 @@ pub(crate) struct Options {
     /// Run the real nslookup, over the network, where it is there
     #[arg(long)]
     pub(crate) online: bool,
-    /// Fail with 3 if this need is missing: nslookup, dns, two-cpus, port-5000
+    /// Fail with 3 if this need is missing: nslookup, dns, two-cpus
     #[arg(long, value_name = "NEED")]
     pub(crate) require: Vec<String>,
     /// Write what was found to this file; - is standard output

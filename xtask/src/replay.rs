@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::{self, Command, Stdio};
@@ -141,8 +142,10 @@ fn plan(
         Ok(needs) => needs,
         Err(exit) => return Ok(Err(exit)),
     };
-    // Of a terminal: Ctrl-C, Ctrl-\ and its end.
-    for signal in [SIGINT, SIGQUIT, SIGHUP, SIGTERM] {
+    // Of a terminal: Ctrl-C, Ctrl-\ and its end. What is ignored stays so: by nohup, or by a shell
+    // whose script runs this in the background.
+    let signals = [SIGINT, SIGQUIT, SIGHUP, SIGTERM];
+    for signal in signals.into_iter().filter(|signal| !is_ignored(*signal)) {
         signal_hook::flag::register(signal, Arc::clone(stop)).context("listen for Ctrl-C")?;
     }
     let Some(bins) = build(&cells)? else {
@@ -341,6 +344,14 @@ fn build(cells: &[&Cell]) -> anyhow::Result<Option<PathBuf>> {
     }
     let status = command.status().context("run cargo build")?;
     Ok(status.success().then_some(bins))
+}
+
+/// Whether this process was started with a signal ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// The first line that a program prints in the folder of the sources, if it runs there.

@@ -5,7 +5,6 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 
 use common::notebook::{Cell, Variant};
-use common::replay::NOTEBOOK_PORT;
 use common::transcript::Printed;
 use common::verdict::{CellOutcome, Verdict};
 
@@ -167,13 +166,6 @@ impl Terminal {
                 "nslookup 由替身代演（--online 会运行真的）",
             );
             notes.push(stand_in.to_string());
-        }
-        let port = outcome.runs.first().and_then(|run| run.observed.port);
-        if let Some(port) = port.filter(|port| *port != NOTEBOOK_PORT) {
-            notes.push(match self.lang {
-                Lang::En => format!("port {NOTEBOOK_PORT} is taken, so on {port}"),
-                Lang::Zh => format!("端口 {NOTEBOOK_PORT} 已被占用，改用 {port}"),
-            });
         }
         if outcome.variant.trials.is_some() {
             let last = outcome.verdicts.last();

@@ -139,8 +139,8 @@ const COMMANDS: [Text; 113] = [
         "有真实的 `nslookup` 就运行它，要用网络",
     ),
     (
-        "Fail with 3 if this need is missing: nslookup, dns, two-cpus, port-5000",
-        "缺少这样东西就以 3 退出：`nslookup`、`dns`、`two-cpus`、`port-5000`",
+        "Fail with 3 if this need is missing: nslookup, dns, two-cpus",
+        "缺少这样东西就以 3 退出：`nslookup`、`dns`、`two-cpus`",
     ),
     (
         "Write what was found to this file; - is standard output",

@@ -49,7 +49,7 @@ fn killed_by(signal: Signal) {
         let cell = CELLS[round % CELLS.len()];
         let moment = Duration::from_secs_f64(dice.random_range(MOMENTS));
         let at = format!("{signal}, seed {seed}, {cell} after {moment:?}");
-        let mut command = Command::new(cargo_bin("xtask"));
+        let mut command = program::by_hand(cargo_bin("xtask"));
         // The programs are there: cargo has nothing to do.
         command
             .args(["run", cell, "-q"])
@@ -71,7 +71,7 @@ fn killed_by(signal: Signal) {
 #[test]
 fn chaos_that_is_killed_leaves_nothing_running() {
     for (signal, case) in [(Signal::SIGKILL, "application"), (Signal::SIGHUP, "growth")] {
-        let mut command = Command::new(cargo_bin("xtask"));
+        let mut command = program::by_hand(cargo_bin("xtask"));
         command
             .args(["chaos", case])
             .stdin(Stdio::null())
@@ -93,6 +93,28 @@ fn chaos_that_is_killed_leaves_nothing_running() {
 #[test]
 fn a_replay_whose_terminal_is_closed_leaves_nothing_running() {
     killed_by(Signal::SIGHUP);
+}
+
+#[test]
+fn a_replay_that_nohup_has_started_goes_on_when_its_terminal_is_closed() {
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        let mut command = Command::new("sh");
+        // nohup ignores the first; a shell, for what its script runs in the background, the others.
+        let ignoring = "trap '' HUP INT QUIT; exec \"$0\" run thread -q";
+        command.args(["-c", ignoring]).arg(cargo_bin("xtask"));
+        let command = command.env("PACE", "0.2").stdin(Stdio::null());
+        let replay = Program::start(command).expect("a shell starts");
+        let mark = mark_of(replay.child.id());
+        let deadline = Instant::now() + Duration::from_secs(300);
+        while marked(&mark).is_empty() {
+            assert!(Instant::now() < deadline, "the cell never came up");
+            thread::sleep(Duration::from_millis(5));
+        }
+        kill(Pid::from_raw(replay.pid()), signal).expect("it runs");
+        let finished = replay.finish(deadline).expect("it ends");
+        assert!(finished.status.success(), "{signal}: {}", finished.out);
+        assert!(finished.out.contains("1 passed"), "{}", finished.out);
+    }
 }
 
 #[test]

@@ -313,13 +313,11 @@ pub enum Need {
     Dns,
     /// At least two processors.
     TwoCpus,
-    /// The notebook's TCP port, free on the loopback address.
-    Port5000,
 }
 
 impl Need {
     /// All needs, in the order in which the notebook meets them.
-    pub const ALL: [Need; 4] = [Need::Nslookup, Need::Dns, Need::TwoCpus, Need::Port5000];
+    pub const ALL: [Need; 3] = [Need::Nslookup, Need::Dns, Need::TwoCpus];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -327,7 +325,6 @@ impl Need {
             Need::Nslookup => "nslookup",
             Need::Dns => "dns",
             Need::TwoCpus => "two-cpus",
-            Need::Port5000 => "port-5000",
         }
     }
 
@@ -337,7 +334,6 @@ impl Need {
             Need::Nslookup => "nslookup is not installed",
             Need::Dns => "no name server answers",
             Need::TwoCpus => "there is one processor only",
-            Need::Port5000 => "port 5000 is taken",
         }
     }
 
@@ -347,7 +343,6 @@ impl Need {
             Need::Nslookup => "没有安装 nslookup",
             Need::Dns => "没有域名服务器应答",
             Need::TwoCpus => "只有一个处理器",
-            Need::Port5000 => "端口 5000 已被占用",
         }
     }
 
@@ -359,7 +354,6 @@ impl Need {
             }
             Need::Dns => "In [7] 与 In [9] 用替身运行；把这台机器接到有域名服务器的网络",
             Need::TwoCpus => "In [13] 的竞争只能靠拉长窗口显现；请在两个或更多处理器上运行",
-            Need::Port5000 => "In [16] 改用别的端口；结束在 127.0.0.1:5000 上监听的程序",
         }
     }
 
@@ -374,9 +368,6 @@ impl Need {
             }
             Need::TwoCpus => {
                 "In [13] shows its race only in the widened form; run on two processors or more"
-            }
-            Need::Port5000 => {
-                "In [16] takes another port; end the program that listens on 127.0.0.1:5000"
             }
         }
     }

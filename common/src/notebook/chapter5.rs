@@ -1,6 +1,6 @@
 //! Chapter 5: distributed processes.
 
-use super::cell::{Cell, Companion, ExpectedEnd, Line, Need, PictureKind, Role, Variant, line};
+use super::cell::{Cell, Companion, ExpectedEnd, Line, PictureKind, Role, Variant, line};
 use super::check::Check::*;
 
 const PUT: Line = line("put", 10, "Put task {n:int}...");
@@ -69,7 +69,7 @@ pub(super) static MASTER: Cell = Cell {
     teaches_zh: "两个队列通过网络提供：主程序往一个里放任务，从另一个里取结果；任何机器上的工作程序则反过来。没有工作程序，任务就没人领取，主程序只能白等：笔记录下的正是这种情形。",
     hint: "Start the master with `-- --count 300` behind its command in one terminal, so that there is time, and two workers in others: the tasks are shared out.",
     hint_zh: "在一个终端启动主程序，命令后面加上 `-- --count 300`，这样时间够用，再在另外两个终端启动工作程序：任务会分给它们。",
-    needs: &[Need::Port5000],
+    needs: &[],
     picture: PictureKind::TaskLanes,
     variants: &[
         // The notebook never started a worker, so its master waited in vain.
