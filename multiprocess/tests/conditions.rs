@@ -226,6 +226,10 @@ fn with_no_more_processes() {
         let line = "ulimit -u 1; exec \"$0\" \"$@\"";
         let refused = ["fork process Process-1", "Resource temporarily unavailable"];
         says(&run(&["bash", "-c", line]), &refused);
+        // This process is one of them: enough for a pool's supervisor, and for no worker.
+        let line = "ulimit -u 4; exec \"$0\" \"$@\"";
+        let refused = ["a worker of the pool", "Resource temporarily unavailable"];
+        says(&run(&["bash", "-c", line]), &refused);
     }
 }
 

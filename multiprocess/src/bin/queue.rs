@@ -23,10 +23,11 @@ fn main() -> Result<()> {
 
 fn write(queue: &Queue<String>) -> Result<()> {
     println!("Process to write: {}", process::id());
+    let mut draws = draw::stream(0);
     for value in ["A", "B", "C"] {
         println!("Put {value} to queue...");
         queue.put(&value.to_string())?;
-        pace::pause(draw::stream(0).random::<f64>());
+        pace::pause(draws.random::<f64>());
     }
     Ok(())
 }

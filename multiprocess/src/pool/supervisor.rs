@@ -62,6 +62,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long the end of all descendants may take.
 const KILL_ALL_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long a pool may be without any worker since the system has no process for one. Its tasks would
+/// wait for ever otherwise.
+const WORKERLESS_MAX: Duration = Duration::from_secs(5);
+
 /// The exit code of a supervisor that had reason to give up.
 const GAVE_UP: i32 = 1;
 
@@ -86,6 +90,8 @@ struct Supervisor {
     /// Failed initializers since one came through.
     failures: u32,
     started: u32,
+    /// Since when the system has had no process for a first worker.
+    workerless: Option<Instant>,
 }
 
 /// What a supervisor is started with: the pool's shared state and what each worker does first. Then
@@ -145,6 +151,7 @@ impl Supervisor {
             workers: Vec::new(),
             failures: 0,
             started: 0,
+            workerless: None,
         })
     }
 
@@ -158,9 +165,19 @@ impl Supervisor {
             if self.failures >= TRIES || self.has_other_rights() {
                 return Ok(GAVE_UP);
             }
-            let complete = self.spawn_missing();
-            if self.workers.iter().all(Option::is_none) && complete {
-                return Ok(0);
+            let spawned = self.spawn_missing();
+            let complete = spawned.is_ok();
+            let has_none = self.workers.iter().all(Option::is_none);
+            match spawned {
+                Ok(()) if has_none => return Ok(0),
+                Err(error) if has_none => {
+                    let since = *self.workerless.get_or_insert_with(Instant::now);
+                    if since.elapsed() > WORKERLESS_MAX {
+                        self.say(message::POOL, Step(0), &error);
+                        return Ok(GAVE_UP);
+                    }
+                }
+                _ => self.workerless = None,
             }
             self.stop_with_application();
             self.mark_overdue();
@@ -328,8 +345,8 @@ impl Supervisor {
         &self.workers[..self.shared.control.workers_wanted().min(self.workers.len())]
     }
 
-    /// Fills the empty slots; false if the system had no process for one.
-    fn spawn_missing(&mut self) -> bool {
+    /// Fills the empty slots; an error if the system had no process for one.
+    fn spawn_missing(&mut self) -> Result<()> {
         let phase = match &self.initializer {
             Some(_) => Phase::Starting,
             None => Phase::Working,
@@ -342,20 +359,19 @@ impl Supervisor {
             }
             slot.vacate(phase);
             self.shared.control.taken_before[index].clear();
-            match fork::fork("a worker") {
-                Ok(Forked::Child) => {
+            match fork::fork("a worker of the pool")? {
+                Forked::Child => {
                     // Taken out, since the descriptors are to be the argument's.
                     worker::run(Arc::clone(&self.shared), self.initializer.take(), index, me)
                 }
-                Ok(Forked::Parent(pid)) => {
+                Forked::Parent(pid) => {
                     // The worker does so too; whoever comes second finds it done.
                     let _ = unistd::setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
                     self.workers[index] = Some(pid);
                 }
-                Err(_) => return false,
             }
         }
-        true
+        Ok(())
     }
 
     /// Reaps all children that have ended: workers, and their orphans.
