@@ -1,6 +1,7 @@
 //! What goes in comes out: values with every serde attribute, with `serde_json` as the judge.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ffi::CString;
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -147,6 +148,30 @@ fn enums_of_every_representation_come_out() {
 enum NamedOrNumbered {
     Named { name: String, value: String },
     Numbered(BTreeMap<u16, String>),
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+#[serde(untagged)]
+enum TextOrBytes {
+    Text(String),
+    Bytes(CString),
+    Both { text: String, bytes: CString },
+}
+
+/// serde itself makes a text of them, if it is shown them as bytes.
+#[test]
+fn bytes_that_could_be_a_text_stay_bytes_in_an_untagged_enum() {
+    let long = || vec![b'a'; 100_000];
+    for bytes in [b"abc".to_vec(), b"\xff".to_vec(), Vec::new(), long()] {
+        let bytes = CString::new(bytes).expect("there is no zero in it");
+        same(TextOrBytes::Bytes(bytes.clone()));
+        same(vec![TextOrBytes::Both {
+            text: "abc".into(),
+            bytes,
+        }]);
+    }
+    same(TextOrBytes::Text("abc".into()));
+    same(CString::new(long()).expect("there is no zero in it"));
 }
 
 /// A struct takes the number of a field for its name.

@@ -1,5 +1,6 @@
 //! From bytes to values.
 
+use std::any::type_name;
 use std::marker::PhantomData;
 use std::str;
 
@@ -178,7 +179,7 @@ impl<'de> Decoder<'de> {
             (Kind::Packed(tag::U8), Wanted::Bytes) | (Kind::Bytes, Wanted::Bytes | Wanted::Any) => {
                 return visitor.visit_byte_buf(leaf.bytes(self.block)?);
             }
-            (Kind::Bytes, Wanted::Numbers) => tag::U8,
+            (Kind::Bytes, Wanted::Numbers | Wanted::Buffered) => tag::U8,
             (Kind::Packed(number), _) => number,
             (Kind::Plain, _) => {
                 return Err(Failure::new(
@@ -207,12 +208,17 @@ impl<'de> Decoder<'de> {
             tag::TRUE => visitor.visit_bool(true),
             tag::U128 => visitor.visit_u128(u128::from_le_bytes(self.array()?)),
             tag::I128 => visitor.visit_i128(i128::from_le_bytes(self.array()?)),
+            tag::BYTES if buffers::<V>() => {
+                let (number, bytes) = (tag::U8, self.sized()?);
+                Packed { number, bytes }.visit(visitor)
+            }
             tag::BYTES => visitor.visit_borrowed_bytes(self.sized()?),
             tag::SEQ => {
                 let count = self.len()?;
                 self.seq(count, visitor)
             }
             tag::PACKED => self.packed()?.visit(visitor),
+            tag::LEAF if buffers::<V>() => self.leaf(Wanted::Buffered, visitor),
             tag::LEAF => self.leaf(Wanted::Any, visitor),
             tag::MAP => {
                 let count = self.len()?;
@@ -239,8 +245,18 @@ impl<'de> Decoder<'de> {
 #[derive(Clone, Copy)]
 enum Wanted {
     Any,
+    /// What is read later, by serde.
+    Buffered,
     Bytes,
     Numbers,
+}
+
+/// Whether serde keeps what it is shown, to read it again as one type after another: for an untagged
+/// enum, a flattened struct. It makes a text of bytes that it keeps if a text is tried, and only of
+/// numbers it does not. Other visitors, as of a type that holds any value, tell bytes from numbers.
+fn buffers<V>() -> bool {
+    // serde has no public name for its buffer. A test fails if it is another one.
+    type_name::<V>().contains("ContentVisitor")
 }
 
 /// The types that are read most often, without a look at all tags.

@@ -1,6 +1,7 @@
+use std::any::type_name;
 use std::cell::Cell;
 
-use serde::de::value::StrDeserializer;
+use serde::de::value::{SeqDeserializer, StrDeserializer};
 use serde::de::{self, Deserialize, DeserializeSeed, Visitor};
 use serde::forward_to_deserialize_any;
 
@@ -50,6 +51,14 @@ pub(crate) fn from_value<'a, T: Deserialize<'a>>(
         depth: 0,
         left: &Cell::new(VALUES_MAX),
     })
+}
+
+/// Whether serde keeps what it is shown, to read it again as one type after another: for an untagged
+/// enum, a flattened struct. It makes a text of bytes that it keeps if a text is tried, and only of
+/// numbers it does not. Other visitors, as of a type that holds any value, tell bytes from numbers.
+fn buffers<V>() -> bool {
+    // serde has no public name for its buffer. A test fails if it is another one.
+    type_name::<V>().contains("ContentVisitor")
 }
 
 #[derive(Clone, Copy)]
@@ -102,6 +111,9 @@ impl<'p, 'a> Deserializer<'p, 'a> {
                 Ok(text) => visitor.visit_borrowed_str(text),
                 Err(_) => visitor.visit_borrowed_bytes(text),
             },
+            Scalar::Bytes(bytes) if buffers::<V>() => {
+                visitor.visit_seq(SeqDeserializer::new(bytes.iter().copied()))
+            }
             Scalar::Bytes(bytes) => visitor.visit_borrowed_bytes(bytes),
             Scalar::EmptyTuple => visitor.visit_seq(self.values()?),
             Scalar::Global(module, name) => Err(no_counterpart("the name", module, name)),
@@ -281,5 +293,35 @@ impl<'a, I: Iterator<Item = Span>> de::MapAccess<'a> for Values<'_, 'a, I> {
     fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Error> {
         let value = self.next(seed)?;
         value.ok_or_else(|| Error::Mismatch("a key without a value".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+
+    use serde::Serialize;
+
+    use super::super::to_vec;
+    use super::*;
+
+    #[derive(Serialize, serde::Deserialize, PartialEq, Debug)]
+    #[serde(untagged)]
+    enum TextOrBytes {
+        Text(String),
+        Bytes(CString),
+    }
+
+    /// serde itself makes a text of them, if it is shown them as bytes.
+    #[test]
+    fn bytes_that_could_be_a_text_stay_bytes_in_an_untagged_enum() {
+        let values = [
+            TextOrBytes::Text("abc".into()),
+            TextOrBytes::Bytes(c"abc".into()),
+            TextOrBytes::Bytes(c"\xff".into()),
+        ];
+        let pickle = to_vec(&values).expect("it has a form");
+        let read: [TextOrBytes; 3] = from_slice(&pickle).expect("it is read");
+        assert_eq!(read, values);
     }
 }
