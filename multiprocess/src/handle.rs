@@ -48,10 +48,13 @@ impl Handle {
             Forked::Parent(pid) => pid,
         };
         let pidfd = pidfd::open(pid).map_err(|error| {
-            // A child without a handle would be nobody's.
-            let child = Pid::from_raw(pid);
-            let _ = kill(child, Signal::SIGKILL);
-            let _ = waitpid(child, None);
+            // A child without a handle would be nobody's. One that is reaped has no number.
+            if !signals::is_reaped_elsewhere(&error) {
+                let child = Pid::from_raw(pid);
+                let _ = kill(child, Signal::SIGKILL);
+                let _ = waitpid(child, None);
+            }
+            let error = signals::explain_reaped(error);
             Error::os(format!("open a pidfd of {what}"), error)
         })?;
         Ok(Some(Self::new(pid, pidfd, None)))
@@ -94,13 +97,18 @@ impl Handle {
         self.is_killed.load(SeqCst)
     }
 
+    /// Whether the process has ended, which is known even if another part of the program has reaped it.
+    pub(crate) fn has_ended(&self) -> io::Result<bool> {
+        let mut ended = [PollFd::new(self.pidfd()?, PollFlags::POLLIN)];
+        poll(&mut ended, Some(Instant::now()))
+    }
+
     /// The exit code as Python counts, if the process has ended. It can be asked for again.
     pub(crate) fn exitcode(&self) -> io::Result<Option<i32>> {
         let Some(exitcode) = &self.exitcode else {
             return pidfd::peek(self.pidfd()?);
         };
-        let mut ended = [PollFd::new(self.pidfd()?, PollFlags::POLLIN)];
-        match poll(&mut ended, Some(Instant::now()))? {
+        match self.has_ended()? {
             true => read_exitcode(exitcode.get()?.as_fd()).map(Some),
             false => Ok(None),
         }

@@ -258,7 +258,8 @@ impl<T> Process<T> {
         self.state.is_alive()
     }
 
-    /// How the process ended, or `None` while it runs: Python's `exitcode`. Does not wait.
+    /// How the process ended, or `None` while it runs: Python's `exitcode`. Does not wait. `None` too
+    /// if another part of the program has taken the code, as a handler of SIGCHLD may.
     ///
     /// 0 if the function returned, 101 if it panicked, -9 if signal 9 ended the process, and the
     /// code of `std::process::exit`, if that was called.

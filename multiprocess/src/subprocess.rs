@@ -271,6 +271,9 @@ impl RunningProgram {
                     reaped,
                 })
             }
+            Err(error) if signals::is_reaped_elsewhere(&error) => {
+                Err(named(signals::explain_reaped(error)))
+            }
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -283,7 +286,11 @@ impl RunningProgram {
     fn finish(mut self, input: &[u8], keep: Keep) -> Result<Output> {
         let mut pipes = Pipes::new(&mut self.child, input, keep);
         let status = self.exchange(&mut pipes);
-        match status.map_err(|error| Error::os(format!("talk to `{}`", self.program), error))? {
+        let named = |error| {
+            let attempt = format!("talk to `{}`", self.program);
+            Error::os(attempt, signals::explain_reaped(error))
+        };
+        match status.map_err(named)? {
             Some(status) => Ok(Output {
                 code: status
                     .code()
@@ -328,7 +335,10 @@ impl RunningProgram {
                 fds.push(PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN));
             }
             poll(&mut fds, self.deadline)?;
-            self.ended = pidfd::peek(self.pidfd.as_fd())?.is_some();
+            let code = pidfd::peek(self.pidfd.as_fd());
+            // If it was reaped elsewhere, its number may be another's: nobody is to be killed by it.
+            self.reaped = code.is_err();
+            self.ended = code?.is_some();
         }
     }
 

@@ -11,11 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use multiprocess::{Error, Pool, Process, Queue, init, subprocess};
+use multiprocess::{Error, Pool, Process, Queue, active_children, init, subprocess};
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     pty::openpty,
     sys::signal::{Signal, killpg},
+    sys::wait::waitpid,
     unistd::{Gid, Pid, Uid, getgroups, getresgid, getresuid, setpgid, setsid, tcsetpgrp, ttyname},
 };
 
@@ -32,6 +33,7 @@ tests![
     a_pool_makes_no_worker_with_more_rights_than_the_program_has,
     an_ignored_sigchld_is_named_where_it_matters,
     a_pool_works_although_sigchld_is_ignored,
+    a_process_that_another_part_of_the_program_has_reaped_is_known_to_have_ended,
     nothing_waits_for_a_locked_output,
     a_program_that_became_a_daemon_starts_processes,
     a_worker_that_asks_the_terminal_is_not_stopped,
@@ -161,6 +163,39 @@ fn a_pool_works_although_sigchld_is_ignored() {
     assert_eq!(pool.apply(square, 3).unwrap(), 9);
     let exited = Process::<()>::spawn_with(|()| process::exit(3), ()).unwrap();
     assert!(matches!(exited.join(), Err(Error::Exited { code: 3 })));
+}
+
+/// As a handler of SIGCHLD does that waits for any child.
+fn a_process_that_another_part_of_the_program_has_reaped_is_known_to_have_ended() {
+    let reap = || waitpid(None, None);
+    let mut process = Process::<()>::spawn(|| process::exit(3)).unwrap();
+    let number = process.pid().cast_signed();
+    assert_eq!(reap().unwrap().pid(), Some(Pid::from_raw(number)));
+    assert!(!process.is_alive());
+    assert!(active_children().is_empty());
+    assert_eq!(process.exitcode(), None);
+    let named = |error: Error| {
+        let error = error.to_string();
+        assert!(error.contains("a handler of SIGCHLD"), "{error}");
+    };
+    named(process.join_timeout(SOON).unwrap_err());
+    named(process.join().unwrap_err());
+    // The value tells it if the function has come to its end.
+    let process = Process::spawn(|| 7).unwrap();
+    reap().unwrap();
+    assert_eq!(process.join(), Ok(7));
+    let pool = Pool::new(1).unwrap();
+    assert_eq!(pool.apply(square, 3).unwrap(), 9);
+    // Which of the two is first is as it happens.
+    thread::spawn(move || {
+        loop {
+            let _ = reap();
+        }
+    });
+    let call = || subprocess::call(&mut Command::new("true")).err();
+    let until = Instant::now() + SOON;
+    let failed = std::iter::repeat_with(call).take_while(|_| Instant::now() < until);
+    named(failed.flatten().next().expect("it is reaped before"));
 }
 
 fn nothing_waits_for_a_locked_output() {

@@ -23,11 +23,13 @@ fn main() -> Result<()> {
 
 fn write(queue: &Queue<String>) -> Result<()> {
     println!("Process to write: {}", process::id());
-    let mut draws = draw::stream(0);
-    for value in ["A", "B", "C"] {
+    for (value, pause) in ["A", "B", "C"]
+        .into_iter()
+        .zip(draw::stream(0).random_iter())
+    {
         println!("Put {value} to queue...");
         queue.put(&value.to_string())?;
-        pace::pause(draws.random::<f64>());
+        pace::pause(pause);
     }
     Ok(())
 }

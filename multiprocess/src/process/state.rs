@@ -19,7 +19,7 @@ use crate::{
     Error, Result, child,
     handle::Handle,
     oom_kills::OomKills,
-    sys::{fork_private::ForkPrivate, poll::poll},
+    sys::{fork_private::ForkPrivate, poll::poll, signals::explain_reaped},
 };
 
 /// How long to wait for the end of a process alone, and not for its report as well. Most reports fit
@@ -102,7 +102,8 @@ impl ProcessState {
 
     /// Whether this process started it, and it runs.
     pub(super) fn is_alive(&self) -> bool {
-        self.handle.pidfd().is_ok() && self.exitcode().is_none()
+        // Another part of the program may have taken the exit code.
+        lock(&self.exitcode).is_none() && matches!(self.handle.has_ended(), Ok(false))
     }
 
     /// How it ended. It is left in the process table: a look changes nothing.
@@ -173,7 +174,7 @@ impl ProcessState {
             let code = self.handle.reap();
             // Only the zygote knew the code if it was killed; the report tells as much.
             let told = || child::exitcode(&lock(&self.report).bytes);
-            let code = code.or_else(|error| told().ok_or(error))?;
+            let code = code.or_else(|error| told().ok_or_else(|| explain_reaped(error)))?;
             let is_killed_by_others = code == -libc::SIGKILL && !self.handle.is_killed();
             // At its end, since other processes may die later.
             let is_oom_killed = is_killed_by_others && self.oom_kills.more() > 0;

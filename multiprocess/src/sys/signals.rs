@@ -47,6 +47,22 @@ pub(crate) fn require_exit_codes(attempt: &str) -> Result<()> {
     Err(Error::os(attempt, io::Error::other(reason)))
 }
 
+/// Whether the system does not know a child any more that this process has not reaped here.
+pub(crate) fn is_reaped_elsewhere(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ECHILD | libc::ESRCH))
+}
+
+/// What that means.
+pub(crate) fn explain_reaped(error: io::Error) -> io::Error {
+    if !is_reaped_elsewhere(&error) {
+        return error;
+    }
+    let reason = "another part of this program has taken its exit code, as a handler of SIGCHLD does \
+                  that waits for any child: have it wait for its own; the processes of `spawn_with` \
+                  and of pools are none of its children";
+    io::Error::other(reason)
+}
+
 /// Gives a signal that is ignored its default action.
 pub(crate) fn stop_ignoring(signal: Signal) {
     if action(signal as i32) == Some(libc::SIG_IGN) {
