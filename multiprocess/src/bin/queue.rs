@@ -23,13 +23,10 @@ fn main() -> Result<()> {
 
 fn write(queue: &Queue<String>) -> Result<()> {
     println!("Process to write: {}", process::id());
-    for (value, pause) in ["A", "B", "C"]
-        .into_iter()
-        .zip(draw::stream(0).random_iter())
-    {
+    for (n, value) in (0..).zip(["A", "B", "C"]) {
         println!("Put {value} to queue...");
         queue.put(&value.to_string())?;
-        pace::pause(pause);
+        pace::pause(draw::stream(n).random::<f64>());
     }
     Ok(())
 }
