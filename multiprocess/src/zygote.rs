@@ -179,7 +179,7 @@ impl Zygotes {
     /// The zygote's socket for requests. It is started if there is none for this process with its
     /// credentials.
     fn serving(&mut self) -> Result<BorrowedFd<'_>> {
-        let start = |error| Error::os("start the zygote", error);
+        let start = |error| Error::os("start the zygote", image::explain_no_proc(error));
         let credentials = Credentials::mine().map_err(|errno| start(errno.into()))?;
         let me = Identity::mine();
         let serves = |it: &Zygote| it.owner == me && it.credentials == credentials;

@@ -43,6 +43,7 @@ tests![
     on_a_kernel_without_pidfd_open,
     on_a_kernel_without_memfd_create,
     with_its_file_removed,
+    without_proc,
     with_the_set_user_id_bit,
 ];
 
@@ -217,6 +218,13 @@ fn with_small_files_only() {
 
 fn with_few_descriptors() {
     works(&run_after("ulimit -n 64"));
+    for few in 4..24 {
+        let output = run_after(&format!("ulimit -n {few}"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let is_told = said.contains("Too many open files") || said.contains("ulimit -n");
+        assert!(output.status.success() || is_told, "{few}: {said}");
+        assert!(!said.contains("PoolShared"), "{few}: {said}");
+    }
 }
 
 fn with_no_more_processes() {
@@ -249,6 +257,17 @@ fn in_a_session_without_a_terminal() {
 fn with_its_file_removed() {
     let line = "cp \"$0\" \"$0-2\"; exec \"$0-2\" --removed";
     works(&run_after(line));
+}
+
+fn without_proc() {
+    if is_root() && has_program("unshare") && may_unshare() {
+        let line = "umount -l /proc; exec \"$0\" \"$@\"";
+        let output = run(&["unshare", "--mount", "sh", "-c", line]);
+        says(
+            &output,
+            &["there is no `/proc`", "mount it", "multiprocess::init"],
+        );
+    }
 }
 
 /// Who executes such a program has its owner's rights, and shall not choose its functions: there is no

@@ -445,6 +445,14 @@ impl Builder {
             let ends = (Descriptor(OwnedFd::from(theirs)), Descriptor(store_end));
             let application = (ends, Descriptor(pidfd), me);
             codec::append_unread(&(&shared, initializer, application), bytes)
+        });
+        let request = request.map_err(|error| match error {
+            // What a user cannot see is named by what it is for.
+            Error::Serial { reason, .. } => Error::Serial {
+                attempt: format!("hand over what the supervisor of {} needs", shared.name),
+                reason,
+            },
+            error => error,
         })?;
         let supervisor = zygote::start(&format!("the supervisor of {}", shared.name), request)?;
         let client = Arc::new(PoolClient::new(shared, supervisor, wakeup, fd_store));

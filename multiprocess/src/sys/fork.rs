@@ -14,7 +14,7 @@ use nix::{
     unistd::{self, ForkResult},
 };
 
-use super::{fork_private, signals};
+use super::{fork_private, image, signals};
 use crate::{Error, Result};
 
 /// Which of the two processes a fork returned in.
@@ -112,5 +112,6 @@ fn threads() -> Result<usize> {
         3 => Ok(1),
         _ => io::Result::Ok(fs::read_dir("/proc/self/task")?.count()),
     };
-    count().map_err(|error| Error::os("count the threads in /proc/self/task", error))
+    let attempt = "count the threads in /proc/self/task";
+    count().map_err(|error| Error::os(attempt, image::explain_no_proc(error)))
 }

@@ -1,6 +1,6 @@
 //! The file that this program runs.
 
-use std::{fs, ops::Range, os::unix::fs::MetadataExt, path::Path, slice, sync::OnceLock};
+use std::{fs, io, ops::Range, os::unix::fs::MetadataExt, path::Path, slice, sync::OnceLock};
 
 #[cfg(target_pointer_width = "32")]
 use libc::Elf32_Phdr as Header;
@@ -10,6 +10,17 @@ use libc::{PT_LOAD, PT_PHDR};
 
 /// The file, also when it was removed or replaced since.
 pub(crate) const PATH: &str = "/proc/self/exe";
+
+/// What it means that a file of `/proc` is not there.
+pub(crate) fn explain_no_proc(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::NotFound || fs::symlink_metadata(PATH).is_ok() {
+        return error;
+    }
+    let reason = "there is no `/proc` here, by which the program is executed again and its threads are \
+                  counted: mount it, or call `multiprocess::init` while there is one and use \
+                  `spawn_with`";
+    io::Error::other(reason)
+}
 
 /// Whether this crate is part of the program's own file, and not of a library that was loaded.
 pub(crate) fn holds_this_crate() -> bool {
