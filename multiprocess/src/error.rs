@@ -245,7 +245,7 @@ impl fmt::Display for Error {
         match self {
             Self::Empty => f.write_str("the queue is empty"),
             Self::Full => f.write_str("the queue is full"),
-            Self::Closed => f.write_str("the queue is closed"),
+            Self::Closed => f.write_str(CLOSED),
             Self::TooLarge { len, max } => write_too_large(f, *len, *max),
             Self::ItemsLost(count) => {
                 write!(
@@ -341,9 +341,13 @@ fn write_oom_killed(f: &mut fmt::Formatter<'_>, pid: u32) -> fmt::Result {
 fn write_owner_died(f: &mut fmt::Formatter<'_>, pid: u32) -> fmt::Result {
     write!(
         f,
-        "process {pid} died while it had the lock: look at what it guards, and clear that"
+        "process {pid} died, or a thread of it panicked, while it had the lock: look at what it \
+         guards, and call `clear_poison`"
     )
 }
+
+/// How [`Error::Closed`] reads.
+const CLOSED: &str = "the queue or pool is closed, or the connection's other end is gone";
 
 /// How [`Error::PoolBroken`] reads.
 const POOL_BROKEN: &str = "the pool is broken: the process that supervises its workers is gone";
@@ -391,7 +395,8 @@ fn write_out_of_memory(f: &mut fmt::Formatter<'_>, limit: u64, peak: u64) -> fmt
     write!(
         f,
         "the task had taken {peak} bytes of memory, of {limit} that it may take, and was killed: raise \
-         `max_memory_per_task`, or let the task do less at once"
+         `max_memory_per_task`, or the `memory_budget` if that alone was given, or let the task do \
+         less at once"
     )
 }
 

@@ -37,7 +37,13 @@ pub(super) fn fit(
 ) -> Result<(usize, Option<u64>)> {
     match (budget, task) {
         (None, task) => Ok((workers, task)),
-        (Some(budget), None) => Ok((workers, Some(budget / workers as u64))),
+        (Some(budget), None) => {
+            let task = budget / workers as u64;
+            match task < PAGE {
+                true => Err(Error::BudgetTooSmall { budget, task: PAGE }),
+                false => Ok((workers, Some(task))),
+            }
+        }
         (Some(budget), Some(task)) if task > budget => Err(Error::BudgetTooSmall { budget, task }),
         (Some(budget), Some(task)) => {
             let at_once = usize::try_from(budget / task.max(1)).unwrap_or(usize::MAX);

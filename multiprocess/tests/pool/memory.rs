@@ -205,4 +205,7 @@ fn a_budget_without_room_for_a_task_is_refused() {
         text.contains("memory_budget") && text.contains("1000"),
         "{text}"
     );
+    // No worker has a page.
+    let none = Pool::builder().workers(1).memory_budget(0).build();
+    assert!(matches!(none, Err(Error::BudgetTooSmall { budget: 0, .. })));
 }
