@@ -11,6 +11,10 @@ use serde::{Serialize, de::DeserializeOwned};
 /// strings, bytes, 128-bit integers, every `f32` and `f64` and `Some(None)` cross besides. A value
 /// may be nested 128 deep.
 ///
+/// What serde itself loses is lost here too: a skipped field arrives as its default, an untagged enum
+/// as the first variant that its parts fit, and 128-bit integers are refused in a flattened struct or
+/// an internally tagged enum. A `PathBuf` that is not UTF-8 is refused; an `OsString` crosses.
+///
 /// A value of a type that is not the standard library's is read back once before it is sent, since a
 /// type may write less than it needs to be read. So its `Deserialize` and its `Drop` run in the
 /// sending process too.
@@ -49,6 +53,7 @@ use serde::{Serialize, de::DeserializeOwned};
     message = "a `{Self}` cannot cross to another process",
     label = "it must be serialised here and deserialised there",
     note = "derive `serde::Serialize` and `serde::Deserialize` for it",
+    note = "for a type that is not yours: an error crosses as its text, a file or socket as a `Descriptor`",
     note = "a reference stays in its process: take an owned value, such as `String` for `&str`",
     note = "name the result of a function that never returns: `|| -> () {{ … }}`"
 )]

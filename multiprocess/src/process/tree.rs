@@ -172,8 +172,18 @@ mod tests {
     #[test]
     fn the_children_of_another_process_of_the_same_number_are_spared() {
         let (ended, child) = (Sleeper::new(), Sleeper::new());
-        let children = this_process().children();
-        assert!(children.iter().any(|it| it.pid == child.pid()));
+        let is_listed = || {
+            this_process()
+                .children()
+                .iter()
+                .any(|it| it.pid == child.pid())
+        };
+        // While a child of another test ends, the kernel's list may lack some: proc_pid_children(5).
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is_listed() {
+            assert!(Instant::now() < deadline, "it is no child of this process");
+            thread::yield_now();
+        }
         let doomed = doomed(me(), ended.pidfd());
         drop(ended);
         assert!(doomed.children().is_empty());
