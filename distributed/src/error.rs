@@ -155,7 +155,7 @@ impl fmt::Debug for Error {
 }
 
 /// A result with this crate's [`enum@Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// Names the attempt; the many ways in which the system says that a peer is gone become one.

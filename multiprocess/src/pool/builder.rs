@@ -145,8 +145,8 @@ impl Builder {
 
     /// What each worker does last, after its last task: when the pool is
     /// [joined](super::Pool::join), or the worker is replaced for its number of tasks or its memory.
-    /// A killed worker does not run it, and dropping a pool kills its workers. Python's pools have no
-    /// such call.
+    /// A killed worker does not run it, and dropping a pool kills its workers. Nobody is told if it
+    /// panics or ends its process. Python's pools have no such call.
     ///
     /// # Examples
     ///
