@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
-use common::notebook::{self, CELLS, Cell, Statistic, Trials, Variant};
+use common::notebook::{self, CELLS, Cell, ExpectedEnd, Statistic, Trials, Variant};
 use common::printout::Printout;
 use common::verdict::Verdict;
 use serde::Serialize;
@@ -120,6 +120,38 @@ impl<'a> CellRun<'a> {
         format!("{}-{}", self.cell.bin, self.variant.name)
             .trim_end_matches('-')
             .to_string()
+    }
+
+    /// The run that a view shows; none if nothing ran.
+    pub(crate) fn run(&self) -> Option<&'a RunRecord> {
+        self.record.runs.get(self.shown - 1)
+    }
+
+    /// When that run ended, in seconds after its start.
+    pub(crate) fn end(&self) -> f64 {
+        self.run().map_or(0.0, |run| run.seconds)
+    }
+
+    /// How that run ended, if not as it should: by the replay, or with another exit code.
+    pub(crate) fn cut_off(&self, lang: Lang) -> Option<String> {
+        let RunRecord { exit, seconds, .. } = self.run()?;
+        let right = match self.variant.end {
+            ExpectedEnd::Code(want) => *exit == Some(want),
+            ExpectedEnd::Failure => exit.is_some_and(|code| code > 0),
+            ExpectedEnd::Signal(want) => *exit == Some(-want),
+        };
+        let how = match (exit, lang) {
+            _ if right => return None,
+            (None, Lang::En) => format!("ended by the replay after {seconds:.1} s"),
+            (None, Lang::Zh) => format!("{seconds:.1} 秒后被重放终止"),
+            (Some(code @ 0..), Lang::En) => {
+                format!("ended with exit code {code} after {seconds:.1} s")
+            }
+            (Some(code @ 0..), Lang::Zh) => format!("{seconds:.1} 秒后以退出码 {code} 结束"),
+            (Some(signal), Lang::En) => format!("ended by signal {} after {seconds:.1} s", -signal),
+            (Some(signal), Lang::Zh) => format!("{seconds:.1} 秒后被信号 {} 终止", -signal),
+        };
+        Some(how)
     }
 
     /// What the trials of a program came to, each a number.

@@ -38,11 +38,7 @@ pub(crate) fn histogram(cell_runs: &[CellRun], lang: Lang) -> String {
     let mut text = String::new();
     for row in &rows {
         let all = row.outcomes.len();
-        let lost = row.outcomes.iter().filter(|value| **value != 0).count();
-        text += &match lang {
-            Lang::En => format!("\n{}: {lost} of {all} not 0\n", row.name),
-            Lang::Zh => format!("\n{}：{all} 次中 {lost} 次不是 0\n", row.name),
-        };
+        text += &format!("\n{}{}{}\n", row.name, lang.colon(), row.said(lang));
         for bin in &bins {
             let count = bin.count(&row.outcomes);
             let recorded = row.recorded.filter(|value| bin.holds(*value));

@@ -7,7 +7,7 @@ use crate::Exit;
 use crate::cell_run::{self, CellRun};
 use crate::cli::{Lang, ShowOptions};
 use crate::output::{self, complain};
-use crate::picture::gantt::tasks;
+use crate::picture::gantt;
 use crate::python_notebook::PythonNotebook;
 use crate::race;
 use crate::record::ReplayRecord;
@@ -141,7 +141,7 @@ fn last_run(cell_run: &CellRun, cell_runs: &[CellRun], lang: Lang) -> String {
     });
     let mut text = section(heading, &lines.collect::<Vec<_>>().join("\n"));
     let picture = match (cell_run.cell.picture, cell_run.variant.spans) {
-        (PictureKind::Gantt, [span, ..]) => gantt(cell_run, span, lang),
+        (PictureKind::Gantt, [span, ..]) => bars(cell_run, span, lang),
         (PictureKind::Histogram, _) => race::histogram(cell_runs, lang),
         _ => return text,
     };
@@ -150,33 +150,18 @@ fn last_run(cell_run: &CellRun, cell_runs: &[CellRun], lang: Lang) -> String {
 }
 
 /// A Gantt chart in characters: a row for each worker, the notebook's above.
-fn gantt(cell_run: &CellRun, span: &TimeSpan, lang: Lang) -> String {
-    let stretch = if cell_run.replay.pace > 0.0 {
-        1.0 / cell_run.replay.pace
-    } else {
-        1.0
-    };
-    let mut printouts = Vec::new();
-    if let Some(recorded) = &cell_run.recorded {
-        let known = tasks(recorded, span, 1.0);
-        printouts.push((lang.pick("the notebook", "笔记"), recorded, known));
-    }
-    let known = tasks(&cell_run.now, span, stretch);
-    printouts.push((lang.pick("this run", "这次运行"), &cell_run.now, known));
-    let ends = printouts.iter().flat_map(|(_, _, tasks)| tasks);
-    let longest = ends
-        .filter_map(|task| task.to)
-        .fold(0.0, f64::max)
-        .max(1e-9);
+fn bars(cell_run: &CellRun, span: &TimeSpan, lang: Lang) -> String {
+    let runs = gantt::runs(cell_run, span, lang);
+    let longest = gantt::longest(&runs).max(1e-9);
     const COLUMNS: f64 = 60.0;
     let column = |seconds: f64| (seconds / longest * COLUMNS).round() as usize;
     let mut text = String::new();
-    for (name, printout, tasks) in &printouts {
-        text += &format!("{name}\n");
-        for (who, speaker) in printout.speakers.all.iter().enumerate() {
+    for run in &runs {
+        text += &format!("{}\n", run.name);
+        for (who, speaker) in run.printout.speakers.all.iter().enumerate() {
             let mut row = String::new();
-            for task in tasks.iter().filter(|task| task.who == who) {
-                let (from, to) = (column(task.from), column(task.to.unwrap_or(longest)));
+            for task in run.tasks.iter().filter(|task| task.who == who) {
+                let (from, to) = (column(task.from), column(task.last));
                 let length = row.chars().count();
                 row += &" ".repeat(from.saturating_sub(length));
                 row += &task.number;
@@ -187,6 +172,9 @@ fn gantt(cell_run: &CellRun, span: &TimeSpan, lang: Lang) -> String {
                 let id = speaker.id.as_deref().unwrap_or_default();
                 text += &format!("  {:3} {id:>7} │{row}\n", speaker.mark);
             }
+        }
+        if let Some((_, how)) = &run.cut_off {
+            text += &format!("{:13}{how}\n", "");
         }
     }
     let unit = lang.pick("s", "秒");

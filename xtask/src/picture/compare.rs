@@ -253,7 +253,9 @@ pub(super) fn cost(cell_run: &CellRun, all: &[CellRun], width: f64, lang: Lang) 
 fn per_change(cell_run: &CellRun, lang: Lang) -> Option<Measurement> {
     let trials = cell_run.variant.trials.as_ref()?;
     let own = cell_run.cell.program(cell_run.variant);
-    let runs = cell_run.record.runs.iter().filter(|run| run.bin == own);
+    let runs = cell_run.record.runs.iter();
+    // One that was cut off has not made all its changes.
+    let runs = runs.filter(|run| run.bin == own && run.exit == Some(0));
     let mut nanos: Vec<f64> = runs
         .map(|run| run.seconds * 1e9 / trials.changes as f64)
         .collect();

@@ -4,7 +4,7 @@ use common::notebook::TimeSpan;
 use common::printout::Printout;
 use common::transcript::Event;
 
-use super::{Anchor, Axis, Picture, colour};
+use super::{Anchor, Axis, Picture, colour, with_end};
 use crate::cell_run::CellRun;
 use crate::cli::Lang;
 
@@ -15,17 +15,29 @@ pub(crate) struct GanttTask {
     pub(crate) from: f64,
     /// None if it never ended.
     pub(crate) to: Option<f64>,
+    /// Where its bar ends: with the task, or else with the run.
+    pub(crate) last: f64,
 }
 
-const ROW: f64 = 28.0;
+/// The tasks of one printout, on the axis of seconds that all share.
+pub(crate) struct GanttRun<'a> {
+    pub(crate) name: String,
+    pub(crate) printout: &'a Printout,
+    pub(crate) tasks: Vec<GanttTask>,
+    /// When and how it ended, if not as it should.
+    pub(crate) cut_off: Option<(f64, String)>,
+}
 
-/// The tasks on an axis of seconds that both runs share.
-pub(super) fn gantt(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
-    let span = cell_run.variant.spans.first()?;
-    let mut printouts = Vec::new();
+/// The tasks of the notebook, where it has some, and those of this run.
+pub(crate) fn runs<'a>(cell_run: &'a CellRun, span: &TimeSpan, lang: Lang) -> Vec<GanttRun<'a>> {
+    let mut runs = Vec::new();
     if let Some(recorded) = &cell_run.recorded {
-        let name = lang.pick("the notebook", "笔记").to_string();
-        printouts.push((name, recorded, tasks(recorded, span, 1.0)));
+        runs.push(GanttRun {
+            name: lang.pick("the notebook", "笔记").to_string(),
+            printout: recorded,
+            tasks: tasks(recorded, span, 1.0, None),
+            cut_off: None,
+        });
     }
     // A quicker run is stretched to the notebook's pace: the same draws then look the same.
     let stretch = if cell_run.replay.pace > 0.0 {
@@ -33,25 +45,43 @@ pub(super) fn gantt(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
     } else {
         1.0
     };
-    let note = match (stretch == 1.0, lang) {
-        (true, Lang::En) => "this run".to_string(),
-        (true, Lang::Zh) => "这次运行".to_string(),
-        (false, Lang::En) => format!("this run, its times × {stretch:.0}"),
-        (false, Lang::Zh) => format!("这次运行，时间 × {stretch:.0}"),
-    };
-    printouts.push((note, &cell_run.now, tasks(&cell_run.now, span, stretch)));
-    let all = printouts.iter().flat_map(|(_, _, tasks)| tasks);
-    let longest = all
-        .map(|task| task.to.unwrap_or(task.from))
-        .fold(0.0, f64::max);
-    let desc = |(name, printout, tasks): &(String, &Printout, Vec<GanttTask>)| {
-        let tasks = tasks.iter().map(|task| {
-            let mark = &printout.speakers.all[task.who].mark;
+    let now = &cell_run.now;
+    let begin = now.first(span.open).unwrap_or(0.0);
+    let end = (cell_run.end() - begin) * stretch;
+    runs.push(GanttRun {
+        name: match (stretch == 1.0, lang) {
+            (true, Lang::En) => "this run".to_string(),
+            (true, Lang::Zh) => "这次运行".to_string(),
+            (false, Lang::En) => format!("this run, its times × {stretch:.0}"),
+            (false, Lang::Zh) => format!("这次运行，时间 × {stretch:.0}"),
+        },
+        printout: now,
+        tasks: tasks(now, span, stretch, Some(end)),
+        cut_off: cell_run.cut_off(lang).map(|how| (end, how)),
+    });
+    runs
+}
+
+/// The longest of the runs.
+pub(crate) fn longest(runs: &[GanttRun]) -> f64 {
+    let tasks = runs.iter().flat_map(|run| &run.tasks);
+    tasks.map(|task| task.last).fold(0.0, f64::max)
+}
+
+const ROW: f64 = 28.0;
+
+/// The tasks on an axis of seconds that both runs share.
+pub(super) fn gantt(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
+    let span = cell_run.variant.spans.first()?;
+    let runs = runs(cell_run, span, lang);
+    let desc = |run: &GanttRun| {
+        let tasks = run.tasks.iter().map(|task| {
+            let mark = &run.printout.speakers.all[task.who].mark;
             format!("{mark}{}{}", lang.colon(), label(task, lang))
         });
-        lang.listed(name, tasks)
+        lang.listed(&run.name, tasks)
     };
-    let desc = printouts
+    let desc = runs
         .iter()
         .map(desc)
         .collect::<Vec<_>>()
@@ -64,28 +94,20 @@ pub(super) fn gantt(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         format!("{}-gantt", cell_run.cell.bin),
         width,
         title.to_string(),
-        desc,
+        with_end(desc, cell_run, lang),
     );
-    let axis = Axis::new(100.0, width - 28.0, longest * 1.02);
+    let axis = Axis::new(100.0, width - 28.0, longest(&runs) * 1.02);
     let mut y = 16.0;
-    for (name, printout, tasks) in &printouts {
-        picture.text(0.0, y, Anchor::Start, "strong", name);
-        y = draw(&mut picture, printout, tasks, &axis, y + 10.0, lang) + 44.0;
+    for run in &runs {
+        picture.text(0.0, y, Anchor::Start, "strong", &run.name);
+        y = draw(&mut picture, run, &axis, y + 10.0, lang) + 44.0;
     }
-    let any = printouts
-        .last()
-        .is_some_and(|(_, _, tasks)| !tasks.is_empty());
+    let any = runs.last().is_some_and(|run| !run.tasks.is_empty());
     any.then_some(picture)
 }
 
-fn draw(
-    picture: &mut Picture,
-    printout: &Printout,
-    tasks: &[GanttTask],
-    axis: &Axis,
-    top: f64,
-    lang: Lang,
-) -> f64 {
+fn draw(picture: &mut Picture, run: &GanttRun, axis: &Axis, top: f64, lang: Lang) -> f64 {
+    let tasks = &run.tasks;
     let mut workers: Vec<usize> = tasks.iter().map(|task| task.who).collect();
     workers.sort_unstable();
     workers.dedup();
@@ -93,7 +115,7 @@ fn draw(
     picture.seconds(axis, top, bottom);
     for (row, who) in workers.iter().enumerate() {
         let y = top + row as f64 * ROW;
-        let speaker = &printout.speakers.all[*who];
+        let speaker = &run.printout.speakers.all[*who];
         let id = speaker.id.as_deref().unwrap_or_default();
         let name = format!("{} {id}", speaker.mark);
         picture.text(0.0, y + 19.0, Anchor::Start, "", &name);
@@ -104,11 +126,14 @@ fn draw(
             bar(picture, task, axis, y, lang);
         }
     }
+    if let Some((end, how)) = &run.cut_off {
+        picture.cut_off(axis.x(*end), top, bottom, how);
+    }
     bottom
 }
 
 fn bar(picture: &mut Picture, task: &GanttTask, axis: &Axis, y: f64, lang: Lang) {
-    let (from, to) = (axis.x(task.from), axis.x(task.to.unwrap_or(axis.longest)));
+    let (from, to) = (axis.x(task.from), axis.x(task.last));
     let class = format!("box {}", colour(task.who));
     let middle = y + ROW / 2.0;
     if to - from < 6.0 {
@@ -129,7 +154,7 @@ fn bar(picture: &mut Picture, task: &GanttTask, axis: &Axis, y: f64, lang: Lang)
 }
 
 fn length(task: &GanttTask) -> f64 {
-    task.to.map_or(f64::MAX, |to| to - task.from)
+    task.last - task.from
 }
 
 fn label(task: &GanttTask, lang: Lang) -> String {
@@ -142,8 +167,9 @@ fn label(task: &GanttTask, lang: Lang) -> String {
     }
 }
 
-/// The tasks: by arrival times where there are any, else by the seconds that were printed.
-pub(crate) fn tasks(printout: &Printout, span: &TimeSpan, stretch: f64) -> Vec<GanttTask> {
+/// The tasks: by arrival times where there are any, else by the seconds that were printed. What never
+/// ended lasts to the end of the run, if that is known.
+fn tasks(printout: &Printout, span: &TimeSpan, stretch: f64, end: Option<f64>) -> Vec<GanttTask> {
     let lines = &printout.lines;
     let mut tasks: Vec<GanttTask> = Vec::new();
     let begin = printout.first(span.open).unwrap_or(0.0);
@@ -172,6 +198,7 @@ pub(crate) fn tasks(printout: &Printout, span: &TimeSpan, stretch: f64) -> Vec<G
             who,
             from,
             to,
+            last: to.or(end).unwrap_or(from),
         });
     }
     tasks

@@ -15,6 +15,8 @@ const BAR: f64 = 56.0;
 pub(crate) struct HistogramRow {
     pub(crate) name: &'static str,
     pub(crate) outcomes: Vec<i64>,
+    /// How many runs there were, those among them that ended without an outcome.
+    pub(crate) runs: usize,
     /// What the notebook printed, where that is an accident.
     pub(crate) recorded: Option<i64>,
 }
@@ -89,15 +91,37 @@ pub(crate) fn rows(cell_runs: &[CellRun], lang: Lang) -> Vec<HistogramRow> {
         ) {
             let outcomes = cell_run.outcomes(program);
             if !outcomes.is_empty() {
+                let runs = cell_run.record.runs.iter();
                 rows.push(HistogramRow {
                     name: lang.pick(english, chinese),
                     outcomes,
+                    runs: runs.filter(|run| run.bin == program).count(),
                     recorded,
                 });
             }
         }
     }
     rows
+}
+
+impl HistogramRow {
+    /// How many of the outcomes are not 0, and how many runs ended without an outcome.
+    pub(crate) fn said(&self, lang: Lang) -> String {
+        let all = self.outcomes.len();
+        let lost = self.outcomes.iter().filter(|value| **value != 0).count();
+        let said = match lang {
+            Lang::En => format!("{lost} of {all} not 0"),
+            Lang::Zh => format!("{all} 次中 {lost} 次不是 0"),
+        };
+        let runs = self.runs;
+        match (runs - all, lang) {
+            (0, _) => said,
+            (without, Lang::En) => {
+                format!("{said}; {without} of {runs} runs ended without an outcome")
+            }
+            (without, Lang::Zh) => format!("{said}；{runs} 次运行中 {without} 次没有得数"),
+        }
+    }
 }
 
 /// A histogram for each of them, on one scale.
@@ -110,7 +134,7 @@ pub(super) fn histogram(
     let rows = rows(cell_runs, lang);
     let desc = rows.iter().map(|row| {
         let zero = row.outcomes.iter().filter(|value| **value == 0).count();
-        let (name, all) = (&row.name, row.outcomes.len());
+        let (name, all) = (&row.name, row.runs);
         let (least, most) = (row.outcomes.iter().min(), row.outcomes.iter().max());
         let (least, most) = (least.unwrap_or(&0), most.unwrap_or(&0));
         match lang {
@@ -194,11 +218,7 @@ fn draw(picture: &mut Picture, row: &HistogramRow, axis: &ValueAxis, top: f64, l
     let bottom = top + 24.0 + height;
     let all = row.outcomes.len();
     picture.text(axis.left, top, Anchor::Start, "strong", row.name);
-    let lost = row.outcomes.iter().filter(|value| **value != 0).count();
-    let said = match lang {
-        Lang::En => format!("{lost} of {all} not 0"),
-        Lang::Zh => format!("{all} 次中 {lost} 次不是 0"),
-    };
+    let said = row.said(lang);
     picture.text(axis.right, top, Anchor::End, "small", &said);
     for share in [0.5, 1.0] {
         let y = bottom - height * share;
@@ -247,6 +267,7 @@ mod tests {
         HistogramRow {
             name: "a program",
             outcomes: outcomes.to_vec(),
+            runs: outcomes.len(),
             recorded,
         }
     }

@@ -3,7 +3,7 @@
 use common::notebook::Role;
 use common::transcript::{Event, line_and_field};
 
-use super::{Anchor, Axis, Picture, WIDE, colour};
+use super::{Anchor, Axis, Picture, WIDE, colour, with_end};
 use crate::cell_run::CellRun;
 use crate::cli::Lang;
 
@@ -12,8 +12,14 @@ const LANE: f64 = 72.0;
 /// What a dot takes, with some room around it.
 const DOT: f64 = 18.0;
 
-/// Draws the lanes with their names, and gives the y of each.
-fn draw_lanes(picture: &mut Picture, axis: &Axis, names: &[(String, usize)], top: f64) -> Vec<f64> {
+/// Draws the lanes with their names, and how the run ended if not as it should; gives the y of each.
+fn draw_lanes(
+    picture: &mut Picture,
+    (cell_run, lang): (&CellRun, Lang),
+    axis: &Axis,
+    names: &[(String, usize)],
+    top: f64,
+) -> Vec<f64> {
     let y = |row: usize| top + LANE * (row as f64 + 0.5);
     picture.seconds(axis, top, top + LANE * names.len() as f64);
     for (row, (name, who)) in names.iter().enumerate() {
@@ -31,12 +37,10 @@ fn draw_lanes(picture: &mut Picture, axis: &Axis, names: &[(String, usize)], top
         picture.text(14.0, y(row) + 14.0, Anchor::Start, "small", second);
         picture.line((axis.left, y(row)), (axis.right, y(row)), "");
     }
+    if let Some(how) = cell_run.cut_off(lang) {
+        picture.cut_off(axis.right, top, top + LANE * names.len() as f64, &how);
+    }
     (0..names.len()).map(y).collect()
-}
-
-/// When the cell run ended, in seconds.
-fn end(cell_run: &CellRun) -> f64 {
-    cell_run.record.runs.first().map_or(0.0, |run| run.seconds)
 }
 
 /// An arrow for each item, from sender to receiver, and where the receiver was ended.
@@ -67,11 +71,11 @@ pub(super) fn items(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         format!("{}-lanes", cell_run.cell.bin),
         width,
         title.to_string(),
-        desc,
+        with_end(desc, cell_run, lang),
     );
-    let axis = Axis::new(86.0, width - 30.0, end(cell_run));
+    let axis = Axis::new(86.0, width - 30.0, cell_run.end());
     let names = [0, 1].map(|role| lane_name(cell_run, &cell_run.variant.roles[role], lang));
-    let lanes = draw_lanes(&mut picture, &axis, &names, 18.0);
+    let lanes = draw_lanes(&mut picture, (cell_run, lang), &axis, &names, 18.0);
     let (mut sides, mut labels) = ([Vec::new(), Vec::new()], Vec::new());
     for put in printout.lines.named(put) {
         let (x, value) = (axis.x(put.seconds()), put.value(sent));
@@ -91,12 +95,19 @@ pub(super) fn items(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         picture.dot(x, y, 8.0, class);
         picture.text(x, y + 4.0, Anchor::Middle, "on", value);
     }
-    let x = axis.right;
-    for (dx, dy) in [(6.0, 6.0), (6.0, -6.0)] {
-        picture.line((x - dx, lanes[1] - dy), (x + dx, lanes[1] + dy), "bad");
+    // The program prints no line for it, and ends in order only behind it.
+    if cell_run.cut_off(lang).is_none() {
+        let (x, y) = (axis.right, lanes[1]);
+        cross(&mut picture, x, y);
+        picture.text(x + 26.0, y + 26.0, Anchor::End, "bad", "terminate()");
     }
-    picture.text(x + 26.0, lanes[1] + 26.0, Anchor::End, "bad", "terminate()");
     (printout.speakers.all.len() == 2).then_some(picture)
+}
+
+fn cross(picture: &mut Picture, x: f64, y: f64) {
+    for (dx, dy) in [(6.0, 6.0), (6.0, -6.0)] {
+        picture.line((x - dx, y - dy), (x + dx, y + dy), "bad");
+    }
 }
 
 /// Which of these places, from its lane, a dot takes so that it covers none of those that are there.
@@ -146,9 +157,9 @@ pub(super) fn ticks(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         format!("{}-ticks", cell_run.cell.bin),
         width,
         title.to_string(),
-        desc,
+        with_end(desc, cell_run, lang),
     );
-    let axis = Axis::new(118.0, width - 24.0, end(cell_run));
+    let axis = Axis::new(118.0, width - 24.0, cell_run.end());
     let names: Vec<(String, usize)> = printout
         .speakers
         .all
@@ -156,7 +167,7 @@ pub(super) fn ticks(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
         .enumerate()
         .map(|(who, speaker)| (speaker.mark.clone(), who))
         .collect();
-    let lanes = draw_lanes(&mut picture, &axis, &names, 8.0);
+    let lanes = draw_lanes(&mut picture, (cell_run, lang), &axis, &names, 8.0);
     for event in &printout.lines.events {
         let Some(who) = printout.speaker(event.line) else {
             continue;
@@ -182,7 +193,8 @@ pub(super) fn ticks(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
     (names.len() == 2).then_some(picture)
 }
 
-/// The arrow that starts the loop, the one with which it is joined, and the wait between them.
+/// The arrow that starts the loop, the one with which it is joined, and the wait between them: for as
+/// much of it as there is a line.
 fn start_and_join(
     picture: &mut Picture,
     cell_run: &CellRun,
@@ -191,11 +203,15 @@ fn start_and_join(
     lang: Lang,
 ) {
     let lines = &cell_run.now.lines;
-    let start = lines.named("running").nth(1).map_or(0.0, Event::seconds);
+    let Some(start) = lines.named("running").nth(1).map(Event::seconds) else {
+        return;
+    };
     picture.arrow((axis.x(start), main), (axis.x(start), other - 15.0), "");
-    let stop = lines.named("ended").next().map_or(0.0, Event::seconds);
-    picture.arrow((axis.x(stop), other), (axis.x(stop), main + 15.0), "");
-    let wait = (axis.x(start) + axis.x(stop)) / 2.0;
+    let stop = lines.named("ended").next().map(Event::seconds);
+    if let Some(stop) = stop {
+        picture.arrow((axis.x(stop), other), (axis.x(stop), main + 15.0), "");
+    }
+    let wait = (axis.x(start) + axis.x(stop.unwrap_or(cell_run.end()))) / 2.0;
     picture.text(
         wait,
         main - 8.0,
@@ -214,29 +230,26 @@ pub(super) fn tasks(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Pictur
     let works = printout.lines.named("work").count();
     let worked = works > 0;
     let (title, desc) = about_tasks(cell_run, [puts, works, results], lang);
-    let mut picture = Picture::new(name, width, title.to_string(), desc);
-    let axis = Axis::new(86.0, width - 26.0, end(cell_run));
+    let desc = with_end(desc, cell_run, lang);
+    let mut picture = Picture::new(name, width, title, desc);
+    let axis = Axis::new(86.0, width - 26.0, cell_run.end());
     let names = [
         (lang.pick("master", "主程序").to_string(), 0),
         (lang.pick("queues", "队列").to_string(), 2),
         (lang.pick("worker", "工作程序").to_string(), 1),
     ];
-    let lanes = draw_lanes(&mut picture, &axis, &names, 18.0);
+    let lanes = draw_lanes(&mut picture, (cell_run, lang), &axis, &names, 18.0);
     for put in printout.lines.named("put") {
         let x = axis.x(put.seconds());
         picture.arrow((x, lanes[0]), (x, lanes[1] - 5.0), "");
         picture.dot(x, lanes[0], 4.0, "box m0");
     }
-    let first_put = axis.x(printout.first("put").unwrap_or(0.0));
     // Where nobody works, the wait is written above the lane.
     let (dx, dy) = if worked { (-4.0, -14.0) } else { (10.0, 30.0) };
-    picture.text(
-        first_put + dx,
-        lanes[0] + dy,
-        Anchor::Start,
-        "small",
-        &format!("{puts} × put"),
-    );
+    if let Some(at) = printout.first("put") {
+        let (x, y) = (axis.x(at) + dx, lanes[0] + dy);
+        picture.text(x, y, Anchor::Start, "small", &format!("{puts} × put"));
+    }
     for work in printout.lines.named("work") {
         let x = axis.x(work.seconds());
         picture.arrow((x, lanes[1]), (x, lanes[2] - 5.0), "");
@@ -278,69 +291,55 @@ fn about_tasks(
     cell_run: &CellRun,
     [puts, works, results]: [usize; 3],
     lang: Lang,
-) -> (&'static str, String) {
-    match (works > 0, lang) {
-        (true, Lang::En) => (
-            "With a worker: every task comes back as a result",
-            format!(
-                "The master puts {puts} tasks; the worker works on {works}; {results} results come back."
-            ),
+) -> (String, String) {
+    let title = match (cell_run.variant.companion.is_some(), lang) {
+        (true, Lang::En) if results < puts => {
+            format!("With a worker: {results} of {puts} tasks came back as a result")
+        }
+        (true, Lang::Zh) if results < puts => {
+            format!("有了工作程序：{puts} 个任务里有 {results} 个带着结果回来")
+        }
+        (true, Lang::En) => "With a worker: every task comes back as a result".to_string(),
+        (true, Lang::Zh) => "有了工作程序：每个任务都带着结果回来".to_string(),
+        (false, Lang::En) => "As recorded: nobody took the tasks".to_string(),
+        (false, Lang::Zh) => "如笔记所录：没有人领取任务".to_string(),
+    };
+    let gave_up = cell_run.now.first("empty");
+    let desc = match (works > 0, gave_up, lang) {
+        (true, _, Lang::En) => format!(
+            "The master puts {puts} tasks; the worker works on {works}; {results} results come back."
         ),
-        (true, Lang::Zh) => (
-            "有了工作程序：每个任务都带着结果回来",
-            format!("主程序放入 {puts} 个任务，工作程序做了 {works} 个，取回 {results} 个结果。"),
+        (true, _, Lang::Zh) => {
+            format!("主程序放入 {puts} 个任务，工作程序做了 {works} 个，取回 {results} 个结果。")
+        }
+        (false, Some(at), Lang::En) => format!(
+            "The master puts {puts} tasks, no worker comes, and after {at:.1} s it gives up with Empty."
         ),
-        (false, Lang::En) => (
-            "As recorded: nobody took the tasks",
-            format!(
-                "The master puts {puts} tasks, no worker comes, and after {:.1} s it gives up with Empty.",
-                end(cell_run)
-            ),
-        ),
-        (false, Lang::Zh) => (
-            "如笔记所录：没有人领取任务",
-            format!(
-                "主程序放入 {puts} 个任务，没有工作程序到来，{:.1} 秒后以 Empty 告终。",
-                end(cell_run)
-            ),
-        ),
-    }
+        (false, Some(at), Lang::Zh) => {
+            format!("主程序放入 {puts} 个任务，没有工作程序到来，{at:.1} 秒后以 Empty 告终。")
+        }
+        (false, None, Lang::En) => {
+            format!("The master puts {puts} tasks, and no worker takes them")
+        }
+        (false, None, Lang::Zh) => format!("主程序放入 {puts} 个任务，没有工作程序领取"),
+    };
+    (title, desc)
 }
 
-/// The worker that never came, and the long wait for it.
+/// The worker that took nothing, and the wait for it.
 fn nobody(picture: &mut Picture, cell_run: &CellRun, axis: &Axis, lanes: &[f64], lang: Lang) {
     let printout = &cell_run.now;
-    let from = axis
-        .x(printout.first("try").unwrap_or(0.0))
-        .max(axis.left + 8.0);
-    let to = axis.x(printout.first("empty").unwrap_or_else(|| end(cell_run)));
-    let (top, height) = (lanes[0] - 9.0, 18.0);
-    picture.rect(from, top, to - from, height, "plain");
-    let strokes = ((to - from - height) / 12.0).max(0.0) as usize;
-    let stroke = |n: usize| {
-        let x = from + 12.0 * n as f64;
-        format!("M{x:.1} {:.1}l{height} {:.1}", top + height, -height)
-    };
-    picture.path(&(0..strokes).map(stroke).collect::<String>(), "grid");
-    let middle = (from + to) / 2.0;
-    let waits = lang.pick("waits for a result", "等待结果");
-    let seconds = printout
-        .first("empty")
-        .zip(printout.first("try"))
-        .map_or(0.0, |(a, b)| a - b);
-    let text = format!("{waits}{}{}", lang.colon(), lang.seconds(seconds, 1));
-    picture.text(middle, top - 6.0, Anchor::Middle, "", &text);
-    let x = axis.right;
-    for (dx, dy) in [(6.0, 6.0), (6.0, -6.0)] {
-        picture.line((x - dx, lanes[0] - dy), (x + dx, lanes[0] + dy), "bad");
+    let end = printout.first("empty").unwrap_or(cell_run.end());
+    let start = printout.first("try");
+    if let Some(start) = start {
+        waits(picture, axis, lanes[0], (start, end), lang);
     }
-    picture.text(
-        x + 22.0,
-        lanes[0] + 26.0,
-        Anchor::End,
-        "bad strong",
-        "Empty",
-    );
+    if printout.first("empty").is_some() {
+        let (x, y) = (axis.right, lanes[0]);
+        cross(picture, x, y);
+        picture.text(x + 22.0, y + 26.0, Anchor::End, "bad strong", "Empty");
+    }
+    let middle = axis.x((start.unwrap_or(0.0) + end) / 2.0);
     let nobody = match picture.width >= WIDE {
         true => lang.pick(
             "nobody came: the tasks stay in the queue",
@@ -348,7 +347,26 @@ fn nobody(picture: &mut Picture, cell_run: &CellRun, axis: &Axis, lanes: &[f64],
         ),
         false => lang.pick("nobody came", "没有人来"),
     };
-    picture.text(middle, lanes[2] - 8.0, Anchor::Middle, "small", nobody);
+    // One that was connected did come.
+    if printout.first("connect").is_none() {
+        picture.text(middle, lanes[2] - 8.0, Anchor::Middle, "small", nobody);
+    }
+}
+
+/// The wait for a result, from one second to another.
+fn waits(picture: &mut Picture, axis: &Axis, y: f64, (start, end): (f64, f64), lang: Lang) {
+    let (from, to) = (axis.x(start).max(axis.left + 8.0), axis.x(end));
+    let (top, height) = (y - 9.0, 18.0);
+    picture.rect(from, top, to - from, height, "plain");
+    let strokes = ((to - from - height) / 12.0).max(0.0) as usize;
+    let stroke = |n: usize| {
+        let x = from + 12.0 * n as f64;
+        format!("M{x:.1} {:.1}l{height} {:.1}", top + height, -height)
+    };
+    picture.path(&(0..strokes).map(stroke).collect::<String>(), "grid");
+    let waits = lang.pick("waits for a result", "等待结果");
+    let text = format!("{waits}{}{}", lang.colon(), lang.seconds(end - start, 1));
+    picture.text((from + to) / 2.0, top - 6.0, Anchor::Middle, "", &text);
 }
 
 #[cfg(test)]

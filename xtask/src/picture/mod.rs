@@ -60,21 +60,38 @@ pub(crate) fn pictures(
 ) -> Vec<Picture> {
     let one = match cell_run.cell.picture {
         PictureKind::None => None,
-        PictureKind::Tree => tree::tree(cell_run, width, lang),
+        PictureKind::Tree => noted(tree::tree(cell_run, width, lang), cell_run, lang),
         PictureKind::Gantt => gantt::gantt(cell_run, width, lang),
         PictureKind::ItemLanes => lanes::items(cell_run, width, lang),
         PictureKind::TickLanes => lanes::ticks(cell_run, width, lang),
         PictureKind::TaskLanes => lanes::tasks(cell_run, width, lang),
-        PictureKind::Slots => threads::slots(cell_run, width, lang),
+        PictureKind::Slots => noted(threads::slots(cell_run, width, lang), cell_run, lang),
         PictureKind::Cost => compare::cost(cell_run, all, width, lang),
         PictureKind::Histogram => {
             let steps = threads::race(cell_run, width, lang);
             let histogram = histogram::histogram(cell_run, all, width, lang);
             return [Some(steps), histogram].into_iter().flatten().collect();
         }
-        PictureKind::Compare => return compare::compare(cell_run, width, lang),
+        PictureKind::Compare => {
+            let pictures = compare::compare(cell_run, width, lang).into_iter();
+            let noted = |picture| noted(Some(picture), cell_run, lang);
+            return pictures.filter_map(noted).collect();
+        }
     };
     one.into_iter().collect()
+}
+
+/// A picture without an axis of time, with how the run ended below it, if not as it should.
+fn noted(picture: Option<Picture>, cell_run: &CellRun, lang: Lang) -> Option<Picture> {
+    let mut picture = picture?;
+    if let Some(how) = cell_run.cut_off(lang) {
+        let name = lang.pick("this run", "这次运行");
+        let y = picture.height + 22.0;
+        let said = format!("{name}{}{how}", lang.colon());
+        picture.text(0.0, y, Anchor::Start, "bad", &said);
+        picture.desc = with_end(picture.desc, cell_run, lang);
+    }
+    Some(picture)
 }
 
 impl Picture {
@@ -185,6 +202,12 @@ impl Picture {
         self.line((axis.left, y), (axis.right, y), "axis");
     }
 
+    /// Where a run ended that did not end as it should, across the rows from `top` to `y`, and how.
+    fn cut_off(&mut self, x: f64, top: f64, y: f64, how: &str) {
+        self.line((x, top), (x, y), "bad dash");
+        self.text(self.width, y + 30.0, Anchor::End, "bad", how);
+    }
+
     /// The picture as part of a page, which has [`STYLE`].
     pub(crate) fn inline(&self) -> String {
         self.svg("", "")
@@ -223,6 +246,13 @@ impl Picture {
             body = self.body,
         )
     }
+}
+
+/// What there is to see in a picture, and how the run ended if not as it should.
+fn with_end(desc: String, cell_run: &CellRun, lang: Lang) -> String {
+    let how = cell_run.cut_off(lang).into_iter();
+    let parts: Vec<String> = [desc].into_iter().chain(how).collect();
+    parts.join(lang.semicolon())
 }
 
 /// The text cut where a line may end: behind a blank or a Chinese character, and never in front of
