@@ -18,6 +18,7 @@ static RUN: LazyLock<PathBuf> = LazyLock::new(|| {
     for arguments in [
         &[
             "run",
+            "pool",
             "task_master",
             "process_vs_thread",
             "--fast",
@@ -142,5 +143,43 @@ fn items_got_at_the_very_end_leave_room_for_how_the_reader_ended() {
     assert_eq!(items.len(), 6, "{svg}");
     for item in items {
         assert!(ended[0] - item > 14.0, "{ended:?} {item}: {svg}");
+    }
+}
+
+/// A picture of a run of this cell whose record was changed so, and what `show` says of it.
+fn changed(bin: &str, picture: &str, change: &dyn Fn(&mut Value)) -> (String, String) {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let [file, pictures] = ["run.json", "pictures"].map(path);
+    let text = fs::read_to_string(RUN.join("run.json")).expect("it was written");
+    let mut record: Value = serde_json::from_str(&text).expect("it is JSON");
+    let cells = record["cells"].as_array_mut().expect("it has cells");
+    cells.retain(|cell| cell["bin"] == bin);
+    change(&mut record);
+    fs::write(&file, record.to_string()).expect("it can be written");
+    let (code, out, err) = xtask(&["export", "svg", "--run", &file, "-o", &pictures]);
+    assert_eq!(code, 0, "{out}{err}");
+    let svg = Path::new(&pictures).join(format!("{picture}.svg"));
+    let svg = fs::read_to_string(svg).expect("it was written");
+    let (code, shown, err) = xtask(&["show", bin, "--run", &file]);
+    assert_eq!(code, 0, "{err}");
+    (svg, shown)
+}
+
+#[test]
+fn the_factor_of_a_stretched_run_is_the_true_one() {
+    for (pace, factor) in [
+        (3.0, "0.33"),
+        (0.7, "1.4"),
+        (80.0, "0.013"),
+        (0.1, "10"),
+        (0.03, "33"),
+    ] {
+        let (svg, shown) = changed("pool", "pool-gantt", &|record| {
+            record["pace"] = pace.into();
+        });
+        let label = format!("this run, its times × {factor}");
+        assert!(svg.contains(&format!(">{label}<")), "{label}: {svg}");
+        assert!(shown.contains(&format!("\n    {label}\n")), "{shown}");
     }
 }

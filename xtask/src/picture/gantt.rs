@@ -2,6 +2,7 @@
 
 use common::notebook::TimeSpan;
 use common::printout::Printout;
+use common::ratio;
 use common::transcript::Event;
 
 use super::{Anchor, Axis, Picture, colour, with_end};
@@ -52,8 +53,8 @@ pub(crate) fn runs<'a>(cell_run: &'a CellRun, span: &TimeSpan, lang: Lang) -> Ve
         name: match (stretch == 1.0, lang) {
             (true, Lang::En) => "this run".to_string(),
             (true, Lang::Zh) => "这次运行".to_string(),
-            (false, Lang::En) => format!("this run, its times × {stretch:.0}"),
-            (false, Lang::Zh) => format!("这次运行，时间 × {stretch:.0}"),
+            (false, Lang::En) => format!("this run, its times × {}", ratio::times(stretch)),
+            (false, Lang::Zh) => format!("这次运行，时间 × {}", ratio::times(stretch)),
         },
         printout: now,
         tasks: tasks(now, span, stretch, Some(end)),
