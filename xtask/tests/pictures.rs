@@ -97,8 +97,10 @@ fn the_picture_of_chapter_4_shows_the_ratios_that_the_program_says() {
         let words: Vec<&str> = sentence.split(' ').collect();
         let ratios = words.windows(2).filter(|pair| pair[1].starts_with("times"));
         for pair in ratios.take(number) {
+            // Behind it may stand where the range ends.
+            let said = ['<', ','].map(|end| format!(" ×{}{end}", pair[0]));
             assert!(
-                picture.contains(&format!(" ×{}<", pair[0])),
+                said.iter().any(|said| picture.contains(said)),
                 "{sentence}: {picture}"
             );
             compared += 1;
@@ -182,4 +184,66 @@ fn the_factor_of_a_stretched_run_is_the_true_one() {
         assert!(svg.contains(&format!(">{label}<")), "{label}: {svg}");
         assert!(shown.contains(&format!("\n    {label}\n")), "{shown}");
     }
+}
+
+/// The picture of chapter 4 with these figures for a start: a way, its median, and its 95th percentile.
+fn starts(figures: &[(&str, u32, u32)]) -> String {
+    let (svg, _) = changed("process_vs_thread", "compare-bars", &|record| {
+        let lines = &mut record["cells"][0]["runs"][0]["lines"];
+        for line in lines.as_array_mut().expect("it printed") {
+            let text = line["text"].as_str().expect("it is text").to_string();
+            for (way, median, high) in figures {
+                let begin = format!("start, 0 MiB\t{way}\t");
+                if text.starts_with(&begin) {
+                    line["text"] = format!("{begin}{median}\tus  (0 to {high}, N 7)").into();
+                }
+            }
+        }
+    });
+    svg
+}
+
+/// How long the thin lines of the first rows are.
+fn ranges(svg: &str, rows: usize) -> Vec<f64> {
+    let is_range = |line: &&str| {
+        let element = line.split('>').next();
+        element.is_some_and(|element| element.contains("\"range\""))
+    };
+    let value = |line: &str, name: &str| -> f64 {
+        let (_, rest) = line.split_once(name).expect("a line has it");
+        let (value, _) = rest.split_once('"').expect("it ends");
+        value.parse().expect("it is a number")
+    };
+    let length = |line| value(line, "x2=\"") - value(line, "x1=\"");
+    let lines = svg.split("<line ").filter(is_range);
+    lines.map(length).take(rows).collect()
+}
+
+#[test]
+fn a_range_that_ends_beyond_the_bars_has_its_length() {
+    let svg = starts(&[
+        ("thread", 10, 20),
+        ("fork", 1000, 1200),
+        ("zygote", 1000, 1600),
+        ("spawn", 1000, 1900),
+    ]);
+    let ranges = ranges(&svg, 4);
+    for (range, times) in ranges[2..].iter().zip([1600.0 / 1200.0, 1900.0 / 1200.0]) {
+        assert!((range / ranges[1] - times).abs() < 0.03, "{ranges:?}");
+    }
+}
+
+#[test]
+fn a_range_that_has_no_room_ends_in_an_arrow_with_its_figure() {
+    let svg = starts(&[
+        ("thread", 10, 20),
+        ("fork", 1000, 1200),
+        ("zygote", 1000, 900_000),
+        ("spawn", 1000, 1900),
+    ]);
+    assert!(svg.contains("1000 µs ×100, to 900000</text>"), "{svg}");
+    assert_eq!(svg.matches(", to 900000</text>").count(), 1, "{svg}");
+    assert!(svg.contains("class=\"head range\""), "{svg}");
+    let bars = ranges(&svg, 4);
+    assert!(bars[1] > 50.0, "the others can be seen: {bars:?}");
 }

@@ -140,28 +140,47 @@ fn bars(cell_run: &CellRun, width: f64, lang: Lang) -> Option<Picture> {
         let mut bottom = top;
         for (at, panel) in row.iter().enumerate() {
             let left = at as f64 * (wide + gap);
-            bottom = bottom.max(draw(&mut picture, panel, (left, top, wide)));
+            bottom = bottom.max(draw(&mut picture, panel, (left, top, wide), lang));
         }
         top = bottom + 30.0;
     }
     let note = lang.pick(
-        "Bar: median. Thin line: from the 5th to the 95th percentile. Dashed line: the work of one \
-         thread alone.",
-        "条：中位数。细线：第 5 到第 95 百分位。虚线：单个线程的计算。",
+        "Bar: median. Thin line: from the 5th to the 95th percentile; with an arrow, it goes on to the \
+         figure behind it. Dashed line: the work of one thread alone.",
+        "条：中位数。细线：第 5 到第 95 百分位；带箭头的画不下，终点写在后面。虚线：单个线程的计算。",
     );
     picture.paragraph(0.0, top - 6.0, width, "small", note);
     (!panels.is_empty()).then_some(picture)
 }
 
-/// What stands behind each bar: the figure, and how many times the first it is.
-fn labels(panel: &Panel) -> Vec<String> {
+impl Panel {
+    /// What the whole width stands for. Every range has room up to twice the longest bar; one that goes
+    /// on would leave too little of the bars.
+    fn most(&self) -> f64 {
+        let longest = |of: fn(&Measurement) -> f64| self.figures.iter().map(of).fold(0.0, f64::max);
+        let (median, high) = (
+            longest(|figure| figure.median),
+            longest(|figure| figure.high),
+        );
+        high.clamp(median, 2.0 * median).max(1e-9)
+    }
+}
+
+/// What stands behind each bar: the figure, how many times the first it is, and where its range ends
+/// if there is no room for it.
+fn labels(panel: &Panel, lang: Lang) -> Vec<String> {
     let first = panel.figures.first().map_or(1.0, |figure| figure.median);
     let label = |(at, figure): (usize, &Measurement)| {
         let times = ratio::times(figure.median / first.max(1e-9));
-        match panel.unit {
+        let label = match panel.unit {
             "×" => format!("×{:.2}", figure.median),
             unit if at == 0 => format!("{} {unit}", number(figure.median)),
             unit => format!("{} {unit} ×{times}", number(figure.median)),
+        };
+        match (figure.high > panel.most(), lang) {
+            (false, _) => label,
+            (true, Lang::En) => format!("{label}, to {}", number(figure.high)),
+            (true, Lang::Zh) => format!("{label}，到 {}", number(figure.high)),
         }
     };
     panel.figures.iter().enumerate().map(label).collect()
@@ -171,20 +190,20 @@ fn widest<'a>(texts: impl Iterator<Item = &'a String>) -> f64 {
     texts.map(|text| text_width(text)).fold(0.0, f64::max)
 }
 
-fn draw(picture: &mut Picture, panel: &Panel, (left, top, width): (f64, f64, f64)) -> f64 {
+fn draw(
+    picture: &mut Picture,
+    panel: &Panel,
+    (left, top, width): (f64, f64, f64),
+    lang: Lang,
+) -> f64 {
     picture.text(left, top, Anchor::Start, "strong", &panel.title);
-    let labels = labels(panel);
+    let labels = labels(panel, lang);
     let name = widest(panel.figures.iter().map(|figure| &figure.by)).max(44.0) + 8.0;
     let room = width - name - widest(labels.iter()) - 22.0;
-    let most = panel
-        .figures
-        .iter()
-        .map(|figure| figure.median)
-        .fold(0.0, f64::max)
-        .max(1e-9);
+    let most = panel.most();
     let mut y = top + 8.0;
     for (figure, text) in panel.figures.iter().zip(&labels) {
-        let x = |value: f64| left + name + (room * value / most).clamp(0.0, room + 8.0);
+        let x = |value: f64| left + name + (room * value / most).clamp(0.0, room);
         picture.text(left, y + 15.0, Anchor::Start, "", &figure.by);
         let class = format!("box {}", figure.class);
         picture.rect(
@@ -194,11 +213,11 @@ fn draw(picture: &mut Picture, panel: &Panel, (left, top, width): (f64, f64, f64
             16.0,
             &class,
         );
-        picture.line(
-            (x(figure.low), y + 10.0),
-            (x(figure.high), y + 10.0),
-            "range",
-        );
+        let (low, high) = ((x(figure.low), y + 10.0), (x(figure.high), y + 10.0));
+        match figure.high > most {
+            true => picture.arrow(low, high, "range"),
+            false => picture.line(low, high, "range"),
+        }
         let after = x(figure.median.max(figure.high)) + 6.0;
         picture.text(after, y + 15.0, Anchor::Start, "small", text);
         y += 24.0;
@@ -237,13 +256,13 @@ pub(super) fn cost(cell_run: &CellRun, all: &[CellRun], width: f64, lang: Lang) 
     );
     let name = format!("{}-cost", cell_run.cell.bin);
     let mut picture = Picture::new(name, width, title.to_string(), desc);
-    let bottom = draw(&mut picture, &panel, (0.0, 16.0, width));
+    let bottom = draw(&mut picture, &panel, (0.0, 16.0, width), lang);
     let note = lang.pick(
         "A change adds a number and takes it away again, and both threads make a million at the same \
          time. Measured as the time of each run, with the start of the program. Bar: median. Thin \
-         line: from the 5th to the 95th percentile.",
+         line: from the 5th to the 95th percentile; with an arrow, it goes on to the figure behind it.",
         "一次修改是加上一个数再减去它；两个线程同时各做一百万次。按每次运行的用时计算，包括程序的启动。\
-         条：中位数。细线：第 5 到第 95 百分位。",
+         条：中位数。细线：第 5 到第 95 百分位；带箭头的画不下，终点写在后面。",
     );
     picture.paragraph(0.0, bottom + 24.0, width, "small", note);
     (panel.figures.len() > 1).then_some(picture)
