@@ -212,10 +212,17 @@ impl ReplayRecord {
     /// the latest first.
     pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Vec<ReplayRecord>> {
         if let Some(file) = file {
-            return Ok(vec![read(file)?]);
+            return match read(file) {
+                Err(error) if !error.is::<io::Error>() => {
+                    let name = file.display();
+                    let mend = format!("cargo xtask all --json {name} writes one");
+                    Err(mended(&error, mend))
+                }
+                replay => Ok(vec![replay?]),
+            };
         }
         let folder = folder()?;
-        let mut replays = vec![read(&folder.join("run.json"))?];
+        let mut replays = vec![last(&folder)?];
         let earlier = files(&folder).into_iter().skip(1);
         replays.extend(earlier.filter_map(|file| read(&file).ok()));
         Ok(replays)
@@ -243,13 +250,50 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     earlier
 }
 
+/// Whether there is nothing at all where a run was looked for.
+pub(crate) fn is_missing(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::NotFound)
+}
+
+/// The error with what mends it behind its cause.
+fn mended(error: &anyhow::Error, mend: String) -> anyhow::Error {
+    let links: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let (first, causes) = links.split_first().expect("an error says what failed");
+    let causes = causes.iter().rev().cloned();
+    let cause = causes.fold(anyhow!(mend), anyhow::Error::context);
+    cause.context(NoRun(first.clone()))
+}
+
+/// The last replay of the folder.
+fn last(folder: &Path) -> anyhow::Result<ReplayRecord> {
+    let file = folder.join("run.json");
+    read(&file).map_err(|error| {
+        if is_missing(&error) {
+            let name = file.display();
+            let sentence = NoRun(format!(
+                "read {name} (cargo xtask all replays the notebook and leaves its run there)"
+            ));
+            return match error.downcast::<io::Error>() {
+                Ok(cause) => anyhow::Error::new(cause).context(sentence),
+                Err(error) => error.context(sentence),
+            };
+        }
+        let earlier = files(folder).into_iter().skip(1);
+        let mend = match earlier.into_iter().find(|file| read(file).is_ok()) {
+            Some(file) => {
+                let name = file.display();
+                format!("cargo xtask all writes a new one; --run {name} shows an earlier one")
+            }
+            None => "cargo xtask all writes a new one".to_string(),
+        };
+        mended(&error, mend)
+    })
+}
+
 fn read(file: &Path) -> anyhow::Result<ReplayRecord> {
-    let text = fs::read_to_string(file).with_context(|| {
-        let name = file.display();
-        NoRun(format!(
-            "read {name} (cargo xtask all replays the notebook and leaves its run there)"
-        ))
-    })?;
+    let text =
+        fs::read_to_string(file).with_context(|| NoRun(format!("read {}", file.display())))?;
     #[derive(Deserialize)]
     struct VersionOnly {
         version: u32,
@@ -259,8 +303,7 @@ fn read(file: &Path) -> anyhow::Result<ReplayRecord> {
         .with_context(|| NoRun(format!("{name} is not the run of a replay")))?;
     if head.version != VERSION {
         return Err(anyhow!(NoRun(format!(
-            "{name} has version {} of run.json, and this xtask reads version {VERSION}: \
-             replay again with cargo xtask all",
+            "{name} has version {} of run.json, and this xtask reads version {VERSION}",
             head.version
         ))));
     }

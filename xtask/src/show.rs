@@ -10,7 +10,7 @@ use crate::output::{self, complain};
 use crate::picture::gantt;
 use crate::python_notebook::PythonNotebook;
 use crate::race;
-use crate::record::ReplayRecord;
+use crate::record::{self, ReplayRecord};
 use crate::select;
 
 pub(crate) fn show(
@@ -31,7 +31,13 @@ pub(crate) fn show(
     // A cell can be shown before anything was replayed; a run that was asked for must be there.
     let replays = match (&options.run, ReplayRecord::read(options.run.as_deref())) {
         (Some(_), replays) => replays?,
-        (None, replays) => replays.unwrap_or_default(),
+        (None, Ok(replays)) => replays,
+        (None, Err(error)) => {
+            if !record::is_missing(&error) {
+                complain!("{}", lang.error(&error));
+            }
+            Vec::new()
+        }
     };
     let cell_runs = CellRun::all(&replays)?;
     for cell in cells {

@@ -13,7 +13,7 @@ mod chaos;
 pub(crate) static TEXTS: LazyLock<Vec<Text>> =
     LazyLock::new(|| [&COMMANDS[..], &chaos::CHAOS].concat());
 
-const COMMANDS: [Text; 113] = [
+const COMMANDS: [Text; 116] = [
     // The commands.
     (
         "Replays a Python notebook on concurrency, rebuilt in Rust, and checks it against the original",
@@ -267,8 +267,20 @@ const COMMANDS: [Text; 113] = [
     ),
     ("{} is not the run of a replay", "{} 不是一次重放的运行"),
     (
-        "{} has version {} of run.json, and this xtask reads version {}: replay again with cargo xtask all",
-        "{} 是第 {} 版的 `run.json`，这个 xtask 读第 {} 版：用 `cargo xtask all` 再重放一次",
+        "{} has version {} of run.json, and this xtask reads version {}",
+        "{} 是第 {} 版的 `run.json`，这个 xtask 读第 {} 版",
+    ),
+    (
+        "cargo xtask all writes a new one",
+        "`cargo xtask all` 会写一个新的",
+    ),
+    (
+        "cargo xtask all writes a new one; --run {} shows an earlier one",
+        "`cargo xtask all` 会写一个新的；`--run {}` 看更早的一个",
+    ),
+    (
+        "cargo xtask all --json {} writes one",
+        "`cargo xtask all --json {}` 会写一个",
     ),
     ("read the run in {}", "读不了 {} 里的运行"),
     (

@@ -191,10 +191,7 @@ fn what_is_wrong_with_a_command_line_is_said_in_chinese_when_told() {
     assert!(err.contains("\n用法：cargo xtask [选项] <命令>"), "{err}");
     let (code, _, err) = xtask(&["report", "--run", "/nowhere", "--lang", "zh"]);
     assert_eq!(code, 6);
-    assert!(
-        err.starts_with("错误：读不了 /nowhere（`cargo xtask all` 重放笔记，把运行留在那里）"),
-        "{err}"
-    );
+    assert!(err.starts_with("错误：读不了 /nowhere："), "{err}");
 }
 
 #[test]
