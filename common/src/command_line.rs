@@ -6,6 +6,8 @@
 use std::env;
 use std::error::Error;
 use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process;
 
 use clap::builder::{Str, StyledStr};
 use clap::error::{ContextKind, ContextValue, ErrorFormatter, ErrorKind};
@@ -119,7 +121,33 @@ fn filled((known, chinese): &(&str, &str), texts: &Texts, english: &str) -> Opti
 pub fn parse<Options: Parser>(texts: &Texts) -> Result<Options, clap::error::Error<Chinese>> {
     match is_chinese() {
         true => parse_from(texts, env::args_os()),
-        false => Ok(Options::parse()),
+        false => Options::try_parse().map_err(|mut error| {
+            let text = error.render();
+            error.insert(ContextKind::Custom, ContextValue::StyledStr(text));
+            error.apply()
+        }),
+    }
+}
+
+/// Ends this program with what there is to say of its command line: an error, or the help that was
+/// asked for. Where the help cannot be written, as on a full disk, that is said and the exit code is 1.
+/// A reader who has gone away, as `head` does, is no reason to fail.
+pub fn exit(error: clap::error::Error<Chinese>) -> ! {
+    if error.use_stderr() {
+        error.exit();
+    }
+    let written = error.print().and_then(|()| io::stdout().flush());
+    match written {
+        Err(why) if why.kind() != io::ErrorKind::BrokenPipe => {
+            let said = match is_chinese() {
+                true => format!("错误：写不进标准输出：{why}\n"),
+                false => format!("error: write to standard output: {why}\n"),
+            };
+            // Where that is gone too, the exit code has to say it.
+            let _ = io::stderr().write_all(said.as_bytes());
+            process::exit(1)
+        }
+        _ => process::exit(0),
     }
 }
 

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::output::JsonFile;
+use crate::output::OutputFile;
 
 /// Replays a Python notebook on concurrency, rebuilt in Rust, and checks it against the original.
 #[derive(Debug, Parser)]
@@ -117,8 +117,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NEED")]
     pub(crate) require: Vec<String>,
     /// Write what was found to this file; - is standard output
-    #[arg(long, value_name = "FILE", value_parser = JsonFile::parse)]
-    pub(crate) json: Option<JsonFile>,
+    #[arg(long, value_name = "FILE", value_parser = OutputFile::parse)]
+    pub(crate) json: Option<OutputFile>,
     /// Print only what failed, and the summary
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -146,9 +146,9 @@ pub(crate) struct ReportOptions {
     /// Open it in a browser
     #[arg(long)]
     pub(crate) open: bool,
-    /// Write it to this file, not to target/replay
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
+    /// Write it to this file, not to target/replay; - is standard output
+    #[arg(short, long, value_name = "FILE", value_parser = OutputFile::parse)]
+    pub(crate) output: Option<OutputFile>,
     /// Show this run.json, not the last run
     #[arg(long, value_name = "FILE")]
     pub(crate) run: Option<PathBuf>,
@@ -216,9 +216,9 @@ pub(crate) struct ExploreOptions {
     /// Open the page in a browser
     #[arg(long, conflicts_with_all = ["schedule", "seed"])]
     pub(crate) open: bool,
-    /// Write the page to this file, not to target/replay
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["schedule", "seed"])]
-    pub(crate) output: Option<PathBuf>,
+    /// Write the page to this file, not to target/replay; - is standard output
+    #[arg(short, long, value_name = "FILE", value_parser = OutputFile::parse, conflicts_with_all = ["schedule", "seed"])]
+    pub(crate) output: Option<OutputFile>,
 }
 
 /// Two threads that can be explored.
@@ -240,8 +240,8 @@ pub(crate) struct BenchOptions {
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// Write the rows to this file; - is standard output
-    #[arg(long, value_name = "FILE", value_parser = JsonFile::parse)]
-    pub(crate) json: Option<JsonFile>,
+    #[arg(long, value_name = "FILE", value_parser = OutputFile::parse)]
+    pub(crate) json: Option<OutputFile>,
     /// How often to measure each; the best counts
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = rounds)]
     pub(crate) rounds: u32,
@@ -256,8 +256,8 @@ pub(crate) struct ChaosOptions {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = rounds)]
     pub(crate) rounds: u32,
     /// Write what was found to this file; - is standard output
-    #[arg(long, value_name = "FILE", value_parser = JsonFile::parse)]
-    pub(crate) json: Option<JsonFile>,
+    #[arg(long, value_name = "FILE", value_parser = OutputFile::parse)]
+    pub(crate) json: Option<OutputFile>,
     /// Repeat the moments of the run that printed this seed, as far as the system lets them repeat
     #[arg(long, value_name = "N", value_parser = seed)]
     pub(crate) seed: Option<u64>,

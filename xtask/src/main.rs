@@ -61,7 +61,7 @@ impl From<Exit> for ExitCode {
 
 fn main() -> ExitCode {
     let Cli { lang, command } =
-        command_line::parse(&texts::TEXTS).unwrap_or_else(|error| error.exit());
+        command_line::parse(&texts::TEXTS).unwrap_or_else(|error| command_line::exit(error));
     let result = match command {
         Command::All(options) => replay::replay(&[], &options, lang),
         Command::Run { cells, options } => replay::replay(&cells, &options, lang),

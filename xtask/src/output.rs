@@ -10,10 +10,10 @@ use common::command_line;
 
 use crate::record::write_whole;
 
-/// Whether standard output is for JSON alone, by `--json -`.
-static ONLY_JSON: AtomicBool = AtomicBool::new(false);
+/// Whether standard output is for JSON or a page alone, by `--json -` or `--output -`.
+static ONLY_DOCUMENT: AtomicBool = AtomicBool::new(false);
 
-/// Prints a line for the reader: on standard error where standard output is for JSON.
+/// Prints a line for the reader: on standard error where standard output is for a document.
 macro_rules! say {
     ($($words:tt)*) => {
         $crate::output::write(format_args!("{}\n", format_args!($($words)*)))
@@ -75,28 +75,28 @@ fn written(result: io::Result<()>, stream: &str) -> anyhow::Result<()> {
 
 /// Whether standard output is for JSON alone.
 pub(crate) fn is_only_json() -> bool {
-    ONLY_JSON.load(Ordering::Relaxed)
+    ONLY_DOCUMENT.load(Ordering::Relaxed)
 }
 
-/// Leaves standard output to JSON, if that is where it goes.
-pub(crate) fn leave_to(json: &Option<JsonFile>) {
-    ONLY_JSON.store(matches!(json, Some(JsonFile::Stdout)), Ordering::Relaxed);
+/// Leaves standard output to this document, if that is where it goes.
+pub(crate) fn leave_to(json: &Option<OutputFile>) {
+    ONLY_DOCUMENT.store(matches!(json, Some(OutputFile::Stdout)), Ordering::Relaxed);
 }
 
-/// Where `--json` writes.
+/// Where `--json` and `--output` write.
 #[derive(Clone, Debug)]
-pub(crate) enum JsonFile {
+pub(crate) enum OutputFile {
     /// `-`: standard output. What is for the reader goes to standard error then.
     Stdout,
     File(PathBuf),
 }
 
-impl JsonFile {
-    /// The value of `--json`, if a file can be made there: who has replayed for a minute should not
+impl OutputFile {
+    /// The value of the option, if a file can be made there: who has replayed for a minute should not
     /// hear only then that there is no such folder.
-    pub(crate) fn parse(text: &str) -> Result<JsonFile, String> {
+    pub(crate) fn parse(text: &str) -> Result<OutputFile, String> {
         if text == "-" {
-            return Ok(JsonFile::Stdout);
+            return Ok(OutputFile::Stdout);
         }
         let file = PathBuf::from(text);
         if file.is_dir() {
@@ -109,13 +109,21 @@ impl JsonFile {
         if !folder.is_dir() {
             return Err(format!("there is no folder {}", folder.display()));
         }
-        Ok(JsonFile::File(file))
+        Ok(OutputFile::File(file))
+    }
+
+    /// The file; none for standard output.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            OutputFile::Stdout => None,
+            OutputFile::File(file) => Some(file),
+        }
     }
 
     pub(crate) fn write(&self, text: &str) -> anyhow::Result<()> {
         match self {
-            JsonFile::Stdout => document(text),
-            JsonFile::File(file) => write_whole(file, text),
+            OutputFile::Stdout => document(text),
+            OutputFile::File(file) => write_whole(file, text),
         }
     }
 }

@@ -156,10 +156,6 @@ const COMMANDS: [Text; 116] = [
     ),
     ("Open it in a browser", "用浏览器打开"),
     (
-        "Write it to this file, not to target/replay",
-        "写进这个文件，不写进 `target/replay`",
-    ),
-    (
         "Write it to this file, not to target/replay; - is standard output",
         "写进这个文件，不写进 `target/replay`；`-` 是标准输出",
     ),
@@ -209,8 +205,8 @@ const COMMANDS: [Text; 116] = [
     ),
     ("Open the page in a browser", "用浏览器打开网页"),
     (
-        "Write the page to this file, not to target/replay",
-        "网页写进这个文件，不写进 `target/replay`",
+        "Write the page to this file, not to target/replay; - is standard output",
+        "网页写进这个文件，不写进 `target/replay`；`-` 是标准输出",
     ),
     (
         "How a row's name starts (queue, pool/map); without one, all are measured",
@@ -250,6 +246,10 @@ const COMMANDS: [Text; 116] = [
     (
         "it is a folder: name a file in it",
         "它是文件夹：写它里面的一个文件",
+    ),
+    (
+        "it is a file: name a folder for the pictures",
+        "它是文件：写一个放图的文件夹",
     ),
     ("there is no folder {}", "没有文件夹 {}"),
     (

@@ -1,6 +1,6 @@
 //! Where the views look for a run, where they write, and what they say if neither is there.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -110,4 +110,66 @@ fn a_named_run_is_not_said_to_be_left_by_a_replay() {
     assert_eq!(code, Some(6), "{err}");
     let mend = format!(": cargo xtask all --json {file} writes one\n");
     assert!(err.ends_with(&mend), "{err}");
+}
+
+#[test]
+fn a_page_for_standard_output_is_alone_there() {
+    let target = Target::new();
+    run(&target.path("replay/run.json"));
+    for view in [&["report"][..], &["explore", "race"], &["export", "md"]] {
+        let (code, out, err) = target.xtask(&[view, &["-o", "-"]].concat());
+        assert_eq!(code, Some(0), "{view:?}: {err}");
+        let begin = out.trim_start().chars().next();
+        assert!(begin == Some('<') || begin == Some('#'), "{view:?}: {out}");
+        assert!(!target.path("-").exists(), "{view:?}");
+        assert!(!out.ends_with("\n-\n"), "{view:?}");
+    }
+    for view in [&["report"][..], &["explore", "race"]] {
+        let (code, out, err) = target.xtask(&[view, &["-o", "-", "--open"]].concat());
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{view:?}: {err}");
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_is_wrong_usage() {
+    let target = Target::new();
+    run(&target.path("replay/run.json"));
+    let folder = target.0.path().to_str().expect("it is text");
+    for view in [&["report"][..], &["explore", "race"], &["export", "md"]] {
+        for (output, sentence) in [
+            (folder, "it is a folder: name a file in it"),
+            ("/nonexist/a.md", "there is no folder /nonexist"),
+        ] {
+            let (code, out, err) = target.xtask(&[view, &["-o", output]].concat());
+            assert_eq!((code, out.as_str()), (Some(2), ""), "{view:?}: {err}");
+            let said =
+                format!("error: invalid value '{output}' for '--output <FILE>': {sentence}\n");
+            assert!(err.starts_with(&said), "{view:?}: {err}");
+        }
+    }
+    for (output, sentence) in [
+        ("-", "pictures are several files"),
+        ("replay/run.json", "it is a file"),
+    ] {
+        let (code, out, err) = target.xtask(&["export", "svg", "-o", output]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+        assert!(err.contains(sentence), "{err}");
+    }
+    let (code, _, err) = target.xtask(&["export", "md", "-o", folder, "--lang", "zh"]);
+    assert_eq!(code, Some(2), "{err}");
+    let said = format!("错误：`--output <FILE>` 的值不能是 `{folder}`：它是文件夹");
+    assert!(err.starts_with(&said), "{err}");
+}
+
+#[test]
+fn help_that_cannot_be_written_is_an_error() {
+    for arguments in [&["--help"][..], &["run", "-h"], &["--help", "--lang", "zh"]] {
+        let full = File::create("/dev/full").expect("the system has it");
+        let mut command = Command::new(cargo_bin("xtask"));
+        let command = command.args(arguments).env("LC_ALL", "C").stdout(full);
+        let output = command.stdin(Stdio::null()).output().expect("xtask starts");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {err}");
+        assert!(err.contains("No space left on device"), "{err}");
+    }
 }

@@ -7,8 +7,8 @@ use rand::seq::IndexedRandom;
 
 use crate::Exit;
 use crate::cli::{ExploreOptions, Lang};
-use crate::output::{complain, say};
-use crate::report::open_in_browser;
+use crate::output::{self, OutputFile, complain, say};
+use crate::report::{nothing_to_open, open_in_browser};
 use crate::translations::padded;
 
 mod cases;
@@ -29,8 +29,18 @@ pub(crate) fn explore(options: &ExploreOptions, lang: Lang) -> anyhow::Result<Ex
         (Some(schedule), _) => follow(exploration, schedule, lang),
         (None, Some(seed)) => Ok(draw(exploration, seed)),
         (None, None) => {
+            output::leave_to(&options.output);
+            if let Some(stdout @ OutputFile::Stdout) = &options.output {
+                if options.open {
+                    return Ok(nothing_to_open(lang));
+                }
+                print_outcomes(exploration, lang)?;
+                stdout.write(&page::page(exploration, lang)?)?;
+                return Ok(Exit::Held);
+            }
             print_outcomes(exploration, lang)?;
-            let file = page::write(exploration, lang, options.output.as_deref())?;
+            let file = options.output.as_ref().and_then(OutputFile::path);
+            let file = page::write(exploration, lang, file)?;
             say!("{}", file.display())?;
             if options.open {
                 open_in_browser(&file)?;

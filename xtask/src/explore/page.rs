@@ -71,7 +71,7 @@ pub(super) fn write(
     Ok(file)
 }
 
-fn page(exploration: &'static Exploration, lang: Lang) -> anyhow::Result<String> {
+pub(super) fn page(exploration: &'static Exploration, lang: Lang) -> anyhow::Result<String> {
     let goals = goals(exploration, lang);
     let outcomes = outcomes(exploration, lang);
     let orders = outcomes.iter().map(|outcome| outcome.count).sum();

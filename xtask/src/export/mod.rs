@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 
 use crate::Exit;
 use crate::cell_run::CellRun;
 use crate::cli::{ExportOptions, Form, Lang};
-use crate::output::{self, say};
+use crate::output::{OutputFile, complain, say};
 use crate::picture::{WIDE, pictures};
 use crate::python_notebook::{NoPython, PythonNotebook};
 use crate::record::{self, ReplayRecord};
@@ -18,6 +18,19 @@ mod page;
 mod trace;
 
 pub(crate) fn export(options: &ExportOptions, lang: Lang) -> anyhow::Result<Exit> {
+    let output = match output_of(options) {
+        Ok(output) => output,
+        Err(sentence) => {
+            let sentence = lang.text(&sentence);
+            let given = options.output.as_deref().unwrap_or(Path::new(""));
+            let given = given.display();
+            match lang {
+                Lang::En => complain!("invalid value '{given}' for '--output <FILE>': {sentence}"),
+                Lang::Zh => complain!("`--output <FILE>` 的值不能是 `{given}`：{sentence}"),
+            }
+            return Ok(Exit::Usage);
+        }
+    };
     let replays = ReplayRecord::read(options.run.as_deref())?;
     let cell_runs = CellRun::all(&replays)?;
     let folder = record::folder()?;
@@ -46,22 +59,33 @@ pub(crate) fn export(options: &ExportOptions, lang: Lang) -> anyhow::Result<Exit
             return svg(&cell_runs, options.output.as_deref().unwrap_or(&own), lang);
         }
     };
-    if options.output.as_deref() == Some(Path::new("-")) {
-        output::document(&text)?;
-        return Ok(Exit::Held);
+    let output = output.unwrap_or_else(|| OutputFile::File(folder.join(name)));
+    output.write(&text)?;
+    if let Some(file) = output.path() {
+        say!("{}", file.display())?;
     }
-    let own = folder.join(name);
-    let file = options.output.as_deref().unwrap_or(&own);
-    record::write_whole(file, &text)?;
-    say!("{}", file.display())?;
     Ok(Exit::Held)
+}
+
+/// Where a form is to be written, if somebody says; or why it cannot be written there.
+fn output_of(options: &ExportOptions) -> Result<Option<OutputFile>, String> {
+    let Some(output) = options.output.as_deref() else {
+        return Ok(None);
+    };
+    if options.form != Form::Svg {
+        return OutputFile::parse(output.to_string_lossy().as_ref()).map(Some);
+    }
+    match output {
+        _ if output == Path::new("-") => {
+            Err("pictures are several files: name a folder with --output".to_string())
+        }
+        _ if output.is_file() => Err("it is a file: name a folder for the pictures".to_string()),
+        _ => Ok(None),
+    }
 }
 
 /// Writes each picture to a file of its own.
 fn svg(cell_runs: &[CellRun], folder: &Path, lang: Lang) -> anyhow::Result<Exit> {
-    if folder == Path::new("-") {
-        bail!("pictures are several files: name a folder with --output");
-    }
     fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     for cell_run in cell_runs {
         for picture in pictures(cell_run, cell_runs, WIDE, lang) {

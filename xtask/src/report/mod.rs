@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::Exit;
 use crate::cell_run::{CellRun, Total};
 use crate::cli::{Lang, ReportOptions};
-use crate::output::say;
+use crate::output::{self, OutputFile, complain, say};
 use crate::picture::STYLE as PICTURE_STYLE;
 use crate::python_notebook::PythonNotebook;
 use crate::record::{self, ReplayRecord};
@@ -33,18 +33,34 @@ struct Chapter {
 }
 
 pub(crate) fn report(options: &ReportOptions, lang: Lang) -> anyhow::Result<Exit> {
+    output::leave_to(&options.output);
+    let notebook = options.python.notebook.as_deref();
+    if let Some(stdout @ OutputFile::Stdout) = &options.output {
+        if options.open {
+            return Ok(nothing_to_open(lang));
+        }
+        let replays = ReplayRecord::read(options.run.as_deref())?;
+        stdout.write(&page(&replays, lang, notebook)?)?;
+        return Ok(Exit::Held);
+    }
     let replays = ReplayRecord::read(options.run.as_deref())?;
-    let file = write(
-        &replays,
-        lang,
-        options.python.notebook.as_deref(),
-        options.output.as_deref(),
-    )?;
+    let file = options.output.as_ref().and_then(OutputFile::path);
+    let file = write(&replays, lang, notebook, file)?;
     say!("{}", file.display())?;
     if options.open {
         open_in_browser(&file)?;
     }
     Ok(Exit::Held)
+}
+
+/// Says that a page on standard output is no file that a browser could open.
+pub(crate) fn nothing_to_open(lang: Lang) -> Exit {
+    let sentence = lang.pick(
+        "--open needs a file, and --output - writes none",
+        "`--open` 要有文件，而 `--output -` 不写文件",
+    );
+    complain!("{sentence}");
+    Exit::Usage
 }
 
 /// Opens a page in the user's browser, and does not wait for it.

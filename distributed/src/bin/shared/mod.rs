@@ -16,7 +16,7 @@ mod texts;
 
 /// The command line of this program. Says what is wrong with one that is none, and exits with 2.
 pub(crate) fn parse<Options: Parser>() -> Options {
-    command_line::parse(&TEXTS).unwrap_or_else(|error| error.exit())
+    command_line::parse(&TEXTS).unwrap_or_else(|error| command_line::exit(error))
 }
 
 /// A client of what the URL names, for the program of these options. Tries for `time` while nobody
