@@ -168,6 +168,38 @@ pub fn judge_recording(variant: &Variant, out: &str, error: &str) -> Vec<Verdict
     judge(variant, &lines, None)
 }
 
+/// How many verdicts a replay of the variant comes to: as many as of one that printed nothing.
+pub fn verdicts(variant: &Variant) -> usize {
+    let observed = Observed {
+        pid: 0,
+        ended: Ended::Hung,
+        companion: None,
+        left: Vec::new(),
+        port_free: None,
+        port: None,
+        pace: 1.0,
+        took: Duration::ZERO,
+        stall: Duration::ZERO,
+    };
+    let silent = Transcript::read(variant, &[]);
+    let on_all_runs = usize::from(variant.trials.is_some());
+    judge(variant, &silent, Some(&observed)).len() + on_all_runs
+}
+
+/// What must hold of so many runs together, in English and in Chinese.
+pub fn on_all_runs(trials: &Trials, runs: usize) -> [String; 2] {
+    match trials.statistic {
+        Statistic::AnyNonZero => [
+            format!("of {runs} runs, at least one is not 0"),
+            format!("{runs} 次运行中至少有一次不是 0"),
+        ],
+        Statistic::AllZero => [
+            format!("of {runs} runs, all are 0"),
+            format!("{runs} 次运行全都是 0"),
+        ],
+    }
+}
+
 fn judge(variant: &Variant, transcript: &Transcript, observed: Option<&Observed>) -> Vec<Verdict> {
     let mut verdicts = vec![Verdict::new(
         [
@@ -299,24 +331,12 @@ fn statistic(
         want_zero: trials.statistic == Statistic::AllZero,
         widened,
     });
-    let (sentence, held) = match trials.statistic {
-        Statistic::AnyNonZero => (
-            [
-                format!("of {wanted} runs, at least one is not 0"),
-                format!("{wanted} 次运行中至少有一次不是 0"),
-            ],
-            any,
-        ),
-        Statistic::AllZero => (
-            [
-                format!("of {wanted} runs, all are 0"),
-                format!("{wanted} 次运行全都是 0"),
-            ],
-            !any && without == 0 && runs.len() == wanted,
-        ),
+    let held = match trials.statistic {
+        Statistic::AnyNonZero => any,
+        Statistic::AllZero => !any && without == 0 && runs.len() == wanted,
     };
     Verdict::new(
-        sentence,
+        on_all_runs(trials, wanted),
         if held {
             Ok(evidence)
         } else {

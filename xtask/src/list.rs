@@ -1,5 +1,6 @@
 use clap::ValueEnum;
 use common::notebook::{CELLS, CHAPTERS};
+use common::verdict::verdicts;
 
 use crate::Exit;
 use crate::cli::{Explored, Lang};
@@ -10,13 +11,13 @@ pub(crate) fn list(lang: Lang) -> anyhow::Result<Exit> {
     for (chapter, ..) in CHAPTERS {
         say!("{chapter}. {}", lang.chapter_heading(chapter))?;
         for cell in CELLS.iter().filter(|cell| cell.chapter == chapter) {
-            let checks: usize = cell
-                .variants
-                .iter()
-                .map(|variant| variant.checks.len() + variant.prints.len())
-                .sum();
+            let checks = cell.variants.iter().map(|variant| {
+                let (name, checks) = (lang.variant(variant), verdicts(variant));
+                format!("{name} {checks}").trim_start().to_string()
+            });
+            let checks = checks.collect::<Vec<_>>().join(lang.comma());
             say!(
-                "   {} {:18} {} {checks:2} {}",
+                "   {} {:18} {}  {checks} {}",
                 padded(&lang.label(cell), 8),
                 cell.bin,
                 padded(lang.idea(cell), 44),

@@ -2,6 +2,7 @@
 
 use common::notebook::{Cell, PictureKind, TimeSpan, Variant};
 use common::printout::Printout;
+use common::verdict;
 
 use crate::Exit;
 use crate::cell_run::{self, CellRun};
@@ -124,9 +125,9 @@ fn checks(variant: &Variant, lang: Lang) -> String {
         Lang::En => check.sentence(variant),
         Lang::Zh => check.sentence_zh(variant),
     });
-    let trials = variant.trials.as_ref().map(|trials| match lang {
-        Lang::En => format!("the outcomes of {} runs together", trials.runs),
-        Lang::Zh => format!("{} 次运行的结果合在一起", trials.runs),
+    let trials = variant.trials.as_ref().map(|trials| {
+        let [english, chinese] = verdict::on_all_runs(trials, trials.runs);
+        lang.pick(&english, &chinese).to_string()
     });
     sentences.chain(trials).collect::<Vec<_>>().join("\n")
 }

@@ -87,6 +87,34 @@ fn with_the_notebooks_draws_no_line_has_changed_and_what_moved_is_free() {
 }
 
 #[test]
+fn list_and_show_tell_of_the_checks_that_a_replay_makes() {
+    let record = json(&fs::read_to_string(run()).expect("it was written"));
+    let (_, list, _) = xtask(&["list"]);
+    for cell in CELLS {
+        let variants = record["cells"].as_array().expect("it has cells");
+        let mut said = Vec::new();
+        for variant in variants.iter().filter(|ran| ran["bin"] == cell.bin) {
+            let verdicts = variant["verdicts"].as_array().expect("it was judged");
+            let name = variant["variant"].as_str().expect("it is text");
+            said.push(format!("{name} {}", verdicts.len()).trim().to_string());
+        }
+        let mut lines = list.lines();
+        let line = lines.find(|line| line.contains(&format!(" {:18} ", cell.bin)));
+        let line = line.unwrap_or_else(|| panic!("{}: {list}", cell.bin));
+        let said = format!("  {} checks", said.join(", "));
+        assert!(line.ends_with(&said), "{said}: {line}");
+    }
+    for (cell, sentence) in [
+        ("race", "of 100 runs, at least one is not 0"),
+        ("lock", "of 20 runs, all are 0"),
+    ] {
+        assert!(record.to_string().contains(sentence), "{sentence}");
+        let (_, shown, _) = xtask(&["show", cell, "--run", run()]);
+        assert!(shown.contains(&format!("    {sentence}\n")), "{shown}");
+    }
+}
+
+#[test]
 fn other_draws_are_told_as_changed_lines() {
     let file = folder().join("drawn.json");
     let file = file.to_str().expect("our paths are text");
