@@ -5,16 +5,20 @@ use std::env;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
-use std::process::{self, Command, Stdio};
+use std::process::{self, Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use common::notebook::{CELLS, Cell, Need};
-use common::replay::{MARK, Replay};
+use common::program::marked;
+use common::replay::{MARK, Replay, mark_of};
 use common::verdict::CellOutcome;
 use common::{draw, pace};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::Exit;
@@ -27,6 +31,9 @@ use crate::record::{Machine, ReplayRecord, VERSION};
 use crate::report;
 use crate::select::select;
 use crate::terminal::Terminal;
+
+/// Between two looks at whether a build has ended.
+const TICK: Duration = Duration::from_millis(5);
 
 /// Replays the named cells, or all, and says what it found.
 pub(crate) fn replay(names: &[String], options: &Options, lang: Lang) -> anyhow::Result<Exit> {
@@ -148,12 +155,9 @@ fn plan(
     for signal in signals.into_iter().filter(|signal| !is_ignored(*signal)) {
         signal_hook::flag::register(signal, Arc::clone(stop)).context("listen for Ctrl-C")?;
     }
-    let Some(bins) = build(&cells)? else {
-        let interrupted = stop.load(Ordering::Relaxed);
-        return Ok(Err(match interrupted {
-            true => Exit::Interrupted,
-            false => Exit::BuildFailed,
-        }));
+    let bins = match build(&cells, stop, lang)? {
+        Ok(bins) => bins,
+        Err(exit) => return Ok(Err(exit)),
     };
     let is_there = |need: &Need| needs.get(need.name()) == Some(&true);
     Ok(Ok(Plan {
@@ -313,8 +317,9 @@ fn needs(cells: &[&Cell], options: &Options, lang: Lang) -> Result<BTreeMap<Stri
     Ok(found)
 }
 
-/// Builds the programs of the cells, and gives the folder that they are in; none if it fails.
-fn build(cells: &[&Cell]) -> anyhow::Result<Option<PathBuf>> {
+/// Builds the programs of the cells, and gives the folder that they are in; or the exit code, if it
+/// fails or is told to stop.
+fn build(cells: &[&Cell], stop: &AtomicBool, lang: Lang) -> anyhow::Result<Result<PathBuf, Exit>> {
     let exe = env::current_exe().context("find this program's own folder")?;
     let bins = exe
         .parent()
@@ -342,8 +347,44 @@ fn build(cells: &[&Cell]) -> anyhow::Result<Option<PathBuf>> {
     for bin in bins_of_cells.chain(["xtask"]) {
         command.args(["--bin", bin]);
     }
-    let status = command.status().context("run cargo build")?;
-    Ok(status.success().then_some(bins))
+    let cargo = match command.spawn() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let none = lang.pick(
+                "cargo was not found: put it on PATH, or install it from https://rustup.rs",
+                "找不到 cargo：把它放到 `PATH` 里，或从 https://rustup.rs 安装",
+            );
+            complain!("{none}");
+            return Ok(Err(Exit::BuildFailed));
+        }
+        cargo => cargo.context("run cargo build")?,
+    };
+    let status = ended(cargo, stop)?;
+    Ok(match (stop.load(Ordering::Relaxed), status.success()) {
+        (true, _) => Err(Exit::Interrupted),
+        (false, true) => Ok(bins),
+        (false, false) => Err(Exit::BuildFailed),
+    })
+}
+
+/// Waits for the end of a build, and ends it with all that it has started if told to stop.
+fn ended(mut cargo: Child, stop: &AtomicBool) -> anyhow::Result<ExitStatus> {
+    loop {
+        if let Some(status) = cargo.try_wait().context("run cargo build")? {
+            return Ok(status);
+        }
+        if stop.load(Ordering::Relaxed) {
+            // A signal that only this process got: cargo's children have the same mark as it.
+            for pid in marked(&build_mark()) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+        thread::sleep(TICK);
+    }
+}
+
+/// What the environment of a build is marked with, and so of all that it starts.
+fn build_mark() -> String {
+    format!("{}build.", mark_of(process::id()))
 }
 
 /// Whether this process was started with a signal ignored.
