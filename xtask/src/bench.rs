@@ -204,11 +204,11 @@ pub(crate) fn bench(options: &BenchOptions, lang: Lang) -> anyhow::Result<Exit> 
     let Some((program, left_out)) = build_with_peers(&cases, &mut failures)? else {
         return Ok(Exit::BuildFailed);
     };
-    let (rounds, processors) = (options.rounds, processors());
+    let (rounds, processors) = (options.rounds, lang.processors(processors()));
     let python = lang.text(&python_version());
     match lang {
-        Lang::En => say!("best of {rounds}, in turns; {python}; {processors} processors")?,
-        Lang::Zh => say!("轮流测，{rounds} 次里取最好的；{python}；{processors} 个处理器")?,
+        Lang::En => say!("best of {rounds}, in turns; {python}; {processors}")?,
+        Lang::Zh => say!("轮流测，{rounds} 次里取最好的；{python}；{processors}")?,
     }
     let mut rows = Vec::new();
     print_head(lang)?;

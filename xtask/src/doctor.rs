@@ -25,10 +25,10 @@ pub(crate) fn processors() -> usize {
 }
 
 pub(crate) fn doctor(lang: Lang) -> anyhow::Result<Exit> {
-    let (cells, processors) = (CELLS.len(), processors());
+    let (cells, processors) = (lang.cells(CELLS.len()), lang.processors(processors()));
     match lang {
-        Lang::En => say!("✓ {cells} cells can be replayed, on {processors} processors")?,
-        Lang::Zh => say!("✓ 可以重放 {cells} 个单元格，用 {processors} 个处理器")?,
+        Lang::En => say!("✓ {cells} can be replayed, on {processors}")?,
+        Lang::Zh => say!("✓ 可以重放 {cells}，用 {processors}")?,
     }
     for need in Need::ALL {
         match has(need) {

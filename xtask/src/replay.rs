@@ -183,15 +183,12 @@ fn run(
 ) -> anyhow::Result<Vec<CellOutcome>> {
     let lang = terminal.lang;
     if !options.quiet {
-        let (cells, processors) = (plan.cells.len(), processors());
+        let cells = lang.cells(plan.cells.len());
+        let processors = lang.processors(processors());
         let Plan { seed, pace, .. } = plan;
         terminal.say(&match lang {
-            Lang::En => format!(
-                "notebook replay: {cells} cells, seed {seed}, pace {pace}, {processors} processors"
-            ),
-            Lang::Zh => format!(
-                "重放笔记：{cells} 个单元格，种子 {seed}，停顿倍数 {pace}，{processors} 个处理器"
-            ),
+            Lang::En => format!("notebook replay: {cells}, seed {seed}, pace {pace}, {processors}"),
+            Lang::Zh => format!("重放笔记：{cells}，种子 {seed}，停顿倍数 {pace}，{processors}"),
         });
     }
     if options.online && !plan.real {
@@ -236,7 +233,8 @@ fn run(
 /// Says what came out, and how to repeat what failed.
 fn summarise(record: &ReplayRecord, options: &Options, plan: &Plan, terminal: &Terminal) {
     let lang = terminal.lang;
-    let checks: usize = record.cells.iter().map(|cell| cell.verdicts.len()).sum();
+    let checks = record.cells.iter().map(|cell| cell.verdicts.len());
+    let checks = lang.checks(checks.sum());
     let ReplayRecord {
         passed,
         failed,
@@ -245,12 +243,12 @@ fn summarise(record: &ReplayRecord, options: &Options, plan: &Plan, terminal: &T
         ..
     } = record;
     terminal.say(&match lang {
-        Lang::En => format!(
-            "{passed} passed, {failed} failed, {skipped} skipped; {checks} checks, {seconds:.1} s"
-        ),
-        Lang::Zh => format!(
-            "通过 {passed}，未通过 {failed}，跳过 {skipped}；{checks} 项检查，{seconds:.1} 秒"
-        ),
+        Lang::En => {
+            format!("{passed} passed, {failed} failed, {skipped} skipped; {checks}, {seconds:.1} s")
+        }
+        Lang::Zh => {
+            format!("通过 {passed}，未通过 {failed}，跳过 {skipped}；{checks}，{seconds:.1} 秒")
+        }
     });
     if record.failed > 0 {
         let failed = record.cells.iter().filter(|cell| !cell.held);

@@ -104,6 +104,24 @@ impl Lang {
         format!("{seconds:.digits$} {}", self.pick("s", "秒"))
     }
 
+    /// So many of a thing: its names for one and for several, and the Chinese one.
+    pub(crate) fn counted(self, count: usize, [one, several, chinese]: [&str; 3]) -> String {
+        let english = if count == 1 { one } else { several };
+        format!("{count} {}", self.pick(english, chinese))
+    }
+
+    pub(crate) fn cells(self, count: usize) -> String {
+        self.counted(count, ["cell", "cells", "个单元格"])
+    }
+
+    pub(crate) fn processors(self, count: usize) -> String {
+        self.counted(count, ["processor", "processors", "个处理器"])
+    }
+
+    pub(crate) fn checks(self, count: usize) -> String {
+        self.counted(count, ["check", "checks", "项检查"])
+    }
+
     pub(crate) fn idea(self, cell: &'static Cell) -> &'static str {
         self.pick(cell.idea, cell.idea_zh)
     }
@@ -182,7 +200,7 @@ fn blanks(text: &str, width: usize) -> String {
     " ".repeat(width.saturating_sub(taken))
 }
 
-const TRANSLATIONS: [(&str, &str, &str); 45] = [
+const TRANSLATIONS: [(&str, &str, &str); 47] = [
     (
         "title",
         "A notebook on concurrency, replayed in Rust",
@@ -194,9 +212,11 @@ const TRANSLATIONS: [(&str, &str, &str); 45] = [
     ("passed_count", "passed", "通过"),
     ("failed_count", "failed", "未通过"),
     ("skipped_count", "skipped", "跳过"),
+    ("check", "check", "项检查"),
     ("checks", "checks", "项检查"),
     ("seconds", "s", "秒"),
     ("machine", "Machine", "机器"),
+    ("processor", "processor", "个处理器"),
     ("processors", "processors", "个处理器"),
     ("seed", "Seed", "种子"),
     ("pace", "Factor on pauses", "停顿倍数"),

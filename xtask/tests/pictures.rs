@@ -247,3 +247,24 @@ fn a_range_that_has_no_room_ends_in_an_arrow_with_its_figure() {
     let bars = ranges(&svg, 4);
     assert!(bars[1] > 50.0, "the others can be seen: {bars:?}");
 }
+
+#[test]
+fn the_axes_of_a_chinese_picture_are_in_chinese() {
+    let folder = RUN.join("zh");
+    let [output, run] =
+        [&folder, &RUN.join("run.json")].map(|path| path.to_str().expect("it is text").to_string());
+    let words = [
+        "export", "svg", "--lang", "zh", "--run", &run, "-o", &output,
+    ];
+    let (code, out, err) = xtask(&words);
+    assert_eq!(code, 0, "{out}{err}");
+    let mut units = 0;
+    for file in out.lines() {
+        let svg = fs::read_to_string(file).expect("it was written");
+        units += svg.matches(" 秒</text>").count() + svg.matches(" 毫秒</text>").count();
+        for unit in [" s</text>", " ms</text>"] {
+            assert!(!svg.contains(unit), "{file}: {svg}");
+        }
+    }
+    assert!(units > 0, "{out}");
+}

@@ -113,7 +113,7 @@ fn draw(picture: &mut Picture, run: &GanttRun, axis: &Axis, top: f64, lang: Lang
     workers.sort_unstable();
     workers.dedup();
     let bottom = top + workers.len() as f64 * ROW;
-    picture.seconds(axis, top, bottom);
+    picture.seconds(axis, top, bottom, lang);
     for (row, who) in workers.iter().enumerate() {
         let y = top + row as f64 * ROW;
         let speaker = &run.printout.speakers.all[*who];

@@ -21,7 +21,7 @@ fn draw_lanes(
     top: f64,
 ) -> Vec<f64> {
     let y = |row: usize| top + LANE * (row as f64 + 0.5);
-    picture.seconds(axis, top, top + LANE * names.len() as f64);
+    picture.seconds(axis, top, top + LANE * names.len() as f64, lang);
     for (row, (name, who)) in names.iter().enumerate() {
         let mut words = name.splitn(2, ' ');
         picture.rect(

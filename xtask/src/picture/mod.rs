@@ -193,8 +193,8 @@ impl Picture {
     }
 
     /// An axis of seconds under the rows from `top` to `y`: a line and a figure for each step.
-    fn seconds(&mut self, axis: &Axis, top: f64, y: f64) {
-        for (at, text) in axis.steps() {
+    fn seconds(&mut self, axis: &Axis, top: f64, y: f64, lang: Lang) {
+        for (at, text) in axis.steps(lang) {
             let x = axis.x(at);
             self.line((x, top), (x, y), "grid");
             self.text(x, y + 14.0, Anchor::Middle, "small", &text);
@@ -313,12 +313,12 @@ impl Axis {
     }
 
     /// Round times along the axis, and how they are written.
-    fn steps(&self) -> Vec<(f64, String)> {
+    fn steps(&self, lang: Lang) -> Vec<(f64, String)> {
         let most = ((self.right - self.left) / 60.0).max(2.0);
         let step = round_step(self.longest / most);
         let (factor, unit) = match self.longest {
-            longest if longest < 0.5 => (1000.0, "ms"),
-            _ => (1.0, "s"),
+            longest if longest < 0.5 => (1000.0, lang.pick("ms", "毫秒")),
+            _ => (1.0, lang.pick("s", "秒")),
         };
         let decimals = usize::from((step * factor).fract() > 1e-9);
         let text = |at: f64| format!("{:.decimals$} {unit}", at * factor);
