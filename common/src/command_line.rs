@@ -7,7 +7,6 @@ use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::process;
 
 use clap::builder::{Str, StyledStr};
 use clap::error::{ContextKind, ContextValue, ErrorFormatter, ErrorKind};
@@ -129,25 +128,22 @@ pub fn parse<Options: Parser>(texts: &Texts) -> Result<Options, clap::error::Err
     }
 }
 
-/// Ends this program with what there is to say of its command line: an error, or the help that was
-/// asked for. Where the help cannot be written, as on a full disk, that is said and the exit code is 1.
+/// Says what there is to say of a command line, an error or the help that was asked for, and gives the
+/// code that the program then ends with. A help that cannot be written, as on a full disk, is an error.
 /// A reader who has gone away, as `head` does, is no reason to fail.
-pub fn exit(error: clap::error::Error<Chinese>) -> ! {
-    if error.use_stderr() {
-        error.exit();
-    }
+pub fn tell(error: &clap::error::Error<Chinese>) -> i32 {
     let written = error.print().and_then(|()| io::stdout().flush());
     match written {
-        Err(why) if why.kind() != io::ErrorKind::BrokenPipe => {
+        Err(why) if !error.use_stderr() && why.kind() != io::ErrorKind::BrokenPipe => {
             let said = match is_chinese() {
                 true => format!("错误：写不进标准输出：{why}\n"),
                 false => format!("error: write to standard output: {why}\n"),
             };
-            // Where that is gone too, the exit code has to say it.
+            // Where that is gone too, the code has to say it.
             let _ = io::stderr().write_all(said.as_bytes());
-            process::exit(1)
+            1
         }
-        _ => process::exit(0),
+        _ => error.exit_code(),
     }
 }
 

@@ -6,7 +6,7 @@
 //! replay, `bench` how fast the libraries are, `chaos` what they survive, `cluster` starts nodes of
 //! NATS, and `ci` runs every gate of the project.
 
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 use common::command_line;
 
@@ -60,8 +60,8 @@ impl From<Exit> for ExitCode {
 }
 
 fn main() -> ExitCode {
-    let Cli { lang, command } =
-        command_line::parse(&texts::TEXTS).unwrap_or_else(|error| command_line::exit(error));
+    let Cli { lang, command } = command_line::parse(&texts::TEXTS)
+        .unwrap_or_else(|error| process::exit(command_line::tell(&error)));
     let result = match command {
         Command::All(options) => replay::replay(&[], &options, lang),
         Command::Run { cells, options } => replay::replay(&cells, &options, lang),

@@ -3,7 +3,7 @@
 use std::io::ErrorKind::ConnectionRefused;
 use std::path::Path;
 use std::time::Duration;
-use std::{env, fs};
+use std::{env, fs, process};
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
@@ -16,7 +16,7 @@ mod texts;
 
 /// The command line of this program. Says what is wrong with one that is none, and exits with 2.
 pub(crate) fn parse<Options: Parser>() -> Options {
-    command_line::parse(&TEXTS).unwrap_or_else(|error| command_line::exit(error))
+    command_line::parse(&TEXTS).unwrap_or_else(|error| process::exit(command_line::tell(&error)))
 }
 
 /// A client of what the URL names, for the program of these options. Tries for `time` while nobody
