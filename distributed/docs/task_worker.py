@@ -28,10 +28,9 @@ while True:
     try:
         function = functions[task["call"]["task"]]
         result = function(**args) if isinstance(args, dict) else function(*args)
-        end = tasks.finish, task["lease"], result
-    except Exception:
-        end = tasks.fail, traceback.format_exc(), task["lease"]
-    try:
-        end[0](*end[1:])
-    except ValueError:
-        pass  # It was cancelled, or its time was over.
+        tasks.finish(task["lease"], result)
+    except Exception:  # Of the function, or the server takes no such result.
+        try:
+            tasks.fail(traceback.format_exc()[:1000], task["lease"])
+        except ValueError:
+            pass  # It was cancelled, or its time was over.

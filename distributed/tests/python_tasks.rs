@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 
 use common::program::Program;
-use distributed::{Error, Result, Server, TaskOptions, Worker};
+use distributed::{Client, Error, Result, Server, TaskOptions, Worker};
+use support::tasks::failure;
 use support::{LONG, python, run, some_pythons, start, task_server};
 
 mod support;
@@ -44,6 +45,26 @@ fn a_worker_in_python_runs_tasks_and_tells_of_failures_with_their_text_and_origi
         assert!(origin.ends_with(&format!("/{}", worker.pid())), "{origin}");
         let failed = unknown.result(Some(LONG)).expect_err("there is none");
         assert!(failed.to_string().contains("KeyError"), "{failed}");
+        worker.kill().expect("it is ours");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_worker_in_python_whose_result_the_server_refuses_fails_that_task_and_goes_on() -> Result<()> {
+    for (version, path) in some_pythons() {
+        let builder = Server::builder().queue("tasks").max_message(4 << 10);
+        let server = builder.serve("127.0.0.1:0", b"abc")?;
+        let client = Client::connect(server.address(), b"abc")?;
+        let mut worker = worker(&path, &server);
+        let tasks = client.task_queue("tasks")?;
+        let once = TaskOptions::new().retries(0);
+        let named = BTreeMap::from([("text", "a".into()), ("times", serde_json::json!(10_000))]);
+        let long = tasks.submit_with::<String>("shout", &named, once)?;
+        let sum = tasks.submit::<u32>("add", &(3, 4))?;
+        assert_eq!(sum.result(Some(LONG))?, 7, "{version}");
+        let failed = failure(long.result(Some(LONG)));
+        assert!(failed.reason.contains("limit"), "{version}: {failed}");
         worker.kill().expect("it is ours");
     }
     Ok(())

@@ -1,12 +1,12 @@
 //! Tasks that are submitted by name, on a manager.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use std::{mem, thread};
 
-use distributed::{Error, Priority, Result, TaskOptions, Worker};
+use distributed::{Client, Error, Priority, Result, Server, TaskOptions, Worker};
 
 use support::tasks::{assert_waits_longer_each_time, failure, quick};
 use support::{LONG, eventually, task_server};
@@ -15,6 +15,8 @@ mod support;
 
 /// Long enough that a test would fail that waited for it.
 const FAR: Duration = Duration::from_secs(3600);
+/// For what is there already, as its worker has left.
+const SHORT: Duration = Duration::from_secs(10);
 
 /// A worker that leaves soon after the last task.
 fn worker() -> Worker {
@@ -425,5 +427,37 @@ fn what_is_purged_is_cancelled_and_a_failure_that_nobody_waits_for_is_a_dead_let
     let worker = worker().task("fail", |_: u32| Err::<u32, _>("no database"));
     worker.serve(&client, "tasks")?;
     assert_eq!(client.dead_letters("tasks")?[0].reason, "no database");
+    Ok(())
+}
+
+/// A result that no server takes: Python has no dict with such a key.
+fn unhashable() -> HashMap<Vec<u8>, u8> {
+    HashMap::from([(vec![1], 2)])
+}
+
+#[test]
+fn a_task_whose_result_the_server_refuses_fails_with_the_text_of_the_server() -> Result<()> {
+    let builder = Server::builder().queue("tasks").max_message(4 << 10);
+    let server = builder.serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    let tasks = client.task_queue("tasks")?;
+    let long = tasks.submit_with::<String>("long", &(), quick().retries(1))?;
+    let keys = tasks.submit_with::<u32>("keys", &(), quick().retries(0))?;
+    let wordy = tasks.submit_with::<u32>("wordy", &(), quick().retries(0))?;
+    let worker = worker()
+        .task("long", |(): ()| Ok::<_, Error>("x".repeat(8 << 10)))
+        .task("keys", |(): ()| Ok::<_, Error>(unhashable()))
+        .task("wordy", |(): ()| Err::<u32, _>("é".repeat(8 << 10)));
+    let worked = worker.serve(&client, "tasks")?;
+    assert_eq!((worked.done, worked.failed), (0, 4));
+    let failed = failure(long.result(Some(SHORT)));
+    assert_eq!(failed.tries, 2);
+    assert!(failed.reason.contains("limit"), "{failed}");
+    let failed = failure(keys.result(Some(SHORT)));
+    assert!(failed.reason.contains("key"), "{failed}");
+    // So does one that fails with more words than a message holds.
+    let failed = failure(wordy.result(Some(SHORT)));
+    assert!(failed.reason.starts_with("éé"), "{failed}");
+    assert_eq!(server.status().queues[0].leases, 0);
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use super::item_queue::{Death, QueuedItem, TaskOrigin};
+use super::item_queue::{Death, ItemQueue, QueuedItem, TaskOrigin};
 use super::leases::Holder;
 use super::memory::{NewItem, cost};
 use super::queues::{Queues, over};
@@ -199,6 +199,11 @@ impl Queues {
             let text = "this is no task that was submitted by name: put its result";
             return Err(Fault::new("ValueError", text));
         };
+        let never =
+            |reply: &ItemQueue| reply.never_fits(std::slice::from_ref(&result), &self.memory);
+        if let Some(text) = self.get(&task.reply).and_then(never) {
+            return Err(Fault::new("ValueError", text));
+        }
         let freed = cost(&record.item.code);
         let reply = self.get_mut(&task.reply);
         if reply.is_some_and(|reply| !reply.budget.may_exchange(freed, cost(&result))) {

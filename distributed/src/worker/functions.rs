@@ -205,8 +205,8 @@ impl Worker {
     /// thread has one task at a time.
     ///
     /// A task fails when its function returns an error or panics, when it takes longer than its time
-    /// limit, when its arguments are not what the function wants, and when there is no function of
-    /// its name. It is tried again as its submitter said, and then its submitter is told.
+    /// limit, when its arguments are not what the function wants, when the server refuses its result,
+    /// as one that is too long, and when there is no function of its name. It is tried again as its submitter said, and then its submitter is told.
     ///
     /// # Errors
     ///

@@ -7,6 +7,9 @@ use crate::backend::{LeaseBackend, QueueBackend};
 use crate::wire::pickle::Encoder;
 use crate::{Error, Result};
 
+/// The most that is told of a reason, in bytes: a server keeps no more of it.
+const REASON_MAX: usize = 1000;
+
 /// What holds an item that is out. Dropped, the item goes back, if its queue has that.
 #[derive(Debug)]
 pub(super) struct ManagerLease<'q> {
@@ -66,6 +69,8 @@ impl LeaseBackend for ManagerLease<'_> {
         if !self.queue.methods.contains("fail") {
             return Ok(());
         }
+        // A longer one may be over the limit for messages, and its item would come to no end.
+        let reason = &reason[..reason.floor_char_boundary(REASON_MAX)];
         let args = |args: &mut Encoder| {
             args.str(reason);
             if let Some(Out::Leased(id)) = self.out {

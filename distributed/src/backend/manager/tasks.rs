@@ -193,10 +193,12 @@ impl TaskLease for ManagerLease<'_> {
                     self.out = None;
                     return Ok(true);
                 }
-                // Its time was over, it was cancelled, or a reply was lost: it has gone.
-                Err(Error::Remote { class, .. }) if class == "ValueError" => {
-                    self.out = None;
-                    return Ok(false);
+                // No other worker would be luckier with this result. Where it is not the result but
+                // the lease that is gone, since its time was over, it was cancelled or a reply was
+                // lost, a failure changes nothing.
+                Err(error @ Error::Remote { .. }) => {
+                    let reason = format!("its result: {error}");
+                    return TaskLease::fail(self, &reason).map(|()| false);
                 }
                 Err(error) => return Err(error),
             }
