@@ -172,6 +172,16 @@ impl Error {
         }
     }
 
+    /// Whether the server takes no such item, and will not do so later. One that does not know the
+    /// queue says so by a `KeyError`.
+    pub(crate) fn refuses_item(&self) -> bool {
+        match self {
+            Error::TooLong(_) => true,
+            Error::Remote { class, .. } => class != "KeyError",
+            _ => false,
+        }
+    }
+
     /// Whether nobody listens where a server should.
     pub(crate) fn is_refused(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == ErrorKind::ConnectionRefused)

@@ -94,6 +94,11 @@ impl<T> Lease<'_, T> {
         self.backend.begin()
     }
 
+    /// Puts its encoded result, after which it is to be ended. False when it was over before.
+    pub(crate) fn put_result<R>(&mut self, results: &Queue<R>, result: Vec<u8>) -> Result<bool> {
+        self.backend.put_result(results.backend.as_ref(), result)
+    }
+
     /// Whether the item was out before, on an engine: it may be what its holder died of.
     pub(crate) fn is_suspect(&self) -> bool {
         self.deliveries().is_some_and(|deliveries| deliveries > 1)
@@ -296,18 +301,18 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.backend.ask_ahead(n)
     }
 
-    /// As [`finish`](Queue::finish), of one item that [`take_many`](Queue::take_many) has handed to a
-    /// worker; and takes the next one, if it is there and the same call can. The inner result is that
-    /// of the second.
-    pub(crate) fn finish_and_take<R: Serialize + DeserializeOwned>(
+    /// Puts the encoded result of an item that [`take_many`](Queue::take_many) has handed to a worker,
+    /// whose lease is then to be ended; and takes the next item, if it is there and the same call can.
+    /// The inner result is that of the second.
+    pub(crate) fn put_and_take<R>(
         &self,
         results: &Queue<R>,
-        (lease, result): (Lease<'_, T>, R),
+        lease: &mut Lease<'_, T>,
+        result: Vec<u8>,
     ) -> Result<Result<Vec<Lease<'_, T>>>> {
-        let result = results.backend.codec().encode(&result)?;
         let results = results.backend.as_ref();
-        let lease = lease.backend;
-        let take = |read: Read| self.backend.finish_and_take(lease, results, result, read);
+        let lease = lease.backend.as_mut();
+        let take = |read: Read| self.backend.put_and_take(lease, results, result, read);
         let (items, held) = decoded(take)?;
         Ok(held.map(|held| leases(items, held)))
     }
@@ -355,10 +360,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             leases.push(lease.backend);
         }
         if leases.len() == 1
-            && let (Some(lease), Some((_, result))) = (leases.pop(), coded.pop())
+            && let (Some(mut lease), Some((_, result))) = (leases.pop(), coded.pop())
         {
-            let is_ended = lease.finish(results.backend.as_ref(), result)?;
-            return Ok(usize::from(!is_ended));
+            let counts = lease.put_result(results.backend.as_ref(), result)?;
+            return Ok(usize::from(!counts || lease.done().is_err()));
         }
         results.backend.put_results(coded)?;
         let ended = leases.into_iter().map(|lease| lease.done());

@@ -267,9 +267,10 @@ impl Worker {
         self
     }
 
-    /// Works until it is stopped or idle for too long. A task whose work fails is tried again later,
-    /// after a pause that grows from 1 s to 5 minutes, and is a dead letter in the end, with what
-    /// the work said ([`Client::dead_letters`]). On a manager of this crate this holds for every
+    /// Works until it is stopped or idle for too long. A task whose work fails, or whose
+    /// result cannot be written or is refused by the server, is tried again later, after a pause that
+    /// grows from 1 s to 5 minutes, and is a dead letter in the end, with what the work or the server
+    /// said ([`Client::dead_letters`]). On a manager of this crate this holds for every
     /// queue with a name, whether it redelivers or not; on one of Python's the task is gone, and the
     /// log has what the work said.
     ///

@@ -1,5 +1,6 @@
 //! Tasks whose work fails: they come back later, and nothing of them is lost.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -9,10 +10,24 @@ use std::time::{Duration, Instant};
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin;
 use distributed::{Client, Error, QueueOptions, Result, Server, Worker};
+use serde::{Deserialize, Serialize, Serializer};
 
 use support::{LONG, eventually, python, run, some_pythons};
 
 mod support;
+
+/// A list of bytes, which no dict of Python takes as a key. Without any it cannot be written.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+struct Key(Vec<u8>);
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.0.is_empty() {
+            true => Err(serde::ser::Error::custom("no empty key")),
+            false => self.0.serialize(to),
+        }
+    }
+}
 
 #[test]
 fn a_task_that_fails_is_tried_after_a_pause_and_kept_with_its_reason() -> Result<()> {
@@ -73,6 +88,37 @@ fn a_task_of_another_type_is_a_dead_letter_that_says_so() -> Result<()> {
     assert_eq!((worked.done, worked.failed), (0, 1));
     let letters = client.dead_letters("tasks")?;
     assert!(letters[0].reason.contains("u32"), "{letters:?}");
+    Ok(())
+}
+
+#[test]
+fn a_task_whose_result_cannot_be_stored_is_a_dead_letter_and_the_worker_goes_on() -> Result<()> {
+    let tasks = QueueOptions::new("tasks").max_deliveries(1);
+    let builder = Server::builder().queue(tasks).queue("results");
+    let server = builder.max_message(4 << 10).serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    client.queue::<u32>("tasks")?.put_many(&[1, 2, 3, 4])?;
+    // Too long, with a key that no dict of Python can have, and what cannot be written at all.
+    let work = |n: &u32| {
+        Ok::<_, Error>(match n {
+            1 => BTreeMap::from([(Key(vec![1]), "x".repeat(8 << 10))]),
+            2 => BTreeMap::from([(Key(vec![2]), "b".to_string())]),
+            3 => BTreeMap::from([(Key(Vec::new()), "c".to_string())]),
+            _ => BTreeMap::new(),
+        })
+    };
+    let worker = Worker::new().idle(Duration::from_millis(200));
+    let worked = worker.run(&client, "tasks", "results", work)?;
+    assert_eq!((worked.done, worked.failed), (1, 3));
+    let results = client.queue::<BTreeMap<Key, String>>("results")?;
+    assert_eq!(results.get_many(9, Some(LONG))?, [BTreeMap::new()]);
+    let letters = client.dead_letters("tasks")?;
+    let whys = ["over the limit", "key", "no empty key"];
+    assert_eq!(letters.len(), whys.len(), "{letters:?}");
+    for (letter, why) in letters.iter().zip(whys) {
+        assert!(letter.reason.starts_with("its result: "), "{letter:?}");
+        assert!(letter.reason.contains(why), "{letter:?}");
+    }
     Ok(())
 }
 

@@ -100,17 +100,17 @@ pub(crate) trait QueueBackend: Any + Debug + Send + Sync {
         read: Read,
     ) -> Result<Vec<Box<dyn LeaseBackend + '_>>>;
 
-    /// Finishes an item that [`take`](QueueBackend::take) has handed out, as
-    /// [`finish`](LeaseBackend::finish) does, and takes the next one if it is there: in one call where
-    /// the server has that, and else none.
-    fn finish_and_take(
+    /// Puts the result of an item that [`take`](QueueBackend::take) has handed out, as
+    /// [`put_result`](LeaseBackend::put_result) does, and takes the next item if it is there: in one
+    /// call where the server has that, and else none.
+    fn put_and_take(
         &self,
-        lease: Box<dyn LeaseBackend + '_>,
+        lease: &mut dyn LeaseBackend,
         results: &dyn QueueBackend,
         result: Vec<u8>,
         _read: Read,
     ) -> Result<Result<Vec<Box<dyn LeaseBackend + '_>>>> {
-        lease.finish(results, result)?;
+        lease.put_result(results, result)?;
         Ok(Err(Error::Empty))
     }
 
@@ -166,10 +166,10 @@ pub(crate) trait LeaseBackend: Debug + Send + Sync {
     /// Says that the work failed. Where a server keeps no reasons, the item only goes back.
     fn fail(self: Box<Self>, reason: &str) -> Result<()>;
 
-    /// Puts the result and then ends the lease. False when the lease was over before.
-    fn finish(self: Box<Self>, results: &dyn QueueBackend, result: Vec<u8>) -> Result<bool> {
+    /// Puts the result, after which the lease is to be ended. False when it was over before, and the
+    /// result does not count for that.
+    fn put_result(&mut self, results: &dyn QueueBackend, result: Vec<u8>) -> Result<bool> {
         let id = self.id().map(String::from);
-        results.put_results(vec![(id, result)])?;
-        Ok(self.done().is_ok())
+        results.put_results(vec![(id, result)]).map(|()| true)
     }
 }

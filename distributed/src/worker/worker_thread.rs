@@ -28,9 +28,10 @@ pub(super) struct WorkerThread<'w, T, R> {
 }
 
 /// What a thread has before it, which its watchdog sees too.
-struct TaskBatch<'q, T, R> {
+struct TaskBatch<'q, T> {
     ahead: VecDeque<Lease<'q, T>>,
-    finished: Vec<(Lease<'q, T>, R)>,
+    /// With their results as the queue of these wants them.
+    finished: Vec<(Lease<'q, T>, Vec<u8>)>,
     /// How many were asked for that have not been taken yet.
     asked: usize,
     /// How long the work on this batch has taken.
@@ -77,7 +78,7 @@ where
     /// Fetches tasks and works them off, until it is time to leave.
     fn work<'q, E: Display>(
         &'q self,
-        batch: &Mutex<TaskBatch<'q, T, R>>,
+        batch: &Mutex<TaskBatch<'q, T>>,
         work: impl Fn(&T) -> std::result::Result<R, E>,
     ) -> Result<()> {
         let mut at_once = 1;
@@ -133,7 +134,7 @@ where
     /// Takes tasks, `at_once` if none were asked for; returns how many it has tried to take.
     fn take<'q>(
         &'q self,
-        batch: &Mutex<TaskBatch<'q, T, R>>,
+        batch: &Mutex<TaskBatch<'q, T>>,
         at_once: usize,
         wait: Duration,
     ) -> (usize, Result<Vec<Lease<'q, T>>>) {
@@ -152,7 +153,7 @@ where
     /// Works off the batch. The inner result is what came with the end of it: `Empty` if nothing did.
     fn work_off<'q, E: Display>(
         &'q self,
-        batch: &Mutex<TaskBatch<'q, T, R>>,
+        batch: &Mutex<TaskBatch<'q, T>>,
         work: impl Fn(&T) -> std::result::Result<R, E>,
     ) -> Result<Result<Vec<Lease<'q, T>>>> {
         let mut stored = Instant::now();
@@ -167,7 +168,7 @@ where
             // What is done is safe before one is begun that may be what a worker died of.
             if stored.elapsed() > AHEAD || lease.is_suspect() {
                 let finished = batch.lock().unwrap().take_finished();
-                self.store(finished)?;
+                self.store(batch, finished)?;
                 stored = Instant::now();
             }
             // Where we were frozen for too long, others have had what we took.
@@ -181,10 +182,13 @@ where
             batch.begun = None;
             batch.busy += begun.elapsed();
             let reason = match outcome {
-                Ok(Ok(result)) => {
-                    batch.finished.push((lease, result));
-                    continue;
-                }
+                Ok(Ok(result)) => match self.results.backend.codec().encode(&result) {
+                    Ok(result) => {
+                        batch.finished.push((lease, result));
+                        continue;
+                    }
+                    Err(error) => why_unstored(&error),
+                },
                 Ok(Err(error)) => error.to_string(),
                 Err(panic) => format!("the worker panicked: {}", text(panic.as_ref())),
             };
@@ -194,12 +198,17 @@ where
         }
         let mut finished = batch.lock().unwrap().take_finished();
         match finished.pop() {
-            Some(one) if finished.is_empty() && !self.is_over() => {
-                self.tasks.finish_and_take(&self.results, one)
+            Some((mut lease, result)) if finished.is_empty() && !self.is_over() => {
+                let put = self.tasks.put_and_take(&self.results, &mut lease, result);
+                let (put, next) = match put {
+                    Ok(next) => (Ok(true), next),
+                    Err(error) => (Err(error), Err(Error::Empty)),
+                };
+                self.end(batch, lease, put).map(|()| next)
             }
             last => {
                 finished.extend(last);
-                self.store(finished)?;
+                self.store(batch, finished)?;
                 Ok(Err(Error::Empty))
             }
         }
@@ -207,7 +216,7 @@ where
 
     /// Sees to it that nothing waits for a task that takes long: neither the tasks behind it, which
     /// others may do, nor the results before it.
-    fn watch_time<'q>(&'q self, batch: &Mutex<TaskBatch<'q, T, R>>, left: &Condvar) -> Result<()> {
+    fn watch_time<'q>(&'q self, batch: &Mutex<TaskBatch<'q, T>>, left: &Condvar) -> Result<()> {
         loop {
             let guard = batch.lock().unwrap();
             let waited = left.wait_timeout_while(guard, AHEAD, |batch| !batch.is_left);
@@ -220,13 +229,13 @@ where
                 drop(guard);
                 drop(ahead);
                 self.give_back_asked(batch);
-                self.store(finished)?;
+                self.store(batch, finished)?;
             }
         }
     }
 
     /// Gives back what was asked for and not taken yet.
-    fn give_back_asked<'q>(&'q self, batch: &Mutex<TaskBatch<'q, T, R>>) {
+    fn give_back_asked<'q>(&'q self, batch: &Mutex<TaskBatch<'q, T>>) {
         let asked = mem::take(&mut batch.lock().unwrap().asked);
         if asked > 0
             && let Ok(leases) = self.tasks.take_many(asked, Some(Duration::ZERO), None)
@@ -236,15 +245,61 @@ where
     }
 
     /// Puts results, and ends their tasks.
-    fn store(&self, finished: Vec<(Lease<'_, T>, R)>) -> Result<()> {
-        if !finished.is_empty() {
-            self.tasks.finish(&self.results, finished)?;
+    fn store(
+        &self,
+        batch: &Mutex<TaskBatch<'_, T>>,
+        finished: Vec<(Lease<'_, T>, Vec<u8>)>,
+    ) -> Result<()> {
+        if finished.len() > 1 {
+            let coded = finished.iter();
+            let coded = coded.map(|(lease, result)| (lease.id().map(String::from), result.clone()));
+            match self.results.backend.put_results(coded.collect()) {
+                Ok(()) => {
+                    let mut leases = finished.into_iter();
+                    return leases.try_for_each(|(lease, _)| self.end(batch, lease, Ok(true)));
+                }
+                // One by one it shows which is refused. Those that are stored are known by their ids.
+                Err(error) if error.refuses_item() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for (mut lease, result) in finished {
+            let put = lease.put_result(&self.results, result);
+            self.end(batch, lease, put)?;
         }
         Ok(())
     }
+
+    /// Ends a task whose result was put, or, if the server refuses that, says so: no other worker
+    /// would be luckier with it.
+    fn end(
+        &self,
+        batch: &Mutex<TaskBatch<'_, T>>,
+        lease: Lease<'_, T>,
+        put: Result<bool>,
+    ) -> Result<()> {
+        match put {
+            Ok(_) => {
+                // One whose lease was over is with another.
+                let _ = lease.done();
+                Ok(())
+            }
+            Err(error) if error.refuses_item() => {
+                let worked = &mut batch.lock().unwrap().worked;
+                (worked.done, worked.failed) = (worked.done - 1, worked.failed + 1);
+                lease.fail(&why_unstored(&error))
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
-impl<'q, T, R> TaskBatch<'q, T, R> {
+/// Why a task has failed whose function has not.
+fn why_unstored(error: &Error) -> String {
+    format!("its result: {error:?}")
+}
+
+impl<'q, T> TaskBatch<'q, T> {
     fn refill(&mut self, leases: Vec<Lease<'q, T>>) {
         self.ahead = leases.into();
         self.busy = Duration::ZERO;
@@ -256,7 +311,7 @@ impl<'q, T, R> TaskBatch<'q, T, R> {
         mem::take(&mut self.ahead)
     }
 
-    fn take_finished(&mut self) -> Vec<(Lease<'q, T>, R)> {
+    fn take_finished(&mut self) -> Vec<(Lease<'q, T>, Vec<u8>)> {
         self.worked.done += self.finished.len() as u64;
         mem::take(&mut self.finished)
     }

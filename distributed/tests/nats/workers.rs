@@ -341,3 +341,31 @@ fn a_worker_far_away_asks_for_tasks_while_it_works_and_not_for_each_alone() {
     assert_eq!(worked.expect("it works").done, 300);
     assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
 }
+
+#[test]
+fn a_result_that_is_too_long_is_a_dead_letter_and_takes_no_other_along() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let client = pair(&server, DEADLINE);
+    put(&client, 40);
+    let text = |n: &u64| {
+        let length = [10, 2 << 20][usize::from(*n == 20)];
+        Ok::<_, Infallible>("x".repeat(length))
+    };
+    // Long enough for the second try of the one that fails.
+    let worker = Worker::new().idle(Duration::from_secs(4));
+    let worked = worker.run(&client, "tasks", "results", text);
+    let worked = worked.expect("it goes on");
+    assert_eq!((worked.done, worked.failed), (39, 2));
+    let results = client.queue::<String>("results").expect("it is there");
+    assert_eq!(results.len().expect("it answers"), 39);
+    let dead = client.queue::<u64>("tasks.dead").expect("it is there");
+    let letter = dead.lease().expect("there is one");
+    let (tries, reason) = letter.death().expect("it is dead");
+    assert_eq!((letter.item, tries), (20, 2));
+    assert!(
+        reason.starts_with("its result: the item is too long"),
+        "{reason}"
+    );
+}

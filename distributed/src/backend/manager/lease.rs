@@ -87,7 +87,7 @@ impl LeaseBackend for ManagerLease<'_> {
         }
     }
 
-    fn finish(mut self: Box<Self>, results: &dyn QueueBackend, result: Vec<u8>) -> Result<bool> {
+    fn put_result(&mut self, results: &dyn QueueBackend, result: Vec<u8>) -> Result<bool> {
         match self.queue.ident_here(results) {
             // Over the same connection, so that for the server the one ends with the other.
             Some(ident) if matches!(self.out, Some(Out::Got)) => {
@@ -104,7 +104,7 @@ impl LeaseBackend for ManagerLease<'_> {
             }
             _ => results.put(vec![result], None)?,
         }
-        Ok(self.done().is_ok())
+        Ok(true)
     }
 }
 

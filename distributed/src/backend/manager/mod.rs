@@ -268,9 +268,9 @@ impl QueueBackend for ManagerQueue {
         self.taken(self.take_one(timeout, read))
     }
 
-    fn finish_and_take(
+    fn put_and_take(
         &self,
-        lease: Box<dyn LeaseBackend + '_>,
+        lease: &mut dyn LeaseBackend,
         results: &dyn QueueBackend,
         result: Vec<u8>,
         read: Read,
@@ -279,7 +279,7 @@ impl QueueBackend for ManagerQueue {
             .ident_here(results)
             .filter(|_| self.methods.contains("put_and_take"));
         let Some(ident_of_results) = ident_of_results else {
-            lease.finish(results, result)?;
+            lease.put_result(results, result)?;
             return Ok(Err(Error::Empty));
         };
         let args = |args: &mut Encoder| _ = args.item(&result).str(&ident_of_results);
@@ -290,15 +290,13 @@ impl QueueBackend for ManagerQueue {
                 Ok(read(Encoded::Pickle(reply, item)))
             })
         };
-        let taken = match taken {
-            Ok(taken) => self.taken(taken),
+        match taken {
+            Ok(taken) => Ok(self.taken(taken)),
             // The time of the item was over: another does it, and its result counts.
-            Err(error) if lease::is_late(&error) => Err(Error::Empty),
-            Err(Error::Empty) => Err(Error::Empty),
-            Err(error) => return Err(error),
-        };
-        // The server knows it already.
-        lease.done().map(|()| taken)
+            Err(error) if lease::is_late(&error) => Ok(Err(Error::Empty)),
+            Err(Error::Empty) => Ok(Err(Error::Empty)),
+            Err(error) => Err(error),
+        }
     }
 
     /// A manager leases one item at a time.
