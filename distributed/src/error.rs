@@ -76,6 +76,9 @@ pub enum Error {
     TaskPending,
     /// The task was cancelled, and has no result.
     TaskCancelled,
+    /// The server that had the task was shut down or killed, and the one that is there now does not
+    /// know it.
+    TaskLost,
     /// The task failed each time that it was tried.
     TaskFailed(TaskFailed),
     /// The text does not say where queues are, or this program cannot reach such a place.
@@ -124,6 +127,10 @@ impl fmt::Display for Error {
             }
             Error::TaskPending => f.write_str("the task has no outcome yet"),
             Error::TaskCancelled => f.write_str("the task was cancelled"),
+            Error::TaskLost => f.write_str(
+                "the task went with its server, which was started anew and keeps tasks in memory \
+                 alone: submit it again",
+            ),
             Error::TaskFailed(failed) => failed.fmt(f),
             Error::Address(reason) => write!(f, "cannot use the address of queues: {reason}"),
             Error::Engine { attempt, reason } => write!(f, "{attempt}: {reason}"),

@@ -61,9 +61,19 @@ struct Submitter {
 #[derive(Debug, Default)]
 struct Inbox {
     /// By the ids of the tasks that have a handle.
-    outcomes: HashMap<String, Option<Outcome>>,
+    outcomes: HashMap<String, Place>,
     /// Whether one of those who wait reads what comes, for all.
     is_read: bool,
+}
+
+/// What is known of a task that has a handle.
+#[derive(Debug)]
+enum Place {
+    /// The server may not have it yet.
+    Submitted,
+    /// The server has it.
+    Pending,
+    Came(Outcome),
 }
 
 /// A task that was submitted. Dropped, it is still run, and its outcome is nobody's.
@@ -216,7 +226,7 @@ impl TaskQueue {
         let calls = args.iter().map(call).collect::<Result<Vec<_>>>()?;
         let handle = |(id, _): &(String, Vec<u8>)| {
             let mut inbox = submitter.inbox.lock().unwrap();
-            inbox.outcomes.insert(id.clone(), None);
+            inbox.outcomes.insert(id.clone(), Place::Submitted);
             TaskHandle {
                 id: id.clone(),
                 task: task.to_string(),
@@ -225,8 +235,15 @@ impl TaskQueue {
             }
         };
         // Before an outcome can come.
-        let handles = calls.iter().map(handle).collect();
+        let handles: Vec<TaskHandle<R>> = calls.iter().map(handle).collect();
         submitter.backend.submit(calls, &options)?;
+        let mut inbox = submitter.inbox.lock().unwrap();
+        for handle in &handles {
+            if let Some(place @ Place::Submitted) = inbox.outcomes.get_mut(&handle.id) {
+                *place = Place::Pending;
+            }
+        }
+        drop(inbox);
         Ok(handles)
     }
 
@@ -286,6 +303,8 @@ impl<R> TaskHandle<R> {
     ///
     /// [`Error::TaskPending`] when there is none in time. [`Error::TaskFailed`] when the function
     /// failed each time that it was tried, with the text of the last failure, [`Error::TaskCancelled`].
+    /// [`Error::TaskLost`] when the client [reconnects](Client::reconnect_within) to a manager that was
+    /// started anew, without the tasks of the one before it.
     /// [`Error::Item`] or [`Error::Json`] when the result is not an `R`. [`Error::Closed`] when the
     /// manager is gone, [`Error::Engine`] when the engine is away for too long.
     ///
@@ -311,6 +330,7 @@ impl<R> TaskHandle<R> {
                 worker,
             })),
             Outcome::Cancelled => Err(Error::TaskCancelled),
+            Outcome::Lost => Err(Error::TaskLost),
         }
     }
 }
@@ -323,11 +343,19 @@ impl<R> Drop for TaskHandle<R> {
 }
 
 impl Submitter {
+    /// The ids of the tasks that the server has, or had, and whose outcomes have not come.
+    fn pending(&self) -> Vec<String> {
+        let inbox = self.inbox.lock().unwrap();
+        let places = inbox.outcomes.iter();
+        let pending = places.filter(|(_, place)| matches!(place, Place::Pending));
+        pending.map(|(id, _)| id.clone()).collect()
+    }
+
     /// Waits for an outcome. One of those who wait reads for all, until it has its own.
     fn outcome(&self, id: &str, deadline: Option<Instant>) -> Result<Outcome> {
         let mut inbox = self.inbox.lock().unwrap();
         loop {
-            if let Some(Some(outcome)) = inbox.outcomes.get(id) {
+            if let Some(Place::Came(outcome)) = inbox.outcomes.get(id) {
                 return Ok(outcome.clone());
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -341,16 +369,20 @@ impl Submitter {
             }
             inbox.is_read = true;
             drop(inbox);
-            let came = self.backend.outcome(left);
+            let came = self.backend.outcomes(left, &|| self.pending());
             inbox = self.inbox.lock().unwrap();
             inbox.is_read = false;
             // Also after an error: another may read on.
             self.arrived.notify_all();
             match came {
-                // One that nobody waits for has come before, or its handle is dropped.
-                Ok((id, outcome)) => {
-                    if let Some(place) = inbox.outcomes.get_mut(&id) {
-                        place.get_or_insert(outcome);
+                Ok(outcomes) => {
+                    for (id, outcome) in outcomes {
+                        // One that nobody waits for has come before, or its handle is dropped.
+                        if let Some(place @ (Place::Submitted | Place::Pending)) =
+                            inbox.outcomes.get_mut(&id)
+                        {
+                            *place = Place::Came(outcome);
+                        }
                     }
                 }
                 Err(Error::Empty) => return Err(Error::TaskPending),

@@ -36,6 +36,8 @@ pub(crate) enum Outcome {
         worker: Option<String>,
     },
     Cancelled,
+    /// It went with its server.
+    Lost,
 }
 
 /// The side of those who submit tasks.
@@ -50,8 +52,13 @@ pub(crate) trait SubmitterBackend: Debug + Send + Sync {
     /// Submits calls, each under its id.
     fn submit(&self, calls: Vec<(String, Vec<u8>)>, options: &TaskOptions) -> Result<()>;
 
-    /// The next outcome of a task that was submitted here, and its id.
-    fn outcome(&self, timeout: Option<Duration>) -> Result<(String, Outcome)>;
+    /// The next outcomes of tasks that were submitted here, and their ids: one at least. `pending`
+    /// tells the ids of those that the server should have.
+    fn outcomes(
+        &self,
+        timeout: Option<Duration>,
+        pending: &dyn Fn() -> Vec<String>,
+    ) -> Result<Vec<(String, Outcome)>>;
 
     /// Cancels a task. False when it has its outcome already.
     fn cancel(&self, id: &str) -> Result<bool>;

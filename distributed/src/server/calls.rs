@@ -14,7 +14,7 @@ use crate::wire::protocol::{Fault, Request, reply};
 
 /// The methods of a queue, as Python's proxies are told. The last ones are ours: a proxy builds
 /// itself from this list, so an unmodified Python client has them too.
-pub(super) const METHODS: [&str; 24] = [
+pub(super) const METHODS: [&str; 25] = [
     "empty",
     "full",
     "get",
@@ -31,6 +31,7 @@ pub(super) const METHODS: [&str; 24] = [
     "get_many",
     "get_outcome",
     "get_result",
+    "known",
     "lease",
     "put_and_take",
     "put_many",

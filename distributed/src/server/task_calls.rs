@@ -27,6 +27,8 @@ pub(super) enum TaskCall {
     },
     Finish(u64, NewItem),
     Cancel(String),
+    /// Which of the tasks of these ids the server has.
+    Known(Vec<String>),
 }
 
 impl TaskCall {
@@ -51,6 +53,12 @@ impl TaskCall {
                 let [id] = request.bind(["id"], 1)?;
                 let id = request.text("id", required(id))?;
                 Method::Task(TaskCall::Cancel(id.to_string()))
+            }
+            "known" => {
+                let [ids] = request.bind(["ids"], 1)?;
+                let ids = request.pickle.inside(required(ids).value);
+                let ids = ids.map(|id| Ok(request.text("ids", id)?.to_string()));
+                Method::Task(TaskCall::Known(ids.collect::<Result<_, Fault>>()?))
             }
             "take_task" => {
                 let [worker, block, timeout] = request.bind(["worker", "block", "timeout"], 0)?;
@@ -224,6 +232,15 @@ impl Session {
             TaskCall::Cancel(id) => {
                 let is_cancelled = self.state.queues().cancel(&id);
                 reply::value(|to| _ = to.bool(is_cancelled))
+            }
+            TaskCall::Known(ids) => {
+                let queues = self.state.queues();
+                reply::value(|to| {
+                    to.list();
+                    ids.iter()
+                        .for_each(|id| _ = to.bool(queues.tasks.find(id).is_some()));
+                    to.appends();
+                })
             }
         })
     }

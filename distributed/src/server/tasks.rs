@@ -75,7 +75,7 @@ pub(super) struct SubmittedTasks {
 }
 
 impl SubmittedTasks {
-    fn find(&self, id: &str) -> Option<Arc<TaskOrigin>> {
+    pub(super) fn find(&self, id: &str) -> Option<Arc<TaskOrigin>> {
         self.tasks.get(id)?.upgrade()
     }
 

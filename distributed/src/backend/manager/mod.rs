@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+mod attempt;
 mod connection;
 mod lease;
 mod tasks;
 
+use self::attempt::State;
 use self::connection::{Connection, Target, request};
 use self::lease::Out;
 
@@ -19,7 +20,7 @@ use super::{Backend, Codec, Encoded, LeaseBackend, QueueBackend, Read, ResultPar
 use crate::peer_timeout::PEER_TIMEOUT;
 use crate::wire::handshake::Digest;
 use crate::wire::pickle::{self, Encoder, Pickle, Span, ValueKind};
-use crate::{CONNECT_TIME, DeadLetter, Durability, Error, QueueOptions, Result, Status, random};
+use crate::{CONNECT_TIME, DeadLetter, Durability, Error, QueueOptions, Result, Status};
 
 /// The longest pause between two attempts to reach a server that is away.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -123,11 +124,7 @@ impl ManagerClient {
             name: name.to_string(),
             address: client.target.address.clone(),
             methods,
-            state: Mutex::new(State {
-                client,
-                ident,
-                connection: None,
-            }),
+            state: Mutex::new(State::new(client, ident)),
         })
     }
 
@@ -183,13 +180,6 @@ pub(crate) struct ManagerQueue {
     /// What the server offers: more than Python's methods, if it is one of ours.
     methods: BTreeSet<String>,
     state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    client: ManagerClient,
-    ident: String,
-    connection: Option<Connection>,
 }
 
 impl QueueBackend for ManagerQueue {
@@ -381,64 +371,6 @@ impl ManagerQueue {
         // An item that cannot be decoded goes back with its lease.
         let held = self.held(Out::Leased(id));
         item.map(|()| held)
-    }
-
-    fn call<R>(
-        &self,
-        method: &str,
-        args: impl Fn(&mut Encoder),
-        mut read: impl FnMut(&Pickle, Span) -> Result<R>,
-    ) -> Result<R> {
-        let mut state = self.state.lock().unwrap();
-        let start = Instant::now();
-        let mut pause = Duration::from_millis(20);
-        let mut is_new = false;
-        loop {
-            let ident = state.ident.clone();
-            match state.attempt(&ident, method, &args, &mut read) {
-                Err(Error::Closed | Error::ShutDown)
-                    if start.elapsed() + pause < state.client.retry_time =>
-                {
-                    thread::sleep(random::jitter(pause));
-                    pause = (2 * pause).min(PAUSE_MAX);
-                }
-                // The server was restarted, and Python's gives its queues new idents then.
-                Err(Error::Remote { class, .. }) if class == "KeyError" && !is_new => {
-                    state.ident = state.client.open(&self.name)?.0;
-                    is_new = true;
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-}
-
-impl State {
-    fn attempt<R>(
-        &mut self,
-        ident: &str,
-        method: &str,
-        args: impl Fn(&mut Encoder),
-        read: impl FnOnce(&Pickle, Span) -> Result<R>,
-    ) -> Result<R> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let mut connection = self.client.connect()?;
-                let name = |args: &mut Encoder| _ = args.str("Rust");
-                connection.call(&mut request(None, "accept_connection", name), nothing)?;
-                connection
-            }
-        };
-        let outcome = connection.call(&mut request(Some(ident), method, args), read);
-        // Any other error is an answer, after which both sides are in step.
-        if !matches!(
-            outcome,
-            Err(Error::Closed | Error::ShutDown | Error::Io { .. } | Error::Protocol(_))
-        ) {
-            self.connection = Some(connection);
-        }
-        outcome
     }
 }
 

@@ -1,8 +1,9 @@
 //! Tasks by name on a manager: submitters and workers, each with a queue of their own beside that of
 //! the tasks.
 
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -18,6 +19,8 @@ use crate::{Error, Result, TaskOptions, random};
 /// How long a worker waits before it tries again to end a task, while there is no room for its
 /// result.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Of how many tasks one call asks whether they are known.
+const ASKED_MAX: usize = 1000;
 
 /// Who submits tasks.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct ManagerSubmitter {
     tasks: ManagerQueue,
     /// Has the outcomes; its calls wait, so they have a connection of their own.
     outcomes: ManagerQueue,
+    /// Which of its connections led to the server that was asked last which tasks it has.
+    asked: AtomicU64,
 }
 
 /// Who runs tasks.
@@ -61,6 +66,7 @@ impl ManagerClient {
             client: self.clone(),
             tasks: self.open_tasks(queue)?,
             outcomes: self.open_queue(&format!("{queue}@{name}"))?,
+            asked: AtomicU64::new(0),
         })
     }
 
@@ -105,27 +111,93 @@ impl SubmitterBackend for ManagerSubmitter {
         self.tasks.call("submit", args, nothing)
     }
 
-    fn outcome(&self, timeout: Option<Duration>) -> Result<(String, Outcome)> {
-        let args = |args: &mut Encoder| waiting(args, timeout);
-        self.outcomes.call("get_outcome", args, |reply, dict| {
-            let head = read::<OutcomeHead>(reply, dict)?;
-            let id = head.id.unwrap_or_default();
-            let outcome = match head.state.as_str() {
-                "done" => Outcome::Done(part_of(reply, dict, "result")?),
-                "failed" => Outcome::Failed {
-                    tries: head.tries.unwrap_or(0),
-                    reason: head.error.unwrap_or_default(),
-                    worker: head.worker,
-                },
-                _ => Outcome::Cancelled,
-            };
-            Ok((id, outcome))
-        })
+    /// At the other end of each new connection may be a server that was started anew: it is asked
+    /// which of the tasks it has, for of the others nobody would ever tell.
+    fn outcomes(
+        &self,
+        timeout: Option<Duration>,
+        pending: &dyn Fn() -> Vec<String>,
+    ) -> Result<Vec<(String, Outcome)>> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let retries = self.client.retry_time > Duration::ZERO;
+        loop {
+            if !self.outcomes.is_connected() {
+                // Only to connect, for as long as that may take.
+                match self.outcome(Some(Duration::ZERO)) {
+                    Err(Error::Empty) => {}
+                    came => return came.map(|one| vec![one]),
+                }
+            }
+            let connection = self.outcomes.connections();
+            if self.asked.load(SeqCst) != connection {
+                let lost = self.lost(pending())?;
+                self.asked.store(connection, SeqCst);
+                if !lost.is_empty() {
+                    return Ok(lost);
+                }
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.outcome_here(left) {
+                Err(Error::Closed | Error::ShutDown) if retries => {}
+                came => return came.map(|one| vec![one]),
+            }
+        }
     }
 
     fn cancel(&self, id: &str) -> Result<bool> {
         self.tasks.call("cancel", |args| _ = args.str(id), read)
     }
+}
+
+impl ManagerSubmitter {
+    /// The next outcome, from whatever server there is.
+    fn outcome(&self, timeout: Option<Duration>) -> Result<(String, Outcome)> {
+        let args = |args: &mut Encoder| waiting(args, timeout);
+        self.outcomes.call("get_outcome", args, read_outcome)
+    }
+
+    /// The next outcome, from the server that the connection leads to.
+    fn outcome_here(&self, timeout: Option<Duration>) -> Result<(String, Outcome)> {
+        let args = |args: &mut Encoder| waiting(args, timeout);
+        self.outcomes.attempt("get_outcome", args, read_outcome)
+    }
+
+    /// Those of the tasks that the server does not know.
+    fn lost(&self, ids: Vec<String>) -> Result<Vec<(String, Outcome)>> {
+        if !self.tasks.methods.contains("known") {
+            return Ok(Vec::new());
+        }
+        let mut lost = Vec::new();
+        for ids in ids.chunks(ASKED_MAX) {
+            let args = |args: &mut Encoder| {
+                args.list();
+                ids.iter().for_each(|id| _ = args.str(id));
+                args.appends();
+            };
+            let known: Vec<bool> = self.tasks.call("known", args, read)?;
+            let ids = ids.iter().zip(known);
+            lost.extend(
+                ids.filter(|(_, known)| !known)
+                    .map(|(id, _)| (id.clone(), Outcome::Lost)),
+            );
+        }
+        Ok(lost)
+    }
+}
+
+fn read_outcome(reply: &Pickle, dict: Span) -> Result<(String, Outcome)> {
+    let head = read::<OutcomeHead>(reply, dict)?;
+    let id = head.id.unwrap_or_default();
+    let outcome = match head.state.as_str() {
+        "done" => Outcome::Done(part_of(reply, dict, "result")?),
+        "failed" => Outcome::Failed {
+            tries: head.tries.unwrap_or(0),
+            reason: head.error.unwrap_or_default(),
+            worker: head.worker,
+        },
+        _ => Outcome::Cancelled,
+    };
+    Ok((id, outcome))
 }
 
 impl Drop for ManagerSubmitter {

@@ -1,7 +1,7 @@
 //! Who submits tasks by name to an engine.
 
-use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ struct Outcomes {
     /// When the engine was asked last.
     asked: Instant,
     /// What came together with another.
-    ahead: VecDeque<(String, Outcome)>,
+    ahead: Vec<(String, Outcome)>,
 }
 
 impl NatsSubmitter {
@@ -54,7 +54,7 @@ impl NatsSubmitter {
             outcomes: Mutex::new(Outcomes {
                 pull: Pull::new(inbox),
                 asked: Instant::now(),
-                ahead: VecDeque::new(),
+                ahead: Vec::new(),
             }),
         })
     }
@@ -93,11 +93,15 @@ impl SubmitterBackend for NatsSubmitter {
         self.engine.wait(stored)
     }
 
-    fn outcome(&self, timeout: Option<Duration>) -> Result<(String, Outcome)> {
+    fn outcomes(
+        &self,
+        timeout: Option<Duration>,
+        _pending: &dyn Fn() -> Vec<String>,
+    ) -> Result<Vec<(String, Outcome)>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut outcomes = self.outcomes.lock().unwrap();
-        if let Some(outcome) = outcomes.ahead.pop_front() {
-            return Ok(outcome);
+        if !outcomes.ahead.is_empty() {
+            return Ok(mem::take(&mut outcomes.ahead));
         }
         let (engine, streams) = (&self.engine, &self.streams);
         engine.wait(async {
@@ -117,9 +121,12 @@ impl SubmitterBackend for NatsSubmitter {
                 // One whose word is lost comes again, and is known by its id.
                 let _ = message.ack_with(AckKind::Ack).await;
                 let outcome = read_outcome(&message.subject, &message.payload)?;
-                outcomes.ahead.push_back(outcome);
+                outcomes.ahead.push(outcome);
             }
-            outcomes.ahead.pop_front().ok_or(Error::Empty)
+            match outcomes.ahead.is_empty() {
+                true => Err(Error::Empty),
+                false => Ok(mem::take(&mut outcomes.ahead)),
+            }
         })
     }
 

@@ -1,0 +1,113 @@
+//! How a queue calls its server: over a connection of its own, and once more when that is lost.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::connection::{Connection, request};
+use super::{ManagerClient, ManagerQueue, PAUSE_MAX, nothing};
+use crate::wire::pickle::{Encoder, Pickle, Span};
+use crate::{Error, Result, random};
+
+/// What the calls of a queue go by.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) client: ManagerClient,
+    pub(super) ident: String,
+    pub(super) connection: Option<Connection>,
+    /// How many connections there were.
+    connections: u64,
+}
+
+impl ManagerQueue {
+    pub(super) fn call<R>(
+        &self,
+        method: &str,
+        args: impl Fn(&mut Encoder),
+        mut read: impl FnMut(&Pickle, Span) -> Result<R>,
+    ) -> Result<R> {
+        let mut state = self.state.lock().unwrap();
+        let start = Instant::now();
+        let mut pause = Duration::from_millis(20);
+        let mut is_new = false;
+        loop {
+            let ident = state.ident.clone();
+            match state.attempt(&ident, method, &args, &mut read) {
+                Err(Error::Closed | Error::ShutDown)
+                    if start.elapsed() + pause < state.client.retry_time =>
+                {
+                    thread::sleep(random::jitter(pause));
+                    pause = (2 * pause).min(PAUSE_MAX);
+                }
+                // The server was restarted, and Python's gives its queues new idents then.
+                Err(Error::Remote { class, .. }) if class == "KeyError" && !is_new => {
+                    state.ident = state.client.open(&self.name)?.0;
+                    is_new = true;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// The same call, once, over the connection that there is.
+    pub(super) fn attempt<R>(
+        &self,
+        method: &str,
+        args: impl Fn(&mut Encoder),
+        read: impl FnOnce(&Pickle, Span) -> Result<R>,
+    ) -> Result<R> {
+        let mut state = self.state.lock().unwrap();
+        if state.connection.is_none() {
+            return Err(Error::Closed);
+        }
+        let ident = state.ident.clone();
+        state.attempt(&ident, method, args, read)
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.state.lock().unwrap().connection.is_some()
+    }
+
+    /// How many connections there were.
+    pub(super) fn connections(&self) -> u64 {
+        self.state.lock().unwrap().connections
+    }
+}
+
+impl State {
+    pub(super) fn new(client: ManagerClient, ident: String) -> State {
+        State {
+            client,
+            ident,
+            connection: None,
+            connections: 0,
+        }
+    }
+
+    pub(super) fn attempt<R>(
+        &mut self,
+        ident: &str,
+        method: &str,
+        args: impl Fn(&mut Encoder),
+        read: impl FnOnce(&Pickle, Span) -> Result<R>,
+    ) -> Result<R> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let mut connection = self.client.connect()?;
+                let name = |args: &mut Encoder| _ = args.str("Rust");
+                connection.call(&mut request(None, "accept_connection", name), nothing)?;
+                self.connections += 1;
+                connection
+            }
+        };
+        let outcome = connection.call(&mut request(Some(ident), method, args), read);
+        // Any other error is an answer, after which both sides are in step.
+        if !matches!(
+            outcome,
+            Err(Error::Closed | Error::ShutDown | Error::Io { .. } | Error::Protocol(_))
+        ) {
+            self.connection = Some(connection);
+        }
+        outcome
+    }
+}
