@@ -169,9 +169,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Errors
     ///
     /// [`Error::Closed`] when the manager is gone. [`Error::Engine`] when the engine is away for
-    /// too long. [`Error::Item`] when the item is not a `T`: as in Python, it is taken and lost,
-    /// unless the queue redelivers. On an engine that error is [`Error::Json`]: the item comes back
-    /// later, and becomes a dead letter in the end.
+    /// too long. [`Error::Item`] when the item is not a `T`: if the queue redelivers, it comes again
+    /// later and is a dead letter in the end, which says so; if not, it is taken, as in Python, and the
+    /// error has its bytes. On an engine that error is [`Error::Json`]: the item comes back later, and
+    /// becomes a dead letter in the end.
     ///
     /// # Examples
     ///
@@ -244,6 +245,12 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     /// Takes up to `n` items at once. If there are none, it waits for the first ones no longer than
     /// `timeout`, and without limit if `None`. It does not wait until there are `n`.
+    ///
+    /// Of those that are not a `T`, a queue that redelivers, or an engine, keeps all: they come again
+    /// later, are dead letters in the end, and are an error only where none else came with them. A
+    /// queue that does not redeliver has given them away with the others of the same call: the bytes in
+    /// [`Error::Item`] are the list of all these. A server of CPython hands them out one by one, and
+    /// the error with the bytes of the one comes with the next call if others were before it.
     ///
     /// # Errors
     ///

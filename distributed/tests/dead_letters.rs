@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin;
-use distributed::{Client, Error, QueueOptions, Result, Server, Worker};
+use distributed::{Client, Error, QueueOptions, Result, Server, Worker, pickle};
 use serde::{Deserialize, Serialize, Serializer};
 
 use support::{LONG, eventually, python, run, some_pythons};
@@ -172,5 +172,79 @@ fn a_python_worker_says_why_it_failed() -> Result<()> {
             .collect();
         assert_eq!(reasons, ["no database", "no disk"], "{version}");
     }
+    Ok(())
+}
+
+/// A server with this queue, that has `1`, `"two"`, `3` and `"four"`, and a client.
+fn mixed(tasks: QueueOptions) -> Result<(Server, Client)> {
+    let server = Server::builder()
+        .queue(tasks)
+        .serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    let numbers = client.queue::<u32>("tasks")?;
+    let texts = client.queue::<String>("tasks")?;
+    for (number, text) in [(1, "two"), (3, "four")] {
+        numbers.put(&number)?;
+        texts.put(&text.to_string())?;
+    }
+    Ok((server, client))
+}
+
+#[test]
+fn an_item_of_another_type_that_was_got_is_tried_again_and_kept_with_its_reason() -> Result<()> {
+    let tasks = QueueOptions::new("tasks").redeliver(true).max_deliveries(2);
+    let (_server, client) = mixed(tasks)?;
+    let numbers = client.queue::<u32>("tasks")?;
+    let mut wrong = 0;
+    let mut right = Vec::new();
+    while right.len() + wrong < 6 {
+        match numbers.get_timeout(LONG) {
+            Ok(number) => right.push(number),
+            Err(Error::Item { .. }) => wrong += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    assert_eq!((right, wrong), (vec![1, 3], 4));
+    let letters = client.dead_letters("tasks")?;
+    assert_eq!(letters.len(), 2, "{letters:?}");
+    for letter in letters {
+        assert_eq!(letter.tries, 2);
+        assert!(letter.reason.contains("u32"), "{letter:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn items_of_another_type_among_many_take_none_of_the_others_along() -> Result<()> {
+    let tasks = QueueOptions::new("tasks").redeliver(true).max_deliveries(2);
+    let (_server, client) = mixed(tasks)?;
+    let numbers = client.queue::<u32>("tasks")?;
+    assert_eq!(numbers.get_many(9, Some(LONG))?, [1, 3]);
+    // They are held, as what is got alone is.
+    drop(numbers);
+    let numbers = client.queue::<u32>("tasks")?;
+    assert_eq!(numbers.get_many(9, Some(LONG))?, [1, 3]);
+    // The others come again meanwhile, without them.
+    while client.dead_letters("tasks")?.len() < 2 {
+        let only = numbers.get_many(9, Some(LONG));
+        assert!(matches!(only, Err(Error::Item { .. })), "{only:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_error_has_the_items_of_another_type_that_come_no_more() -> Result<()> {
+    let (_server, client) = mixed(QueueOptions::new("tasks"))?;
+    let texts = client.queue::<String>("tasks")?;
+    let Err(Error::Item { pickle, .. }) = texts.get() else {
+        panic!("1 is no text");
+    };
+    assert_eq!(pickle::from_slice(&pickle), Ok(1));
+    let Err(Error::Item { pickle, .. }) = texts.get_many(2, None) else {
+        panic!("3 is no text");
+    };
+    assert_eq!(pickle::from_slice(&pickle), Ok(("two".to_string(), 3)));
+    assert_eq!(texts.get()?, "four");
+    assert!(client.dead_letters("tasks")?.is_empty());
     Ok(())
 }

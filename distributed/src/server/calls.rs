@@ -72,8 +72,7 @@ pub(super) enum Method {
     Release(u64),
     /// Of an object that is no queue: how it goes on.
     Object(CallStep),
-    /// Of the lease, or of what the connection holds; and why.
-    Fail(Option<u64>, String),
+    Fail(Failed, String),
     Len,
     IsEmpty,
     IsFull,
@@ -81,6 +80,16 @@ pub(super) enum Method {
     Describe,
     /// A proxy asks for the queue itself.
     Value,
+}
+
+/// What it is that has failed.
+#[derive(Clone, Copy)]
+pub(super) enum Failed {
+    Lease(u64),
+    /// All that the connection holds.
+    Held,
+    /// Of the items that it holds, the one at this place, if it holds so many.
+    OneOf(usize, usize),
 }
 
 /// How a `get` wants its items.
@@ -358,11 +367,21 @@ fn identified(to: &mut Encoder, delivery: &Delivery) {
 
 /// What has failed, and why.
 fn failure(request: &Request) -> Result<Method, Fault> {
-    let [reason, lease] = request.bind(["reason", "lease"], 1)?;
+    let names = ["reason", "lease", "place", "held"];
+    let [reason, lease, place, held] = request.bind(names, 1)?;
     let reason = request.text("reason", required(reason))?;
-    let lease = lease.map(|lease| request.int("lease", lease)).transpose()?;
-    let lease = lease.map(|lease| u64::try_from(lease).unwrap_or(0));
-    Ok(Method::Fail(lease, reason.to_string()))
+    let number = |name: &str, arg: Option<Span>| {
+        let arg = arg.filter(|arg| request.pickle.kind(arg.value) != ValueKind::None);
+        let number = arg.map(|arg| request.int(name, arg)).transpose()?;
+        Ok::<_, Fault>(number.map(|number| u64::try_from(number).unwrap_or(0)))
+    };
+    let place = (number("place", place)?, number("held", held)?);
+    let failed = match (number("lease", lease)?, place) {
+        (Some(lease), _) => Failed::Lease(lease),
+        (None, (Some(place), Some(held))) => Failed::OneOf(place as usize, held as usize),
+        _ => Failed::Held,
+    };
+    Ok(Method::Fail(failed, reason.to_string()))
 }
 
 pub(super) fn required(arg: Option<Span>) -> Span {

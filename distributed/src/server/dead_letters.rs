@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::calls::Failed;
 use super::item_queue::Death;
 use super::leases::LeaseRecord;
 use super::queues::{DEAD, Queues, over};
@@ -16,16 +17,23 @@ const REASON_MAX: usize = 1000;
 const UNFINISHED: &str = "it was handed out as often as it may be, and not finished";
 
 impl Queues {
-    /// The work on what the connection holds, or on what the lease holds, has failed.
+    /// The work on what the connection holds, on one part of it, or on what the lease holds, has
+    /// failed.
     pub(super) fn fail(
         &mut self,
         connection: u64,
-        lease: Option<u64>,
+        failed: Failed,
         reason: &str,
     ) -> Result<(), Fault> {
-        let leases = match lease {
-            Some(lease) => vec![lease],
-            None => self.leases.implicit_of(connection),
+        let held = || self.leases.implicit_of(connection);
+        let leases = match failed {
+            Failed::Lease(lease) => vec![lease],
+            Failed::Held => held(),
+            Failed::OneOf(place, count) => {
+                let held = held();
+                let one = held.get(place).filter(|_| held.len() == count);
+                one.copied().into_iter().collect()
+            }
         };
         if leases.is_empty() {
             let text = "there is nothing that could come back: take it with take(), or from a queue \

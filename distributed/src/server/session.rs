@@ -292,9 +292,9 @@ impl Session {
             Method::Acknowledge(lease) => queues().acknowledge(lease).map(none)?,
             Method::Release(lease) => queues().release(lease).map(none)?,
             Method::Object(step) => self.object(ident, step).await?,
-            Method::Fail(lease, reason) => {
-                let failed = queues().fail(self.number, lease, &reason);
-                failed.map(none)?
+            Method::Fail(failed, reason) => {
+                let told = queues().fail(self.number, failed, &reason);
+                told.map(none)?
             }
             Method::Len => {
                 let len = queues().queue(ident)?.len();

@@ -16,6 +16,8 @@ pub(super) struct State {
     pub(super) connection: Option<Connection>,
     /// How many connections there were.
     connections: u64,
+    /// What was wrong with an item that came behind others.
+    pub(super) unsaid: Option<Error>,
 }
 
 impl ManagerQueue {
@@ -80,6 +82,7 @@ impl State {
             ident,
             connection: None,
             connections: 0,
+            unsaid: None,
         }
     }
 

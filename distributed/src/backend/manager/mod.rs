@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 mod attempt;
 mod connection;
+mod get;
 mod lease;
 mod tasks;
 
@@ -19,7 +20,7 @@ use super::tasks::{SubmitterBackend, TaskSource};
 use super::{Backend, Codec, Encoded, LeaseBackend, QueueBackend, Read, ResultParts};
 use crate::peer_timeout::PEER_TIMEOUT;
 use crate::wire::handshake::Digest;
-use crate::wire::pickle::{self, Encoder, Pickle, Span, ValueKind};
+use crate::wire::pickle::{self, Encoder, Pickle, Span};
 use crate::{CONNECT_TIME, DeadLetter, Durability, Error, QueueOptions, Result, Status};
 
 /// The longest pause between two attempts to reach a server that is away.
@@ -233,18 +234,7 @@ impl QueueBackend for ManagerQueue {
     }
 
     fn get(&self, n: usize, timeout: Option<Duration>, read: Read) -> Result<()> {
-        if n != 1 && self.methods.contains("get_many") {
-            let args = |args: &mut Encoder| seconds(args.int(n as i128), timeout);
-            return self.call("get_many", args, |reply, list| read_list(reply, list, read));
-        }
-        self.get_one(timeout, read)?;
-        for _ in 1..n {
-            match self.get_one(Some(Duration::ZERO), read) {
-                Err(Error::Empty) => break,
-                got => got?,
-            }
-        }
-        Ok(())
+        self.get_items(n, timeout, read)
     }
 
     /// One item, which this connection holds if its queue redelivers.
@@ -330,11 +320,6 @@ impl QueueBackend for ManagerQueue {
 }
 
 impl ManagerQueue {
-    fn get_one(&self, timeout: Option<Duration>, read: Read) -> Result<()> {
-        let item = |reply: &Pickle, item| read(Encoded::Pickle(reply, item));
-        self.call("get", |args| waiting(args, timeout), item)
-    }
-
     /// As `get_one`, of an item that comes back in any case, if the server has that.
     fn take_one(&self, timeout: Option<Duration>, read: Read) -> Result<()> {
         let method = match self.methods.contains("take") {
@@ -404,26 +389,6 @@ fn seconds(args: &mut Encoder, time: Option<Duration>) {
         Some(seconds) if seconds < FOREVER => args.float(seconds),
         _ => args.none(),
     };
-}
-
-/// Reads the items of a list. If one is not of the wanted type, the error has the list: all of its
-/// items were taken.
-fn read_list(reply: &Pickle, list: Span, read: Read) -> Result<()> {
-    if reply.kind(list.value) != ValueKind::List {
-        return Err(Error::Protocol("many items are not a list".into()));
-    }
-    let mut items = reply.inside(list.value);
-    let outcome = items.try_for_each(|item| read(Encoded::Pickle(reply, item)));
-    outcome.map_err(|error| match error {
-        Error::Item {
-            item_type, source, ..
-        } => Error::Item {
-            item_type,
-            source,
-            pickle: reply.part(list).unwrap_or_default(),
-        },
-        error => error,
-    })
 }
 
 fn read<R: DeserializeOwned>(pickle: &Pickle, value: Span) -> Result<R> {
