@@ -7,9 +7,12 @@ use serde::ser::{self, Serialize};
 
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
+/// How deep lists and objects may lie in each other: `serde_json` reads no deeper.
+const DEPTH_MAX: usize = 127;
+
 /// Writes a value.
 pub(super) fn to_vec(value: &impl Serialize) -> Result<Vec<u8>, Cause> {
-    value.serialize(PlainCheck { is_in_some: false })?;
+    value.serialize(PlainCheck::default())?;
     Ok(serde_json::to_vec(value)?)
 }
 
@@ -32,15 +35,31 @@ impl ser::Error for Refused {
 }
 
 /// Looks at a value and writes nothing.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct PlainCheck {
     /// Whether the value is that of a `Some`: there, `null` would be read as `None`.
     is_in_some: bool,
+    /// How many lists and objects it is in.
+    depth: usize,
 }
 
 impl PlainCheck {
     fn inner(&self, value: &(impl Serialize + ?Sized)) -> Result<(), Refused> {
-        value.serialize(PlainCheck { is_in_some: false })
+        value.serialize(PlainCheck {
+            is_in_some: false,
+            ..*self
+        })
+    }
+
+    /// One list or object deeper, as far as a reader will go.
+    fn entered(self) -> Result<PlainCheck, Refused> {
+        match self.depth {
+            DEPTH_MAX => Err(Refused(format!("it is nested more than {DEPTH_MAX} deep"))),
+            depth => Ok(PlainCheck {
+                depth: depth + 1,
+                ..self
+            }),
+        }
     }
 
     fn null(self) -> Result<(), Refused> {
@@ -175,7 +194,10 @@ impl ser::Serializer for PlainCheck {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Refused> {
-        value.serialize(PlainCheck { is_in_some: true })
+        value.serialize(PlainCheck {
+            is_in_some: true,
+            ..self
+        })
     }
 
     fn serialize_unit(self) -> Result<(), Refused> {
@@ -211,19 +233,19 @@ impl ser::Serializer for PlainCheck {
         _: &'static str,
         value: &T,
     ) -> Result<(), Refused> {
-        self.inner(value)
+        self.entered()?.inner(value)
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<PlainCheck, Refused> {
-        Ok(self)
+        self.entered()
     }
 
     fn serialize_tuple(self, _: usize) -> Result<PlainCheck, Refused> {
-        Ok(self)
+        self.entered()
     }
 
     fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<PlainCheck, Refused> {
-        Ok(self)
+        self.entered()
     }
 
     fn serialize_tuple_variant(
@@ -233,15 +255,15 @@ impl ser::Serializer for PlainCheck {
         _: &'static str,
         _: usize,
     ) -> Result<PlainCheck, Refused> {
-        Ok(self)
+        self.entered()?.entered()
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<PlainCheck, Refused> {
-        Ok(self)
+        self.entered()
     }
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<PlainCheck, Refused> {
-        Ok(self)
+        self.entered()
     }
 
     fn serialize_struct_variant(
@@ -251,6 +273,42 @@ impl ser::Serializer for PlainCheck {
         _: &'static str,
         _: usize,
     ) -> Result<PlainCheck, Refused> {
-        Ok(self)
+        self.entered()?.entered()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq, Serialize)]
+    enum Nested {
+        End,
+        List(Vec<Nested>),
+        Fields { inner: Box<Nested> },
+    }
+
+    /// So many lists or objects in each other, two for each step.
+    fn nested(depth: usize) -> Nested {
+        (0..depth / 2).fold(Nested::End, |inner, step| match step % 2 {
+            0 => Nested::List(vec![inner]),
+            _ => Nested::Fields {
+                inner: Box::new(inner),
+            },
+        })
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_for_its_reader_is_not_written() {
+        let deepest = vec![nested(DEPTH_MAX - 1)];
+        let bytes = to_vec(&deepest).expect("it may be as deep");
+        let read: Vec<Nested> = serde_json::from_slice(&bytes).expect("it is read");
+        assert_eq!(read, deepest);
+        for refused in [to_vec(&nested(DEPTH_MAX + 1)), to_vec(&nested(20_000))] {
+            let text = refused.expect_err("nobody could read it").to_string();
+            assert_eq!(text, "it is nested more than 127 deep");
+        }
     }
 }

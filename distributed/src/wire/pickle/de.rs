@@ -8,7 +8,7 @@ use serde::forward_to_deserialize_any;
 use super::{Error, Pickle, Scalar, Span, Value, ValueKind};
 
 /// How deep values may lie in each other, as Rust values do so by recursion.
-const DEPTH_MAX: usize = 128;
+pub(super) const DEPTH_MAX: usize = 128;
 /// How many values are made of one pickle, in which a short one may be mentioned again and again.
 const VALUES_MAX: usize = 16 << 20;
 
@@ -81,7 +81,7 @@ impl<'p, 'a> Deserializer<'p, 'a> {
     ) -> Result<Values<'p, 'a, impl Iterator<Item = Span> + Clone + 'p>, Error> {
         if self.depth == DEPTH_MAX {
             return Err(Error::Mismatch(format!(
-                "it nests deeper than {DEPTH_MAX} values"
+                "it is nested more than {DEPTH_MAX} deep"
             )));
         }
         Ok(Values {

@@ -1,6 +1,7 @@
 use serde::ser::{self, Serialize};
 
 use super::Error;
+use super::de::DEPTH_MAX;
 use super::encode::Encoder;
 use super::opcode::STOP;
 
@@ -8,7 +9,8 @@ use super::opcode::STOP;
 ///
 /// # Errors
 ///
-/// Those of the value's own `Serialize`.
+/// [`Error::Mismatch`] when the value is nested more than 128 deep, as no reader here takes it; those
+/// of the value's own `Serialize`.
 ///
 /// # Examples
 ///
@@ -31,6 +33,7 @@ pub(crate) fn to_item<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error
     let mut serializer = Serializer {
         code: Encoder::after(0),
         protocol: 2,
+        depth: 0,
     };
     value.serialize(&mut serializer)?;
     let mut bytes = serializer.code.finish();
@@ -42,12 +45,27 @@ pub(crate) fn to_item<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error
 struct Serializer {
     code: Encoder,
     protocol: u8,
+    /// How many containers are begun and not closed.
+    depth: usize,
 }
 
 impl Serializer {
     /// The dict that stands for a variant of an enum, up to the variant's content.
-    fn variant(&mut self, name: &str) -> &mut Encoder {
-        self.code.dict().str(name)
+    fn variant(&mut self, name: &str) -> Result<(), Error> {
+        self.enter()?;
+        self.code.dict().str(name);
+        Ok(())
+    }
+
+    /// Goes one container deeper, as far as a reader will.
+    fn enter(&mut self) -> Result<(), Error> {
+        if self.depth == DEPTH_MAX {
+            return Err(Error::Mismatch(format!(
+                "it is nested more than {DEPTH_MAX} deep"
+            )));
+        }
+        self.depth += 1;
+        Ok(())
     }
 }
 
@@ -70,8 +88,10 @@ impl Container<'_> {
 
     fn close(self) -> Result<(), Error> {
         (self.end)(&mut self.serializer.code);
+        self.serializer.depth -= 1;
         if self.is_variant {
             self.serializer.code.setitems();
+            self.serializer.depth -= 1;
         }
         Ok(())
     }
@@ -177,13 +197,15 @@ impl<'s> ser::Serializer for &'s mut Serializer {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        self.variant(variant);
+        self.variant(variant)?;
         value.serialize(&mut *self)?;
         self.code.setitems();
+        self.depth -= 1;
         Ok(())
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Container<'s>, Error> {
+        self.enter()?;
         self.code.list();
         Ok(Container {
             serializer: self,
@@ -193,6 +215,7 @@ impl<'s> ser::Serializer for &'s mut Serializer {
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Container<'s>, Error> {
+        self.enter()?;
         self.code.mark();
         Ok(Container {
             serializer: self,
@@ -212,7 +235,7 @@ impl<'s> ser::Serializer for &'s mut Serializer {
         variant: &'static str,
         len: usize,
     ) -> Result<Container<'s>, Error> {
-        self.variant(variant);
+        self.variant(variant)?;
         let tuple = self.serialize_tuple(len)?;
         Ok(Container {
             is_variant: true,
@@ -221,6 +244,7 @@ impl<'s> ser::Serializer for &'s mut Serializer {
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Container<'s>, Error> {
+        self.enter()?;
         self.code.dict();
         Ok(Container {
             serializer: self,
@@ -240,7 +264,7 @@ impl<'s> ser::Serializer for &'s mut Serializer {
         variant: &'static str,
         len: usize,
     ) -> Result<Container<'s>, Error> {
-        self.variant(variant);
+        self.variant(variant)?;
         let fields = self.serialize_map(Some(len))?;
         Ok(Container {
             is_variant: true,
@@ -310,5 +334,44 @@ impl ser::SerializeMap for Container<'_> {
 
     fn end(self) -> Result<(), Error> {
         self.close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::super::from_slice;
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq, Serialize)]
+    enum Nested {
+        End,
+        List(Vec<Nested>),
+        Fields { inner: Box<Nested> },
+    }
+
+    /// So many lists or dicts in each other, two for each step.
+    fn nested(depth: usize) -> Nested {
+        (0..depth / 2).fold(Nested::End, |inner, step| match step % 2 {
+            0 => Nested::List(vec![inner]),
+            _ => Nested::Fields {
+                inner: Box::new(inner),
+            },
+        })
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_for_its_reader_is_not_written() {
+        let deepest = nested(DEPTH_MAX);
+        let bytes = to_vec(&deepest).expect("it may be as deep");
+        assert_eq!(from_slice(&bytes), Ok(deepest));
+        for refused in [to_vec(&nested(DEPTH_MAX + 2)), to_vec(&nested(20_000))] {
+            let text = refused.expect_err("nobody could read it").to_string();
+            assert_eq!(text, "it is nested more than 128 deep");
+        }
+        // One after the other is not one in the other.
+        let wide: Vec<[u8; 1]> = vec![[7]; 1000];
+        assert_eq!(from_slice(&to_vec(&wide).expect("it is flat")), Ok(wide));
     }
 }
