@@ -83,6 +83,13 @@ pub enum Error {
     TaskFailed(TaskFailed),
     /// The text does not say where queues are, or this program cannot reach such a place.
     Address(String),
+    /// A server cannot have a queue or an object of this name.
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong with it, and what mends it.
+        reason: String,
+    },
     /// The engine refused, or did not answer.
     Engine {
         /// What was attempted, and where.
@@ -133,6 +140,7 @@ impl fmt::Display for Error {
             ),
             Error::TaskFailed(failed) => failed.fmt(f),
             Error::Address(reason) => write!(f, "cannot use the address of queues: {reason}"),
+            Error::Name { name, reason } => write!(f, "cannot serve the name `{name}`: {reason}"),
             Error::Engine { attempt, reason } => write!(f, "{attempt}: {reason}"),
             Error::Protocol(reason) => write!(f, "protocol: {reason}"),
             Error::Io { attempt, source } => write!(f, "{attempt}: {source}"),

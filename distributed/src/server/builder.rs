@@ -14,7 +14,7 @@ use super::frame_stream::PERMIT;
 use super::objects::{self, ObjectType};
 use super::refusals::Refusals;
 use super::state::{Factory, Limits, ServerState};
-use super::{Server, memory, queues, run};
+use super::{Server, memory, names, queues, run};
 #[cfg(feature = "metrics")]
 use crate::exporter;
 use crate::peer_timeout::PEER_TIMEOUT;
@@ -407,6 +407,9 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::EmptyKey`] for an empty key; [`Error::Address`] for an address that is none;
+    /// [`Error::Name`] where two queues, objects or factories have the same name, where one is empty or
+    /// begins with `#`, and for that of a queue that the server makes itself, as `tasks.dead` beside
+    /// `tasks`;
     /// [`Error::Io`] when it cannot listen there, as where another server does, or where the metrics
     /// are to be.
     ///
@@ -427,6 +430,9 @@ impl Builder {
         }
         let address = address.to_string();
         ServerAddress::check(&address)?;
+        let others = self.objects.iter().map(|(name, _)| name);
+        let others = others.chain(self.factories.keys()).map(String::as_str);
+        names::check(&self.queues, others)?;
         #[cfg(feature = "metrics")]
         let metrics = self.metrics.as_deref().map(exporter::listen).transpose()?;
         #[cfg(feature = "metrics")]

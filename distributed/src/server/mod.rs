@@ -26,6 +26,7 @@ mod listener;
 mod made_queues;
 mod management;
 mod memory;
+mod names;
 mod objects;
 pub(crate) mod queues;
 mod refusals;
