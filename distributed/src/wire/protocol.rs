@@ -120,6 +120,10 @@ impl<'a> Request<'a> {
                 "'timeout' must be a number or None",
             ));
         };
+        // It compares with nothing, so that no wait for it would end.
+        if seconds.is_nan() {
+            return Err(Fault::new("ValueError", "Invalid value NaN (not a number)"));
+        }
         match seconds < 0.0 {
             true => Err(Fault::new(
                 "ValueError",
@@ -288,5 +292,25 @@ pub(crate) mod reply {
     /// What cannot be sent.
     pub(crate) fn unserializable(text: &str) -> Vec<u8> {
         of("#UNSERIALIZABLE", |to| _ = to.native_str(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_no_number_is_refused_as_in_python() {
+        let with = |seconds: f64| {
+            let mut body = b"\x80\x02(NX\x03\0\0\0get(G".to_vec();
+            body.extend(seconds.to_be_bytes());
+            body.extend(b"t}t.");
+            let request = Request::read(&body).expect("it is a request");
+            request.seconds(request.args().first().copied())
+        };
+        assert!(matches!(with(0.5), Ok(Some(0.5))));
+        let fault = with(f64::NAN).expect_err("it would wait for ever");
+        let said = (fault.class, fault.text.as_str());
+        assert_eq!(said, ("ValueError", "Invalid value NaN (not a number)"));
     }
 }
