@@ -61,14 +61,14 @@ struct Submitter {
 #[derive(Debug, Default)]
 struct Inbox {
     /// By the ids of the tasks that have a handle.
-    outcomes: HashMap<String, Place>,
+    outcomes: HashMap<String, OutcomeState>,
     /// Whether one of those who wait reads what comes, for all.
     is_read: bool,
 }
 
 /// What is known of a task that has a handle.
 #[derive(Debug)]
-enum Place {
+enum OutcomeState {
     /// The server may not have it yet.
     Submitted,
     /// The server has it.
@@ -226,7 +226,7 @@ impl TaskQueue {
         let calls = args.iter().map(call).collect::<Result<Vec<_>>>()?;
         let handle = |(id, _): &(String, Vec<u8>)| {
             let mut inbox = submitter.inbox.lock().unwrap();
-            inbox.outcomes.insert(id.clone(), Place::Submitted);
+            inbox.outcomes.insert(id.clone(), OutcomeState::Submitted);
             TaskHandle {
                 id: id.clone(),
                 task: task.to_string(),
@@ -239,8 +239,8 @@ impl TaskQueue {
         submitter.backend.submit(calls, &options)?;
         let mut inbox = submitter.inbox.lock().unwrap();
         for handle in &handles {
-            if let Some(place @ Place::Submitted) = inbox.outcomes.get_mut(&handle.id) {
-                *place = Place::Pending;
+            if let Some(state @ OutcomeState::Submitted) = inbox.outcomes.get_mut(&handle.id) {
+                *state = OutcomeState::Pending;
             }
         }
         drop(inbox);
@@ -346,8 +346,8 @@ impl Submitter {
     /// The ids of the tasks that the server has, or had, and whose outcomes have not come.
     fn pending(&self) -> Vec<String> {
         let inbox = self.inbox.lock().unwrap();
-        let places = inbox.outcomes.iter();
-        let pending = places.filter(|(_, place)| matches!(place, Place::Pending));
+        let states = inbox.outcomes.iter();
+        let pending = states.filter(|(_, state)| matches!(state, OutcomeState::Pending));
         pending.map(|(id, _)| id.clone()).collect()
     }
 
@@ -355,7 +355,7 @@ impl Submitter {
     fn outcome(&self, id: &str, deadline: Option<Instant>) -> Result<Outcome> {
         let mut inbox = self.inbox.lock().unwrap();
         loop {
-            if let Some(Place::Came(outcome)) = inbox.outcomes.get(id) {
+            if let Some(OutcomeState::Came(outcome)) = inbox.outcomes.get(id) {
                 return Ok(outcome.clone());
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -378,10 +378,10 @@ impl Submitter {
                 Ok(outcomes) => {
                     for (id, outcome) in outcomes {
                         // One that nobody waits for has come before, or its handle is dropped.
-                        if let Some(place @ (Place::Submitted | Place::Pending)) =
+                        if let Some(state @ (OutcomeState::Submitted | OutcomeState::Pending)) =
                             inbox.outcomes.get_mut(&id)
                         {
-                            *place = Place::Came(outcome);
+                            *state = OutcomeState::Came(outcome);
                         }
                     }
                 }

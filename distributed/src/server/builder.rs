@@ -430,9 +430,8 @@ impl Builder {
         }
         let address = address.to_string();
         ServerAddress::check(&address)?;
-        let others = self.objects.iter().map(|(name, _)| name);
-        let others = others.chain(self.factories.keys()).map(String::as_str);
-        names::check(&self.queues, others)?;
+        let objects = self.objects.iter().map(|(name, _)| name);
+        names::check(&self.queues, objects.chain(self.factories.keys()))?;
         #[cfg(feature = "metrics")]
         let metrics = self.metrics.as_deref().map(exporter::listen).transpose()?;
         #[cfg(feature = "metrics")]

@@ -9,12 +9,12 @@ use crate::{Error, QueueOptions, Result};
 /// Sees that what a server is to serve can be told apart, and opened, by its name.
 pub(super) fn check<'n>(
     queues: &'n [QueueOptions],
-    others: impl Iterator<Item = &'n str>,
+    others: impl Iterator<Item = &'n String>,
 ) -> Result<()> {
     let own = |name: &str| queues.iter().find(|queue| queue.name == name);
     let names = queues.iter().map(|queue| queue.name.as_str());
     let mut known = BTreeSet::new();
-    for name in names.clone().chain(others) {
+    for name in names.clone().chain(others.map(String::as_str)) {
         let refuse = |reason: String| {
             let name = name.to_string();
             Err(Error::Name { name, reason })
