@@ -118,12 +118,15 @@ impl fmt::Display for Error {
             Error::Auth => f.write_str("the other side has another key"),
             Error::EmptyKey => f.write_str("the key is empty: choose one of at least one byte"),
             Error::NoQueue { name, said } => write!(f, "the server has no queue `{name}`: {said}"),
-            Error::Item { item_type, .. } => {
-                write!(f, "an item does not go through as {item_type}")
-            }
+            Error::Item {
+                item_type, source, ..
+            } => write!(f, "an item does not go through as {item_type}: {source}"),
             Error::Remote { class, text } => write!(f, "the server raised {class}: {text}"),
-            Error::Json { item_type, .. } => {
-                write!(f, "an item of type {item_type} does not go through JSON")
+            Error::Json { item_type, source } => {
+                write!(
+                    f,
+                    "an item of type {item_type} does not go through JSON: {source}"
+                )
             }
             Error::TooLong(said) => write!(
                 f,
@@ -148,24 +151,13 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Item { source, .. } => Some(source),
-            Error::Json { source, .. } => Some(source.as_ref()),
-            // Of an error of the system the text has it already.
-            _ => None,
-        }
-    }
-}
+/// Without a `source`: the text has the cause already.
+impl std::error::Error for Error {}
 
-/// The text and its cause, for this is what a `main` that returns an error prints of it.
+/// The text, for this is what a `main` that returns an error prints of it.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match std::error::Error::source(self) {
-            Some(source) => write!(f, "{self}: {source}"),
-            None => write!(f, "{self}"),
-        }
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -185,6 +177,14 @@ impl Error {
                 source,
             },
         }
+    }
+
+    /// The same of what holds an item of this type, which is what a user knows of.
+    pub(crate) fn of_type<T>(mut self) -> Error {
+        if let Error::Item { item_type, .. } | Error::Json { item_type, .. } = &mut self {
+            *item_type = std::any::type_name::<T>();
+        }
+        self
     }
 
     /// Whether the server takes no such item, and will not do so later. One that does not know the

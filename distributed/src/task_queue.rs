@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::backend::Codec;
 use crate::backend::tasks::{Outcome, SubmitterBackend};
 use crate::{Client, Error, Result, TaskFailed, TaskOptions, random};
 #[cfg(doc)]
@@ -217,12 +218,7 @@ impl TaskQueue {
     ) -> Result<Vec<TaskHandle<R>>> {
         let submitter = &self.0;
         let codec = submitter.backend.codec();
-        let call = |args| {
-            Ok((
-                submitter.backend.new_id(),
-                codec.encode(&TaskPayload { task, args })?,
-            ))
-        };
+        let call = |args| encoded(codec, task, args).map(|call| (submitter.backend.new_id(), call));
         let calls = args.iter().map(call).collect::<Result<Vec<_>>>()?;
         let handle = |(id, _): &(String, Vec<u8>)| {
             let mut inbox = submitter.inbox.lock().unwrap();
@@ -268,6 +264,11 @@ impl TaskQueue {
     pub fn cancel(&self, id: &str) -> Result<bool> {
         self.0.backend.cancel(id)
     }
+}
+
+fn encoded<A: Serialize>(codec: Codec, task: &str, args: &A) -> Result<Vec<u8>> {
+    let call = codec.encode(&TaskPayload { task, args });
+    call.map_err(Error::of_type::<A>)
 }
 
 impl<R> TaskHandle<R> {

@@ -107,10 +107,15 @@ fn a_failure_is_told_after_its_retries_with_its_text_its_task_and_its_worker() -
         "no task `resize` is registered here, but fail, panic"
     );
     let failed = failure(mistaken.result(Some(LONG)));
+    let wrong = "the arguments of `fail`: an item does not go through as u32: invalid type: string";
+    assert!(failed.reason.starts_with(wrong), "{failed}");
+    let unwritable = tasks.submit::<u32>("fail", &nested(200));
+    let text = unwritable.expect_err("it is too deep").to_string();
     assert!(
-        failed.reason.starts_with("the arguments of `fail`: "),
-        "{failed}"
+        text.ends_with("serde_json::value::Value: it is nested more than 128 deep"),
+        "{text}"
     );
+    assert!(!text.contains("TaskPayload"), "{text}");
     assert!(client.dead_letters("tasks")?.is_empty());
     Ok(())
 }
@@ -428,6 +433,11 @@ fn what_is_purged_is_cancelled_and_a_failure_that_nobody_waits_for_is_a_dead_let
     worker.serve(&client, "tasks")?;
     assert_eq!(client.dead_letters("tasks")?[0].reason, "no database");
     Ok(())
+}
+
+/// So many lists in each other.
+fn nested(depth: usize) -> serde_json::Value {
+    (0..depth).fold(serde_json::Value::Null, |inner, _| vec![inner].into())
 }
 
 /// A result that no server takes: Python has no dict with such a key.

@@ -189,7 +189,8 @@ impl Worker {
     {
         let work = Arc::new(work);
         let function: RegisteredTask = Arc::new(move |codec, encoded| {
-            let args = encoded.decode::<TaskPayload<IgnoredAny, T>>()?.args;
+            let call = encoded.decode::<TaskPayload<IgnoredAny, T>>();
+            let args = call.map_err(Error::of_type::<T>)?.args;
             let work = Arc::clone(&work);
             Ok(Box::new(move |context: &TaskContext| {
                 let result = work(context, args)?;
