@@ -332,9 +332,13 @@ fn a_worker_with_another_key_fails_and_says_why() {
             .arg(&key),
     );
     assert!(said.contains("the other side has another key"), "{said}");
+    let mend = "take the key of the master (MANAGER_AUTHKEY or --authkey-file)";
+    assert!(said.contains(mend) && !said.contains("start it"), "{said}");
     std::fs::write(&key, "\n").expect("the folder is writable");
     let said = failure(program("task_master").arg("--authkey-file").arg(&key));
     assert!(said.contains("the key is empty"), "{said}");
+    let mend = "the key comes from MANAGER_AUTHKEY or --authkey-file";
+    assert!(said.contains(mend) && !said.contains("--bind"), "{said}");
     std::fs::remove_file(&key).expect("it is ours");
 }
 

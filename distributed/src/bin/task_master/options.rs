@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
 use distributed::{Builder, Client, Error, QueueOptions, Server};
 use shared::{addressed, engine, key, seconds};
 
@@ -63,8 +62,16 @@ impl Master {
             let key = key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec());
             let builder = queues.into_iter().fold(Server::builder(), Builder::queue);
             let served = builder.serve(&self.bind, &key);
-            let server = addressed::<Master, _>(served)
-                .context("cannot serve (--bind takes another address)")?;
+            let server = addressed::<Master, _>(served).map_err(|error| {
+                let mend = match error {
+                    Error::Io { .. } => "cannot serve (--bind takes another address)",
+                    Error::EmptyKey => {
+                        "cannot serve (the key comes from MANAGER_AUTHKEY or --authkey-file)"
+                    }
+                    _ => "cannot serve",
+                };
+                anyhow::Error::new(error).context(mend)
+            })?;
             let client = Client::connect(server.address(), &key)?;
             return Ok((Some(server), client));
         };

@@ -1,5 +1,6 @@
 //! The command line of `task_worker`.
 
+use std::io::ErrorKind::ConnectionRefused;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -72,8 +73,16 @@ impl Worker {
         }
         let key = key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec());
         let client = Client::connect_within(self.start_time(), &self.address, &key);
-        addressed::<Worker, _>(client)
-            .context("no master to join (start it with cargo run -p distributed --bin task_master)")
+        addressed::<Worker, _>(client).map_err(|error| {
+            let mend = match &error {
+                Error::Auth => "take the key of the master (MANAGER_AUTHKEY or --authkey-file)",
+                Error::Io { source, .. } if source.kind() == ConnectionRefused => {
+                    "no master to join (start it with cargo run -p distributed --bin task_master)"
+                }
+                _ => "cannot join the master",
+            };
+            anyhow::Error::new(error).context(mend)
+        })
     }
 
     /// How long the queues may take to be there. A cluster that is busy makes them in more than the
