@@ -488,7 +488,8 @@ pub fn connect_within(time: Duration, url: &str) -> Result<Client> {
                 .to_string(),
         )),
         _ => Err(Error::Address(
-            "expected tcp://HOST:PORT, unix:///PATH, nats://HOST:PORT or tls://HOST:PORT"
+            "expected tcp://HOST:PORT, unix:///PATH, nats://HOST:PORT or tls://HOST:PORT; \
+             `Client::connect` takes HOST:PORT and a key"
                 .to_string(),
         )),
     }

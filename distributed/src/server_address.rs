@@ -70,6 +70,11 @@ impl ServerAddress {
                 )),
             };
         }
+        if text.contains("://") {
+            let reason = "a URL is for `distributed::connect` and for `--queues`: here it is HOST:PORT, \
+                          or the path of a Unix socket";
+            return refused(reason.into());
+        }
         let parts = text.rsplit_once(':');
         match parts.filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
             Some(_) => Ok(()),

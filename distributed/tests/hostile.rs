@@ -260,10 +260,8 @@ fn a_pickle_that_would_run_code_runs_none() {
     let error = queue
         .and_then(|queue| queue.get())
         .expect_err("it is no text");
-    let source = std::error::Error::source(&error)
-        .expect("it has a reason")
-        .to_string();
-    assert!(source.contains("os.system"), "{source}");
+    let said = error.to_string();
+    assert!(said.contains("os.system"), "{said}");
     assert!(!file.exists());
 }
 

@@ -102,7 +102,10 @@ impl FrameStream {
                 Head::Frame { start, end } if end - start > limit => {
                     self.skipped = end;
                     let len = end - start;
-                    let text = format!("a message of {len} bytes is over the limit of {limit}");
+                    let text = format!(
+                        "a message of {len} bytes is over the limit of {limit}, which max_message \
+                         sets, or max_memory, of which it is a quarter at most"
+                    );
                     return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
                 }
                 Head::Frame { start, end } if start == end => {

@@ -29,7 +29,8 @@ fn run(options: &Master) -> anyhow::Result<()> {
     println!("Try get results...");
     for _ in 0..options.count {
         let result = results.get_timeout(options.timeout);
-        println!("Result: {}", result.map_err(|e| options.explain(e))?);
+        let result = result.map_err(|e| options.explain(e, server.as_ref()))?;
+        println!("Result: {result}");
     }
     drop(server);
     println!("master exit.");

@@ -11,6 +11,9 @@ pub(crate) use shared::parse;
 #[path = "../shared/mod.rs"]
 mod shared;
 
+/// The notebook's, where a worker looks too.
+const ADDRESS: &str = "127.0.0.1:5000";
+
 /// Serve two queues, put tasks in one, and print the results that workers put in the other.
 #[derive(Debug, clap::Parser)]
 #[command(name = "task_master")]
@@ -19,7 +22,7 @@ pub(crate) struct Master {
     #[arg(
         long,
         value_name = "HOST:PORT or PATH",
-        default_value = "127.0.0.1:5000"
+        default_value = ADDRESS
     )]
     pub(crate) bind: String,
     /// Have the queues on an engine instead: nats://HOST:PORT, with user:password@, /NAMESPACE and
@@ -94,11 +97,24 @@ impl Master {
     }
 
     /// Says of a result that did not come what it waited for, and how to mend that.
-    pub(crate) fn explain(&self, error: Error) -> anyhow::Error {
+    pub(crate) fn explain(&self, error: Error, server: Option<&Server>) -> anyhow::Error {
+        let seconds = self.timeout.as_secs_f64();
+        // The URL of an engine may have a password.
+        let worker = match &self.queues {
+            Some(url) if url.starts_with("nats:") || url.starts_with("tls:") => {
+                "--features nats --bin task_worker -- --queues URL".to_string()
+            }
+            Some(_) => "--bin task_worker -- --queues URL".to_string(),
+            None => match server.map(|server| server.address().to_string()) {
+                Some(address) if address != ADDRESS => {
+                    format!("--bin task_worker -- {address}")
+                }
+                _ => "--bin task_worker".to_string(),
+            },
+        };
         match error {
             Error::Empty => anyhow::anyhow!(
-                "Empty: no result within {} s: start a worker with cargo run -p distributed --bin task_worker",
-                self.timeout.as_secs_f64()
+                "Empty: no result within {seconds} s: start a worker with cargo run -p distributed {worker}"
             ),
             error => error.into(),
         }
