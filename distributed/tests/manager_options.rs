@@ -94,7 +94,8 @@ fn max_message_refuses_what_is_longer() -> Result<()> {
     queue.put(&"x".repeat(500))?;
     let said = queue.put(&"x".repeat(2000)).expect_err("it is longer");
     assert!(
-        said.to_string().contains("over the limit of 1024, which max_message"),
+        said.to_string()
+            .contains("over the limit of 1024, which max_message"),
         "{said}"
     );
     Ok(())

@@ -213,7 +213,7 @@ impl ReplayRecord {
     pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Vec<ReplayRecord>> {
         if let Some(file) = file {
             return match read(file) {
-                Err(error) if !error.is::<io::Error>() => {
+                Err(error) if is_missing(&error) || !error.is::<io::Error>() => {
                     let name = file.display();
                     let mend = format!("cargo xtask all --json {name} writes one");
                     Err(mended(&error, mend))

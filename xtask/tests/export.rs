@@ -370,10 +370,7 @@ fn a_run_of_another_version_and_a_file_that_is_none_get_a_clear_error() {
     }
     let (code, _, err) = xtask(&["report", "--run", "/nowhere/run.json"]);
     assert_eq!(code, 6);
-    assert!(
-        err.contains("cargo xtask all replays the notebook"),
-        "{err}"
-    );
+    assert!(err.contains("--json /nowhere/run.json writes one"), "{err}");
 }
 
 /// A copy of the notebook as a user may have it, with other words in it.
