@@ -52,7 +52,7 @@ pub(crate) fn mark_of_errors() -> &'static str {
 pub(crate) fn write(text: fmt::Arguments) -> anyhow::Result<()> {
     // In one piece, so that the lines of two programs on one terminal do not mix.
     let text = text.to_string();
-    match is_only_json() {
+    match is_only_document() {
         true => written(io::stderr().write_all(text.as_bytes()), "error"),
         false => document(&text),
     }
@@ -73,14 +73,17 @@ fn written(result: io::Result<()>, stream: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Whether standard output is for JSON alone.
-pub(crate) fn is_only_json() -> bool {
+/// Whether standard output is for JSON or a page alone.
+pub(crate) fn is_only_document() -> bool {
     ONLY_DOCUMENT.load(Ordering::Relaxed)
 }
 
 /// Leaves standard output to this document, if that is where it goes.
-pub(crate) fn leave_to(json: &Option<OutputFile>) {
-    ONLY_DOCUMENT.store(matches!(json, Some(OutputFile::Stdout)), Ordering::Relaxed);
+pub(crate) fn leave_to(document: &Option<OutputFile>) {
+    ONLY_DOCUMENT.store(
+        matches!(document, Some(OutputFile::Stdout)),
+        Ordering::Relaxed,
+    );
 }
 
 /// Where `--json` and `--output` write.

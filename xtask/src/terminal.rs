@@ -38,7 +38,7 @@ impl Terminal {
         let reads_escapes = env::var_os("TERM")
             .is_some_and(|term| term != "dumb" && !term.is_empty())
             && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let is_terminal = io::stdout().is_terminal() && !output::is_only_json();
+        let is_terminal = io::stdout().is_terminal() && !output::is_only_document();
         Terminal {
             live: is_terminal && reads_escapes && !quiet,
             quiet,

@@ -8,11 +8,9 @@ use super::leases::LeaseRecord;
 use super::queues::{DEAD, Queues, over};
 use super::tasks::TaskStage;
 use super::traced;
-use crate::wire::protocol::Fault;
+use crate::wire::protocol::{Fault, REASON_MAX};
 use crate::{DeadLetter, random};
 
-/// The most that is kept of a reason, in bytes.
-const REASON_MAX: usize = 1000;
 /// What is said of an item whose workers said nothing.
 const UNFINISHED: &str = "it was handed out as often as it may be, and not finished";
 

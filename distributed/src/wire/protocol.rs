@@ -6,6 +6,9 @@ use super::frame;
 use super::number::number;
 use super::pickle::{Encoder, Malformed, Pickle, Scalar, Span, Value, ValueKind};
 
+/// The most that a server keeps of why an item failed, in bytes, and that a client tells.
+pub(crate) const REASON_MAX: usize = 1000;
+
 /// A request, read in place.
 pub(crate) struct Request<'a> {
     pub(crate) pickle: Pickle<'a>,

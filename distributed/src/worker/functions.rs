@@ -207,7 +207,8 @@ impl Worker {
     ///
     /// A task fails when its function returns an error or panics, when it takes longer than its time
     /// limit, when its arguments are not what the function wants, when the server refuses its result,
-    /// as one that is too long, and when there is no function of its name. It is tried again as its submitter said, and then its submitter is told.
+    /// as one that is too long, and when there is no function of its name. It is tried again as its
+    /// submitter said, and then its submitter is told.
     ///
     /// # Errors
     ///

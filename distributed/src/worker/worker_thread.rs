@@ -296,7 +296,7 @@ where
 
 /// Why a task has failed whose function has not.
 fn why_unstored(error: &Error) -> String {
-    format!("its result: {error:?}")
+    format!("its result: {error}")
 }
 
 impl<'q, T> TaskBatch<'q, T> {

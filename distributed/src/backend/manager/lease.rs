@@ -5,10 +5,8 @@ use std::any::Any;
 use super::{ManagerQueue, nothing, waiting};
 use crate::backend::{LeaseBackend, QueueBackend};
 use crate::wire::pickle::Encoder;
+use crate::wire::protocol::REASON_MAX;
 use crate::{Error, Result};
-
-/// The most that is told of a reason, in bytes: a server keeps no more of it.
-const REASON_MAX: usize = 1000;
 
 /// What holds an item that is out. Dropped, the item goes back, if its queue has that.
 #[derive(Debug)]
