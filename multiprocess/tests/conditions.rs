@@ -12,6 +12,7 @@ use std::{
     path::PathBuf,
     process::{self, Command, Output},
     sync::OnceLock,
+    thread,
     time::Duration,
 };
 
@@ -44,10 +45,14 @@ tests![
     on_a_kernel_without_memfd_create,
     with_its_file_removed,
     without_proc,
+    in_a_sandbox_that_denies_unshare,
     with_the_set_user_id_bit,
 ];
 
 const PROGRAM: &str = "--program";
+
+/// As [`PROGRAM`], with a second thread all the time.
+const THREADED: &str = "--threaded";
 
 /// As [`PROGRAM`], to tell whether a process comes from a zygote.
 const PARENT: &str = "--parent";
@@ -64,7 +69,10 @@ fn main() {
         let is_ours = parent.expect("a process starts") == process::id();
         return print!("{}", if is_ours { "no zygote" } else { "a zygote" });
     }
-    if program.is_some_and(|argument| [PROGRAM, "--removed"].contains(&&*argument)) {
+    if program.as_deref() == Some(THREADED) {
+        thread::spawn(|| thread::park());
+    }
+    if program.is_some_and(|argument| [PROGRAM, "--removed", THREADED].contains(&&*argument)) {
         return match everything() {
             Ok(()) => print!("{WORKS}"),
             Err(error) => {
@@ -112,7 +120,7 @@ fn everything() -> Result<(), Box<dyn StdError>> {
     };
     expect("a pool of a task", pool.apply(nested, 3)?? == [1, 2, 3])?;
     pool.join()?;
-    let late = Process::spawn_with(|()| std::thread::sleep(Duration::from_secs(600)), ())?;
+    let late = Process::spawn_with(|()| thread::sleep(Duration::from_secs(600)), ())?;
     late.kill()?;
     let killed = late.join();
     expect(
@@ -147,9 +155,15 @@ fn program() -> PathBuf {
 /// Runs the program, by way of another one if there are words for it.
 #[track_caller]
 fn run(by: &[&str]) -> Output {
+    run_as(PROGRAM, by)
+}
+
+/// As [`run`], in this way.
+#[track_caller]
+fn run_as(way: &str, by: &[&str]) -> Output {
     let program = program();
     let mut words: Vec<&OsStr> = by.iter().map(OsStr::new).collect();
-    words.extend([program.as_os_str(), OsStr::new(PROGRAM)]);
+    words.extend([program.as_os_str(), OsStr::new(way)]);
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).output().expect("it can be run")
 }
@@ -262,12 +276,18 @@ fn with_its_file_removed() {
 fn without_proc() {
     if is_root() && has_program("unshare") && may_unshare() {
         let line = "umount -l /proc; exec \"$0\" \"$@\"";
-        let output = run(&["unshare", "--mount", "sh", "-c", line]);
+        let by = ["unshare", "--mount", "sh", "-c", line];
+        works(&run(&by));
         says(
-            &output,
+            &run_as(THREADED, &by),
             &["there is no `/proc`", "mount it", "multiprocess::init"],
         );
     }
+}
+
+/// The threads are counted in `/proc` then.
+fn in_a_sandbox_that_denies_unshare() {
+    works(&run_without(libc::SYS_unshare));
 }
 
 /// Who executes such a program has its owner's rights, and shall not choose its functions: there is no

@@ -103,6 +103,9 @@ impl Builder {
         let (name, ours, theirs) = self.prepare()?;
         let (daemon, parent) = (self.daemon, process::id().cast_signed());
         let oom_kills = OomKills::now();
+        #[cfg(feature = "rand")]
+        // It is set up here once. Else each child would do that, and it takes longer than a seed.
+        drop(rand::rng());
         match Handle::fork(&format!("process {name}"))? {
             Some(child) => {
                 let state = ProcessState::new(name, daemon, child, ours, oom_kills);
