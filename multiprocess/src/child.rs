@@ -1,9 +1,14 @@
 //! The child's side of a process: from its start to its report and its exit.
 
-use std::{io::Write, os::unix::net::UnixStream, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    os::{fd::OwnedFd, unix::fs::FileExt},
+    sync::Arc,
+};
 
 use crate::{
-    Error, Result, Serializable, codec, output,
+    Error, Result, Serializable, codec, limits, output,
     panics::Panics,
     sys::{fork, fork_private::ForkPrivate},
 };
@@ -20,16 +25,16 @@ const RETURNED: u8 = 0;
 /// How a report begins whose error follows.
 const FAILED: u8 = 1;
 
-/// Does `work`, reports its value or its failure over `stream`, and ends the process.
+/// Does `work`, writes its value or its failure into the empty file `report`, and ends the process.
 ///
 /// Nothing of the parent's runs at this end: its destructors, its `atexit` handlers and whatever
 /// else it means to do once are its own.
-pub(crate) fn run<T: Serializable>(stream: UnixStream, work: impl FnOnce() -> Result<T>) -> ! {
-    // Private, so that no process forked by this one keeps it open.
-    let stream = Arc::new(ForkPrivate::new(stream));
+pub(crate) fn run<T: Serializable>(report: OwnedFd, work: impl FnOnce() -> Result<T>) -> ! {
+    // Private, so that no process forked by this one keeps its memory.
+    let file = Arc::new(ForkPrivate::new(File::from(report)));
     let panics = Panics::watch({
-        let stream = Arc::clone(&stream);
-        move |error| send(&stream, &failure(&error))
+        let file = Arc::clone(&file);
+        move |error| drop(write(&file, &failure(&error)))
     });
     let outcome = panics.catch(|| {
         let mut report = vec![RETURNED];
@@ -41,8 +46,16 @@ pub(crate) fn run<T: Serializable>(stream: UnixStream, work: impl FnOnce() -> Re
         Err(error @ Error::Panicked { .. }) => (PANICKED, failure(&error)),
         Err(error) => (NOT_SENT, failure(&error)),
     };
-    send(&stream, &report);
-    fork::exit_now(code)
+    fork::exit_now(match write(&file, &report) {
+        Ok(()) => code,
+        Err(error) => {
+            let error = Error::os("hand over what the function returned", error);
+            // Over the part for which there was room.
+            let _ = file.get().and_then(|file| file.set_len(0));
+            let _ = write(&file, &failure(&error));
+            NOT_SENT
+        }
+    })
 }
 
 /// What the report of a process says that ended with this exit code, if it is whole. `read` reads the
@@ -52,8 +65,8 @@ pub(crate) fn outcome<T>(
     report: &[u8],
     read: impl FnOnce(&[u8]) -> Result<T>,
 ) -> Option<Result<T>> {
-    // The child writes its report in one piece, as its last act, so a report is whole if the child
-    // came to its end. A panic in a program built to abort ends it by a signal.
+    // The child writes its report as its last act, so a report is whole if the child came to its
+    // end. A panic in a program built to abort ends it by a signal.
     match (report.split_first()?, code) {
         ((&RETURNED, value), 0) => Some(read(value)),
         ((&FAILED, error), _) => match codec::decode(error).ok()? {
@@ -81,13 +94,11 @@ fn failure(error: &Error) -> Vec<u8> {
     report
 }
 
-fn send(stream: &ForkPrivate<UnixStream>, report: &[u8]) {
+fn write(file: &ForkPrivate<File>, report: &[u8]) -> io::Result<()> {
     // The output first: whoever has the value may rely on it.
     output::flush();
-    // A parent that has dropped its handle does not ask: then nobody reads, and that is no error.
-    if let Ok(mut stream) = stream.get() {
-        let _ = stream.write_all(report);
-    }
+    limits::require_file_size(report.len())?;
+    file.get()?.write_all_at(report, 0)
 }
 
 #[cfg(test)]

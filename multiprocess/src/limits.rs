@@ -1,6 +1,6 @@
 //! What the system allows this process: setrlimit(2).
 
-use std::fs;
+use std::{fs, io};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{SysconfVar, sysconf};
@@ -8,8 +8,20 @@ use nix::unistd::{SysconfVar, sysconf};
 /// The addresses that a process has by nature, in bytes: 47 bits.
 const ADDRESSES: u64 = 1 << 47;
 
-/// The largest file that this process may make, in bytes: `ulimit -f`. Who tries to go beyond is
-/// killed by SIGXFSZ, so it is asked first.
+/// Fails if this process may not make a file of `len` bytes. Who tries to go beyond the limit is killed
+/// by SIGXFSZ, so it is asked first.
+pub(crate) fn require_file_size(len: usize) -> io::Result<()> {
+    let limit = file_size();
+    if len as u64 <= limit {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "it takes a file of {len} bytes, and the limit of file sizes is {limit} (RLIMIT_FSIZE, \
+         `ulimit -f`): raise the limit"
+    )))
+}
+
+/// The largest file that this process may make, in bytes: `ulimit -f`.
 pub(crate) fn file_size() -> u64 {
     soft(Resource::RLIMIT_FSIZE)
 }

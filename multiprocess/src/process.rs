@@ -370,9 +370,6 @@ impl<T> Process<T> {
     /// A descriptor that is readable once the process has ended: Python's `sentinel`. It is for
     /// poll(2), and for an async runtime.
     ///
-    /// A function that returns a large value may wait at its end until [`join`](Self::join) reads it,
-    /// and the process ends after that.
-    ///
     /// # Errors
     ///
     /// [`Error::Os`] if this is not the process that spawned it.

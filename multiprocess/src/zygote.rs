@@ -28,6 +28,7 @@ use nix::poll::{PollFd, PollFlags};
 use crate::{
     Error, Result,
     handle::{Handle, zygote_is_gone},
+    limits,
     spawn_request::SpawnRequest,
     sys::{
         at_exit::at_exit, call::Function, credentials::Credentials, descriptors,
@@ -275,6 +276,7 @@ extern "C" fn end() {
 
 fn send(socket: BorrowedFd<'_>, request: &SpawnRequest) -> io::Result<OwnedFd> {
     let (ours, theirs) = scm_rights::pair()?;
+    limits::require_file_size(request.argument.len())?;
     let argument = memfd::create("multiprocess-argument")?;
     let argument = File::from(argument);
     argument.write_all_at(&request.argument, 0)?;

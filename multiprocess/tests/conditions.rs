@@ -70,7 +70,7 @@ fn main() {
         return print!("{}", if is_ours { "no zygote" } else { "a zygote" });
     }
     if program.as_deref() == Some(THREADED) {
-        thread::spawn(|| thread::park());
+        thread::spawn(thread::park);
     }
     if program.is_some_and(|argument| [PROGRAM, "--removed", THREADED].contains(&&*argument)) {
         return match everything() {

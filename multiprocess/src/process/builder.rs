@@ -1,8 +1,7 @@
 //! [`Builder`]: what a process is to be called and how it is to end, and how it starts.
 
 use std::{
-    io,
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::fd::OwnedFd,
     process,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -14,7 +13,7 @@ use crate::{
     handle::Handle,
     oom_kills::OomKills,
     spawn_request::SpawnRequest,
-    sys::{call::Function, fork::die_with, fork_private::ForkPrivate},
+    sys::{call::Function, fork::die_with, memfd},
     zygote,
 };
 
@@ -100,7 +99,7 @@ impl Builder {
         T: Serializable,
         F: FnOnce() -> T,
     {
-        let (name, ours, theirs) = self.prepare()?;
+        let (name, report) = self.prepare()?;
         let (daemon, parent) = (self.daemon, process::id().cast_signed());
         let oom_kills = OomKills::now();
         #[cfg(feature = "rand")]
@@ -108,7 +107,7 @@ impl Builder {
         drop(rand::rng());
         match Handle::fork(&format!("process {name}"))? {
             Some(child) => {
-                let state = ProcessState::new(name, daemon, child, ours, oom_kills);
+                let state = ProcessState::new(name, daemon, child, report, oom_kills);
                 Ok((Process::new(state, true), function))
             }
             None => {
@@ -118,7 +117,7 @@ impl Builder {
                 #[cfg(feature = "rand")]
                 // Else it draws the same numbers as its parent and its siblings.
                 let _ = rand::rng().reseed();
-                child::run(theirs, || Ok(function()))
+                child::run(report, || Ok(function()))
             }
         }
     }
@@ -142,31 +141,26 @@ impl Builder {
         function: fn(A) -> T,
         argument: A,
     ) -> Result<Process<T>> {
-        let (name, ours, theirs) = self.prepare()?;
+        let (name, report) = self.prepare()?;
         let function = Function::of(function, run);
         let request = SpawnRequest::new(function, self.daemon, |bytes| {
-            codec::append_unread(&Descriptor(theirs), bytes)?;
+            codec::append_unread(&Descriptor(&report), bytes)?;
             codec::append(&argument, bytes)
         })?;
         drop(argument);
         let oom_kills = OomKills::now();
         let child = zygote::start(&format!("process {name}"), request)?;
-        let state = ProcessState::new(name, self.daemon, child, ours, oom_kills);
+        let state = ProcessState::new(name, self.daemon, child, report, oom_kills);
         Ok(Process::new(state, true))
     }
 
-    /// A name, and the two ends of the stream that the process reports over.
-    fn prepare(&self) -> Result<(String, ForkPrivate<UnixStream>, UnixStream)> {
+    /// A name, and the file for the report of the process.
+    fn prepare(&self) -> Result<(String, OwnedFd)> {
         let name = self.name.clone().unwrap_or_else(next_name);
-        let open = || {
-            let (ours, theirs) = UnixStream::pair()?;
-            ours.set_nonblocking(true)?;
-            Ok((ForkPrivate::new(ours), theirs))
-        };
-        let (ours, theirs) = open().map_err(|error: io::Error| {
-            Error::os(format!("open a pipe to process {name}"), error)
-        })?;
-        Ok((name, ours, theirs))
+        let report = memfd::create("multiprocess-report");
+        let report = report
+            .map_err(|error| Error::os(format!("make a file for the report of {name}"), error))?;
+        Ok((name, report))
     }
 }
 
@@ -176,8 +170,8 @@ fn run<A: Serializable, T: Serializable>(
     mut argument: &[u8],
     _: &mut Vec<u8>,
 ) -> Result<()> {
-    let Descriptor::<OwnedFd>(stream) = codec::decode_first(&mut argument, &[])?;
-    child::run(stream.into(), || Ok(function(codec::decode(argument)?)))
+    let Descriptor(report) = codec::decode_first(&mut argument, &[])?;
+    child::run(report, || Ok(function(codec::decode(argument)?)))
 }
 
 fn next_name() -> String {

@@ -1,16 +1,14 @@
 //! [`ProcessState`]: what all handles of one process have in common, and which processes there are.
 
 use std::{
-    io::{self, Read},
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::UnixStream,
-    },
+    fs::File,
+    io,
+    os::{fd::OwnedFd, unix::fs::FileExt},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use nix::poll::{PollFd, PollFlags};
@@ -21,10 +19,6 @@ use crate::{
     oom_kills::OomKills,
     sys::{fork_private::ForkPrivate, poll::poll, signals::explain_reaped},
 };
-
-/// How long to wait for the end of a process alone, and not for its report as well. Most reports fit
-/// into the socket and are followed by the end at once: then one wake does in place of two.
-const END_FIRST: Duration = Duration::from_millis(1);
 
 /// The processes that this one has started. A fork has leftovers of them.
 static STARTED: Mutex<StartedProcesses> = Mutex::new(StartedProcesses {
@@ -44,7 +38,7 @@ pub(super) struct ProcessState {
     pub(super) name: String,
     pub(super) daemon: bool,
     pub(super) handle: Handle,
-    report: Mutex<ReportStream>,
+    report: Mutex<Report>,
     /// Known once the process has been reaped.
     exitcode: Mutex<Option<i32>>,
     /// Before the process was started.
@@ -53,10 +47,9 @@ pub(super) struct ProcessState {
     is_oom_killed: AtomicBool,
 }
 
-struct ReportStream {
-    /// Where the process reports, until its end has been read or nobody asks any more.
-    stream: Option<Arc<ForkPrivate<UnixStream>>>,
-    /// What has been read of it.
+struct Report {
+    /// What the process writes into, until it was read or nobody asks any more.
+    file: Option<ForkPrivate<File>>,
     bytes: Vec<u8>,
 }
 
@@ -65,15 +58,15 @@ impl ProcessState {
         name: String,
         daemon: bool,
         handle: Handle,
-        stream: ForkPrivate<UnixStream>,
+        report: OwnedFd,
         oom_kills: OomKills,
     ) -> Arc<Self> {
         let state = Arc::new(Self {
             name,
             daemon,
             handle,
-            report: Mutex::new(ReportStream {
-                stream: Some(Arc::new(stream)),
+            report: Mutex::new(Report {
+                file: Some(ForkPrivate::new(report.into())),
                 bytes: Vec::new(),
             }),
             exitcode: Mutex::default(),
@@ -95,9 +88,9 @@ impl ProcessState {
         started.reap_ownerless();
     }
 
-    /// Closes the stream: the process need not wait for a reader to write all of its report.
+    /// The report will not be read, so its memory need not be kept.
     pub(super) fn want_no_value(&self) {
-        lock(&self.report).stream = None;
+        lock(&self.report).file = None;
     }
 
     /// Whether this process started it, and it runs.
@@ -117,13 +110,19 @@ impl ProcessState {
         lock(&self.exitcode).is_some()
     }
 
-    /// Reads the report until the process ends, and reaps it; false if the deadline came first.
+    /// Waits until the process has ended, and reaps it; false if the deadline came first.
     pub(super) fn wait(&self, deadline: Option<Instant>) -> Result<bool> {
         if self.is_reaped() {
             return Ok(true);
         }
-        let ended = self.read_until_exit(deadline);
-        ended.map_err(|error| Error::os(format!("wait for process {}", self.name), error))
+        let wait = || -> io::Result<bool> {
+            let pidfd = PollFd::new(self.handle.pidfd()?, PollFlags::POLLIN);
+            if !poll(&mut [pidfd], deadline)? {
+                return Ok(false);
+            }
+            self.reap().map(|()| true)
+        };
+        wait().map_err(|error| Error::os(format!("wait for process {}", self.name), error))
     }
 
     /// What the process has reported, and its exit code, once it has been reaped. `read` reads the
@@ -139,38 +138,12 @@ impl ProcessState {
         outcome.unwrap_or_else(|| Err(ending()))
     }
 
-    fn read_until_exit(&self, deadline: Option<Instant>) -> io::Result<bool> {
-        let soon = Instant::now() + END_FIRST;
-        let until = deadline.map_or(soon, |deadline| deadline.min(soon));
-        let mut ended = poll(&mut [readable(self.handle.pidfd()?)], Some(until))?;
-        loop {
-            if !ended {
-                // Another handle may close it meanwhile.
-                let stream = lock(&self.report).stream.clone();
-                let mut fds = vec![readable(self.handle.pidfd()?)];
-                if let Some(stream) = &stream {
-                    fds.push(readable(stream.get()?.as_fd()));
-                }
-                if !poll(&mut fds, deadline)? {
-                    return Ok(false);
-                }
-                ended = fds[0].any() == Some(true);
-            }
-            // Read after that was asked: what the process wrote before its end is then in. A child
-            // of the process may hold the other end for ever, so EOF is not waited for.
-            lock(&self.report).read();
-            if ended {
-                self.reap()?;
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Removes the process, which has ended, from the process table.
+    /// Reads the report of the process, which has ended, and removes it from the process table.
     pub(super) fn reap(&self) -> io::Result<()> {
         // Locked meanwhile: the system tells the code once.
         let mut known = lock(&self.exitcode);
         if known.is_none() {
+            lock(&self.report).read()?;
             let code = self.handle.reap();
             // Only the zygote knew the code if it was killed; the report tells as much.
             let told = || child::exitcode(&lock(&self.report).bytes);
@@ -185,19 +158,15 @@ impl ProcessState {
     }
 }
 
-impl ReportStream {
-    /// Reads what there is.
-    fn read(&mut self) {
-        let Some(stream) = &self.stream else {
-            return;
-        };
-        let is_at_end = stream.get().map_or(true, |mut stream| {
-            let read = stream.read_to_end(&mut self.bytes);
-            read.map_or_else(|error| error.kind() != io::ErrorKind::WouldBlock, |_| true)
-        });
-        if is_at_end {
-            self.stream = None;
+impl Report {
+    fn read(&mut self) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            let file = file.get()?;
+            self.bytes = vec![0; file.metadata()?.len() as usize];
+            file.read_exact_at(&mut self.bytes, 0)?;
+            self.file = None;
         }
+        Ok(())
     }
 }
 
@@ -224,8 +193,4 @@ pub(super) fn alive() -> Vec<Arc<ProcessState>> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn readable(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
-    PollFd::new(descriptor, PollFlags::POLLIN)
 }

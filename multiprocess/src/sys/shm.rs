@@ -91,13 +91,7 @@ impl<H: Shareable> Shared<H> {
     /// New memory, all zeroes, with room for `words` words behind the header.
     pub(crate) fn create(name: &str, words: usize) -> io::Result<Self> {
         let len = Self::WORDS + words * size_of::<u64>();
-        let limit = limits::file_size();
-        if len as u64 > limit {
-            return Err(io::Error::other(format!(
-                "it takes a file of {len} bytes, and the limit of file sizes is {limit} \
-                 (RLIMIT_FSIZE, `ulimit -f`): raise the limit"
-            )));
-        }
+        limits::require_file_size(len)?;
         let file = memfd::create(name)?;
         ftruncate(&file, len.try_into().map_err(io::Error::other)?)?;
         // Whoever reads behind the end of a file is killed, so nobody may move it.

@@ -9,6 +9,7 @@ use crate::support::{Child, SOON, all_end, eventually, is_gone, leaves_nothing};
 
 tests![
     a_sentinel_is_readable_once_its_process_has_ended_and_not_before,
+    a_process_with_a_large_value_ends_before_anybody_reads_it,
     active_children_are_those_that_run,
     dropping_the_handle_of_an_active_child_does_nothing,
     two_handles_wait_for_one_process_and_its_value_is_not_lost,
@@ -26,9 +27,21 @@ fn sleep_long() {
     thread::sleep(Duration::from_secs(600));
 }
 
-fn is_readable(process: &Process<()>, timeout: PollTimeout) -> bool {
+fn is_readable<T>(process: &Process<T>, timeout: PollTimeout) -> bool {
     let mut fds = [PollFd::new(process.sentinel().unwrap(), PollFlags::POLLIN)];
     poll(&mut fds, timeout).unwrap() == 1
+}
+
+/// Python: such a process ends when its value has been read, and who joins it first waits for ever.
+fn a_process_with_a_large_value_ends_before_anybody_reads_it() {
+    let mut process = Process::spawn(|| vec![1_u8; 8 << 20]).unwrap();
+    assert!(is_readable(&process, PollTimeout::try_from(SOON).unwrap()));
+    assert_eq!(process.exitcode(), Some(0));
+    // And the value is there as often as it is asked for.
+    for _ in 0..2 {
+        let value = process.join_timeout(SOON).unwrap();
+        assert_eq!(value.len(), 8 << 20);
+    }
 }
 
 fn a_sentinel_is_readable_once_its_process_has_ended_and_not_before() {

@@ -1,9 +1,11 @@
 //! How a process ended, and what `join` says of it.
 
 use std::panic::{panic_any, resume_unwind};
+use std::time::Duration;
 use std::{process, thread};
 
 use multiprocess::{Error, Process, Queue};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::de::Error as _;
@@ -17,6 +19,7 @@ tests![
     r28_a_closure_takes_along_what_it_captures,
     what_the_child_changes_is_not_changed_here,
     a_value_of_64_mib_comes_back_whole,
+    a_large_value_or_argument_over_the_limit_of_file_sizes_is_an_error,
     a_value_without_a_binary_form_is_an_error,
     a_value_that_does_not_read_back_is_an_error,
     a_panic_comes_back_with_its_message_and_place,
@@ -26,7 +29,7 @@ tests![
     every_signal_that_ends_a_process_is_told,
     an_overflowing_stack_is_a_death_by_signal,
     an_exit_before_the_function_returned_is_told_with_its_code,
-    a_process_killed_while_it_sends_its_value_is_told_as_killed,
+    a_process_killed_while_it_hands_over_its_value_is_told_as_killed_or_has_done_so,
     a_process_may_have_processes_of_its_own,
 ];
 
@@ -56,11 +59,23 @@ fn what_the_child_changes_is_not_changed_here() {
     assert_eq!(numbers, [1]);
 }
 
-/// Far more than a socket holds: the child waits for its reader.
 fn a_value_of_64_mib_comes_back_whole() {
     let large = || (0..64 << 20).map(|n| n as u8).collect::<Vec<u8>>();
     let value = Process::spawn(large).unwrap().join().unwrap();
     assert!(value == large());
+}
+
+/// SIGXFSZ would end the process without a word, and this one.
+fn a_large_value_or_argument_over_the_limit_of_file_sizes_is_an_error() {
+    setrlimit(Resource::RLIMIT_FSIZE, 1 << 20, 1 << 20).unwrap();
+    let process = Process::spawn(|| vec![1_u8; 2 << 20]).unwrap();
+    let value = process.join().unwrap_err().to_string();
+    assert!(value.contains("RLIMIT_FSIZE"), "{value}");
+    let argument = Process::spawn_with(|bytes: Vec<u8>| bytes.len(), vec![1; 2 << 20]);
+    let argument = argument.unwrap_err().to_string();
+    assert!(argument.contains("RLIMIT_FSIZE"), "{argument}");
+    let small = Process::spawn_with(|bytes: Vec<u8>| bytes.len(), vec![1; 1000]);
+    assert_eq!(small.unwrap().join(), Ok(1000));
 }
 
 struct NoWayOut;
@@ -210,19 +225,24 @@ fn an_exit_before_the_function_returned_is_told_with_its_code() {
     }
 }
 
-fn a_process_killed_while_it_sends_its_value_is_told_as_killed() {
+fn a_process_killed_while_it_hands_over_its_value_is_told_as_killed_or_has_done_so() {
     let started = Queue::new().unwrap();
-    let process = Process::spawn(|| {
-        started.put(&()).unwrap();
-        "x".repeat(64 << 20)
-    });
-    let process = process.unwrap();
-    started.get_timeout(SOON).unwrap();
-    // It waits for its reader then, in the middle of the value.
-    crate::support::wait_until_asleep(process.pid());
-    kill(Pid::from_raw(process.pid().cast_signed()), Signal::SIGKILL).unwrap();
-    let outcome = process.join();
-    assert!(matches!(outcome, Err(Error::Killed { signal: 9, .. })));
+    let whole = "x".repeat(8 << 20);
+    for round in 0..50 {
+        let process = Process::spawn(|| {
+            started.put(&()).unwrap();
+            whole.clone()
+        });
+        let process = process.unwrap();
+        started.get_timeout(SOON).unwrap();
+        // Each round somewhat later, from before the value is made to when it has been written.
+        thread::sleep(Duration::from_micros(200) * round);
+        kill(Pid::from_raw(process.pid().cast_signed()), Signal::SIGKILL).unwrap();
+        match process.join() {
+            Ok(value) => assert!(value == whole),
+            Err(error) => assert!(matches!(error, Error::Killed { signal: 9, .. }), "{error}"),
+        }
+    }
 }
 
 fn a_process_may_have_processes_of_its_own() {

@@ -13,6 +13,7 @@ use crate::support::all_end;
 
 tests![
     a_scope_that_is_done_waits_for_its_processes,
+    a_handle_tells_the_value_after_its_scope,
     an_error_in_a_scope_is_seen_before_any_wait,
     a_panic_in_a_scope_ends_its_processes,
     what_was_moved_into_a_scoped_process_is_kept_until_its_end,
@@ -20,6 +21,11 @@ tests![
 
 fn sleep_long() {
     thread::sleep(Duration::from_secs(600));
+}
+
+fn a_handle_tells_the_value_after_its_scope() {
+    let process = scope(|scope| scope.spawn(|| vec![7_u8; 1 << 20])).unwrap();
+    assert_eq!(process.join(), Ok(vec![7; 1 << 20]));
 }
 
 fn a_scope_that_is_done_waits_for_its_processes() {
