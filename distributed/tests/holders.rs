@@ -1,5 +1,6 @@
 //! Who holds what and who waits, as a status tells it.
 
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use distributed::{Client, Master, Result, Server};
@@ -69,6 +70,43 @@ fn a_printed_status_names_the_twenty_that_are_held_longest_and_counts_the_others
         printed.ends_with("\nand 2 more, held for less time"),
         "{printed}"
     );
+    Ok(())
+}
+
+/// The reply of who waited is on its way already when that of the other comes.
+#[test]
+fn who_waits_is_answered_before_the_call_that_serves_it() -> Result<()> {
+    let server = Server::builder().queue("tasks");
+    let server = server.object("gate", distributed::ObjectType::Lock);
+    // What is sent to a Unix socket is there at once.
+    let folder = tempfile::tempdir().expect("there is room");
+    let path = folder.path().join("server");
+    let server = server.serve(path.display(), b"abc")?;
+    let connect = || {
+        let stream = UnixStream::connect(&path).expect("it listens");
+        let within = Some(Duration::from_secs(60));
+        stream.set_read_timeout(within).expect("60 s is a time");
+        Raw(stream).proved().accept()
+    };
+    let [mut first, mut second] = [connect(), connect()];
+    first.call(&request("gate", "acquire", b""));
+    let [get, put] = [
+        request("tasks", "get", b""),
+        request("tasks", "put", b"K\x07"),
+    ];
+    let [acquire, release] = ["acquire", "release"].map(|method| request("gate", method, b""));
+    for _ in 0..50 {
+        for (waits, serves) in [(&get, &put), (&acquire, &release)] {
+            second.send(waits);
+            assert!(eventually(|| server.status().waits.len() == 1));
+            first.call(serves);
+            second.0.set_nonblocking(true).expect("it is open");
+            second.receive().expect("it has come");
+            second.0.set_nonblocking(false).expect("it is open");
+        }
+        // It has the lock now.
+        std::mem::swap(&mut first, &mut second);
+    }
     Ok(())
 }
 

@@ -8,8 +8,6 @@ use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 use super::keeping::Presence;
 use super::lanes::Lanes;
 use super::memory::{
@@ -19,7 +17,7 @@ use super::objects::Datum;
 use super::replies::OF;
 use super::tasks::{SubmittedTask, TaskStage};
 use super::traced;
-use super::waiter::Waiter;
+use super::waiter::{Waiter, WaiterSender};
 use crate::wire::protocol::Fault;
 use crate::{DeadLetter, Priority, QueueOptions, QueueOrder, QueueStatus};
 
@@ -101,7 +99,7 @@ pub(super) struct Getter {
     ticket: u64,
     since: Instant,
     pub(super) consumer: Consumer,
-    pub(super) send: oneshot::Sender<Vec<Delivery>>,
+    pub(super) send: WaiterSender<Vec<Delivery>>,
 }
 
 pub(super) struct Putter {
@@ -112,7 +110,7 @@ pub(super) struct Putter {
     tasks: Vec<Arc<TaskOrigin>>,
     /// What the items cost while they wait, if there was room for that.
     charge: Option<Charge>,
-    send: oneshot::Sender<()>,
+    send: WaiterSender<()>,
 }
 
 pub(super) struct ItemQueue {
@@ -132,7 +130,7 @@ pub(super) struct ItemQueue {
     unfinished: u64,
     getters: VecDeque<Getter>,
     putters: VecDeque<Putter>,
-    joiners: Vec<(u64, oneshot::Sender<()>)>,
+    joiners: Vec<(u64, WaiterSender<()>)>,
     put: u64,
     delivered: u64,
     redelivered: u64,
@@ -421,14 +419,14 @@ impl ItemQueue {
     }
 
     pub(super) fn wait_to_get(&mut self, ticket: u64, consumer: Consumer) -> Waiter<Vec<Delivery>> {
-        let (send, receive) = oneshot::channel();
+        let (send, waiter) = Waiter::new(ticket);
         self.getters.push_back(Getter {
             ticket,
             since: Instant::now(),
             consumer,
             send,
         });
-        Waiter { ticket, receive }
+        waiter
     }
 
     pub(super) fn wait_to_put(
@@ -438,7 +436,7 @@ impl ItemQueue {
         items: Vec<NewItem>,
         tasks: Vec<Arc<TaskOrigin>>,
     ) -> Waiter<()> {
-        let (send, receive) = oneshot::channel();
+        let (send, waiter) = Waiter::new(ticket);
         let bytes = total_cost(&items);
         let has_room = self.budget.has_room_for(bytes);
         self.putters.push_back(Putter {
@@ -450,13 +448,13 @@ impl ItemQueue {
             charge: has_room.then(|| self.budget.charge(bytes)),
             send,
         });
-        Waiter { ticket, receive }
+        waiter
     }
 
     pub(super) fn wait_to_join(&mut self, ticket: u64) -> Waiter<()> {
-        let (send, receive) = oneshot::channel();
+        let (send, waiter) = Waiter::new(ticket);
         self.joiners.push((ticket, send));
-        Waiter { ticket, receive }
+        waiter
     }
 
     /// Takes a waiter out. One that is no longer there has been served.

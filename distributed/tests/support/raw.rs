@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use distributed::handshake::{Digest, Handshake, Step};
 
-pub(crate) struct Raw(pub(crate) TcpStream);
+pub(crate) struct Raw<S = TcpStream>(pub(crate) S);
 
 impl Raw {
     /// Connects and proves the key.
@@ -15,30 +15,40 @@ impl Raw {
         stream
             .set_read_timeout(Some(super::LONG))
             .expect("60 s is a time");
-        let mut raw = Raw(stream);
+        Raw(stream).proved()
+    }
+
+    /// Connects for calls of queues.
+    pub(crate) fn accepted(address: &str) -> Raw {
+        Raw::connect(address).accept()
+    }
+}
+
+impl<S: Read + Write> Raw<S> {
+    /// Proves the key.
+    pub(crate) fn proved(mut self) -> Raw<S> {
         let mut handshake = Handshake::connect(b"abc", Digest::Md5);
         loop {
-            let frame = raw.receive().expect("the server speaks");
+            let frame = self.receive().expect("the server speaks");
             match handshake.receive(&frame) {
-                Step::Send(frame) => raw.send(&frame),
+                Step::Send(frame) => self.send(&frame),
                 Step::Done(frame) => {
-                    raw.send(&frame.expect("the client has the last word"));
-                    return raw;
+                    self.send(&frame.expect("the client has the last word"));
+                    return self;
                 }
                 step => panic!("{step:?}"),
             }
         }
     }
 
-    /// Connects for calls of queues.
-    pub(crate) fn accepted(address: &str) -> Raw {
-        let mut raw = Raw::connect(address);
+    /// Goes on to calls of queues.
+    pub(crate) fn accept(mut self) -> Raw<S> {
         // pickle.dumps((None, 'accept_connection', ('x',), {}), 2)
         let accept = b"\x80\x02(NX\x11\0\0\0accept_connectionX\x01\0\0\0x\x85}t.";
-        raw.send(accept);
-        let reply = raw.receive().expect("it is answered");
+        self.send(accept);
+        let reply = self.receive().expect("it is answered");
         assert!(reply.ends_with(b"Nt."), "{reply:?}");
-        raw
+        self
     }
 
     pub(crate) fn send(&mut self, body: &[u8]) {

@@ -8,11 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
-
 use super::call::ObjectCall;
 use super::step::CallStep;
-use crate::server::waiter::Waiter;
+use crate::server::waiter::{Waiter, WaiterSender};
 use crate::wire::protocol::Fault;
 
 /// The methods, as a proxy is told of them.
@@ -47,7 +45,7 @@ struct AcquireWaiter {
     count: u64,
     /// How it goes on when it is served.
     then: CallStep,
-    send: oneshot::Sender<CallStep>,
+    send: WaiterSender<CallStep>,
 }
 
 impl Acquirer {
@@ -109,7 +107,7 @@ impl Acquirer {
         count: u64,
         then: CallStep,
     ) -> Waiter<CallStep> {
-        let (send, receive) = oneshot::channel();
+        let (send, waiter) = Waiter::new(ticket);
         self.waiters.push_back(AcquireWaiter {
             ticket,
             since: Instant::now(),
@@ -118,7 +116,7 @@ impl Acquirer {
             then,
             send,
         });
-        Waiter { ticket, receive }
+        waiter
     }
 
     /// Gives permits back. Anyone may, but of an `RLock` only who holds it.

@@ -3,15 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use super::acquirer::Acquirer;
 use super::step::CallStep;
+use crate::server::waiter::WaiterSender;
 
 /// `Condition`: a lock, and those who wait until one who holds it notifies them.
 pub(super) struct SharedCondition {
     pub(super) lock: ConditionLock,
-    pub(super) waiters: VecDeque<(u64, oneshot::Sender<CallStep>, u64)>,
+    pub(super) waiters: VecDeque<(u64, WaiterSender<CallStep>, u64)>,
 }
 
 pub(super) enum ConditionLock {

@@ -3,19 +3,18 @@
 use std::mem;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::call::{ObjectCall, int, required, text, truth};
 use super::datum::Datum;
 use super::step::{CallStep, ObjectWait};
-use crate::server::waiter::Waiter;
+use crate::server::waiter::{Waiter, WaiterSender};
 use crate::wire::protocol::{Fault, reply};
 
 #[derive(Default)]
 pub(super) struct SharedEvent {
     is_set: bool,
-    waiters: Vec<(u64, oneshot::Sender<CallStep>)>,
+    waiters: Vec<(u64, WaiterSender<CallStep>)>,
 }
 
 impl SharedEvent {
@@ -43,11 +42,10 @@ impl SharedEvent {
                 if self.is_set || timeout == Some(Duration::ZERO) {
                     return Ok(Some(CallStep::Reply(truth(self.is_set))));
                 }
-                let (send, receive) = oneshot::channel();
+                let (send, waiter) = Waiter::new(call.ticket);
                 self.waiters.push((call.ticket, send));
-                let ticket = call.ticket;
                 return Ok(Some(CallStep::Wait(ObjectWait {
-                    waiter: Waiter { ticket, receive },
+                    waiter,
                     timeout,
                     late: Box::new(CallStep::Reply(truth(false))),
                 })));
@@ -77,7 +75,7 @@ pub(super) struct SharedBarrier {
 struct Party {
     ticket: u64,
     connection: u64,
-    send: oneshot::Sender<CallStep>,
+    send: WaiterSender<CallStep>,
 }
 
 impl SharedBarrier {
@@ -151,14 +149,14 @@ impl SharedBarrier {
             return Ok(CallStep::Reply(int(self.parties - 1)));
         }
         let (ticket, connection) = (call.ticket, call.connection);
-        let (send, receive) = oneshot::channel();
+        let (send, waiter) = Waiter::new(ticket);
         self.arrived.push(Party {
             ticket,
             connection,
             send,
         });
         Ok(CallStep::Wait(ObjectWait {
-            waiter: Waiter { ticket, receive },
+            waiter,
             timeout,
             late: Box::new(CallStep::Raise(broken("the time of this party was over"))),
         }))

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::acquirer::{Acquirer, AcquirerKind};
@@ -197,14 +196,13 @@ impl Objects {
         let timeout = call.wait_time(timeout)?;
         self.check_owned(ident, call)?;
         let count = self.with_lock(ident, |lock| lock.release_all(call.connection))?;
-        let (send, receive) = oneshot::channel();
-        let ticket = call.ticket;
+        let (send, waiter) = Waiter::new(call.ticket);
         if let Some(condition) = self.condition_of(ident) {
-            condition.waiters.push_back((ticket, send, count));
+            condition.waiters.push_back((call.ticket, send, count));
         }
         let notified = false;
         Ok(CallStep::Wait(ObjectWait {
-            waiter: Waiter { ticket, receive },
+            waiter,
             timeout,
             late: Box::new(CallStep::Reacquire { count, notified }),
         }))
