@@ -31,6 +31,12 @@ const LOOKS_MAX: u32 = 8;
 /// the other one.
 const LOOKS_TRIED: u32 = 48;
 
+/// How many pauses of the processor there are between two looks: at first, and at most. One takes some
+/// 20 ns. Where the changes are a stream, the first look comes after up to the most of them: then some
+/// changes gather, and the cores need not exchange a cache line for each.
+const PAUSES_FIRST: u32 = 16;
+const PAUSES_MAX: u32 = 128;
+
 /// How many waits go without a look, once looking has failed, before it is tried anew; after each try
 /// in vain twice as many as before it, up to the most.
 const LOOKLESS_FIRST: u32 = 32;
@@ -146,6 +152,8 @@ impl EventCount {
 /// It belongs to one process, which learns by it.
 pub(crate) struct AdaptiveSpin {
     looks: AtomicU32,
+    /// How many pauses there are before the first look.
+    pauses: AtomicU32,
     /// How many waits are left that do not look, while `looks` is 0.
     lookless: AtomicU32,
     /// How many they will be the next time.
@@ -156,9 +164,20 @@ impl AdaptiveSpin {
     pub(crate) fn new() -> Self {
         Self {
             looks: AtomicU32::new(LOOKS_MAX),
+            pauses: AtomicU32::new(PAUSES_FIRST),
             lookless: AtomicU32::new(0),
             lookless_next: AtomicU32::new(LOOKLESS_FIRST),
         }
+    }
+
+    /// Tells how many changes a wait has found. Several are a stream of them; one may be an answer, for
+    /// which the other process waits in turn.
+    pub(crate) fn found(&self, changes: u64) {
+        let pauses = match changes {
+            0 | 1 => (self.pauses.load(Relaxed) / 2).max(PAUSES_FIRST),
+            _ => (self.pauses.load(Relaxed) * 2).min(PAUSES_MAX),
+        };
+        self.pauses.store(pauses, Relaxed);
     }
 
     fn sees(&self, ready: impl Fn() -> bool) -> bool {
@@ -177,12 +196,12 @@ impl AdaptiveSpin {
             }
             looks = LOOKS_TRIED;
         }
-        for look in 0..looks {
-            // The distance lets some items gather, so that the cores need not exchange the count
-            // of items for each of them.
-            for _ in 0..16 << look.min(3) {
+        let mut pauses = self.pauses.load(Relaxed);
+        for _ in 0..looks {
+            for _ in 0..pauses {
                 hint::spin_loop();
             }
+            pauses = (pauses * 2).min(PAUSES_MAX);
             if ready() {
                 self.looks.store((looks + 1).min(LOOKS_MAX), Relaxed);
                 // A try that found something is worth little unless the shorter looks do as well.
@@ -230,6 +249,20 @@ mod tests {
         let then: u32 = waits.sum();
         let most = LOOKS_TRIED * (90_000 / LOOKLESS_MAX + 1);
         assert!((LOOKS_TRIED..=most).contains(&then), "{then}");
+    }
+
+    #[test]
+    fn a_stream_of_changes_is_looked_at_less_often_and_single_answers_as_before() {
+        let spin = AdaptiveSpin::new();
+        let pauses = |spin: &AdaptiveSpin| spin.pauses.load(Relaxed);
+        (0..10).for_each(|_| spin.found(5));
+        assert_eq!(pauses(&spin), PAUSES_MAX);
+        // One of several readers finds a single item now and then, and reads a stream all the same.
+        spin.found(1);
+        spin.found(5);
+        assert_eq!(pauses(&spin), PAUSES_MAX);
+        (0..10).for_each(|_| spin.found(1));
+        assert_eq!(pauses(&spin), PAUSES_FIRST);
     }
 
     #[test]

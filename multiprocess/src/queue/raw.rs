@@ -159,6 +159,7 @@ impl RawQueue {
             {
                 return Err(Error::Full);
             }
+            self.for_room.found(self.taken().wrapping_sub(before));
         }
     }
 
@@ -329,13 +330,18 @@ impl RawQueue {
             if closed {
                 return Err(Error::Closed);
             }
-            let has_item = || header.put.load(SeqCst) > self.taken() || self.is_closed();
+            let found = cell::Cell::new(0);
+            let has_item = || {
+                found.set(self.put_count().saturating_sub(self.taken()));
+                found.get() > 0 || self.is_closed()
+            };
             let is_over = || has_item() || gives_up();
             if matches!(wait, Wait::No)
                 || !header.items.wait(&self.for_items, wait.deadline(), is_over)
             {
                 return Err(Error::Empty);
             }
+            self.for_items.found(found.get());
         }
     }
 
