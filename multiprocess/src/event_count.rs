@@ -31,11 +31,10 @@ const LOOKS_MAX: u32 = 8;
 /// the other one.
 const LOOKS_TRIED: u32 = 48;
 
-/// How many pauses of the processor there are between two looks: at first, and at most. One takes some
-/// 20 ns. Where the changes are a stream, the first look comes after up to the most of them: then some
-/// changes gather, and the cores need not exchange a cache line for each.
-const PAUSES_FIRST: u32 = 16;
-const PAUSES_MAX: u32 = 128;
+/// How many pauses of the processor there are before the first look, of some 20 ns each. They double from
+/// look to look, for so many looks.
+const PAUSES: u32 = 16;
+const DOUBLINGS: u32 = 3;
 
 /// How many waits go without a look, once looking has failed, before it is tried anew; after each try
 /// in vain twice as many as before it, up to the most.
@@ -152,8 +151,9 @@ impl EventCount {
 /// It belongs to one process, which learns by it.
 pub(crate) struct AdaptiveSpin {
     looks: AtomicU32,
-    /// How many pauses there are before the first look.
-    pauses: AtomicU32,
+    /// How many of the first looks are left out, since the changes are a stream: while one waits for the
+    /// next look some gather, and the cores need not exchange a cache line for each.
+    left_out: AtomicU32,
     /// How many waits are left that do not look, while `looks` is 0.
     lookless: AtomicU32,
     /// How many they will be the next time.
@@ -164,7 +164,7 @@ impl AdaptiveSpin {
     pub(crate) fn new() -> Self {
         Self {
             looks: AtomicU32::new(LOOKS_MAX),
-            pauses: AtomicU32::new(PAUSES_FIRST),
+            left_out: AtomicU32::new(0),
             lookless: AtomicU32::new(0),
             lookless_next: AtomicU32::new(LOOKLESS_FIRST),
         }
@@ -173,11 +173,12 @@ impl AdaptiveSpin {
     /// Tells how many changes a wait has found. Several are a stream of them; one may be an answer, for
     /// which the other process waits in turn.
     pub(crate) fn found(&self, changes: u64) {
-        let pauses = match changes {
-            0 | 1 => (self.pauses.load(Relaxed) / 2).max(PAUSES_FIRST),
-            _ => (self.pauses.load(Relaxed) * 2).min(PAUSES_MAX),
+        let left_out = self.left_out.load(Relaxed);
+        let left_out = match changes {
+            0 | 1 => left_out.saturating_sub(1),
+            _ => (left_out + 1).min(DOUBLINGS),
         };
-        self.pauses.store(pauses, Relaxed);
+        self.left_out.store(left_out, Relaxed);
     }
 
     fn sees(&self, ready: impl Fn() -> bool) -> bool {
@@ -196,12 +197,11 @@ impl AdaptiveSpin {
             }
             looks = LOOKS_TRIED;
         }
-        let mut pauses = self.pauses.load(Relaxed);
-        for _ in 0..looks {
-            for _ in 0..pauses {
+        let left_out = self.left_out.load(Relaxed);
+        for look in left_out..looks.max(left_out + 1) {
+            for _ in 0..PAUSES << look.min(DOUBLINGS) {
                 hint::spin_loop();
             }
-            pauses = (pauses * 2).min(PAUSES_MAX);
             if ready() {
                 self.looks.store((looks + 1).min(LOOKS_MAX), Relaxed);
                 // A try that found something is worth little unless the shorter looks do as well.
@@ -254,15 +254,20 @@ mod tests {
     #[test]
     fn a_stream_of_changes_is_looked_at_less_often_and_single_answers_as_before() {
         let spin = AdaptiveSpin::new();
-        let pauses = |spin: &AdaptiveSpin| spin.pauses.load(Relaxed);
         (0..10).for_each(|_| spin.found(5));
-        assert_eq!(pauses(&spin), PAUSES_MAX);
+        assert_eq!(looks_in_vain(&spin), LOOKS_MAX - DOUBLINGS);
         // One of several readers finds a single item now and then, and reads a stream all the same.
         spin.found(1);
         spin.found(5);
-        assert_eq!(pauses(&spin), PAUSES_MAX);
+        // One look is left, and is taken.
+        while spin.looks.load(Relaxed) > 1 {
+            looks_in_vain(&spin);
+        }
+        assert_eq!(looks_in_vain(&spin), 1);
+        let spin = AdaptiveSpin::new();
+        (0..10).for_each(|_| spin.found(5));
         (0..10).for_each(|_| spin.found(1));
-        assert_eq!(pauses(&spin), PAUSES_FIRST);
+        assert_eq!(looks_in_vain(&spin), LOOKS_MAX);
     }
 
     #[test]
