@@ -38,7 +38,7 @@ pub(super) struct ProcessState {
     pub(super) name: String,
     pub(super) daemon: bool,
     pub(super) handle: Handle,
-    report: Mutex<Report>,
+    report: Mutex<ProcessReport>,
     /// Known once the process has been reaped.
     exitcode: Mutex<Option<i32>>,
     /// Before the process was started.
@@ -47,7 +47,7 @@ pub(super) struct ProcessState {
     is_oom_killed: AtomicBool,
 }
 
-struct Report {
+struct ProcessReport {
     /// What the process writes into, until it was read or nobody asks any more.
     file: Option<ForkPrivate<File>>,
     bytes: Vec<u8>,
@@ -65,7 +65,7 @@ impl ProcessState {
             name,
             daemon,
             handle,
-            report: Mutex::new(Report {
+            report: Mutex::new(ProcessReport {
                 file: Some(ForkPrivate::new(report.into())),
                 bytes: Vec::new(),
             }),
@@ -158,7 +158,7 @@ impl ProcessState {
     }
 }
 
-impl Report {
+impl ProcessReport {
     fn read(&mut self) -> io::Result<()> {
         if let Some(file) = &self.file {
             let file = file.get()?;
