@@ -1,22 +1,24 @@
 //! `In [14]`: the same balance without a lock, added to in one step.
 
-use std::sync::Barrier;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::thread;
 
 static BALANCE: AtomicI64 = AtomicI64::new(0);
-static START: Barrier = Barrier::new(2);
+static START: RwLock<()> = RwLock::new(());
 
 fn main() {
     thread::scope(|scope| {
+        let not_yet = START.write();
         scope.spawn(|| run(5));
         scope.spawn(|| run(8));
+        drop(not_yet);
     });
     println!("{}", BALANCE.load(Relaxed));
 }
 
 fn run(n: i64) {
-    START.wait();
+    drop(START.read());
     for _ in 0..1_000_000 {
         change(n);
     }

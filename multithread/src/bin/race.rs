@@ -1,23 +1,26 @@
 //! `In [13]`: two threads, one balance, no lock.
 
-use std::sync::Barrier;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::thread;
 
 static BALANCE: AtomicI64 = AtomicI64::new(0);
-/// Both begin here. Without it the first thread could be done before the second has started.
-static START: Barrier = Barrier::new(2);
+/// Both begin when it is free. Without it the first thread could be done before the second has started.
+/// A `Barrier` would keep the first for ever if the system had no room for the second.
+static START: RwLock<()> = RwLock::new(());
 
 fn main() {
     thread::scope(|scope| {
+        let not_yet = START.write();
         scope.spawn(|| run(5));
         scope.spawn(|| run(8));
+        drop(not_yet);
     });
     println!("{}", BALANCE.load(Relaxed));
 }
 
 fn run(n: i64) {
-    START.wait();
+    drop(START.read());
     for _ in 0..1_000_000 {
         change(n);
     }

@@ -1,22 +1,24 @@
 //! `In [13]`: the same race, wide enough to be lost on one processor too.
 
-use std::sync::Barrier;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::thread;
 
 static BALANCE: AtomicI64 = AtomicI64::new(0);
-static START: Barrier = Barrier::new(2);
+static START: RwLock<()> = RwLock::new(());
 
 fn main() {
     thread::scope(|scope| {
+        let not_yet = START.write();
         scope.spawn(|| run(5));
         scope.spawn(|| run(8));
+        drop(not_yet);
     });
     println!("{}", BALANCE.load(Relaxed));
 }
 
 fn run(n: i64) {
-    START.wait();
+    drop(START.read());
     for i in 0..100_000 {
         let balance = BALANCE.load(Relaxed);
         BALANCE.store(balance + n, Relaxed);

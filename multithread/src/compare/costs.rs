@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::process::{Command, Stdio};
-use std::sync::Barrier;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
@@ -173,21 +174,24 @@ fn memory_of_cat() -> io::Result<u64> {
 
 fn memory_of_one_more_thread() -> io::Result<u64> {
     const THREADS: u64 = 32;
-    let idle = Barrier::new(THREADS as usize + 1);
+    let (started, done) = (AtomicU64::new(0), RwLock::new(()));
     // The first look allocates what the second will use again.
     private_dirty_kb("self")?;
     let before = private_dirty_kb("self")?;
     let after = thread::scope(|scope| {
+        // They end when it is dropped, also if one of them cannot be started.
+        let _not_yet = done.write();
+        let idle = || {
+            started.fetch_add(1, Relaxed);
+            drop(done.read());
+        };
         for _ in 0..THREADS {
-            scope.spawn(|| {
-                idle.wait();
-                idle.wait();
-            });
+            thread::Builder::new().spawn_scoped(scope, idle)?;
         }
-        idle.wait();
-        let after = private_dirty_kb("self");
-        idle.wait();
-        after
+        while started.load(Relaxed) < THREADS {
+            thread::yield_now();
+        }
+        private_dirty_kb("self")
     })?;
     Ok(after.saturating_sub(before) / THREADS)
 }
