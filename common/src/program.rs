@@ -5,7 +5,7 @@
 //! in process groups and sessions of their own.
 
 use std::ffi::OsStr;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -49,6 +49,27 @@ pub fn by_hand(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("env");
     command.arg("--default-signal=HUP,INT,QUIT").arg(program);
     command
+}
+
+/// Writes a program, or a script, that is then to be run.
+///
+/// Another process writes it. The system runs no file that anybody has open to write (ETXTBSY), and had
+/// this process it open, then so would a child that another thread starts at that moment.
+///
+/// # Errors
+///
+/// Fails if the file cannot be written.
+pub fn write_program(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut writer = Command::new("sh");
+    writer.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]);
+    let mut writer = writer.arg(path).stdin(Stdio::piped()).spawn()?;
+    let mut stdin = writer.stdin.take().expect("it is piped");
+    let written = stdin.write_all(bytes);
+    drop(stdin);
+    match writer.wait()?.success() {
+        true => written,
+        false => Err(io::Error::other(format!("write {}", path.display()))),
+    }
 }
 
 impl Program {
@@ -378,6 +399,8 @@ pub fn edited(source: &Path, edits: &[(&str, &str)], folder: &Path) -> Result<Co
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     fn shell(script: &str) -> Program {
@@ -398,6 +421,29 @@ mod tests {
         assert!(marked(&mark).len() >= 2);
         drop(program);
         assert_eq!(marked(&mark), Vec::<i32>::new());
+    }
+
+    #[test]
+    fn a_program_that_was_written_runs_while_other_threads_start_programs() {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        Command::new("true").status().expect("it is there");
+                    }
+                });
+            }
+            let outcomes = (0..100).map(|number| {
+                let path = folder.path().join(format!("{number}"));
+                write_program(&path, b"#!/bin/sh\nexit 7\n").expect("there is room");
+                Command::new(path).status().map(|status| status.code())
+            });
+            let outcomes: io::Result<Vec<_>> = outcomes.collect();
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(outcomes.expect("they run"), [Some(7); 100]);
+        });
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! The build before a replay: without cargo, and when it is told to stop.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
-use common::program::{Program, marked};
+use common::program::{Program, marked, write_program};
 use common::replay::mark_of;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -36,8 +34,8 @@ fn a_build_that_is_told_to_stop_is_ended_with_all_that_it_has_started() {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let cargo = folder.path().join("cargo");
     // It goes on for as long as a deadline of this test, and so does its compiler.
-    fs::write(&cargo, "#!/bin/sh\nsleep 300 & sleep 300\n").expect("it can be written");
-    fs::set_permissions(&cargo, PermissionsExt::from_mode(0o755)).expect("it is ours");
+    let script = b"#!/bin/sh\nsleep 300 & sleep 300\n";
+    write_program(&cargo, script).expect("it can be written");
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut command = Command::new("env");
         // A shell that runs this in the background has it ignore what a terminal sends.

@@ -1,12 +1,13 @@
 //! The commands of the README, one after the other as a reader would type them.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
 use assert_cmd::cargo::cargo_bin;
 use common::notebook::CELLS;
+use common::program::write_program;
 use serde_json::Value;
 use support::xtask;
 use tempfile::TempDir;
@@ -43,12 +44,11 @@ impl Clone {
         let built = cargo_bin("xtask");
         let of_cells = CELLS.iter().flat_map(|cell| cell.bins());
         for bin in of_cells.chain(["xtask"]) {
-            fs::copy(built.with_file_name(bin), bins.join(bin)).expect("it was built");
+            let built = fs::read(built.with_file_name(bin)).expect("it was built");
+            write_program(&bins.join(bin), &built).expect("there is room");
         }
         let opener = path.join("xdg-open");
-        fs::write(&opener, "#!/bin/sh\n").expect("it can be written");
-        let runs = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(&opener, runs).expect("it is ours");
+        write_program(&opener, b"#!/bin/sh\n").expect("it can be written");
         symlink(&opener, path.join("open")).expect("it can be made");
         Clone { folder }
     }

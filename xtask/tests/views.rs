@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use assert_cmd::cargo::cargo_bin;
+use common::program::write_program;
 use tempfile::TempDir;
 
 mod support;
@@ -20,7 +21,8 @@ impl Target {
         for folder in ["debug", "replay"] {
             fs::create_dir(target.0.path().join(folder)).expect("it can be made");
         }
-        fs::copy(cargo_bin("xtask"), target.path("debug/xtask")).expect("it was built");
+        let built = fs::read(cargo_bin("xtask")).expect("it was built");
+        write_program(&target.path("debug/xtask"), &built).expect("there is room");
         target
     }
 
