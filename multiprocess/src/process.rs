@@ -152,9 +152,10 @@ impl<T: Serializable> Process<T> {
     /// # Errors
     ///
     /// [`Error::Panicked`] if the function panicked, [`Error::Killed`] if a signal ended the
-    /// process, [`Error::OomKilled`] if SIGKILL did when the system's OOM killer struck, [`Error::Exited`] if it exited before the function had returned, whatever the
-    /// code. [`Error::Serial`] if the value has no binary form. [`Error::Os`] if this is not the
-    /// process that spawned it.
+    /// process, [`Error::OomKilled`] if SIGKILL did when the system's OOM killer struck,
+    /// [`Error::Exited`] if it exited before the function had returned, whatever the code.
+    /// [`Error::Serial`] if the value has no binary form. [`Error::Os`] if it is longer than a file may
+    /// be (`ulimit -f`), or this is not the process that spawned it.
     ///
     /// # Examples
     ///
