@@ -23,16 +23,16 @@ const LOOK_FIRST: Duration = Duration::from_millis(20);
 /// waits a little longer, and an idle process hardly wakes.
 const LOOK_MAX: Duration = Duration::from_secs(2);
 
-/// The most looks before sleeping, where another core can make the change meanwhile: some 10 µs.
+/// The most looks before sleeping, where another core can make the change meanwhile: 10 to 20 µs.
 const LOOKS_MAX: u32 = 8;
 
-/// The looks of a wait that tries anew whether looking helps: some 60 µs, in which a process that
+/// The looks of a wait that tries anew whether looking helps: 60 to 120 µs, in which a process that
 /// sleeps can be woken and answer. From then on it may find its answer before it sleeps, and so may
 /// the other one.
 const LOOKS_TRIED: u32 = 48;
 
-/// How many pauses of the processor there are before the first look, of some 20 ns each. They double from
-/// look to look, for so many looks.
+/// How many pauses of the processor there are before the first look, of some 10 to 20 ns each. They
+/// double from look to look, for so many looks.
 const PAUSES: u32 = 16;
 const DOUBLINGS: u32 = 3;
 
