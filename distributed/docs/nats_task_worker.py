@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+import time
 import traceback
 
 import nats
@@ -19,13 +20,16 @@ def run(call):
 
 
 async def work(engine, outcomes, task, lease):
+    early = int(task.header.get("Due", 0)) / 1000 - time.time()
+    if early > 0 and task.metadata.num_delivered <= 3:  # A delayed task comes some tenths of a second early.
+        return await task.nak(delay=early)
     job = asyncio.create_task(asyncio.to_thread(run, json.loads(task.data)))
     while not (await asyncio.wait([job], timeout=lease / 3))[0]:
         await task.in_progress()
     try:
         outcome = await job
     except Exception:
-        tries = task.metadata.num_delivered
+        tries = max(1, task.metadata.num_delivered - ("Due" in task.header))
         if tries <= int(task.header["Retries"]):
             return await task.nak(delay=int(task.header["Backoff"]) / 1000 * 2 ** (tries - 1))
         failed = {"state": "failed", "error": traceback.format_exc(), "tries": tries, "worker": me}

@@ -96,6 +96,48 @@ fn delayed_tasks_are_done_and_none_runs_before_its_time_although_the_server_is_k
 }
 
 #[test]
+fn delayed_tasks_run_in_the_order_of_their_times_and_none_has_used_up_a_try() -> Result<()> {
+    let Some(server) = Server::start() else {
+        return Ok(());
+    };
+    if server.version() < DELAYS {
+        println!("skipped: delays need nats-server 2.12 or newer");
+        return Ok(());
+    }
+    let client = client(&server);
+    let tasks = client.task_queue("tasks")?;
+    let (began, begins) = mpsc::channel();
+    let worker = Worker::new().task_with("note", move |task, time: u64| {
+        began.send((task.attempt(), time)).expect("the test waits");
+        Ok::<_, Error>(())
+    });
+    let serving = Serving::start(&client, worker);
+    // The server makes tasks of the first two in one go, as they were submitted. On a machine that is
+    // busy for longer than the time between them, they are late together.
+    let times = [1720, 1500, 1480];
+    let is_in_order = || -> Result<bool> {
+        let submit = |time| {
+            let later = TaskOptions::new().delay(Duration::from_millis(time));
+            tasks.submit_with::<()>("note", &time, later)
+        };
+        let handles = times.map(submit);
+        let next = || begins.recv_timeout(DEADLINE).expect("it begins");
+        let order = times.map(|_| next());
+        for handle in handles {
+            handle?.result(Some(DEADLINE))?;
+        }
+        assert_eq!(order.map(|(attempt, _)| attempt), [1, 1, 1]);
+        Ok(order[2].1 == times[0])
+    };
+    for _ in 0..10 {
+        if is_in_order()? {
+            return serving.stop().map(drop);
+        }
+    }
+    panic!("the one that is due last never runs last");
+}
+
+#[test]
 fn an_urgent_task_overtakes_all_others_while_workers_are_at_them() -> Result<()> {
     let Some(server) = Server::start() else {
         return Ok(());

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::server::{DEADLINE, Server, signal};
 use crate::support::tasks::{failure, quick};
+use crate::tasks::DELAYS;
 
 fn start(name: &str, arguments: &[&str]) -> Program {
     let mut command = Command::new(cargo_bin(name));
@@ -289,6 +290,11 @@ fn a_worker_in_python_runs_tasks_by_name_and_tells_of_failures_with_their_text()
     let shout = tasks.submit_with::<String>("shout", &named, urgent)?;
     let fails = tasks.submit_with::<u32>("add", &(3, "four"), quick().retries(1))?;
     let unknown = tasks.submit_with::<u32>("resize", &(3, 4), quick().retries(0))?;
+    let (delay, submitted) = (Duration::from_secs(1), Instant::now());
+    let delayed = (server.version() >= DELAYS).then(|| {
+        let later = quick().retries(0).delay(delay);
+        tasks.submit_with::<u32>("add", &(3, "four"), later)
+    });
     let worker = task_worker(&python, &server);
     assert_eq!(sum.result(Some(DEADLINE))?, 7);
     assert_eq!(shout.result(Some(DEADLINE))?, "ÉTÉ!!");
@@ -303,6 +309,11 @@ fn a_worker_in_python_runs_tasks_by_name_and_tells_of_failures_with_their_text()
     assert!(origin.ends_with(&format!("/{}", worker.pid())), "{origin}");
     let failed = failure(unknown.result(Some(DEADLINE)));
     assert!(failed.reason.contains("KeyError"), "{}", failed.reason);
+    if let Some(delayed) = delayed {
+        let failed = failure(delayed?.result(Some(DEADLINE)));
+        assert_eq!(failed.tries, 1, "it came early, which is no try");
+        assert!(submitted.elapsed() >= delay, "it ran before its time");
+    }
     Ok(())
 }
 

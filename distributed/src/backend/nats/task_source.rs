@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_nats::Subscriber;
 use async_nats::jetstream::{AckKind, Message};
@@ -22,7 +22,7 @@ use super::engine::Engine;
 use super::leases::Leases;
 use super::pull::Pull;
 use super::queue::{header, number};
-use super::task_streams::{StoredOutcome, TaskStreams};
+use super::task_streams::{LEAD, StoredOutcome, TaskStreams};
 use crate::backend::tasks::{CancelledTask, ReadTask, TaskHead, TaskLease, TaskSource};
 use crate::backend::{Codec, Encoded};
 use crate::{Error, Result, random};
@@ -32,6 +32,12 @@ pub(super) const RETRIES: &str = "Retries";
 pub(super) const BACKOFF: &str = "Backoff";
 pub(super) const BACKOFF_MAX: &str = "Backoff-Max";
 pub(super) const TIME_LIMIT: &str = "Time-Limit";
+/// When a delayed task may begin, in milliseconds since 1970.
+pub(super) const DUE: &str = "Due";
+
+/// So often a delayed task is given back until its time, and no more: a worker whose clock is behind
+/// begins it later by this many times the lead, and not when its clock says so.
+const EARLY_MAX: u32 = 3;
 
 /// The shortest time for which a task is waited for.
 const LEAST_WAIT: Duration = Duration::from_millis(1);
@@ -125,7 +131,9 @@ impl NatsTaskSource {
             let shared = shared.clone();
             engine.runtime().spawn(async move {
                 if let Some(message) = late.answer().await {
-                    shared.give_back_untouched(message).await;
+                    let context = shared.engine.context.clone();
+                    let message = Message { message, context };
+                    shared.give_back_untouched(&message).await;
                 }
             });
         }
@@ -145,6 +153,10 @@ impl NatsTaskSource {
             Ok(info) => u32::try_from(info.delivered).unwrap_or(u32::MAX),
             Err(error) => return Err(engine.error("get a task", error)),
         };
+        if delivered <= EARLY_MAX && time_left(&message).is_some() {
+            shared.give_back_untouched(&message).await;
+            return Ok(None);
+        }
         let id = id_of(&message);
         let key = number(&id);
         let count = |name| header(&message, name).and_then(|text| text.parse::<u64>().ok());
@@ -161,13 +173,16 @@ impl NatsTaskSource {
             id,
         };
         if delivered > 1 {
-            if streams.is_settled(engine, &task.id).await? {
+            let (queue, retry_time) = (&streams.queue, streams.retry_time);
+            let (is_settled, noted) = tokio::try_join!(
+                streams.is_settled(engine, &task.id),
+                attempts::count(engine, queue, key, retry_time),
+            )?;
+            if is_settled {
                 shared.acknowledge(task.number, AckKind::Ack).await;
                 return Ok(None);
             }
-            let (queue, retry_time) = (&streams.queue, streams.retry_time);
-            let untouched = attempts::count(engine, queue, key, retry_time).await? - 1;
-            task.tries = delivered.saturating_sub(untouched).max(1);
+            task.tries = delivered.saturating_sub(noted - 1).max(1);
         }
         if task.tries > task.retries.saturating_add(1) {
             task.tries -= 1;
@@ -241,14 +256,12 @@ impl TaskEnds {
         }
     }
 
-    /// Gives back what came and was not looked at, which is no try.
-    async fn give_back_untouched(&self, message: async_nats::Message) {
-        let context = self.engine.context.clone();
-        let message = Message { message, context };
-        let (queue, key) = (&self.streams.queue, number(&id_of(&message)));
+    /// Gives back what came and was not begun, which is no try, until its time.
+    async fn give_back_untouched(&self, message: &Message) {
+        let (queue, key) = (&self.streams.queue, number(&id_of(message)));
         // Without the note it counts as a try, and without the word it waits for its lease.
         let _ = attempts::note(&self.engine, queue, key, self.streams.retry_time).await;
-        let _ = message.ack_with(AckKind::Nak(None)).await;
+        let _ = message.ack_with(AckKind::Nak(time_left(message))).await;
     }
 
     async fn settle_failed(
@@ -368,6 +381,14 @@ impl fmt::Debug for NatsTaskSource {
             .field("queue", &self.shared.streams.queue)
             .finish_non_exhaustive()
     }
+}
+
+/// How long it is until the time of a delayed task: no longer than the server may be early.
+fn time_left(message: &Message) -> Option<Duration> {
+    let due = header(message, DUE)?.parse().ok()?;
+    let due = UNIX_EPOCH.checked_add(Duration::from_millis(due))?;
+    let left = due.duration_since(SystemTime::now()).ok()?;
+    Some(left.min(LEAD)).filter(|left| !left.is_zero())
 }
 
 /// The id of a task is the last word of its subject.

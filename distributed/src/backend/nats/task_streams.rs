@@ -5,7 +5,7 @@
 //! time has come. A task stays there until it has its outcome. `outcomes` has a subject for each task
 //! too, which takes one message: so a task is done, failed or cancelled, and never two of these.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::header::{NATS_SCHEDULE, NATS_SCHEDULE_TARGET};
 use async_nats::jetstream::ErrorCode;
@@ -20,6 +20,7 @@ use time::format_description::well_known::Rfc3339;
 use super::engine::{Engine, new_id};
 use super::layout::{self, DUPLICATE_WINDOW, Found, IN_FLIGHT_MAX, WAITING_MAX};
 use super::publish::{Publication, publish_all};
+use super::task_source::DUE;
 use crate::backend::tasks::Outcome;
 use crate::{Error, Priority, Result};
 
@@ -30,6 +31,9 @@ const OUTCOME_AGE: Duration = Duration::from_secs(24 * 3600);
 const OUTCOME_LEASE: Duration = Duration::from_secs(3);
 /// After how long without a request the engine forgets that a submitter waits for outcomes.
 pub(super) const AWAY_MAX: Duration = Duration::from_secs(3600);
+/// How much before its time the server makes a delayed task one that waits: it makes many of them at
+/// once, every 250 ms. The worker that gets it early gives it back until its time.
+pub(super) const LEAD: Duration = Duration::from_millis(300);
 /// The oldest server that delays messages.
 const DELAYS: (u64, u64) = (2, 12);
 
@@ -215,14 +219,17 @@ impl TaskStreams {
                 format!("the server is version {version}, delays need {major}.{minor} or newer");
             return Err(engine.error(&attempt, reason));
         }
-        let at = SystemTime::now()
-            .checked_add(delay)
-            .map(OffsetDateTime::from);
+        let due = SystemTime::now().checked_add(delay);
+        let at = due.map(|due| OffsetDateTime::from(due - LEAD));
         let at = at.and_then(|at| at.format(&Rfc3339).ok());
-        let at = at.ok_or_else(|| {
+        let (Some(due), Some(at)) = (due, at) else {
             let attempt = format!("delay a task of the queue `{}`", self.queue);
-            engine.error(&attempt, format!("no clock goes as far as {delay:?}"))
-        })?;
+            return Err(engine.error(&attempt, format!("no clock goes as far as {delay:?}")));
+        };
+        let message = message.header(DUE, millis_of(due).to_string().as_str());
+        if delay <= LEAD {
+            return Ok(Publication { subject, message });
+        }
         Ok(Publication {
             message: message
                 .header(NATS_SCHEDULE, format!("@at {at}").as_str())
@@ -348,6 +355,12 @@ pub(super) fn read_outcome(subject: &str, payload: &[u8]) -> Result<(String, Out
         _ => Outcome::Cancelled,
     };
     Ok((format!("{own}-{number}"), outcome))
+}
+
+/// A time of day as a header has it: full milliseconds since 1970, and none too few.
+fn millis_of(time: SystemTime) -> u128 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_micros().div_ceil(1000)
 }
 
 /// A priority, as the subject of its tasks and their consumer are named.
