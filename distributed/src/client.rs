@@ -59,7 +59,7 @@ impl Client {
     /// assert!(client.queue::<u32>("tasks")?.is_empty()?);
     /// // The key is another.
     /// let refused = Client::connect(server.address(), b"abd");
-    /// assert!(matches!(refused, Err(Error::Auth)));
+    /// assert!(matches!(refused, Err(Error::Auth { .. })));
     /// # Ok::<(), Error>(())
     /// ```
     pub fn connect(address: impl Display, key: &[u8]) -> Result<Client> {
@@ -426,7 +426,7 @@ impl Client {
 /// let server = Server::builder().queue("tasks").serve("127.0.0.1:0", b"abc")?;
 /// match distributed::connect(&format!("tcp://{}", server.address())) {
 ///     Ok(client) => client.queue::<u32>("tasks")?.put(&34)?,
-///     Err(Error::Auth) => println!("MANAGER_AUTHKEY is another key"),
+///     Err(Error::Auth { .. }) => println!("MANAGER_AUTHKEY is another key"),
 ///     Err(Error::Address(reason)) => println!("{reason}"),
 ///     Err(error) => return Err(error),
 /// }
@@ -458,7 +458,7 @@ pub fn connect(url: &str) -> Result<Client> {
 /// match distributed::connect_within(Duration::from_secs(10), &url) {
 ///     Ok(client) => assert_eq!(client.status()?.queues[0].name, "tasks"),
 ///     // MANAGER_AUTHKEY is not set, or is another key: no waiting would mend that.
-///     Err(Error::Address(_) | Error::Auth) => {}
+///     Err(Error::Address(_) | Error::Auth { .. }) => {}
 ///     Err(error) => return Err(error),
 /// }
 /// # Ok::<(), Error>(())

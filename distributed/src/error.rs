@@ -29,13 +29,22 @@ pub enum Error {
     Empty,
     /// The queue had no room in time: Python's `queue.Full`.
     Full,
-    /// The connection has ended without a word: the other side has died, or is a server of Python's,
-    /// which says nothing when it ends.
-    Closed,
+    /// The connection has ended without a word, or nobody listens any more: the server has died, or is
+    /// one of Python's, which says nothing when it ends.
+    Closed {
+        /// Where the server was.
+        address: String,
+    },
     /// The server has been shut down, and said so.
-    ShutDown,
-    /// The other side does not know our key.
-    Auth,
+    ShutDown {
+        /// Where the server was.
+        address: String,
+    },
+    /// The server does not know our key.
+    Auth {
+        /// Where the server is.
+        address: String,
+    },
     /// An empty key would let everybody in.
     EmptyKey,
     /// The server has no queue of this name.
@@ -113,9 +122,18 @@ impl fmt::Display for Error {
         match self {
             Error::Empty => f.write_str("the queue is empty"),
             Error::Full => f.write_str("the queue is full"),
-            Error::Closed => f.write_str("the other side has closed the connection"),
-            Error::ShutDown => f.write_str("the server has been shut down"),
-            Error::Auth => f.write_str("the other side has another key"),
+            Error::Closed { address } => write!(
+                f,
+                "the server at {address} has closed the connection: it has died, or is one of \
+                 Python's and has ended"
+            ),
+            Error::ShutDown { address } => write!(f, "the server at {address} has been shut down"),
+            Error::Auth { address } => {
+                write!(
+                    f,
+                    "the server at {address} has another key: give the one it was given"
+                )
+            }
             Error::EmptyKey => f.write_str("the key is empty: choose one of at least one byte"),
             Error::NoQueue { name, said } => write!(f, "the server has no queue `{name}`: {said}"),
             Error::Item {
@@ -165,17 +183,11 @@ impl fmt::Debug for Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Names the attempt; the many ways in which the system says that a peer is gone become one.
+    /// Names the attempt.
     pub(crate) fn io(attempt: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
-        move |source| match source.kind() {
-            ErrorKind::UnexpectedEof
-            | ErrorKind::BrokenPipe
-            | ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted => Error::Closed,
-            _ => Error::Io {
-                attempt: attempt.into(),
-                source,
-            },
+        move |source| Error::Io {
+            attempt: attempt.into(),
+            source,
         }
     }
 

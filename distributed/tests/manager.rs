@@ -143,7 +143,11 @@ fn nothing_in_time_is_empty() -> Result<()> {
 fn a_wrong_key_an_empty_key_and_an_unknown_queue_are_refused() {
     let (server, client) = server();
     let wrong = Client::connect(server.address(), b"abd").err();
-    assert!(matches!(wrong, Some(Error::Auth)), "{wrong:?}");
+    let address = server.address().to_string();
+    assert!(
+        matches!(&wrong, Some(Error::Auth { address: at }) if *at == address),
+        "{wrong:?}"
+    );
     let empty = Client::connect(server.address(), b"").err();
     assert!(matches!(empty, Some(Error::EmptyKey)), "{empty:?}");
     let empty = Server::builder().serve("127.0.0.1:0", b"").err();
@@ -228,12 +232,19 @@ fn a_shutdown_ends_a_waiting_get_and_frees_the_port() -> Result<()> {
     server.shutdown();
     drop(TcpListener::bind(&address).expect("the port is free"));
     let end = waiting.join().expect("no panic");
-    assert!(matches!(end, Err(Error::ShutDown)), "{end:?}");
+    assert!(matches!(end, Err(Error::ShutDown { .. })), "{end:?}");
     // One that asked for nothing meanwhile is told with its next call.
     let told = idle.len();
-    assert!(matches!(told, Err(Error::ShutDown)), "{told:?}");
+    let is_there = |at: &String| *at == address;
+    assert!(
+        matches!(&told, Err(Error::ShutDown { address }) if is_there(address)),
+        "{told:?}"
+    );
     let late = client.queue::<u32>("get_task_queue").err();
-    assert!(matches!(late, Some(Error::Closed)), "{late:?}");
+    assert!(
+        matches!(&late, Some(Error::Closed { address }) if is_there(address)),
+        "{late:?}"
+    );
     drop(silent);
     Ok(())
 }
@@ -331,7 +342,10 @@ fn a_worker_with_another_key_fails_and_says_why() {
             .arg("--authkey-file")
             .arg(&key),
     );
-    assert!(said.contains("the other side has another key"), "{said}");
+    assert!(
+        said.contains("the server at 127.0.0.1:") && said.contains(" has another key"),
+        "{said}"
+    );
     let mend = "take the key of the master (MANAGER_AUTHKEY or --authkey-file)";
     assert!(said.contains(mend) && !said.contains("start it"), "{said}");
     std::fs::write(&key, "\n").expect("the folder is writable");

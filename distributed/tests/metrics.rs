@@ -143,7 +143,7 @@ fn those_who_wait_and_those_who_hold_a_lock_are_counted() -> Result<()> {
 fn those_who_are_refused_are_counted_by_the_reason() {
     let (_manager, address, metrics) = manager(&["--queue=tasks"]);
     let other = Client::connect(&address, b"another");
-    assert!(matches!(other, Err(Error::Auth)), "{other:?}");
+    assert!(matches!(other, Err(Error::Auth { .. })), "{other:?}");
     let mut stranger = TcpStream::connect(&address).expect("it listens");
     stranger
         .write_all(b"GET / HTTP/1.1\r\n\r\n")

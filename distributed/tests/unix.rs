@@ -54,9 +54,9 @@ fn clients_join_over_a_path_and_over_a_name_in_no_folder() -> Result<()> {
         assert_eq!(tasks.get()?, long);
         assert_eq!(client.status()?.queues[0].put, 1);
         let refused = Client::connect(&address, b"another");
-        assert!(matches!(refused, Err(Error::Auth)), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Auth { .. })), "{refused:?}");
         server.shutdown();
-        assert!(matches!(tasks.get(), Err(Error::ShutDown)));
+        assert!(matches!(tasks.get(), Err(Error::ShutDown { .. })));
     }
     Ok(())
 }

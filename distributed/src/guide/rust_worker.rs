@@ -33,7 +33,7 @@
 //! # let address = said.next().expect("a line").expect("text");
 //!
 //! // The master is done, and its server has ended.
-//! assert!(matches!(work(&address), Err(Error::Closed)));
+//! assert!(matches!(work(&address), Err(Error::Closed { .. })));
 //! # assert_eq!(said.last().expect("a line").expect("text"), "Result: 9 * 9 = 81");
 //! # assert!(master.wait().expect("it is ours").success());
 //! ```

@@ -95,7 +95,7 @@ fn run(
 /// tasks.put(&34)?;
 /// assert_eq!(tasks.get()?, 34);
 /// server.shutdown();
-/// assert!(matches!(tasks.get(), Err(distributed::Error::ShutDown)));
+/// assert!(matches!(tasks.get(), Err(distributed::Error::ShutDown { .. })));
 /// # Ok::<(), distributed::Error>(())
 /// ```
 #[derive(Debug)]

@@ -34,7 +34,7 @@ impl ManagerQueue {
         loop {
             let ident = state.ident.clone();
             match state.attempt(&ident, method, &args, &mut read) {
-                Err(Error::Closed | Error::ShutDown)
+                Err(Error::Closed { .. } | Error::ShutDown { .. })
                     if start.elapsed() + pause < state.client.retry_time =>
                 {
                     thread::sleep(random::jitter(pause));
@@ -59,7 +59,9 @@ impl ManagerQueue {
     ) -> Result<R> {
         let mut state = self.state.lock().unwrap();
         if state.connection.is_none() {
-            return Err(Error::Closed);
+            return Err(Error::Closed {
+                address: self.address.clone(),
+            });
         }
         let ident = state.ident.clone();
         state.attempt(&ident, method, args, read)
@@ -107,7 +109,10 @@ impl State {
         // Any other error is an answer, after which both sides are in step.
         if !matches!(
             outcome,
-            Err(Error::Closed | Error::ShutDown | Error::Io { .. } | Error::Protocol(_))
+            Err(Error::Closed { .. }
+                | Error::ShutDown { .. }
+                | Error::Io { .. }
+                | Error::Protocol(_))
         ) {
             self.connection = Some(connection);
         }

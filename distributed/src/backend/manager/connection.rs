@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -43,7 +44,7 @@ impl Target {
     /// Connects. A server that names no digest may want either of two, which is found out once.
     pub(crate) fn connect(&mut self) -> Result<Connection> {
         match self.attempt() {
-            (Err(Error::Auth), true) if self.bare == Digest::Md5 => {
+            (Err(Error::Auth { .. }), true) if self.bare == Digest::Md5 => {
                 self.bare = Digest::Sha256;
                 let outcome = self.attempt().0;
                 if outcome.is_err() {
@@ -80,10 +81,10 @@ impl Target {
                 Err(Error::Protocol(_)) => return Err(self.no_manager()),
                 body => body?,
             };
-            let (frame, end) = match handshake.receive(body) {
+            let (frame, end) = match handshake.receive(&connection.received[body]) {
                 Step::Send(frame) => (Some(frame), None),
                 Step::Done(frame) => (frame, Some(Ok(()))),
-                Step::Refused(frame) => (frame, Some(Err(Error::Auth))),
+                Step::Refused(frame) => (frame, Some(Err(self.refused()))),
                 Step::Garbage => return Err(self.no_manager()),
             };
             if let Some(frame) = frame {
@@ -95,6 +96,11 @@ impl Target {
                 return end.map(|()| connection);
             }
         }
+    }
+
+    fn refused(&self) -> Error {
+        let address = self.address.clone();
+        Error::Auth { address }
     }
 
     fn no_manager(&self) -> Error {
@@ -176,18 +182,19 @@ impl Connection {
     ) -> Result<T> {
         // Of a server that has ended there may still be its farewell to read, and nothing to wait for.
         let deadline = match self.write(frame::seal(message)) {
-            Err(Error::Closed) => Some(Instant::now()),
+            Err(Error::Closed { .. }) => Some(Instant::now()),
             written => written.map(|()| None)?,
         };
         let body = self.receive(u32::MAX as usize, deadline)?;
-        let reply = Pickle::read(body).map_err(|error| Error::Protocol(error.to_string()))?;
+        let reply = Pickle::read(&self.received[body])
+            .map_err(|error| Error::Protocol(error.to_string()))?;
         let mut parts = reply.inside(reply.root());
         let (Some(kind), Some(value)) = (parts.next(), parts.next()) else {
             return Err(Error::Protocol("a reply is not (kind, value)".into()));
         };
         match reply.text(kind.value) {
             Some("#RETURN") => read(&reply, value),
-            Some("#ERROR") => Err(raised(&reply, value.value)),
+            Some("#ERROR") => Err(raised(&reply, value.value, &self.address)),
             Some("#TRACEBACK" | "#UNSERIALIZABLE") => {
                 let text = reply.text(value.value).unwrap_or_default().trim();
                 // The last line of a traceback names the exception.
@@ -207,24 +214,34 @@ impl Connection {
         written.map_err(|error| self.failure("send a message", error))
     }
 
-    /// What it means that the kernel gave up: the machine or the network there is gone.
+    fn closed(&self) -> Error {
+        let address = self.address.clone();
+        Error::Closed { address }
+    }
+
+    /// What an error of the kernel's means: of the many that say that a peer is gone one is made, and if
+    /// the kernel gave up, the machine or the network there is gone.
     fn failure(&self, attempt: &str, error: io::Error) -> Error {
         let Connection {
             address,
             peer_timeout,
             ..
         } = self;
-        Error::io(match error.kind() {
+        let attempt = match error.kind() {
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
+                return self.closed();
+            }
             ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
                 let time = peer_timeout.as_secs_f64();
                 format!("{attempt}: nothing came from {address} for {time} s, it is out of reach")
             }
-            _ => attempt.to_string(),
-        })(error)
+            _ => format!("{attempt}, of the connection to {address}"),
+        };
+        Error::io(attempt)(error)
     }
 
-    /// The next frame's body, of at most `limit` bytes.
-    fn receive(&mut self, limit: usize, deadline: Option<Instant>) -> Result<&[u8]> {
+    /// Where the next frame's body is, of at most `limit` bytes.
+    fn receive(&mut self, limit: usize, deadline: Option<Instant>) -> Result<Range<usize>> {
         self.received.drain(..std::mem::take(&mut self.taken));
         loop {
             let missing = match frame::head(&self.received) {
@@ -236,7 +253,7 @@ impl Connection {
                 }
                 Head::Frame { start, end } if end <= self.received.len() => {
                     self.taken = end;
-                    return Ok(&self.received[start..end]);
+                    return Ok(start..end);
                 }
                 Head::Frame { end, .. } => end - self.received.len(),
                 Head::Partial(missing) => missing,
@@ -264,7 +281,7 @@ impl Connection {
         };
         self.received.truncate(have + *read.as_ref().unwrap_or(&0));
         match read {
-            Ok(0) => Err(Error::Closed),
+            Ok(0) => Err(self.closed()),
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let text = format!("shake hands with {}, which may be no manager", self.address);
@@ -276,7 +293,7 @@ impl Connection {
 }
 
 /// The exception that a method of the server raised.
-fn raised(reply: &Pickle, value: Value) -> Error {
+fn raised(reply: &Pickle, value: Value, address: &str) -> Error {
     let Some(((_, class), arguments)) = reply.instance(value) else {
         return Error::Protocol("a reply raises what is no exception".into());
     };
@@ -284,7 +301,10 @@ fn raised(reply: &Pickle, value: Value) -> Error {
     match class {
         "Empty" => return Error::Empty,
         "Full" => return Error::Full,
-        FAREWELL => return Error::ShutDown,
+        FAREWELL => {
+            let address = address.to_string();
+            return Error::ShutDown { address };
+        }
         _ => {}
     }
     let first = reply

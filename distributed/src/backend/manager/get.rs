@@ -93,7 +93,7 @@ impl ManagerQueue {
         match self.attempt("fail", args, nothing) {
             Ok(()) => Ok(true),
             // What it held went back with the connection.
-            Err(Error::Remote { .. } | Error::Closed | Error::ShutDown) => Ok(false),
+            Err(Error::Remote { .. } | Error::Closed { .. } | Error::ShutDown { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }

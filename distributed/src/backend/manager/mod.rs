@@ -164,12 +164,13 @@ impl ManagerClient {
 
     /// A connection to a server that was there before: if nobody listens, it has gone.
     fn connect(&mut self) -> Result<Connection> {
-        self.target
-            .connect()
-            .map_err(|error| match error.is_refused() {
-                true => Error::Closed,
-                false => error,
-            })
+        let connected = self.target.connect();
+        connected.map_err(|error| match error.is_refused() {
+            true => Error::Closed {
+                address: self.target.address.clone(),
+            },
+            false => error,
+        })
     }
 }
 

@@ -138,7 +138,7 @@ impl SubmitterBackend for ManagerSubmitter {
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             match self.outcome_here(left) {
-                Err(Error::Closed | Error::ShutDown) if retries => {}
+                Err(Error::Closed { .. } | Error::ShutDown { .. }) if retries => {}
                 came => return came.map(|one| vec![one]),
             }
         }

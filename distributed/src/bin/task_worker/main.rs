@@ -22,8 +22,8 @@ fn run(options: &Worker) -> anyhow::Result<()> {
     // Python's own server, which does not tell this, ends without a word.
     let tells_its_end = manager.status().is_ok();
     match worker.run(&manager, "get_task_queue", "get_result_queue", square) {
-        Err(Error::Closed) if !tells_its_end => {}
-        Ok(_) | Err(Error::ShutDown) => {}
+        Err(Error::Closed { .. }) if !tells_its_end => {}
+        Ok(_) | Err(Error::ShutDown { .. }) => {}
         Err(error) => return Err(options.explain(error)),
     }
     println!("worker exit.");

@@ -75,7 +75,9 @@ impl Worker {
         let client = Client::connect_within(self.start_time(), &self.address, &key);
         addressed::<Worker, _>(client).map_err(|error| {
             let mend = match &error {
-                Error::Auth => "take the key of the master (MANAGER_AUTHKEY or --authkey-file)",
+                Error::Auth { .. } => {
+                    "take the key of the master (MANAGER_AUTHKEY or --authkey-file)"
+                }
                 Error::Io { source, .. } if source.kind() == ConnectionRefused => {
                     "no master to join (start it with cargo run -p distributed --bin task_master)"
                 }
@@ -97,9 +99,9 @@ impl Worker {
     /// Says of a connection that ended without a word what that means here.
     pub(crate) fn explain(&self, error: Error) -> anyhow::Error {
         match error {
-            Error::Closed => anyhow::anyhow!(
-                "the master was killed, or the connection to {} was lost: a master that ends says so",
-                self.host()
+            Error::Closed { address } => anyhow::anyhow!(
+                "the master was killed, or the connection to {address} was lost: a master that ends says \
+                 so"
             ),
             error => error.into(),
         }
