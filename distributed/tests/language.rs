@@ -116,6 +116,60 @@ fn what_is_wrong_with_a_command_line_is_said_in_chinese_in_a_chinese_locale() {
 }
 
 #[test]
+fn what_failed_is_said_in_chinese_in_a_chinese_locale_but_for_the_words_of_the_system() {
+    let (_manager, address) = support::manager(&["--queue=tasks"]);
+    let folder = tempfile::tempdir().expect("there is room");
+    let [other, empty] = ["other", "empty"].map(|name| folder.path().join(name));
+    std::fs::write(&other, "other").expect("there is room");
+    std::fs::write(&empty, "").expect("there is room");
+    let [other, empty] = [&other, &empty].map(|file| file.to_str().expect("it is text"));
+    let nobody = "/nowhere/socket";
+    for (program, arguments, sentences) in [
+        (
+            "task_worker",
+            &[address.as_str(), "--authkey-file", other][..],
+            &["请用主进程的密钥（", "的服务器用另一个密钥：请给出它的那个"][..],
+        ),
+        (
+            "task_worker",
+            &[&address, "--authkey-file", "/nowhere/key"],
+            &["读不了 /nowhere/key 里的密钥：No such file"],
+        ),
+        (
+            "task_master",
+            &["--bind", &address],
+            &[
+                "不能提供队列（`--bind` 换一个地址）：监听 ",
+                "：Address already in use",
+            ],
+        ),
+        (
+            "task_master",
+            &["--authkey-file", empty],
+            &["不能提供队列（密钥来自 `", "：密钥是空的：至少要一个字节\n"],
+        ),
+        (
+            "task_master",
+            &["--bind", "127.0.0.1:0", "--timeout", "0.01"],
+            &[
+                "Empty：0.01 秒内没有结果：用 `cargo run -p distributed --bin task_worker -- 127.0.0.1:",
+            ],
+        ),
+        (
+            "manager",
+            &["--queue", "q", "--bind", nobody],
+            &["不能提供队列：监听 /nowhere/socket：No such file"],
+        ),
+    ] {
+        let (code, text) = said(program, arguments, LOCALE);
+        assert_eq!(code, 1, "{text}");
+        for sentence in sentences {
+            assert!(text.contains(sentence), "{sentence} in {text}");
+        }
+    }
+}
+
+#[test]
 fn status_and_dead_letters_have_chinese_heads() -> Result<()> {
     let (_manager, address) = support::manager(&["--queue=tasks", "--queue=long name of a queue"]);
     let client = Client::connect(&address, b"abc")?;

@@ -15,8 +15,7 @@ fn main() {
         None => serve(&options),
     };
     if let Err(error) = done {
-        eprintln!("{error:#}");
-        std::process::exit(1);
+        options::fail(&error);
     }
 }
 

@@ -15,7 +15,7 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 #[cfg(feature = "traces")]
 use traces::Traces;
 
-pub(crate) use shared::parse;
+pub(crate) use shared::{fail, parse};
 
 #[path = "../shared/mod.rs"]
 mod shared;

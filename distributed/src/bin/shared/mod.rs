@@ -19,6 +19,20 @@ pub(crate) fn parse<Options: Parser>() -> Options {
     command_line::parse(&TEXTS).unwrap_or_else(|error| process::exit(command_line::tell(&error)))
 }
 
+/// Says what failed, in Chinese as far as the table has it, and exits with 1.
+pub(crate) fn fail(error: &anyhow::Error) -> ! {
+    let told = match command_line::is_chinese() {
+        true => {
+            let parts = error.chain().map(ToString::to_string);
+            let parts = parts.map(|text| command_line::chinese(&TEXTS, &text).unwrap_or(text));
+            parts.collect::<Vec<_>>().join("：")
+        }
+        false => format!("{error:#}"),
+    };
+    eprintln!("{told}");
+    process::exit(1)
+}
+
 /// A client of what the URL names, for the program of these options. Tries for `time` while nobody
 /// listens there.
 pub(crate) fn engine<Options: CommandFactory>(url: &str, time: Duration) -> anyhow::Result<Client> {

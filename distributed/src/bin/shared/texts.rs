@@ -3,7 +3,7 @@
 use common::command_line::Text;
 
 /// English, Chinese. `{}` is whatever stands there.
-pub(crate) const TEXTS: [Text; 71] = [
+pub(crate) const TEXTS: [Text; 85] = [
     // The placeholders of values.
     ("HOST:PORT or PATH", "HOST:PORT 或 PATH"),
     ("HOST:PORT, PATH or URL", "HOST:PORT、PATH 或 URL"),
@@ -245,4 +245,46 @@ pub(crate) const TEXTS: [Text; 71] = [
         "cannot use the address of queues: {}",
         "队列的地址不能用：{}",
     ),
+    // What failed.
+    ("cannot serve", "不能提供队列"),
+    (
+        "cannot serve (--bind takes another address)",
+        "不能提供队列（`--bind` 换一个地址）",
+    ),
+    (
+        "cannot serve (the key comes from MANAGER_AUTHKEY or --authkey-file)",
+        "不能提供队列（密钥来自 `MANAGER_AUTHKEY` 或 `--authkey-file`）",
+    ),
+    (
+        "no master to join (start it with cargo run -p distributed --bin task_master)",
+        "没有可加入的主进程（用 `cargo run -p distributed --bin task_master` 启动它）",
+    ),
+    (
+        "take the key of the master (MANAGER_AUTHKEY or --authkey-file)",
+        "请用主进程的密钥（`MANAGER_AUTHKEY` 或 `--authkey-file`）",
+    ),
+    ("cannot join the master", "不能加入主进程"),
+    (
+        "no engine to join (start it with nats-server -js -sd FOLDER)",
+        "没有可加入的引擎（用 `nats-server -js -sd FOLDER` 启动它）",
+    ),
+    (
+        "the master was killed, or the connection to {} was lost: a master that ends says so",
+        "主进程被杀了，或者到 {} 的连接断了：自己结束的主进程会说一声",
+    ),
+    (
+        "Empty: no result within {} s: start a worker with cargo run -p distributed {}",
+        "Empty：{} 秒内没有结果：用 `cargo run -p distributed {}` 启动一个工作进程",
+    ),
+    ("read the key from {}", "读不了 {} 里的密钥"),
+    (
+        "the server at {} has another key: give the one it was given",
+        "{} 的服务器用另一个密钥：请给出它的那个",
+    ),
+    (
+        "the key is empty: choose one of at least one byte",
+        "密钥是空的：至少要一个字节",
+    ),
+    ("connect to {}: {}", "连接 {}：{}"),
+    ("listen on {}: {}", "监听 {}：{}"),
 ];

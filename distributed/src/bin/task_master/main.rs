@@ -10,8 +10,7 @@ mod options;
 fn main() {
     environment::check();
     if let Err(error) = run(&options::parse::<Master>()) {
-        eprintln!("{error:#}");
-        std::process::exit(1);
+        options::fail(&error);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use distributed::{Builder, Client, Error, QueueOptions, Server};
 use shared::{addressed, engine, key, seconds};
 
-pub(crate) use shared::parse;
+pub(crate) use shared::{fail, parse};
 
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -12,7 +12,7 @@ use shared::{addressed, engine, key, seconds};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-pub(crate) use shared::parse;
+pub(crate) use shared::{fail, parse};
 
 #[path = "../shared/mod.rs"]
 mod shared;
