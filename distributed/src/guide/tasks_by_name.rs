@@ -74,6 +74,7 @@
 //! | an outcome is kept | until its submitter has it, or leaves | the same, and 24 hours at most |
 //! | a delay | on any | needs nats-server 2.12 or newer, and is [some milliseconds late](#many-at-once), more when thousands are due at once; an older one gets an error that names both versions |
 //! | a pause before a retry | on any | on any |
+//! | a delayed task in [`QueueStatus`](crate::QueueStatus) | is put and delivered once | is put and delivered twice |
 //! | priorities | the next task is the most urgent | the same, for a worker that looks; one that waits has the first that comes |
 //! | a time limit | counted by the server | counted by the worker; that of a frozen one ends with its lease |
 //! | a running task is cancelled | its worker is told | all workers of the queue are told; one that has lost its connection for that moment runs on, and its result does not count |
