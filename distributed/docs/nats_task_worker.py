@@ -13,17 +13,18 @@ functions = {"add": lambda a, b: a + b, "shout": lambda text, times=1: text.uppe
 me = f"{socket.gethostname()}/{os.getpid()}"
 
 
-def run(call):
+def run(data):
+    call = json.loads(data)
     args, function = call["args"], functions[call["task"]]
     result = function(**args) if isinstance(args, dict) else function(*args)
-    return json.dumps({"state": "done", "result": result})
+    return json.dumps({"state": "done", "result": result}, allow_nan=False)
 
 
 async def work(engine, outcomes, task, lease):
     early = int(task.header.get("Due", 0)) / 1000 - time.time()
     if early > 0 and task.metadata.num_delivered <= 3:  # A delayed task comes some tenths of a second early.
         return await task.nak(delay=early)
-    job = asyncio.create_task(asyncio.to_thread(run, json.loads(task.data)))
+    job = asyncio.create_task(asyncio.to_thread(run, task.data))
     while not (await asyncio.wait([job], timeout=lease / 3))[0]:
         await task.in_progress()
     try:
@@ -32,7 +33,8 @@ async def work(engine, outcomes, task, lease):
         tries = max(1, task.metadata.num_delivered - ("Due" in task.header))
         if tries <= int(task.header["Retries"]):
             return await task.nak(delay=int(task.header["Backoff"]) / 1000 * 2 ** (tries - 1))
-        failed = {"state": "failed", "error": traceback.format_exc(), "tries": tries, "worker": me}
+        error = traceback.format_exc().encode(errors="replace").decode()
+        failed = {"state": "failed", "error": error, "tries": tries, "worker": me}
         outcome = json.dumps(failed)
     submitter, number = task.subject.split(".")[-1].split("-")
     try:

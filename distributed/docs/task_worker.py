@@ -24,9 +24,8 @@ tasks = getattr(manager, name)()
 me = "%s/%d" % (socket.gethostname(), os.getpid())
 while True:
     task = tasks.take_task(me)
-    args = task["call"]["args"]
     try:
-        function = functions[task["call"]["task"]]
+        args, function = task["call"]["args"], functions[task["call"]["task"]]
         result = function(**args) if isinstance(args, dict) else function(*args)
         tasks.finish(task["lease"], result)
     except Exception:  # Of the function, or the server takes no such result.

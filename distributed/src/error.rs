@@ -199,6 +199,15 @@ impl Error {
         self
     }
 
+    /// What is wrong with an item, without its type.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            Error::Item { source, .. } => source.to_string(),
+            Error::Json { source, .. } => source.to_string(),
+            error => error.to_string(),
+        }
+    }
+
     /// Whether the server takes no such item, and will not do so later. One that does not know the
     /// queue says so by a `KeyError`.
     pub(crate) fn refuses_item(&self) -> bool {

@@ -332,6 +332,7 @@ impl<R> TaskHandle<R> {
             })),
             Outcome::Cancelled => Err(Error::TaskCancelled),
             Outcome::Lost => Err(Error::TaskLost),
+            Outcome::Unreadable(reason) => Err(Error::Protocol(reason)),
         }
     }
 }

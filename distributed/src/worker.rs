@@ -2,15 +2,13 @@ use std::any::Any;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-#[cfg(doc)]
-use crate::Error;
-use crate::{Client, Result};
+use crate::{Client, Error, Result};
 
 mod functions;
 #[cfg(feature = "processes")]
@@ -324,8 +322,16 @@ impl Worker {
         };
         let mut total = Worked::default();
         thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.concurrency).map(|_| scope.spawn(one)).collect();
-            let mut outcome = Ok(());
+            let (mut threads, mut outcome) = (Vec::new(), Ok(()));
+            while threads.len() < self.concurrency && !failed.load(SeqCst) {
+                match start(scope, one) {
+                    Ok(thread) => threads.push(thread),
+                    Err(error) => {
+                        failed.store(true, SeqCst);
+                        outcome = Err(error);
+                    }
+                }
+            }
             for thread in threads {
                 match thread.join().expect("panics of the work are caught") {
                     Ok(worked) => {
@@ -339,6 +345,15 @@ impl Worker {
             outcome.map(|()| total)
         })
     }
+}
+
+/// A thread of a worker.
+fn start<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    let started = thread::Builder::new().spawn_scoped(scope, work);
+    started.map_err(Error::io("start a thread of a worker"))
 }
 
 fn text(panic: &(dyn Any + Send)) -> &str {

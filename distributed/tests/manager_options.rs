@@ -126,6 +126,18 @@ fn an_option_that_makes_no_sense_ends_with_2_and_says_what_would() {
             &["--queue=a", "--max-memory=3X"],
             "expected a number of bytes",
         ),
+        (&["--queue=a", "--max-memory=0"], "expected 64K at least"),
+        (&["--queue=a", "--max-message=0"], "1024 at least"),
+        (&["--queue=a", "--max-connections=0"], "1 at least"),
+        (&["--queue=a", "--handshake-timeout=0"], "more than 0"),
+        (&["--queue=a", "--metrics=foo"], "expected HOST:PORT, as"),
+        (&["metrics", "--bind=foo"], "expected HOST:PORT, as"),
+        (&["--queue=a", "--queue=a"], "cannot serve the name `a`"),
+        (
+            &["--queue=get", "--queue=get.dead"],
+            "cannot serve the name `get.dead`",
+        ),
+        (&["--factory="], "needs at least one character"),
         (
             &["--queue=a", "--factory-timeout=soon"],
             "--factory-timeout",

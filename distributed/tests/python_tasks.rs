@@ -71,6 +71,51 @@ fn a_worker_in_python_whose_result_the_server_refuses_fails_that_task_and_goes_o
 }
 
 #[test]
+fn what_rust_has_no_value_for_fails_its_task_and_nothing_beside_it() -> Result<()> {
+    let (server, client) = task_server()?;
+    let stop = Arc::default();
+    let rust = Worker::new()
+        .stop(Arc::clone(&stop))
+        .task("echo", |number: u32| Ok::<_, Error>(number));
+    let serving = {
+        let client = client.clone();
+        thread::spawn(move || rust.serve(&client, "tasks"))
+    };
+    for (version, path) in some_pythons() {
+        // Calls of a Rust function, from Python.
+        let said =
+            run(python(&path, "odd_values.py").args([&server.address().to_string(), "call"]));
+        assert_eq!(said, "all failed but the last\n", "{version}");
+    }
+    stop.store(true, SeqCst);
+    let worked = serving.join().expect("it ends")?;
+    assert!(worked.done > 0);
+    for (version, path) in some_pythons() {
+        // Results of Python functions, in Rust: the last one is asked for first, and comes last.
+        let tasks = client.task_queue("tasks")?;
+        let odd =
+            tasks.submit_many::<u32>("odd", &[0, 1, 2, 3, 4], TaskOptions::new().retries(0))?;
+        let good = tasks.submit::<u32>("good", &5)?;
+        let address = server.address().to_string();
+        let mut worker = start(python(&path, "odd_values.py").args([&address, "work"]));
+        assert_eq!(good.result(Some(LONG))?, 5, "{version}");
+        for result in odd.iter().take(4).map(|odd| odd.result(Some(LONG))) {
+            assert!(
+                matches!(result, Err(Error::Item { .. })),
+                "{version}: {result:?}"
+            );
+        }
+        let failed = failure(odd[4].result(Some(LONG)));
+        assert_eq!(
+            failed.reason, "no UTF-8: \u{fffd}\u{fffd}\u{fffd}",
+            "{version}"
+        );
+        worker.kill().expect("it is ours");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_worker_that_is_killed_loses_no_task_and_each_result_comes_once() -> Result<()> {
     let Some((_, path)) = some_pythons().into_iter().next() else {
         return Ok(());
@@ -115,9 +160,11 @@ fn python_submits_cancels_and_is_told_in_dicts() -> Result<()> {
         let said: Vec<&str> = said.lines().collect();
         let want = [
             "no priority 2: there are -1, 0 and 1",
-            "'retries' must be at least 0",
+            "'retries' must be at least 0 and at most 4294967295",
+            "'retries' must be at least 0 and at most 4294967295",
             "'delay' must be a non-negative number",
             "1 ids for 2 calls",
+            "a call is {'task': NAME, 'args': ARGUMENTS}, with a str for a name",
         ];
         assert_eq!(said, want, "{version}");
     }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use assert_cmd::Command;
+use assert_cmd::cargo::cargo_bin;
 use distributed::{Client, Error, QueueOptions, Result, Server, Worker};
 use support::raw::{Raw, request};
 use support::{LONG, eventually, python, pythons, run};
@@ -196,5 +198,25 @@ fn a_worker_that_is_stopped_gives_its_next_task_back() -> Result<()> {
     };
     assert!(eventually(|| len("tasks") == Some(1000 - worked.done)));
     assert_eq!(len("results"), Some(worked.done - 1));
+    Ok(())
+}
+
+#[test]
+fn a_worker_for_whose_threads_there_is_no_room_says_so() -> Result<()> {
+    let (_server, address) =
+        support::manager(&["--queue=get_task_queue", "--queue=get_result_queue"]);
+    let mut worker = Command::new(cargo_bin("task_worker"));
+    let worker = worker
+        .args([&address, "--concurrency", "2"])
+        .env("LC_ALL", "C");
+    // No system has room for such a stack.
+    let worker = worker.env("RUST_MIN_STACK", (1_u64 << 46).to_string());
+    let output = worker
+        .env("MANAGER_AUTHKEY", "abc")
+        .timeout(LONG)
+        .assert()
+        .code(1);
+    let said = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(said.starts_with("start a thread of a worker: "), "{said}");
     Ok(())
 }

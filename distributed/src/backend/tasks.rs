@@ -38,6 +38,8 @@ pub(crate) enum Outcome {
     Cancelled,
     /// It went with its server.
     Lost,
+    /// What came of it is none of these.
+    Unreadable(String),
 }
 
 /// The side of those who submit tasks.

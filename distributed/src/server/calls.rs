@@ -369,7 +369,7 @@ fn identified(to: &mut Encoder, delivery: &Delivery) {
 fn failure(request: &Request) -> Result<Method, Fault> {
     let names = ["reason", "lease", "place", "held"];
     let [reason, lease, place, held] = request.bind(names, 1)?;
-    let reason = request.text("reason", required(reason))?;
+    let reason = request.text_lossy("reason", required(reason))?;
     let number = |name: &str, arg: Option<Span>| {
         let arg = arg.filter(|arg| request.pickle.kind(arg.value) != ValueKind::None);
         let number = arg.map(|arg| request.int(name, arg)).transpose()?;
@@ -381,7 +381,7 @@ fn failure(request: &Request) -> Result<Method, Fault> {
         (None, (Some(place), Some(held))) => Failed::OneOf(place as usize, held as usize),
         _ => Failed::Held,
     };
-    Ok(Method::Fail(failed, reason.to_string()))
+    Ok(Method::Fail(failed, reason))
 }
 
 pub(super) fn required(arg: Option<Span>) -> Span {

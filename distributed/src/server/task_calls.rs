@@ -111,6 +111,7 @@ fn submission(request: &Request, items_max: usize) -> Result<TaskCall, Fault> {
         let time = request.seconds(arg).map_err(renamed)?;
         Ok::<_, Fault>(time.and_then(duration))
     };
+    check_calls(request, calls)?;
     let calls = many_items(request, calls, items_max)?;
     let reply = reply
         .map(|reply| request.text("reply", reply))
@@ -119,8 +120,8 @@ fn submission(request: &Request, items_max: usize) -> Result<TaskCall, Fault> {
     let priority = Priority::try_from(priority).map_err(|text| Fault::new("ValueError", text))?;
     let retries = retries.map(|retries| request.int("retries", retries));
     let retries = retries.transpose()?.map(|retries| {
-        let wrong = || Fault::new("ValueError", "'retries' must be at least 0");
-        u32::try_from(retries).map_err(|_| wrong())
+        let wrong = || format!("'retries' must be at least 0 and at most {}", u32::MAX);
+        u32::try_from(retries).map_err(|_| Fault::new("ValueError", wrong()))
     });
     let first = seconds("backoff", backoff)?.unwrap_or(random::BACKOFF.0);
     let longest = seconds("backoff_max", backoff_max)?.unwrap_or(random::BACKOFF.1.max(first));
@@ -136,6 +137,24 @@ fn submission(request: &Request, items_max: usize) -> Result<TaskCall, Fault> {
             time_limit: seconds("time_limit", time_limit)?,
         },
     })
+}
+
+/// No worker could run what is no call.
+fn check_calls(request: &Request, calls: Option<Span>) -> Result<(), Fault> {
+    let pickle = &request.pickle;
+    let is_call = |call: Span| {
+        let name = pickle.entry(call.value, "task");
+        name.is_some_and(|name| pickle.text(name.value).is_some())
+            && pickle.entry(call.value, "args").is_some()
+    };
+    let mut calls = calls.iter().flat_map(|calls| pickle.inside(calls.value));
+    match calls.all(is_call) {
+        true => Ok(()),
+        false => {
+            let text = "a call is {'task': NAME, 'args': ARGUMENTS}, with a str for a name";
+            Err(Fault::new("TypeError", text))
+        }
+    }
 }
 
 /// The ids of so many tasks: the client's, or ones drawn at random.

@@ -2,6 +2,8 @@
 //!
 //! A request is `(ident, method, args, kwargs)`, a reply `(kind, value)`.
 
+use std::borrow::Cow;
+
 use super::frame;
 use super::number::number;
 use super::pickle::{Encoder, Malformed, Pickle, Scalar, Span, Value, ValueKind};
@@ -157,6 +159,12 @@ impl<'a> Request<'a> {
     /// Text.
     pub(crate) fn text(&self, name: &str, arg: Span) -> Result<&'a str, Fault> {
         let text = self.pickle.text(arg.value);
+        text.ok_or_else(|| Fault::new("TypeError", format!("'{name}' must be a str")))
+    }
+
+    /// A text that is only shown to somebody, whatever is in it.
+    pub(crate) fn text_lossy(&self, name: &str, arg: Span) -> Result<String, Fault> {
+        let text = self.pickle.text_lossy(arg.value).map(Cow::into_owned);
         text.ok_or_else(|| Fault::new("TypeError", format!("'{name}' must be a str")))
     }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tracing::{Span, debug_span, field};
 
-use super::{SLICE, Worked, Worker, text};
+use super::{SLICE, Worked, Worker, start, text};
 use crate::backend::tasks::{CancelledTask, TaskHead, TaskLease, TaskSource};
 use crate::backend::{Codec, Encoded};
 use crate::task_queue::TaskPayload;
@@ -104,7 +104,8 @@ impl Functions {
     /// The call of a task, whose span is told its name; an error says why it cannot be run.
     fn call(&self, codec: Codec, encoded: &Encoded, span: &Span) -> CallResult<BoundTask> {
         let call = encoded.decode::<TaskPayload<String, IgnoredAny>>();
-        let name = call.map_err(|error| said(&error))?.task;
+        let no_call = |error: Error| format!("it is no call of a task: {}", error.cause());
+        let name = call.map_err(no_call)?.task;
         span.record("function", name.as_str());
         let Some(function) = self.0.get(&name) else {
             let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
@@ -239,22 +240,30 @@ impl Worker {
             let (listener, sources) = sources.split_first().expect("there is one at least");
             // From now on it hears of all, also of the first task.
             listener.cancelled(Duration::ZERO)?;
-            let listening = scope.spawn(move || {
+            let listening = start(scope, move || {
                 while !is_over.load(SeqCst) {
                     cancels.note(listener.cancelled(STOP_TIME)?);
                 }
                 Ok(())
-            });
+            })?;
+            let (mut total, mut outcome) = (Worked::default(), Ok(()));
             let mut threads = Vec::new();
             for source in sources {
-                threads.push(scope.spawn(move || {
+                let thread = start(scope, move || {
                     let retry_time = client.0.retry_time();
                     let worked = self.work(source.as_ref(), retry_time, cancels, is_over);
                     // One that fails ends all, for the others would meet the same.
                     worked.inspect_err(|_| is_over.store(true, SeqCst))
-                }));
+                });
+                match thread {
+                    Ok(thread) => threads.push(thread),
+                    Err(error) => {
+                        is_over.store(true, SeqCst);
+                        outcome = Err(error);
+                        break;
+                    }
+                }
             }
-            let (mut total, mut outcome) = (Worked::default(), Ok(()));
             for thread in threads {
                 match thread.join().expect("panics of the work are caught") {
                     Ok(worked) => {

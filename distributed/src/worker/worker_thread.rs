@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{SLICE, Worked, Worker, text};
+use super::{SLICE, Worked, Worker, start, text};
 use crate::{Error, Lease, Queue, Result};
 
 /// How much work a worker takes at once, and so keeps from others, and how late a result may be.
@@ -62,10 +62,10 @@ where
         });
         let left = Condvar::new();
         thread::scope(|scope| {
-            let watchdog = scope.spawn(|| {
+            let watchdog = start(scope, || {
                 let watched = self.watch_time(&batch, &left);
                 watched.inspect_err(|_| self.failed.store(true, SeqCst))
-            });
+            })?;
             let outcome = self.work(&batch, work);
             self.give_back_asked(&batch);
             batch.lock().unwrap().is_left = true;

@@ -290,6 +290,7 @@ fn a_worker_in_python_runs_tasks_by_name_and_tells_of_failures_with_their_text()
     let shout = tasks.submit_with::<String>("shout", &named, urgent)?;
     let fails = tasks.submit_with::<u32>("add", &(3, "four"), quick().retries(1))?;
     let unknown = tasks.submit_with::<u32>("resize", &(3, 4), quick().retries(0))?;
+    let infinite = tasks.submit_with::<f64>("add", &(1e308, 1e308), quick().retries(0))?;
     let (delay, submitted) = (Duration::from_secs(1), Instant::now());
     let delayed = (server.version() >= DELAYS).then(|| {
         let later = quick().retries(0).delay(delay);
@@ -309,6 +310,8 @@ fn a_worker_in_python_runs_tasks_by_name_and_tells_of_failures_with_their_text()
     assert!(origin.ends_with(&format!("/{}", worker.pid())), "{origin}");
     let failed = failure(unknown.result(Some(DEADLINE)));
     assert!(failed.reason.contains("KeyError"), "{}", failed.reason);
+    let failed = failure(infinite.result(Some(DEADLINE)));
+    assert!(failed.reason.contains("ValueError"), "{}", failed.reason);
     if let Some(delayed) = delayed {
         let failed = failure(delayed?.result(Some(DEADLINE)));
         assert_eq!(failed.tries, 1, "it came early, which is no try");

@@ -63,6 +63,9 @@ def sets(manager, is_ours):
     taken = {s.pop() for _ in range(3)}
     assert taken == {1, 3, (1, "x")} and len(s) == 0
     assert "pop from an empty set" in str(raises(KeyError, s.pop))
+    if sys.version_info[0] > 2:
+        shown = [set(), frozenset(), {1}, frozenset([1])]
+        assert str(manager.list(shown)) == str(shown), str(manager.list(shown))
     assert str(s) in ("set()", "set([])") and str(manager.set([7])) in ("{7}", "set([7])")
     s.update([1, 2], {3}, "ab", {4: 5}, range(6, 8))
     assert s.copy() == {1, 2, 3, "a", "b", 4, 6, 7}

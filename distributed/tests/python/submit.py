@@ -24,8 +24,15 @@ failed = told[ids[1]]
 assert failed["state"] == "failed" and failed["error"] == "7 is odd", told
 assert failed["tries"] == 1 and "/" in failed["worker"], told
 assert told[late[0]]["state"] == "cancelled", told
-for wrong in [dict(priority=2), dict(retries=-1), dict(delay=-1), dict(ids=["a"])]:
+for wrong in [dict(priority=2), dict(retries=-1), dict(retries=2**40), dict(delay=-1), dict(ids=["a"])]:
     try:
         tasks.submit(calls, **wrong)
     except ValueError as error:
         print(error)
+for wrong in [5, "add", {"task": "add"}, {"args": 1}, {"task": 5, "args": 1}]:
+    try:
+        tasks.submit([calls[0], wrong], mine)
+        print("taken: %r" % (wrong,))
+    except TypeError as error:
+        told["no call"] = str(error)
+print(told["no call"])

@@ -189,7 +189,11 @@ fn read_outcome(reply: &Pickle, dict: Span) -> Result<(String, Outcome)> {
     let head = read::<OutcomeHead>(reply, dict)?;
     let id = head.id.unwrap_or_default();
     let outcome = match head.state.as_str() {
-        "done" => Outcome::Done(part_of(reply, dict, "result")?),
+        // What cannot be read is told to who asks for this one, and not to who happens to read.
+        "done" => match part_of(reply, dict, "result") {
+            Ok(result) => Outcome::Done(result),
+            Err(error) => Outcome::Unreadable(format!("the result of a task: {error}")),
+        },
         "failed" => Outcome::Failed {
             tries: head.tries.unwrap_or(0),
             reason: head.error.unwrap_or_default(),
@@ -284,11 +288,8 @@ impl TaskLease for ManagerLease<'_> {
 
 /// The value in a dict under a text.
 fn value_of(pickle: &Pickle, dict: Span, key: &str) -> Result<Span> {
-    let values: Vec<Span> = pickle.inside(dict.value).collect();
-    let mut pairs = values.chunks_exact(2);
-    let pair = pairs.find(|pair| pickle.text(pair[0].value) == Some(key));
     let missing = || Error::Protocol(format!("a dict has no `{key}`"));
-    pair.map(|pair| pair[1]).ok_or_else(missing)
+    pickle.entry(dict.value, key).ok_or_else(missing)
 }
 
 /// The same as a pickle of its own.

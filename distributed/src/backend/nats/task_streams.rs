@@ -340,21 +340,23 @@ impl<'a> StoredOutcome<'a> {
 }
 
 /// Reads an outcome, and the id of its task out of its subject.
-pub(super) fn read_outcome(subject: &str, payload: &[u8]) -> Result<(String, Outcome)> {
+pub(super) fn read_outcome(subject: &str, payload: &[u8]) -> (String, Outcome) {
     let mut words = subject.rsplit('.');
     let (number, own) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-    let stored = serde_json::from_slice::<StoredOutcome>(payload);
-    let stored = stored.map_err(|error| Error::Protocol(format!("an outcome: {error}")))?;
-    let outcome = match stored.state {
-        "done" => Outcome::Done(stored.result.map_or("null", RawValue::get).into()),
-        "failed" => Outcome::Failed {
+    let outcome = match serde_json::from_slice::<StoredOutcome>(payload) {
+        Ok(stored) if stored.state == "done" => {
+            Outcome::Done(stored.result.map_or("null", RawValue::get).into())
+        }
+        Ok(stored) if stored.state == "failed" => Outcome::Failed {
             tries: stored.tries.unwrap_or(0),
             reason: stored.error.unwrap_or_default(),
             worker: stored.worker,
         },
-        _ => Outcome::Cancelled,
+        Ok(_) => Outcome::Cancelled,
+        // A worker in another language has written it. To who happens to read it is nothing to tell.
+        Err(error) => Outcome::Unreadable(format!("the outcome of a task: {error}")),
     };
-    Ok((format!("{own}-{number}"), outcome))
+    (format!("{own}-{number}"), outcome)
 }
 
 /// A time of day as a header has it: full milliseconds since 1970, and none too few.
@@ -369,5 +371,18 @@ pub(super) fn consumer_name(priority: Priority) -> &'static str {
         Priority::Low => "low",
         Priority::Normal => "normal",
         Priority::High => "high",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_that_is_no_json_is_that_of_its_own_task() {
+        let odd = br#"{"state": "done", "result": Infinity}"#;
+        let (id, outcome) = read_outcome("tm.outcomes.tasks.aa.01", odd);
+        assert_eq!(id, "aa-01");
+        assert!(matches!(outcome, Outcome::Unreadable(_)), "{outcome:?}");
     }
 }

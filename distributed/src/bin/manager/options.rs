@@ -1,11 +1,11 @@
 //! The command line of `manager`.
 
-use std::io;
+use std::io::{self, ErrorKind::ConnectionRefused};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use distributed::{Builder, Client, ObjectType, QueueOptions, QueueOrder, Server};
+use distributed::{Builder, Client, Error, ObjectType, QueueOptions, QueueOrder, Server};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use shared::{addressed, engine, key, seconds, usage};
 use tracing_subscriber::layer::SubscriberExt;
@@ -27,6 +27,9 @@ mod top;
 mod traces;
 #[path = "words.rs"]
 mod words;
+
+/// With less memory no client could say what it wants.
+const MEMORY_LEAST: u64 = 64 << 10;
 
 /// Serve queues to masters and workers in Python, of any version from 2.7 on, or in Rust.
 ///
@@ -76,13 +79,13 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_memory: Option<u64>,
     /// The longest message, in bytes; a quarter of the memory at most
-    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30, value_parser = message)]
     max_message: u32,
     /// The most connections at one time of those who have proved the key
-    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = connections)]
     max_connections: usize,
     /// How long a client may take to prove that it has the key
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = some_seconds)]
     handshake_timeout: Duration,
     /// Let nobody in who proves the key by MD5, as Python up to 3.11 does
     #[arg(long)]
@@ -92,7 +95,7 @@ pub(crate) struct Serve {
     peer_timeout: Duration,
     /// Answer HTTP there too: /metrics for Prometheus, and /health; without a key, so mind who can
     /// reach it
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     metrics: Option<String>,
     /// Send the life of each item, from when it was put until it is done, as a span to a collector of
     /// OpenTelemetry (OTLP over HTTP), as http://127.0.0.1:4318
@@ -135,7 +138,7 @@ pub(crate) enum Ask {
         address: String,
         /// Answer HTTP there instead, with /metrics and /health, until the program is ended; its address
         /// is the first line of the output
-        #[arg(long, value_name = "HOST:PORT")]
+        #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
         bind: Option<String>,
     },
     /// Watch the queues of a manager or engine on a terminal: rates, who holds what for how long, who
@@ -211,7 +214,14 @@ impl Serve {
             true => engine::<Serve>(address, Duration::ZERO),
             false => {
                 let client = Client::connect(address, &self.key()?);
-                Ok(addressed::<Serve, _>(client)?)
+                addressed::<Serve, _>(client).map_err(|error| match error {
+                    Error::Io { ref source, .. } if source.kind() == ConnectionRefused => {
+                        anyhow::Error::new(error).context(
+                            "no manager to ask (start it, or name the address that it prints)",
+                        )
+                    }
+                    error => error.into(),
+                })
             }
         }
     }
@@ -247,8 +257,9 @@ impl Serve {
         } else if *purge {
             client.purge(&format!("{name}.dead"))?;
         } else {
+            let letters = client.dead_letters(name)?;
             println!("{}", self.lang.heads_of_dead_letters());
-            for letter in client.dead_letters(name)? {
+            for letter in letters {
                 // What a worker said may have lines of its own.
                 let reason = letter.reason.replace(['\r', '\n'], " ");
                 println!("{:>5} {:>11} {reason}", letter.tries, letter.bytes);
@@ -275,8 +286,10 @@ impl Serve {
 
     /// Serves what the builder says.
     pub(crate) fn serve(&self, builder: Builder, key: &[u8]) -> anyhow::Result<Server> {
-        let server = builder.serve(&self.bind, key);
-        addressed::<Serve, _>(server).context("cannot serve")
+        match builder.serve(&self.bind, key) {
+            Err(error @ Error::Name { .. }) => usage::<Serve>(&error.to_string()),
+            server => addressed::<Serve, _>(server).context("cannot serve"),
+        }
     }
 
     /// The server that the options describe.
@@ -367,7 +380,37 @@ fn bytes(text: &str) -> Result<u64, String> {
         _ => return Err(expected()),
     };
     let number: u64 = digits.parse().map_err(|_| expected())?;
-    number.checked_mul(unit).ok_or_else(expected)
+    match number.checked_mul(unit) {
+        Some(..MEMORY_LEAST) => Err("expected 64K at least".to_string()),
+        bytes => bytes.ok_or_else(expected),
+    }
+}
+
+/// Reads the length of the longest message, with room for what clients and server say to each other.
+fn message(text: &str) -> Result<u32, String> {
+    let bytes = text.parse().ok().filter(|bytes| *bytes >= 1024);
+    bytes.ok_or_else(|| "expected a number of bytes, 1024 at least".to_string())
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected a number, 1 at least".to_string())
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("expected more than 0".to_string()),
+        time => Ok(time),
+    }
+}
+
+/// Reads where to answer HTTP.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => Ok(text.to_string()),
+        _ => Err("expected HOST:PORT, as 127.0.0.1:9100".to_string()),
+    }
 }
 
 /// Reads `NAME`, and after it the most items, the type of queue, or both.

@@ -3,7 +3,7 @@
 use common::command_line::Text;
 
 /// English, Chinese. `{}` is whatever stands there.
-pub(crate) const TEXTS: [Text; 85] = [
+pub(crate) const TEXTS: [Text; 92] = [
     // The placeholders of values.
     ("HOST:PORT or PATH", "HOST:PORT 或 PATH"),
     ("HOST:PORT, PATH or URL", "HOST:PORT、PATH 或 URL"),
@@ -216,6 +216,18 @@ pub(crate) const TEXTS: [Text; 85] = [
         "`{}` 在 `{}` 之后：要一个数",
     ),
     ("{} takes no number", "`{}` 不带数"),
+    ("expected 64K at least", "至少 `64K`"),
+    (
+        "expected a number of bytes, 1024 at least",
+        "要字节数，至少 1024",
+    ),
+    ("expected a number, 1 at least", "要一个整数，至少 1"),
+    ("expected more than 0", "要大于 0"),
+    (
+        "expected HOST:PORT, as 127.0.0.1:9100",
+        "要 HOST:PORT，如 `127.0.0.1:9100`",
+    ),
+    ("cannot serve the name `{}`: {}", "不能提供名字 `{}`：{}"),
     // What is wrong with all of it.
     (
         "no key: set MANAGER_AUTHKEY or give --authkey-file",
@@ -284,6 +296,10 @@ pub(crate) const TEXTS: [Text; 85] = [
     (
         "the key is empty: choose one of at least one byte",
         "密钥是空的：至少要一个字节",
+    ),
+    (
+        "no manager to ask (start it, or name the address that it prints)",
+        "没有可问的 manager（启动它，或写它打印的地址）",
     ),
     ("connect to {}: {}", "连接 {}：{}"),
     ("listen on {}: {}", "监听 {}：{}"),

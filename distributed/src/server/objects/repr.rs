@@ -44,7 +44,9 @@ fn nested(to: &mut String, pickle: &Pickle, value: Value, depth: usize) {
         write_scalar(to, scalar);
         return;
     }
-    let spans: Vec<Span> = pickle.inside(value).collect();
+    let set = pickle.set(value);
+    let inside = set.map_or(value, |(_, elements)| elements);
+    let spans: Vec<Span> = pickle.inside(inside).collect();
     let mut all = |open: &str, spans: &[Span], close: &str| {
         to.push_str(open);
         for (at, span) in spans.iter().enumerate() {
@@ -53,12 +55,17 @@ fn nested(to: &mut String, pickle: &Pickle, value: Value, depth: usize) {
         }
         to.push_str(close);
     };
+    match set {
+        // Braces with nothing in them are a dict.
+        Some((name, _)) if spans.is_empty() => return to.push_str(&format!("{name}()")),
+        Some(("set", _)) => return all("{", &spans, "}"),
+        Some(_) => return all("frozenset({", &spans, "})"),
+        None => {}
+    }
     match pickle.kind(value) {
         ValueKind::Tuple if spans.len() == 1 => all("(", &spans, ",)"),
         ValueKind::Tuple => all("(", &spans, ")"),
         ValueKind::List => all("[", &spans, "]"),
-        ValueKind::Set => all("{", &spans, "}"),
-        ValueKind::FrozenSet => all("frozenset({", &spans, "})"),
         ValueKind::Dict => {
             to.push('{');
             for (at, pair) in spans.chunks_exact(2).enumerate() {

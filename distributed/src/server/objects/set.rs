@@ -8,7 +8,7 @@ use super::datum::Datum;
 use super::dict::{item, list};
 use super::repr;
 use crate::server::memory::{Charge, Code};
-use crate::wire::pickle::{Span, ValueKind};
+use crate::wire::pickle::Span;
 use crate::wire::protocol::{Fault, reply};
 
 /// The methods, as a proxy is told of them.
@@ -285,16 +285,8 @@ fn operator(method: &str) -> Option<(Combination, Operator)> {
 
 /// The class of an argument that is a set or a frozenset, in each of the ways that Python writes it.
 fn set_class(call: &ObjectCall, span: Span) -> Option<&'static str> {
-    let pickle = &call.request.pickle;
-    match pickle.kind(span.value) {
-        ValueKind::Set => Some("set"),
-        ValueKind::FrozenSet => Some("frozenset"),
-        _ => match pickle.instance(span.value)?.0 {
-            ("builtins" | "__builtin__", "set") => Some("set"),
-            ("builtins" | "__builtin__", "frozenset") => Some("frozenset"),
-            _ => None,
-        },
-    }
+    let set = call.request.pickle.set(span.value);
+    set.map(|(name, _)| name)
 }
 
 /// What makes the argument equal to others.

@@ -122,6 +122,9 @@ impl<'p, 'a> Deserializer<'p, 'a> {
 
     /// What Python writes as a call, and is data nonetheless.
     fn object<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
+        if let Some((_, elements)) = self.pickle.set(self.value) {
+            return visitor.visit_seq(self.values_of(elements)?);
+        }
         let Some(((module, name), arguments)) = self.pickle.instance(self.value) else {
             return Err(Error::Mismatch(
                 "an instance has no counterpart in Rust".into(),
@@ -130,9 +133,6 @@ impl<'p, 'a> Deserializer<'p, 'a> {
         let is_builtin = matches!(module, "builtins" | "__builtin__");
         let argument = self.pickle.inside(arguments).next();
         match (name, argument) {
-            ("set" | "frozenset", Some(list)) if is_builtin => {
-                visitor.visit_seq(self.values_of(list.value)?)
-            }
             ("bytearray", Some(bytes)) if is_builtin => {
                 let value = bytes.value;
                 de::Deserializer::deserialize_any(Deserializer { value, ..self }, visitor)
@@ -218,6 +218,11 @@ impl<'a> de::Deserializer<'a> for Deserializer<'_, 'a> {
         visitor.visit_newtype_struct(self)
     }
 
+    /// What nobody looks at may be what has no counterpart.
+    fn deserialize_ignored_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_unit()
+    }
+
     fn deserialize_enum<V: Visitor<'a>>(
         self,
         _: &'static str,
@@ -236,7 +241,7 @@ impl<'a> de::Deserializer<'a> for Deserializer<'_, 'a> {
     forward_to_deserialize_any! {
         <V: Visitor<'a>>
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string unit unit_struct seq
-        tuple tuple_struct map struct identifier ignored_any
+        tuple tuple_struct map struct identifier
     }
 }
 

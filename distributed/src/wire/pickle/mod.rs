@@ -30,6 +30,7 @@ mod extract;
 mod opcode;
 mod ser;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use opcode::*;
@@ -313,6 +314,44 @@ impl<'a> Pickle<'a> {
         match self.scalar(value) {
             Some(Scalar::Str(text) | Scalar::ByteStr(text)) => std::str::from_utf8(text).ok(),
             _ => None,
+        }
+    }
+
+    /// The same, with a replacement character for what is no UTF-8, as lone surrogates.
+    pub(crate) fn text_lossy(&self, value: Value) -> Option<Cow<'a, str>> {
+        match self.scalar(value) {
+            Some(Scalar::Str(text) | Scalar::ByteStr(text)) => Some(String::from_utf8_lossy(text)),
+            _ => None,
+        }
+    }
+
+    /// The value in a dict under a text.
+    pub(crate) fn entry(&self, dict: Value, key: &str) -> Option<Span> {
+        if self.kind(dict) != ValueKind::Dict {
+            return None;
+        }
+        let mut inside = self.inside(dict);
+        while let (Some(found), Some(value)) = (inside.next(), inside.next()) {
+            if self.text(found.value) == Some(key) {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    /// Whether it is a `set` or a `frozenset`, in each of the ways that Python writes one, and what its
+    /// elements are inside of.
+    pub(crate) fn set(&self, value: Value) -> Option<(&'static str, Value)> {
+        match self.kind(value) {
+            ValueKind::Set => Some(("set", value)),
+            ValueKind::FrozenSet => Some(("frozenset", value)),
+            _ => {
+                let ((module, name), arguments) = self.instance(value)?;
+                let is_builtin = matches!(module, "builtins" | "__builtin__");
+                let mut names = ["set", "frozenset"].into_iter();
+                let name = names.find(|known| is_builtin && *known == name)?;
+                Some((name, self.inside(arguments).next()?.value))
+            }
         }
     }
 
