@@ -2,7 +2,8 @@
 
 use std::env;
 
-/// Whether the locale of messages, as POSIX has it, is a Chinese one.
+/// Whether the locale of messages, as POSIX has it, is a Chinese one. One that names another encoding
+/// than UTF-8 is none here, for what is said is UTF-8.
 ///
 /// # Examples
 ///
@@ -19,5 +20,8 @@ pub fn is_chinese() -> bool {
         .flatten()
         .filter(|value| !value.is_empty());
     let locale = set.next().unwrap_or_default();
-    locale.to_string_lossy().starts_with("zh")
+    let locale = locale.to_string_lossy().to_ascii_lowercase();
+    let (language, encoding) = locale.split_once('.').unwrap_or((&locale, "utf-8"));
+    let encoding = encoding.split('@').next().unwrap_or_default();
+    language.starts_with("zh") && matches!(encoding, "utf-8" | "utf8")
 }

@@ -11,7 +11,7 @@ use common::verdict::Verdict;
 use serde::Serialize;
 
 use crate::cli::Lang;
-use crate::record::{CellRecord, ReplayRecord, RunRecord};
+use crate::record::{CellRecord, NoRun, ReplayRecord, RunRecord};
 
 /// One variant of one cell, as it ran and as the notebook has it.
 pub(crate) struct CellRun<'a> {
@@ -49,6 +49,13 @@ impl<'a> CellRun<'a> {
         Ok(cell_runs)
     }
 
+    /// When its replay began, if another of these cell runs is of a later one.
+    pub(crate) fn earlier(&self, all: &[CellRun]) -> Option<&'a str> {
+        let started = self.replay.started.as_str();
+        let mut replays = all.iter().map(|other| other.replay.started.as_str());
+        replays.any(|other| other > started).then_some(started)
+    }
+
     fn new(replay: &'a ReplayRecord, known: &'a CellRecord) -> anyhow::Result<CellRun<'a>> {
         let cell = notebook::cell(&known.bin);
         let variant = cell.and_then(|cell| {
@@ -56,11 +63,12 @@ impl<'a> CellRun<'a> {
             cell.variants.iter().find(named)
         });
         let (cell, variant) = cell.zip(variant).with_context(|| {
-            format!(
-                "the run has a cell `{} {}` that the notebook's table does not have: replay \
-                 again with cargo xtask all",
-                known.bin, known.variant
-            )
+            let name = [known.bin.as_str(), &known.variant].join(" ");
+            let name = name.trim_end();
+            NoRun(format!(
+                "the run has a cell `{name}` that the notebook's table does not have: replay again \
+                 with cargo xtask all"
+            ))
         })?;
         let mut printouts: Vec<Printout> = known
             .runs

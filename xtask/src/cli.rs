@@ -9,7 +9,7 @@ use crate::output::OutputFile;
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXITS)]
 pub(crate) struct Cli {
     /// The language of what is said, and of pages; the default is the locale's
-    #[arg(long, global = true, value_enum, value_name = "LANG", default_value_t = Lang::of_locale())]
+    #[arg(long, global = true, value_enum, value_name = "LANG", default_value_t = Lang::of_locale(), hide_default_value = true)]
     pub(crate) lang: Lang,
     #[command(subcommand)]
     pub(crate) command: Command,

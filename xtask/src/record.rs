@@ -157,7 +157,7 @@ fn lines(printout: &Printout) -> Vec<LineRecord> {
 
 /// Why there is no run to show: what a view says then, with an exit code of its own.
 #[derive(Debug)]
-pub(crate) struct NoRun(String);
+pub(crate) struct NoRun(pub(crate) String);
 
 impl fmt::Display for NoRun {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -180,8 +180,15 @@ impl ReplayRecord {
     /// Keeps it as the last replay. Earlier ones stay as long as they have a cell that no later one
     /// has, so that the views show the last run of every cell.
     pub(crate) fn keep(&self) -> anyhow::Result<()> {
-        let folder = folder()?;
-        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        self.keep_in(&folder()?)
+    }
+
+    fn keep_in(&self, folder: &Path) -> anyhow::Result<()> {
+        // One that was interrupted before its first cell ended shows nothing.
+        if self.cells.is_empty() {
+            return Ok(());
+        }
+        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         let last = folder.join("run.json");
         if let Ok(before) = read(&last) {
             let name = format!("{EARLIER}{}.json", before.started.replace(':', ""));
@@ -190,7 +197,7 @@ impl ReplayRecord {
         }
         write_whole(&last, &self.text()?)?;
         let mut known = BTreeSet::new();
-        for file in files(&folder) {
+        for file in files(folder) {
             let shows_more = read(&file).is_ok_and(|replay| {
                 let cells = replay.cells.iter().map(CellRecord::key);
                 cells.fold(false, |more, key| known.insert(key) | more)
@@ -269,7 +276,9 @@ fn mended(error: &anyhow::Error, mend: String) -> anyhow::Error {
 fn last(folder: &Path) -> anyhow::Result<ReplayRecord> {
     let file = folder.join("run.json");
     read(&file).map_err(|error| {
-        if is_missing(&error) {
+        let earlier = files(folder).into_iter().skip(1);
+        let earlier = earlier.into_iter().find(|file| read(file).is_ok());
+        if is_missing(&error) && earlier.is_none() {
             let name = file.display();
             let sentence = NoRun(format!(
                 "read {name} (cargo xtask all replays the notebook and leaves its run there)"
@@ -279,8 +288,7 @@ fn last(folder: &Path) -> anyhow::Result<ReplayRecord> {
                 Err(error) => error.context(sentence),
             };
         }
-        let earlier = files(folder).into_iter().skip(1);
-        let mend = match earlier.into_iter().find(|file| read(file).is_ok()) {
+        let mend = match earlier {
             Some(file) => {
                 let name = file.display();
                 format!("cargo xtask all writes a new one; --run {name} shows an earlier one")
@@ -329,4 +337,61 @@ pub(crate) fn write_whole(file: &Path, text: &str) -> anyhow::Result<()> {
         Ok(())
     };
     write().with_context(|| format!("write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replay(started: &str, bins: &[&str]) -> ReplayRecord {
+        let cell = |bin: &&str| CellRecord {
+            number: None,
+            chapter: 1,
+            bin: bin.to_string(),
+            variant: String::new(),
+            held: true,
+            stand_in: false,
+            seconds: 0.0,
+            verdicts: Vec::new(),
+            reorderings: Vec::new(),
+            runs: Vec::new(),
+        };
+        ReplayRecord {
+            version: VERSION,
+            started: started.to_string(),
+            seed: 1,
+            pace: 1.0,
+            online: false,
+            as_recorded: false,
+            interrupted: bins.is_empty(),
+            again: String::new(),
+            machine: Machine {
+                processors: 1,
+                os: String::new(),
+                arch: String::new(),
+                rustc: None,
+                commit: None,
+            },
+            needs: BTreeMap::new(),
+            passed: bins.len(),
+            failed: 0,
+            skipped: 0,
+            seconds: 0.0,
+            cells: bins.iter().map(cell).collect(),
+        }
+    }
+
+    #[test]
+    fn a_replay_in_which_no_cell_ended_leaves_the_last_one_where_it_is() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let folder = folder.path();
+        replay("2026-11-28T00:00:00Z", &["fork", "pool"]).keep_in(folder)?;
+        replay("2026-11-28T00:00:01Z", &[]).keep_in(folder)?;
+        assert_eq!(last(folder)?.cells.len(), 2);
+        // One that shows less than the last one comes before it.
+        replay("2026-11-28T00:00:02Z", &["pool"]).keep_in(folder)?;
+        assert_eq!(last(folder)?.cells.len(), 1);
+        assert_eq!(files(folder).len(), 2);
+        Ok(())
+    }
 }

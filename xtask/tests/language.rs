@@ -233,5 +233,8 @@ fn the_language_is_that_of_the_locale_if_nobody_says() {
     // An empty variable counts as none.
     assert!(list(&[("LANG", zh), ("LC_ALL", "")]));
     assert!(!list(&[("LANG", zh), ("LC_ALL", "C.UTF-8")]));
+    // Whose terminal would show other characters.
+    assert!(!list(&[("LANG", "zh_CN.GB18030")]));
+    assert!(list(&[("LANG", "zh_CN.utf8")]) && list(&[("LANG", "zh_TW")]));
     assert!(!list(&[]));
 }

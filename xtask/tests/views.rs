@@ -101,6 +101,53 @@ fn a_damaged_last_run_is_told_with_the_mend_by_every_view() {
 }
 
 #[test]
+fn every_page_says_which_cells_are_of_an_earlier_replay() {
+    let target = Target::new();
+    let files = ["replay/earlier-2026-11-28T000000Z.json", "replay/run.json"];
+    for (file, bin) in files.iter().zip(["fork", "call"]) {
+        let file = target.path(file);
+        let (code, out, err) = xtask(&[
+            "run",
+            bin,
+            "--fast",
+            "--json",
+            file.to_str().expect("it is text"),
+        ]);
+        assert_eq!(code, 0, "{out}{err}");
+    }
+    let text = fs::read_to_string(target.path(files[0])).expect("it was written");
+    let started = text.split("\"started\": \"").nth(1).expect("it has a time");
+    let started = started.split('"').next().expect("it ends");
+    for view in [
+        &["export", "md", "-o", "-"][..],
+        &["export", "ipynb", "-o", "-"],
+        &["report", "-o", "-"],
+    ] {
+        let (code, page, err) = target.xtask(view);
+        assert_eq!(code, Some(0), "{err}");
+        assert!(
+            page.contains("The cells are from several replays"),
+            "{view:?}"
+        );
+        let marked = page.matches(started).count();
+        assert_eq!(
+            marked,
+            usize::from(view[1] != "ipynb"),
+            "{view:?}: {started}"
+        );
+    }
+    // A run that another table of cells made.
+    let other = text.replace("\"bin\": \"fork\"", "\"bin\": \"frok\"");
+    fs::write(target.path(files[0]), other).expect("it can be written");
+    let (code, _, err) = target.xtask(&["diff", "--run", files[0]]);
+    assert_eq!(code, Some(6), "{err}");
+    assert!(
+        err.contains("the run has a cell `frok` that the notebook's table"),
+        "{err}"
+    );
+}
+
+#[test]
 fn a_named_run_is_not_said_to_be_left_by_a_replay() {
     let target = Target::new();
     let file = target.path("mine.json").display().to_string();

@@ -118,6 +118,9 @@ impl Check {
         let line = |name: &str| code(&variant.quote(name));
         let value = |field: &str| value(variant, field)[0].clone();
         match *self {
+            Check::Set(field, [only]) | Check::Sequence(field, [only]) => {
+                format!("{} is {}", value(field), code(only))
+            }
             Check::Set(field, values) => {
                 format!("{} is {}, in any order", value(field), list(values, ", "))
             }
@@ -234,6 +237,9 @@ impl Check {
         let line = |name: &str| code(&variant.quote(name));
         let value = |field: &str| value(variant, field)[1].clone();
         match *self {
+            Check::Set(field, [only]) | Check::Sequence(field, [only]) => {
+                format!("{} 是 {}", value(field), code(only))
+            }
             Check::Set(field, values) => {
                 format!("{} 是 {}，次序不限", value(field), list(values, "、"))
             }

@@ -75,8 +75,12 @@ pub(super) fn notebook(
 /// What stands above the cells.
 fn top(run: &ReplayRecord, total: &Total, lang: Lang) -> String {
     let words = lang.translations();
+    let several = match total.replays {
+        0 | 1 => String::new(),
+        _ => format!("{}\n\n", words["several_replays"]),
+    };
     format!(
-        "# {}\n\n{}{}{} · {} {} · {} {}\n\n`{}`",
+        "# {}\n\n{}{}{} · {} {} · {} {}\n\n{several}`{}`",
         words["title"],
         words["seed"],
         words["colon"],

@@ -24,6 +24,8 @@ struct PageCase {
     seconds: f64,
     held: bool,
     stand_in: bool,
+    /// When its replay began, if that is not the last one.
+    from: Option<String>,
     lines: Vec<String>,
     recorded: Vec<String>,
     verdicts: Vec<PageVerdict>,
@@ -69,6 +71,7 @@ fn cases(
             seconds: cell_run.record.seconds,
             held: cell_run.record.held,
             stand_in: cell_run.record.stand_in,
+            from: cell_run.earlier(cell_runs).map(str::to_string),
             lines: cell_run
                 .now
                 .printed

@@ -152,7 +152,7 @@ fn article(cell_run: &CellRun, all: &[CellRun], lang: Lang) -> Article {
         stand_in: cell_run.record.stand_in,
         seconds: cell_run.record.seconds,
         shown: shown_run(cell_run, lang),
-        from: earlier(cell_run, all).then(|| cell_run.replay.started.clone()),
+        from: cell_run.earlier(all).map(str::to_string),
         original: None,
         programs: Vec::new(),
         recorded: cell_run
@@ -182,12 +182,6 @@ fn shown_run(cell_run: &CellRun, lang: Lang) -> Option<String> {
         Lang::En => format!("run {shown} of {runs}"),
         Lang::Zh => format!("第 {shown} 次，共 {runs} 次"),
     })
-}
-
-/// Whether another cell run is of a later replay.
-fn earlier(cell_run: &CellRun, all: &[CellRun]) -> bool {
-    let mut replays = all.iter().map(|other| &other.replay.started);
-    replays.any(|started| *started > cell_run.replay.started)
 }
 
 /// The notebook's cell, once on the page.

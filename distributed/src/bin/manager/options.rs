@@ -112,7 +112,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE", global = true)]
     authkey_file: Option<PathBuf>,
     /// The language of what is said; the default is the locale's
-    #[arg(long, value_name = "LANG", global = true, value_enum, default_value_t = Language::of_locale())]
+    #[arg(long, value_name = "LANG", global = true, value_enum, default_value_t = Language::of_locale(), hide_default_value = true)]
     lang: Language,
 }
 
