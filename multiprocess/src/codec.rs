@@ -141,6 +141,10 @@ fn not_serialised<T: ?Sized>(failure: &Failure) -> Error {
     }
 }
 
+/// What serde's own words leave open.
+const WIDE: &str = ": serde keeps no integer of 128 bits for a flattened field, or for an enum that is \
+                    tagged or untagged; send its text, or take serde's usual form";
+
 /// Whether a value can be read again from its bytes and its block.
 #[inline(never)]
 pub(crate) fn read_back<T: DeserializeOwned>(bytes: &[u8], block: &[u8]) -> Result<()> {
@@ -148,7 +152,10 @@ pub(crate) fn read_back<T: DeserializeOwned>(bytes: &[u8], block: &[u8]) -> Resu
         Ok(_) => Ok(()),
         Err(Error::Serial { reason, .. }) => Err(Error::Serial {
             attempt: format!("send a {}, which could not be read again", type_name::<T>()),
-            reason,
+            reason: match reason.contains("128") {
+                true => reason + WIDE,
+                false => reason,
+            },
         }),
         Err(error) => Err(error),
     }

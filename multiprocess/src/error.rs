@@ -1,7 +1,10 @@
 use std::{fmt, io, ops::Range, time::Duration};
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
+
+use crate::limits;
 
 /// What can go wrong with a process, a pool, a queue or a lock.
 ///
@@ -112,6 +115,8 @@ pub enum Error {
     },
     /// The process ended by itself before its function had returned.
     Exited {
+        /// The process that ended.
+        pid: u32,
         /// The exit code.
         code: i32,
     },
@@ -227,15 +232,26 @@ impl Error {
         Self::Os {
             attempt: attempt.into(),
             errno: source.raw_os_error(),
-            reason: source.to_string(),
+            reason: limits::explained(&source),
         }
+    }
+
+    /// The error of a process that could not be started.
+    pub(crate) fn no_process(attempt: String, source: io::Error) -> Self {
+        let mut error = Self::os(attempt, source);
+        if let Self::Os { errno, reason, .. } = &mut error
+            && errno.map(Errno::from_raw) == Some(Errno::EAGAIN)
+        {
+            reason.push_str(&limits::of_processes());
+        }
+        error
     }
 
     /// How a process ended, by its exit code as Python counts: -9 for one that signal 9 ended.
     pub(crate) fn of_exit(pid: u32, code: i32) -> Self {
         match code {
             ..0 => Self::Killed { signal: -code, pid },
-            _ => Self::Exited { code },
+            _ => Self::Exited { pid, code },
         }
     }
 }
@@ -273,9 +289,9 @@ impl fmt::Display for Error {
             }
             Self::Killed { signal, pid } => write_killed(f, *signal, *pid),
             Self::OomKilled { pid } => write_oom_killed(f, *pid),
-            Self::Exited { code } => write!(
+            Self::Exited { pid, code } => write!(
                 f,
-                "the process exited with code {code} before its function returned"
+                "process {pid} exited with code {code} before its function returned"
             ),
             Self::TimedOut => f.write_str("timed out"),
             Self::TaskTimedOut { timeout } => {
@@ -350,7 +366,9 @@ fn write_owner_died(f: &mut fmt::Formatter<'_>, pid: u32) -> fmt::Result {
 const CLOSED: &str = "the queue or pool is closed, or the connection's other end is gone";
 
 /// How [`Error::PoolBroken`] reads.
-const POOL_BROKEN: &str = "the pool is broken: the process that supervises its workers is gone";
+const POOL_BROKEN: &str = "the pool is broken: the process that supervises its workers is gone. It \
+                           was killed, or had no memory or too small a stack (`ulimit -s`): start \
+                           another pool";
 
 /// How [`Error::BarrierBroken`] reads.
 const BARRIER_BROKEN: &str = "the barrier is broken, since someone gave up: reset it to go on";

@@ -13,6 +13,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::limits;
 use crate::pool::stored_descriptor;
 use crate::sys::shm::{Shareable, Shared};
 
@@ -169,7 +170,8 @@ pub struct Descriptor<F>(pub F);
 /// To hand it to another process. Elsewhere it fails.
 impl<F: AsFd> Serialize for Descriptor<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let place = give(self.0.as_fd()).map_err(S::Error::custom)?;
+        let place = give(self.0.as_fd());
+        let place = place.map_err(|error| S::Error::custom(limits::explained(&error)))?;
         serializer.serialize_u64(place)
     }
 }

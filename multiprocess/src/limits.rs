@@ -2,6 +2,7 @@
 
 use std::{fs, io};
 
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -57,6 +58,29 @@ pub(crate) fn lower_descriptors(soft: u64) {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
     }
+}
+
+/// The error, and if no descriptor was left, how many there may be.
+pub(crate) fn explained(error: &io::Error) -> String {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE) => format!(
+            "{error}: the limit of open files is {} (RLIMIT_NOFILE, `ulimit -n`), raise it",
+            soft(Resource::RLIMIT_NOFILE)
+        ),
+        _ => error.to_string(),
+    }
+}
+
+/// What an error says that could start no process.
+pub(crate) fn of_processes() -> String {
+    let limit = match soft(Resource::RLIMIT_NPROC) {
+        u64::MAX => "no limit of this user's".to_string(),
+        limit => format!("{limit}"),
+    };
+    format!(
+        ": the limit of processes is {limit} (RLIMIT_NPROC, `ulimit -u`; a control group has one of \
+         its own), raise it"
+    )
 }
 
 /// No limit is the largest number.

@@ -121,6 +121,9 @@ impl<T: Serializable> Process<T> {
     /// The child is a fresh image of this program, and not a copy as with [`spawn`](Self::spawn):
     /// what `main` has done, it has not. [`init`](crate::init) says what the child has of the program.
     ///
+    /// Start several that wait for each other in a [`scope`](scope()): where one of them cannot be started, a
+    /// `?` would drop the handles of the others, and so wait for them.
+    ///
     /// # Errors
     ///
     /// [`Error::Serial`] if the argument has no binary form. [`Error::Os`] if the system is out of
@@ -163,7 +166,7 @@ impl<T: Serializable> Process<T> {
     /// use multiprocess::{Error, Process};
     ///
     /// let process = Process::spawn(|| -> u32 { std::process::exit(3) })?;
-    /// assert!(matches!(process.join(), Err(Error::Exited { code: 3 })));
+    /// assert!(matches!(process.join(), Err(Error::Exited { code: 3, .. })));
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn join(self) -> Result<T> {

@@ -267,8 +267,8 @@ impl<T: Serializable> Queue<T> {
     ///
     /// # Errors
     /// [`Closed`](crate::Error::Closed) when the queue is closed and drained;
-    /// [`Serial`](crate::Error::Serial) if the item does not read as a `T`, which happens with
-    /// types that serialise to less than they need, such as untagged enums.
+    /// [`Serial`](crate::Error::Serial) if the item does not read as a `T`: of a queue by its name,
+    /// another program may have put another type.
     ///
     /// # Examples
     /// ```

@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 ///
 /// What serde itself loses is lost here too: a skipped field arrives as its default, an untagged enum
 /// as the first variant that its parts fit, and 128-bit integers are refused in a flattened struct or
-/// an internally tagged enum. A `PathBuf` that is not UTF-8 is refused; an `OsString` crosses.
+/// an enum that is tagged or untagged. A `PathBuf` that is not UTF-8 is refused; an `OsString` crosses.
 ///
 /// A value of a type that is not the standard library's is read back once before it is sent, since a
 /// type may write less than it needs to be read. So its `Deserialize` and its `Drop` run in the

@@ -139,7 +139,7 @@ pub(crate) fn start(what: &str, request: SpawnRequest) -> Result<Handle> {
 }
 
 fn not_started(what: &str, error: io::Error) -> Error {
-    Error::os(format!("start {what} from the zygote"), error)
+    Error::no_process(format!("start {what} from the zygote"), error)
 }
 
 fn fork_instead(what: &str, request: SpawnRequest, no_zygote: Error) -> Result<Handle> {

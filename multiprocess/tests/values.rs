@@ -266,6 +266,41 @@ fn what_json_has_no_form_for_comes_out_too() {
     kept(serde_bytes_like::Bytes(vec![0, 127, 128, 255]));
 }
 
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+#[serde(untagged)]
+enum WideUntagged {
+    Wide(u128),
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+#[serde(tag = "type")]
+enum WideTagged {
+    Wide { number: i128 },
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct WideFlattened {
+    #[serde(flatten)]
+    numbers: HashMap<String, u128>,
+}
+
+#[test]
+fn a_wide_integer_that_serde_does_not_keep_is_refused_with_what_mends_it() {
+    let numbers = HashMap::from([("n".to_string(), u128::MAX)]);
+    for refused in [
+        through(&WideUntagged::Wide(u128::MAX)).map(drop),
+        through(&WideTagged::Wide { number: i128::MIN }).map(drop),
+        through(&WideFlattened { numbers }).map(drop),
+    ] {
+        let said = refused.expect_err("serde has no place for it").to_string();
+        let mend = "send its text, or take serde's usual form";
+        assert!(
+            said.starts_with("cannot send a values::") && said.ends_with(mend),
+            "{said}"
+        );
+    }
+}
+
 /// Bytes as the crates for bytes write them.
 mod serde_bytes_like {
     use serde::de::{SeqAccess, Visitor};

@@ -138,7 +138,7 @@ fn panic_exit_and_death_come_back() {
             .unwrap()
             .join();
         assert!(
-            matches!(exited, Err(Error::Exited { code: 3 })),
+            matches!(exited, Err(Error::Exited { code: 3, .. })),
             "{exited:?}"
         );
         let mut process = Process::spawn_with(sleep_long, ()).unwrap();

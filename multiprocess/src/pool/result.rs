@@ -48,7 +48,7 @@ impl<R: Serializable> AsyncResult<R> {
     ///
     /// let pool = Pool::new(2)?;
     /// let result = pool.apply_async(|code: i32| std::process::exit(code), 3)?;
-    /// assert!(matches!(result.get(), Err::<(), _>(Error::Exited { code: 3 })));
+    /// assert!(matches!(result.get(), Err::<(), _>(Error::Exited { code: 3, .. })));
     /// # Ok::<(), Error>(())
     /// ```
     pub fn get(&self) -> Result<R> {

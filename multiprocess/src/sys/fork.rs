@@ -52,7 +52,7 @@ pub(crate) fn fork(what: &str) -> Result<Forked> {
         }
         Err(error) => {
             signals::restore(&mask);
-            Err(Error::os(format!("fork {what}"), error))
+            Err(Error::no_process(format!("fork {what}"), error.into()))
         }
     }
 }

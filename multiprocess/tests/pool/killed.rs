@@ -86,7 +86,10 @@ fn r15_a_task_that_exits_is_reported_with_its_code() {
     let bad = pool
         .apply_async(|code: i32| process::exit(code), 3)
         .unwrap();
-    assert!(matches!(bad.get(), Err::<(), _>(Error::Exited { code: 3 })));
+    assert!(matches!(
+        bad.get(),
+        Err::<(), _>(Error::Exited { code: 3, .. })
+    ));
     assert_eq!(good.get().unwrap(), 16);
     healthy(&pool);
 }

@@ -371,7 +371,7 @@ fn each_item_of_a_chunk_of_imap_has_an_outcome_of_its_own() {
                 (2, Err(Error::Panicked { message, .. })) => assert_eq!(message, "two"),
                 (4, Err(Error::Killed { signal: 9, .. }))
                 | (6, Err(Error::TaskTimedOut { .. }))
-                | (9, Err(Error::Exited { code: 9 })) => {}
+                | (9, Err(Error::Exited { code: 9, .. })) => {}
                 (7, Ok(text)) => assert_eq!(text.len(), 200_000),
                 (n, Ok(text)) => assert_eq!(text, n.to_string()),
                 (n, Err(error)) => panic!("item {n}: {error}"),

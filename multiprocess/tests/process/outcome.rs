@@ -220,7 +220,7 @@ fn an_exit_before_the_function_returned_is_told_with_its_code() {
     for expected in [0, 1, 3, 101, 255] {
         let mut process = Process::<()>::spawn(|| process::exit(expected)).unwrap();
         let outcome = process.join_timeout(SOON);
-        assert!(matches!(outcome, Err(Error::Exited { code }) if code == expected));
+        assert!(matches!(outcome, Err(Error::Exited { code, .. }) if code == expected));
         assert_eq!(process.exitcode(), Some(expected));
     }
 }

@@ -60,7 +60,7 @@ fn work_an_hour(pool: &Pool) -> anyhow::Result<()> {
     );
     for end in ends {
         ensure!(
-            end == Err::<(), _>(Error::Exited { code: 1 }),
+            matches!(end, Err::<(), _>(Error::Exited { code: 1, .. })),
             "a worker's exit was told as {end:?}"
         );
     }
