@@ -101,7 +101,8 @@ impl fmt::Display for TaskFailed {
         if let Some(task) = &self.task {
             write!(f, " `{task}`")?;
         }
-        write!(f, " failed in {} tries", self.tries)?;
+        let tries = if self.tries == 1 { "try" } else { "tries" };
+        write!(f, " failed in {} {tries}", self.tries)?;
         if let Some(worker) = &self.worker {
             write!(f, ", the last on {worker}")?;
         }

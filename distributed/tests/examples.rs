@@ -88,7 +88,7 @@ fn tasks_by_name_tell_their_results_and_why_and_where_one_failed() {
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!([lines[0], lines[2]], ["été: 3 letters", "four: 4 letters"]);
     assert!(
-        lines[1].starts_with(": the task `count` failed in 1 tries, the last on "),
+        lines[1].starts_with(": the task `count` failed in 1 try, the last on "),
         "{said}"
     );
     assert!(lines[1].contains(&format!("/{}/", worker.pid())), "{said}");
@@ -103,7 +103,7 @@ fn a_task_that_crashes_costs_its_try_and_the_worker_with_processes_goes_on() {
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!([lines[0], lines[2]], ["été: 3 letters", "four: 4 letters"]);
     assert!(
-        lines[1].starts_with("crash: the task `count` failed in 1 tries, the last on "),
+        lines[1].starts_with("crash: the task `count` failed in 1 try, the last on "),
         "{said}"
     );
     assert!(

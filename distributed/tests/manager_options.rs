@@ -2,13 +2,14 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin;
-use distributed::{Client, Result};
+use distributed::{Client, Error, Result, TaskOptions, Worker};
 
 use support::raw::Raw;
-use support::{eventually, python, run, some_pythons};
+use support::{LONG, eventually, python, run, some_pythons};
 
 mod support;
 
@@ -98,6 +99,40 @@ fn max_message_refuses_what_is_longer() -> Result<()> {
             .contains("over the limit of 1024, which max_message"),
         "{said}"
     );
+    Ok(())
+}
+
+#[test]
+fn the_log_has_a_dead_letter_and_no_failure_that_a_submitter_was_told() -> Result<()> {
+    let mut command = std::process::Command::new(cargo_bin("manager"));
+    command.args([
+        "--bind",
+        "127.0.0.1:0",
+        "--queue",
+        "tasks",
+        "--redeliver",
+        "tasks",
+    ]);
+    let command = command
+        .args(["--max-deliveries", "1"])
+        .env("MANAGER_AUTHKEY", "abc");
+    let mut manager = support::start(command.stderr(std::process::Stdio::piped()));
+    let address = support::line(&manager);
+    let client = Client::connect(&address, b"abc")?;
+    let once = TaskOptions::new().retries(0);
+    let told = client
+        .task_queue("tasks")?
+        .submit_with::<()>("fail", &(), once)?;
+    let worker = Worker::new().idle(Duration::from_millis(100));
+    let worker = worker.task("fail", |()| Err::<(), _>("told"));
+    worker.serve(&client, "tasks")?;
+    assert!(matches!(told.result(Some(LONG)), Err(Error::TaskFailed(_))));
+    client.queue("tasks")?.put(&1)?;
+    client.queue::<u32>("tasks")?.lease()?.fail("for nobody")?;
+    assert_eq!(client.dead_letters("tasks")?.len(), 1);
+    manager.kill().expect("it is ours");
+    let log = manager.finish(Instant::now() + LONG).expect("it ends").err;
+    assert!(log.contains("for nobody") && !log.contains("told"), "{log}");
     Ok(())
 }
 

@@ -51,17 +51,21 @@
 //!
 //! | What | Where |
 //! | --- | --- |
-//! | an instance, an enum, a `frozenset`, not a number | a key of a `dict`, an element of a `set`; `in`, `index`, `count`, `remove` and `sort` of a `list` that get to it |
+//! | an instance, as of a subclass of `str`, an enum, a named tuple, a `frozenset`, not a number | a key of a `dict`, an element of a `set`; `in`, `index`, `count`, `remove` and `sort` of a `list` that get to it |
 //! | a function | `sort(key=…)`: the server runs no code |
 //! | a proxy, a generator | `dict(…)`, `list(…)`, `set(…)`, `extend`, `update`, `union` and the like: pass `proxy.copy()` or `proxy[:]` |
+//! | an `OrderedDict`, `defaultdict`, `Counter` or another subclass of `dict` | `dict(…)`, `update`: pass `dict(counter)` |
+//! | `bytes`, a `deque`, an `array`, an iterator, a view of a `dict` | `list(…)`, `extend` and the like: pass `list(…)` of it |
 //! | a function | the action of a `Barrier`: the party that gets 0 from `wait()` can do it |
 //! | a lock of another server, or none | `Condition(lock)`: it takes a proxy of a `Lock` or `RLock` of this server |
 //! | another typecode than `b B h H i I l L q Q f d` | `Array` |
 //! | `Pool` | everywhere: there is no such name |
 //!
-//! Three things are other than in CPython. An iterator of a `dict` goes through the keys that were
-//! there when it began, whatever happens to the dict. `str(proxy)` shows an instance by the name of
-//! its class. An `Array` keeps its length when a slice is assigned.
+//! Some things are other than in CPython. Errors have words of their own, and a wrong pair in `update`
+//! is a `TypeError`; a `sort` that fails leaves the list as it was. A `Barrier` has a party at least,
+//! and the `maxsize` of a queue is an `int`. A timeout of any length is taken. An iterator of a `dict`
+//! goes through the keys that were there when it began, whatever happens to the dict. `str(proxy)`
+//! shows an instance by the name of its class. An `Array` keeps its length when a slice is assigned.
 //!
 //! CPython has tests of what a manager serves: Python 3.11 runs 41 of its 45. Against this server all
 //! of these pass but two: the action of a barrier, and the iterator of a dict that has changed.

@@ -23,7 +23,7 @@
 //!
 //! assert_eq!(good.result(Some(Duration::from_secs(10)))?, 2);
 //! let error = bad.result(None).expect_err("it fails").to_string();
-//! assert!(error.starts_with("the task `resize` failed in 1 tries, the last on "));
+//! assert!(error.starts_with("the task `resize` failed in 1 try, the last on "));
 //! assert!(error.ends_with(": it has no height"));
 //! # Ok::<(), Error>(())
 //! ```
@@ -115,9 +115,10 @@
 //!
 //! and submits them: `tasks.submit([{"task": "add", "args": (3, 4)}], "tasks@me", delay=1.5)` returns
 //! their ids, `manager.register("tasks@me")` makes known the queue whose `get_outcome()` returns what
-//! became of them, one by one. `submit` takes by name `ids`, `priority` (-1, 0, 1), `delay`,
-//! `retries`, `backoff`, `backoff_max` and `time_limit`, in seconds. `tasks.cancel(id)` cancels. The
-//! last outcome counts as received with the next call of the same thread, and comes again if that
+//! became of them, one by one. `submit` takes by name `ids`, `priority` (-1, 0, 1), `delay`, `retries`,
+//! `backoff`, `backoff_max` and `time_limit`, in seconds. An id that is known already is that of the
+//! first call that had it: a call that is submitted once more runs once. `tasks.cancel(id)` cancels.
+//! The last outcome counts as received with the next call of the same thread, and comes again if that
 //! never is.
 //!
 //! # In Python on an engine

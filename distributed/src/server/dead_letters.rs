@@ -81,12 +81,6 @@ impl Queues {
         let _ = queue.finish();
         let mut reason = failure.unwrap_or(UNFINISHED).to_string();
         reason.truncate(reason.floor_char_boundary(REASON_MAX));
-        tracing::warn!(
-            queue = &*ident,
-            deliveries,
-            reason,
-            "an item is a dead letter"
-        );
         traced::died(&item.code, &reason);
         let death = Arc::new(Death {
             tries: deliveries,
@@ -105,6 +99,13 @@ impl Queues {
             // Who submitted it has it.
             return Ok(());
         }
+        let reason = death.reason.as_str();
+        tracing::warn!(
+            queue = &*ident,
+            deliveries,
+            reason,
+            "an item is a dead letter"
+        );
         let dead = format!("{ident}{DEAD}");
         self.queue(&dead)?.adopt(item, Some(death));
         self.serve(&dead);

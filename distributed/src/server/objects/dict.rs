@@ -275,7 +275,7 @@ fn pairs_of(request: &Request, span: Span) -> Result<Vec<(Span, Span)>, Fault> {
         _ => None,
     };
     pairs.ok_or_else(|| {
-        let text = "expected a dict or a list of pairs: of a proxy, pass its copy()";
+        let text = "expected a dict or a list of pairs: pass dict(...) of anything else, and of a proxy its copy()";
         Fault::new("TypeError", text)
     })
 }
