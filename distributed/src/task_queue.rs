@@ -136,8 +136,8 @@ impl Client {
 
 impl TaskQueue {
     /// Submits a call of the function that workers know by this name. When it returns, the server
-    /// has it. In Python, arguments that are a tuple or a list are those by position, and a map those
-    /// by name.
+    /// has it: while the queue is full, it waits. In Python, arguments that are a tuple or a list are
+    /// those by position, and a map those by name.
     ///
     /// # Errors
     ///

@@ -22,7 +22,7 @@ const COMMANDS: [Text; 116] = [
     (
         EXITS,
         "\
-退出码：0 检查全部通过；1 有检查没通过，或 `diff` 找到了差别，或结果写不下来；2 用法不对；
+退出码：0 检查全部通过；1 有检查未通过，或 `diff` 发现差异，或结果写不下来；2 用法不对；
 3 缺少要求的东西；4 没有这样的单元格；5 没有编译成功；6 没有可看的运行，或读不了；130 被打断。",
     ),
     ("Replay the whole notebook, in order", "按次序重放整本笔记"),
@@ -36,11 +36,11 @@ const COMMANDS: [Text; 116] = [
     ),
     (
         "Write the last run as one HTML page, with pictures",
-        "把最近一次运行写成一张 HTML 网页，带图",
+        "把上一次运行写成一张 HTML 网页，带图",
     ),
     (
         "Show a cell: source, recorded output, checks, free orders, and the last run as a picture",
-        "看一个单元格：源代码、笔记的输出、各项检查、不作规定的次序，还有最近一次运行的图",
+        "看一个单元格：源代码、笔记的输出、各项检查、不作规定的次序，还有上一次运行的图",
     ),
     (
         "Put what the notebook printed beside what the last run printed",
@@ -48,7 +48,7 @@ const COMMANDS: [Text; 116] = [
     ),
     (
         "Write the last run in another form",
-        "把最近一次运行写成别的格式",
+        "把上一次运行写成别的格式",
     ),
     (
         "Be the scheduler of two threads: a page to step them, or real threads that follow a schedule",
@@ -60,7 +60,7 @@ const COMMANDS: [Text; 116] = [
     ),
     (
         "Say what this machine can replay, and how to mend the rest",
-        "说说这台机器能重放什么，其余的怎么补上",
+        "说明这台机器能重放什么，其余的怎么补上",
     ),
     (
         "Measure speed next to multiprocessing, procspawn, ipc-channel, crossbeam and the raw limits",
@@ -85,12 +85,12 @@ const COMMANDS: [Text; 116] = [
     ("End them; their data stays", "结束它们；数据留着"),
     (
         "Say which run; exits with 1 if one does not",
-        "说说哪些在运行；有一个不在，退出码就是 1",
+        "显示哪些节点在运行；有一个不在，退出码就是 1",
     ),
     // Their options.
     (
         "The language of what is said, and of pages; the default is the locale's",
-        "说话和网页用的语言；不写就随系统的语言环境",
+        "输出和网页使用的语言；默认取决于系统的语言环境",
     ),
     (
         "A program (lock), a number (14, in14) or a chapter (ch2)",
@@ -122,7 +122,7 @@ const COMMANDS: [Text; 116] = [
     ),
     (
         "Stop at the first cell that fails",
-        "第一个没通过的单元格之后就停",
+        "遇到第一个未通过的单元格就停下",
     ),
     ("Start with this cell", "从这个单元格开始"),
     ("End with this cell", "到这个单元格为止"),
@@ -148,7 +148,7 @@ const COMMANDS: [Text; 116] = [
     ),
     (
         "Print only what failed, and the summary",
-        "只打印没通过的和总结",
+        "只打印未通过的和总结",
     ),
     (
         "Your copy of the notebook, whose Python is then shown beside the Rust: an .ipynb file, or a text in which `In [1]:` and the like stand before the cells",
@@ -161,7 +161,7 @@ const COMMANDS: [Text; 116] = [
     ),
     (
         "Show this run.json, not the last run",
-        "看这个 `run.json`，不看最近一次运行",
+        "看这个 `run.json`，不看上一次运行",
     ),
     ("The form", "格式"),
     (
@@ -179,7 +179,7 @@ const COMMANDS: [Text; 116] = [
     ),
     (
         "The pictures, one SVG file each, in a folder",
-        "各张图，每张一个 SVG 文件，放在一个文件夹里",
+        "所有图，各存为一个 SVG 文件，放在一个文件夹里",
     ),
     ("Which threads", "哪两个线程"),
     (

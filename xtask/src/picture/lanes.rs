@@ -302,7 +302,7 @@ fn about_tasks(
         (true, Lang::En) => "With a worker: every task comes back as a result".to_string(),
         (true, Lang::Zh) => "有了工作程序：每个任务都带着结果回来".to_string(),
         (false, Lang::En) => "As recorded: nobody took the tasks".to_string(),
-        (false, Lang::Zh) => "如笔记所录：没有人领取任务".to_string(),
+        (false, Lang::Zh) => "照原样：没有人领取任务".to_string(),
     };
     let gave_up = cell_run.now.first("empty");
     let desc = match (works > 0, gave_up, lang) {

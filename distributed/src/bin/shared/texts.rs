@@ -34,7 +34,7 @@ pub(crate) const TEXTS: [Text; 92] = [
     ),
     (
         "Serve all names of Python's SyncManager but Pool: dict, list, Lock and the others",
-        "提供 Python 的 SyncManager 的所有名字，只缺 Pool：`dict`、`list`、`Lock` 等等",
+        "提供 Python 的 SyncManager 除 Pool 以外的所有名字：`dict`、`list`、`Lock` 等等",
     ),
     (
         "Drop a queue that a call has made when nobody has used it for so long [default: never]",
