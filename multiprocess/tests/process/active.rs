@@ -99,19 +99,25 @@ fn dropping_the_handle_of_an_active_child_does_nothing() {
     );
 }
 
-/// The value is more than a socket holds, so that the process ends only if one of them reads it.
+/// The child ends when it has been told of, so that both wait for it.
 fn two_handles_wait_for_one_process_and_its_value_is_not_lost() {
+    let go = Queue::new().unwrap();
+    let long = || {
+        go.get().unwrap();
+        "x".repeat(1 << 20)
+    };
     for _ in 0..20 {
-        let process = Process::spawn(|| "x".repeat(1 << 20)).unwrap();
+        let process = Process::spawn(long).unwrap();
         let [mut other] = active_children().try_into().unwrap();
         let joined = thread::spawn(move || other.join_timeout(SOON).map(|()| other.exitcode()));
+        go.put(&()).unwrap();
         assert_eq!(process.join().unwrap().len(), 1 << 20);
         assert_eq!(joined.join().unwrap().unwrap(), Some(0));
     }
-    let process = Process::spawn(|| "x".repeat(1 << 20)).unwrap();
-    for other in active_children() {
-        other.join().unwrap();
-    }
+    let process = Process::spawn(long).unwrap();
+    let [other] = active_children().try_into().unwrap();
+    go.put(&()).unwrap();
+    other.join().unwrap();
     assert_eq!(process.join().unwrap().len(), 1 << 20);
 }
 
