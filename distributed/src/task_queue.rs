@@ -306,8 +306,9 @@ impl<R> TaskHandle<R> {
     /// failed each time that it was tried, with the text of the last failure, [`Error::TaskCancelled`].
     /// [`Error::TaskLost`] when the client [reconnects](Client::reconnect_within) to a manager that was
     /// started anew, without the tasks of the one before it.
-    /// [`Error::Item`] or [`Error::Json`] when the result is not an `R`. [`Error::Closed`] when the
-    /// manager is gone, [`Error::Engine`] when the engine is away for too long.
+    /// [`Error::Item`] or [`Error::Json`] when the result is not an `R`. [`Error::Protocol`] when what its
+    /// worker has stored is no outcome. [`Error::Closed`] when the manager is gone, [`Error::Engine`]
+    /// when the engine is away for too long.
     ///
     /// # Examples
     ///

@@ -152,7 +152,7 @@ pub(crate) fn read_back<T: DeserializeOwned>(bytes: &[u8], block: &[u8]) -> Resu
         Ok(_) => Ok(()),
         Err(Error::Serial { reason, .. }) => Err(Error::Serial {
             attempt: format!("send a {}, which could not be read again", type_name::<T>()),
-            reason: match reason.contains("128") {
+            reason: match reason.contains("u128") || reason.contains("i128") {
                 true => reason + WIDE,
                 false => reason,
             },

@@ -73,14 +73,15 @@ pub(crate) fn explained(error: &io::Error) -> String {
 
 /// What an error says that could start no process.
 pub(crate) fn of_processes() -> String {
-    let limit = match soft(Resource::RLIMIT_NPROC) {
-        u64::MAX => "no limit of this user's".to_string(),
-        limit => format!("{limit}"),
-    };
-    format!(
-        ": the limit of processes is {limit} (RLIMIT_NPROC, `ulimit -u`; a control group has one of \
-         its own), raise it"
-    )
+    match soft(Resource::RLIMIT_NPROC) {
+        u64::MAX => ": the control group or the system has as many processes as it may, raise its \
+                     limit (`pids.max`, `kernel.pid_max`)"
+            .to_string(),
+        limit => format!(
+            ": the limit of processes is {limit} (RLIMIT_NPROC, `ulimit -u`; a control group has one \
+             of its own), raise it"
+        ),
+    }
 }
 
 /// No limit is the largest number.

@@ -301,6 +301,33 @@ fn a_wide_integer_that_serde_does_not_keep_is_refused_with_what_mends_it() {
     }
 }
 
+/// Writes a number and reads a truth.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(into = "u8", from = "bool")]
+struct OneWay(u8);
+
+impl From<OneWay> for u8 {
+    fn from(OneWay(number): OneWay) -> u8 {
+        number
+    }
+}
+
+impl From<bool> for OneWay {
+    fn from(truth: bool) -> OneWay {
+        OneWay(truth.into())
+    }
+}
+
+#[test]
+fn another_refusal_is_told_without_a_word_of_wide_integers() {
+    let refused = through(&OneWay(128)).map(drop);
+    let said = refused.expect_err("it is no truth").to_string();
+    assert!(
+        said.contains("`128`") && !said.contains("usual form"),
+        "{said}"
+    );
+}
+
 /// Bytes as the crates for bytes write them.
 mod serde_bytes_like {
     use serde::de::{SeqAccess, Visitor};

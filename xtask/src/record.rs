@@ -392,6 +392,10 @@ mod tests {
         replay("2026-11-28T00:00:02Z", &["pool"]).keep_in(folder)?;
         assert_eq!(last(folder)?.cells.len(), 1);
         assert_eq!(files(folder).len(), 2);
+        // Where somebody has removed it, an earlier one is named.
+        fs::remove_file(folder.join("run.json"))?;
+        let error = format!("{:#}", last(folder).expect_err("it is gone"));
+        assert!(error.ends_with("shows an earlier one"), "{error}");
         Ok(())
     }
 }
