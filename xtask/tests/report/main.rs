@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use browser::{Browser, LOOK};
+use browser::{Browser, LOOK, SETTINGS};
 use common::chinese::{english, misset};
 use common::notebook::CELLS;
 use serde_json::{Value, json};
@@ -56,27 +56,20 @@ fn the_page_shows_every_cell_and_every_picture_in_both_languages_themes_and_size
     let Some(browser) = Browser::here() else {
         return;
     };
-    let pages = ["en", "zh"].map(|lang| (lang, page(run(), lang, &format!("report.{lang}.html"))));
-    for (lang, file) in &pages {
-        for theme in ["light", "dark"] {
-            for width in [1280, 390] {
-                let at = format!("{lang} {theme} {width}");
-                browser.device(width, theme);
-                browser.open(file);
-                let look = browser.run(LOOK);
-                browser.screenshot(&folder().join(format!("report-{lang}-{theme}-{width}.png")));
-                is_whole(&look, &at, *lang == "zh");
-                reads_well(&look, &at);
-                let language = if *lang == "en" { "en" } else { "zh-CN" };
-                assert_eq!(look["lang"], language, "{at}");
-                let chinese = look["chinese"].as_u64().expect("letters are counted");
-                assert_eq!(
-                    chinese > 500,
-                    *lang == "zh",
-                    "{at}: {chinese} Chinese letters"
-                );
-            }
-        }
+    for (lang, theme, width) in SETTINGS {
+        let file = page(run(), lang, &format!("report.{lang}.html"));
+        let at = format!("{lang} {theme} {width}");
+        browser.device(width, theme);
+        browser.open(&file);
+        let look = browser.run(LOOK);
+        browser.screenshot(&folder().join(format!("report-{lang}-{theme}-{width}.png")));
+        is_whole(&look, &at, lang == "zh");
+        reads_well(&look, &at);
+        let language = if lang == "en" { "en" } else { "zh-CN" };
+        assert_eq!(look["lang"], language, "{at}");
+        let chinese = look["chinese"].as_u64().expect("letters are counted");
+        let is_chinese = chinese > 500;
+        assert_eq!(is_chinese, lang == "zh", "{at}: {chinese} Chinese letters");
     }
     browser.stayed_at_home();
 }
@@ -164,19 +157,12 @@ fn axe_core_finds_no_barrier_on_the_page_in_any_language_theme_or_size() {
     let (Some(browser), Some(axe)) = (Browser::here(), browser::axe()) else {
         return;
     };
-    for lang in ["en", "zh"] {
+    for (lang, theme, width) in SETTINGS {
         let file = page(run(), lang, &format!("report.axe.{lang}.html"));
-        for (theme, width) in [
-            ("light", 1280),
-            ("dark", 1280),
-            ("light", 390),
-            ("dark", 390),
-        ] {
-            browser.device(width, theme);
-            browser.open(&file);
-            let barriers = browser.barriers(&axe);
-            assert!(barriers.is_empty(), "{lang} {theme} {width}: {barriers:#?}");
-        }
+        browser.device(width, theme);
+        browser.open(&file);
+        let barriers = browser.barriers(&axe);
+        assert!(barriers.is_empty(), "{lang} {theme} {width}: {barriers:#?}");
     }
 }
 

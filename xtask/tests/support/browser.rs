@@ -25,6 +25,14 @@ return axe.run(document, { resultTypes: ['violations'] }).then((found) => {
     rule.id + ': ' + rule.nodes.map((node) => node.html + ' ' + node.failureSummary).join('; '));
 });";
 
+/// Languages, themes and widths of a window: each with each of the others, in as few looks as that takes.
+pub(crate) const SETTINGS: [(&str, &str, u32); 4] = [
+    ("en", "light", 1280),
+    ("en", "dark", 390),
+    ("zh", "dark", 1280),
+    ("zh", "light", 390),
+];
+
 /// The script of axe-core, from the package of PyPI that brings it along; or none, which only a machine
 /// without it may have.
 pub(crate) fn axe() -> Option<String> {
