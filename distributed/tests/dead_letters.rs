@@ -151,6 +151,15 @@ fn the_program_lists_dead_letters_puts_them_back_and_drops_them() -> Result<()> 
     assert_eq!(client.dead_letters("tasks")?, []);
     let unknown = client.dead_letters("task");
     assert!(matches!(unknown, Err(Error::NoQueue { .. })), "{unknown:?}");
+    // Whoever mistypes a name is told what there is.
+    for unknown in [
+        unknown.map(drop),
+        client.retry_dead("task").map(drop),
+        client.purge("task.dead"),
+    ] {
+        let text = unknown.expect_err("there is no such queue").to_string();
+        assert!(text.contains("(there are: tasks"), "{text}");
+    }
     Ok(())
 }
 

@@ -157,6 +157,11 @@ fn what_failed_is_said_in_chinese_in_a_chinese_locale_but_for_the_words_of_the_s
         ),
         (
             "manager",
+            &["dead", "nope", &address],
+            &["服务器没有队列 `nope`：KeyError: 'nope' (there are: tasks)"],
+        ),
+        (
+            "manager",
             &["--queue", "q", "--bind", nobody],
             &["不能提供队列：监听 /nowhere/socket：No such file"],
         ),

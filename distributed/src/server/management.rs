@@ -90,11 +90,12 @@ fn method(state: &ServerState, request: Request) -> Result<Vec<u8>, Fault> {
                 return Err(Fault::new("TypeError", "the name of a queue is required"));
             };
             let name = request.text("name", name)?;
-            let code = match request.method {
-                "dead_letters" => to_item(&queues.dead_letters(name)?),
-                "retry_dead" => to_item(&queues.retry_dead(name)?),
-                _ => to_item(&queues.purge(name)?),
+            let done = match request.method {
+                "dead_letters" => queues.dead_letters(name).map(|letters| to_item(&letters)),
+                "retry_dead" => queues.retry_dead(name).map(|count| to_item(&count)),
+                _ => queues.purge(name).map(|count| to_item(&count)),
             };
+            let code = done.map_err(|_| unknown(state, &queues, name))?;
             let code = code.map_err(|error| Fault::new("RuntimeError", error.to_string()))?;
             reply::value(|to| _ = to.item(&code))
         }
@@ -137,16 +138,21 @@ fn create(
             if let Some(opened) = queues.objects.open(typeid) {
                 return Ok(opened);
             }
-            queues.refer(typeid).map_err(|_| {
-                let mut known = queues.names();
-                known.extend(queues.objects.names());
-                known.extend(state.factories.keys().map(String::as_str));
-                let text = format!("'{typeid}' (there are: {})", known.join(", "));
-                Fault::new("KeyError", text)
-            })?;
+            if queues.refer(typeid).is_err() {
+                return Err(unknown(state, queues, typeid));
+            }
             Ok((typeid.to_string(), &METHODS))
         }
     }
+}
+
+/// That there is nothing of this name, and what there is.
+fn unknown(state: &ServerState, queues: &Queues, name: &str) -> Fault {
+    let mut known = queues.names();
+    known.extend(queues.objects.names());
+    known.extend(state.factories.keys().map(String::as_str));
+    let text = format!("'{name}' (there are: {})", known.join(", "));
+    Fault::new("KeyError", text)
 }
 
 fn make_queue(

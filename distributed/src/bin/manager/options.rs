@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use distributed::{Builder, Client, Error, ObjectType, QueueOptions, QueueOrder, Server};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use shared::{addressed, engine, key, seconds, usage};
+use shared::{addressed, engine, key, one_at_least, some_seconds, usage};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -64,16 +64,16 @@ pub(crate) struct Serve {
     #[arg(long)]
     sync_manager: bool,
     /// Drop a queue that a call has made when nobody has used it for so long [default: never]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
     factory_timeout: Option<Duration>,
     /// Hand out again what a worker that is gone had taken from this queue; may be given again
     #[arg(long, value_name = "NAME")]
     redeliver: Vec<String>,
     /// Hand it out again too when a worker has had it for so long, though it is there
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "redeliver")]
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds, requires = "redeliver")]
     visibility_timeout: Option<Duration>,
     /// After so many times, an item goes to the queue NAME.dead
-    #[arg(long, value_name = "TIMES", default_value_t = 3)]
+    #[arg(long, value_name = "TIMES", default_value_t = 3, value_parser = one_at_least::<u32>)]
     max_deliveries: u32,
     /// The memory for what clients send, three quarters of it for items, as 256M or 2G [default: half of what the machine has]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
@@ -82,7 +82,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 30, value_parser = message)]
     max_message: u32,
     /// The most connections at one time of those who have proved the key
-    #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = connections)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = one_at_least::<usize>)]
     max_connections: usize,
     /// How long a client may take to prove that it has the key
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = some_seconds)]
@@ -91,7 +91,7 @@ pub(crate) struct Serve {
     #[arg(long)]
     require_sha256: bool,
     /// How long a client's machine may be silent before what it holds goes to others
-    #[arg(long, value_name = "SECONDS", default_value = "90", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "90", value_parser = some_seconds)]
     peer_timeout: Duration,
     /// Answer HTTP there too: /metrics for Prometheus, and /health; without a key, so mind who can
     /// reach it
@@ -171,7 +171,7 @@ pub(crate) struct Top {
     )]
     pub(crate) address: String,
     /// How often it looks
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = some_seconds)]
     pub(crate) interval: Duration,
 }
 
@@ -390,18 +390,6 @@ fn bytes(text: &str) -> Result<u64, String> {
 fn message(text: &str) -> Result<u32, String> {
     let bytes = text.parse().ok().filter(|bytes| *bytes >= 1024);
     bytes.ok_or_else(|| "expected a number of bytes, 1024 at least".to_string())
-}
-
-fn connections(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| "expected a number, 1 at least".to_string())
-}
-
-fn some_seconds(text: &str) -> Result<Duration, String> {
-    match seconds(text)? {
-        Duration::ZERO => Err("expected more than 0".to_string()),
-        time => Ok(time),
-    }
 }
 
 /// Reads where to answer HTTP.

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind::ConnectionRefused;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 use std::{env, fs, process};
 
@@ -92,4 +93,18 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
         .parse()
         .map_err(|_| "expected a number of seconds".to_string())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// As [`seconds`], of a time that cannot be none.
+pub(crate) fn some_seconds(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("expected more than 0".to_string()),
+        time => Ok(time),
+    }
+}
+
+/// Reads a number of what there has to be one of.
+pub(crate) fn one_at_least<N: FromStr + From<bool> + PartialOrd>(text: &str) -> Result<N, String> {
+    let number = text.parse().ok().filter(|number| *number >= N::from(true));
+    number.ok_or_else(|| "expected a number, 1 at least".to_string())
 }

@@ -3,7 +3,7 @@
 use common::command_line::Text;
 
 /// English, Chinese. `{}` is whatever stands there.
-pub(crate) const TEXTS: [Text; 92] = [
+pub(crate) const TEXTS: [Text; 96] = [
     // The placeholders of values.
     ("HOST:PORT or PATH", "HOST:PORT 或 PATH"),
     ("HOST:PORT, PATH or URL", "HOST:PORT、PATH 或 URL"),
@@ -301,6 +301,16 @@ pub(crate) const TEXTS: [Text; 92] = [
         "no manager to ask (start it, or name the address that it prints)",
         "没有可问的 manager（启动它，或写它打印的地址）",
     ),
+    (
+        "the server has no queue `{}`: {}",
+        "服务器没有队列 `{}`：{}",
+    ),
+    (
+        "the server at {} has closed the connection: it has died, or is one of Python's and has ended",
+        "{} 的服务器断开了连接：它死了，或者是 Python 自己的服务器，已经结束",
+    ),
+    ("the server at {} has been shut down", "{} 的服务器已经关闭"),
+    ("the server raised {}: {}", "服务器抛出 {}：{}"),
     ("connect to {}: {}", "连接 {}：{}"),
     ("listen on {}: {}", "监听 {}：{}"),
 ];

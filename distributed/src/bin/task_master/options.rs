@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use distributed::{Builder, Client, Error, QueueOptions, Server};
-use shared::{addressed, engine, key, seconds};
+use shared::{addressed, engine, key, one_at_least, seconds, some_seconds};
 
 pub(crate) use shared::{fail, parse};
 
@@ -30,13 +30,13 @@ pub(crate) struct Master {
     #[arg(long, value_name = "URL", conflicts_with = "bind")]
     pub(crate) queues: Option<String>,
     /// On how many nodes of the engine each task is stored: 1, 3 or 5
-    #[arg(long, default_value_t = 1, requires = "queues")]
+    #[arg(long, default_value_t = 1, value_parser = one_at_least::<usize>, requires = "queues")]
     replicas: usize,
     /// After how long without a sign of life a worker's tasks go to another one
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, requires = "queues")]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = some_seconds, requires = "queues")]
     lease: Duration,
     /// After so many deliveries a task is a dead letter
-    #[arg(long, value_name = "TIMES", default_value_t = 3)]
+    #[arg(long, value_name = "TIMES", default_value_t = 3, value_parser = one_at_least::<u32>)]
     max_deliveries: u32,
     /// Empty the queues of what an earlier run left on the engine; workers should start after that
     #[arg(long, requires = "queues")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use distributed::{Client, Error};
-use shared::{addressed, engine, key, seconds};
+use shared::{addressed, engine, key, one_at_least, seconds, some_seconds};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -31,13 +31,13 @@ pub(crate) struct Worker {
     #[arg(long, value_name = "URL", conflicts_with = "address")]
     pub(crate) queues: Option<String>,
     /// How many tasks to work on at the same time
-    #[arg(long, value_name = "THREADS", default_value_t = 1)]
+    #[arg(long, value_name = "THREADS", default_value_t = 1, value_parser = one_at_least::<usize>)]
     concurrency: usize,
     /// The most short tasks that a thread fetches at a time
-    #[arg(long, value_name = "TASKS", default_value_t = 32)]
+    #[arg(long, value_name = "TASKS", default_value_t = 32, value_parser = one_at_least::<usize>)]
     prefetch: usize,
     /// How long a task may take before another worker gets it too
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
     time_limit: Option<Duration>,
     /// How long the queue stays empty before the worker leaves
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
