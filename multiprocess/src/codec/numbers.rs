@@ -40,11 +40,9 @@ pub(super) fn write<T: ?Sized>(
                 }
                 out.extend([tag::PACKED, tag::$tag]);
                 out.extend((numbers.len() as u64).to_le_bytes());
-                let start = out.len();
-                out.resize(start + bytes, 0);
-                let places = out[start..].as_chunks_mut().0;
-                for (place, number) in places.iter_mut().zip(numbers) {
-                    *place = number.to_le_bytes();
+                match cfg!(target_endian = "little") {
+                    true => out.extend_from_slice(numbers.as_bytes()),
+                    false => numbers.iter().for_each(|n| out.extend(n.to_le_bytes())),
                 }
                 return true;
             }
@@ -68,8 +66,14 @@ pub(super) fn read<T>(bytes: &mut &[u8], block: &[u8]) -> Option<T> {
                 let (count, rest) = rest.split_first_chunk()?;
                 let count = usize::try_from(u64::from_le_bytes(*count)).ok()?;
                 let (numbers, rest) = rest.split_at_checked(count.checked_mul(size_of::<$type>())?)?;
-                let numbers = numbers.as_chunks().0.iter();
-                let vec: Vec<$type> = numbers.map(|bytes| <$type>::from_le_bytes(*bytes)).collect();
+                // They may lie anywhere, so only bytes are always where such numbers can be.
+                let vec = match <[$type]>::ref_from_bytes(numbers) {
+                    Ok(numbers) if cfg!(target_endian = "little") => numbers.to_vec(),
+                    _ => {
+                        let numbers = numbers.as_chunks().0.iter();
+                        numbers.map(|bytes| <$type>::from_le_bytes(*bytes)).collect()
+                    }
+                };
                 *bytes = rest;
                 return same_type::from_vec(vec);
             }

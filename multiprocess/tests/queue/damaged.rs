@@ -52,17 +52,17 @@ fn scribble(memory: &File, random: &mut Random) -> u64 {
 /// All calls, with deadlines; those that cannot have one only if the locks are as they were.
 fn call_all(queue: &Queue<Vec<u8>>, random: &mut Random, locks_are_whole: bool) {
     for _ in 0..3 {
-        let _ = queue.put_timeout(&vec![1; random.below(60_000) as usize], SHORTLY);
+        let _ = queue.put_timeout(&[1].repeat(random.below(60_000) as usize), SHORTLY);
         let _ = queue.get_timeout(SHORTLY);
         let _ = queue.get_timeout(SHORTLY);
         // What has a block.
-        let _ = queue.put_timeout(&vec![1; 70_000], SHORTLY);
+        let _ = queue.put_timeout(&[1].repeat(70_000), SHORTLY);
         if let Ok(mut loan) = queue.loan_timeout(random.below(9000) as usize, SHORTLY) {
             loan.fill(5);
             let _ = loan.publish_timeout(SHORTLY);
         }
         let borrowed = queue.get_ref_timeout(SHORTLY);
-        let _ = borrowed.map(|item| item.iter().map(|&byte| u64::from(byte)).sum::<u64>());
+        let _ = borrowed.map(|item| item.to_vec());
         let _ = queue.get_timeout(SHORTLY);
     }
     let _ = (
@@ -74,7 +74,7 @@ fn call_all(queue: &Queue<Vec<u8>>, random: &mut Random, locks_are_whole: bool) 
     let _ = queue.join_timeout(SHORTLY);
     let _ = format!("{queue:?}");
     if locks_are_whole {
-        let _ = queue.try_put(&vec![2; 100]);
+        let _ = queue.try_put(&[2].repeat(100));
         let _ = queue.try_get();
         let _ = queue.task_done();
         queue.close();
@@ -90,7 +90,7 @@ fn calls_return_though_the_memory_was_written_over() {
         let queue = Queue::bounded([0, 0, 3][(seed % 3) as usize]).unwrap();
         for _ in 0..random.below(12) {
             let len = [10, 3000, 40_000][random.below(3) as usize];
-            let _ = queue.try_put(&vec![3; random.below(len) as usize]);
+            let _ = queue.try_put(&[3].repeat(random.below(len) as usize));
         }
         for _ in 0..random.below(6) {
             let _ = queue.try_get();

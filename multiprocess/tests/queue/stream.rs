@@ -102,7 +102,7 @@ fn an_item_that_cannot_be_read_is_an_error_of_its_own() {
 /// How many waits are cancelled at least: as many as the environment says, for a longer look.
 fn cancellations() -> u64 {
     let count = env::var("CANCELLATIONS").ok();
-    count.map_or(100_000, |count| count.parse().expect("a number"))
+    count.map_or(50_000, |count| count.parse().expect("a number"))
 }
 
 const WRITERS: usize = 2;
