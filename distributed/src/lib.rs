@@ -1,7 +1,7 @@
 //! Queues of tasks over the network, for a master and its workers, in CPython's own protocol.
 //!
 //! The master serves named queues with [`Server::builder`]; it and its workers use them as
-//! clients, with [`Client::connect`]. Either side may be Python instead, any from 2.7 to 3.14, and
+//! clients, with [`Client::connect`]. Either side may be Python instead, any from 2.7 to 3.13 as tested, and
 //! need not be changed for it: the protocol is that of `multiprocessing.managers`.
 //!
 //! # Examples

@@ -124,11 +124,15 @@ fn what_failed_is_said_in_chinese_in_a_chinese_locale_but_for_the_words_of_the_s
     std::fs::write(&empty, "").expect("there is room");
     let [other, empty] = [&other, &empty].map(|file| file.to_str().expect("it is text"));
     let nobody = "/nowhere/socket";
+    let url = format!("tcp://{address}");
     for (program, arguments, sentences) in [
         (
             "task_worker",
             &[address.as_str(), "--authkey-file", other][..],
-            &["请用主进程的密钥（", "的服务器用另一个密钥：请给出它的那个"][..],
+            &[
+                "请用主进程的密钥（",
+                "的服务器用另一个密钥：请给出服务器所用的密钥",
+            ][..],
         ),
         (
             "task_worker",
@@ -154,6 +158,11 @@ fn what_failed_is_said_in_chinese_in_a_chinese_locale_but_for_the_words_of_the_s
             &[
                 "Empty：0.01 秒内没有结果：用 `cargo run -p distributed --bin task_worker -- 127.0.0.1:",
             ],
+        ),
+        (
+            "manager",
+            &["status", &url, "--authkey-file", other],
+            &["的服务器用另一个密钥：请给出服务器所用的密钥"],
         ),
         (
             "manager",

@@ -1,6 +1,6 @@
 //! The names under which a server has what clients open.
 
-use distributed::{Builder, Error, ObjectType, QueueOptions, Server};
+use distributed::{Builder, Client, Error, ObjectType, QueueOptions, Server};
 
 /// Why nothing is served under such names.
 #[track_caller]
@@ -52,4 +52,25 @@ fn the_name_of_a_queue_that_the_server_makes_itself_is_refused() {
     // Alone they are names as others are.
     let alone = Server::builder().queue("tasks.dead").queue("results@me");
     assert!(alone.serve("127.0.0.1:0", b"abc").is_ok());
+}
+
+#[test]
+fn an_object_is_no_queue_and_is_not_opened_as_one() {
+    let types = [
+        ObjectType::Dict,
+        ObjectType::List,
+        ObjectType::Lock,
+        ObjectType::Set,
+    ];
+    for (number, object) in types.into_iter().enumerate() {
+        let server = Server::builder().object("settings", object);
+        let server = server.serve("127.0.0.1:0", b"abc").expect("a port is free");
+        let client = Client::connect(server.address(), b"abc").expect("it serves");
+        let refused = client.queue::<u32>("settings").expect_err("it is no queue");
+        let text = refused.to_string();
+        assert!(
+            text.contains("an object of another type"),
+            "{number}: {text}"
+        );
+    }
 }

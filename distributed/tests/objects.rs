@@ -47,6 +47,24 @@ fn a_list_answers_as_pythons_own() {
 }
 
 #[test]
+fn a_long_answer_comes_as_from_pythons_own() {
+    answers_as_pythons_own_server("long_answers");
+}
+
+#[test]
+fn an_answer_over_the_limit_is_refused_before_it_is_made_and_one_that_is_not_read_counts()
+-> Result<()> {
+    for (version, path) in some_pythons() {
+        let server = Server::builder().sync_manager().max_message(16 << 20);
+        let server = server.max_memory(64 << 20).serve("127.0.0.1:0", b"abc")?;
+        let address = server.address().to_string();
+        let said = run(python(&path, "objects.py").args([&address, "too_long_answers"]));
+        assert_eq!(said, "ok\n", "{version}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_set_answers_as_pythons_own() {
     both_answer("sets.py", "sets");
 }

@@ -42,12 +42,15 @@
 //! A call is one step: no other call of the object comes between its parts. `counts["words"] += 1`
 //! is two calls, in Python as here.
 //!
+//! The clients of objects are Python programs. A Rust program makes them with its server, and opens
+//! queues alone: [`Client::queue`](crate::Client::queue) of an object is an error that says so.
+//!
 //! # What is read, and what is refused
 //!
 //! Values are the pickles that clients sent, so they may be of classes that only clients know. The
 //! server reads one only where a key, an equality or an order depends on it, and compares as Python
 //! does: `1`, `1.0` and `True` are one key. It reads `None`, `bool`, `int`, `float`, `str`, `bytes`,
-//! and tuples and lists of them. For anything else it raises `TypeError`:
+//! and tuples and lists of them, up to 32 in one another. For anything else it raises `TypeError`:
 //!
 //! | What | Where |
 //! | --- | --- |
@@ -65,7 +68,8 @@
 //! is a `TypeError`; a `sort` that fails leaves the list as it was. A `Barrier` has a party at least,
 //! and the `maxsize` of a queue is an `int`. A timeout of any length is taken. An iterator of a `dict`
 //! goes through the keys that were there when it began, whatever happens to the dict. `str(proxy)`
-//! shows an instance by the name of its class. An `Array` keeps its length when a slice is assigned.
+//! shows an instance by the name of its class, and an `int` of more than 127 bits by its bytes. An
+//! `Array` keeps its length when a slice is assigned.
 //!
 //! CPython has tests of what a manager serves: Python 3.11 runs 41 of its 45. Against this server all
 //! of these pass but two: the action of a barrier, and the iterator of a dict that has changed.
@@ -76,10 +80,11 @@
 //! 256 bytes for its place; objects may take three quarters of what is for items. A call over that
 //! raises `MemoryError`, and the server goes on. An answer that would be over
 //! [`Builder::max_message`](crate::Builder::max_message), such as the copy of a large dict, is a
-//! `ValueError`. Calls may have made 65,536 objects at one time.
+//! `ValueError`. One of more than 1 MiB counts like what objects store until its client has read it, so
+//! it may be a `MemoryError` too. Calls may have made 65,536 objects at one time.
 //!
-//! A call that looks at all elements of a long list, and most of all `sort`, holds up everybody else
-//! for as long as it takes.
+//! A call that looks at all elements of a long list or answers with them, and most of all `sort`, holds
+//! up everybody else for as long as it takes.
 //!
 //! # Queues
 //!

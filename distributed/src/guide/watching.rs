@@ -87,7 +87,7 @@
 //! # The life of an item
 //!
 //! ```sh
-//! cargo run -p distributed --features traces --bin manager -- \\
+//! cargo run -p distributed --features traces --bin manager -- \
 //!     --queue tasks --redeliver tasks --traces http://127.0.0.1:4318
 //! ```
 //!

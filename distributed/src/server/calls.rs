@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::item_queue::Delivery;
-use super::memory::{Code, NewItem};
+use super::memory::{Charge, Code, NewItem};
 use super::objects::CallStep;
 use super::state::ServerState;
 use super::task_calls::{self, TaskCall};
@@ -52,6 +52,8 @@ const COPIED_MAX: usize = 16 << 10;
 pub(super) struct Call {
     pub(super) ident: String,
     pub(super) method: Method,
+    /// What a long answer costs until it is sent.
+    pub(super) _answer: Option<Charge>,
 }
 
 /// A method with its arguments. Without a timeout it waits for ever.
@@ -147,6 +149,20 @@ impl DeliveryFormat {
     }
 }
 
+/// How many bytes the items of a call of an object may take, and those of its answer.
+#[derive(Clone, Copy)]
+pub(super) struct CallLimits {
+    pub(super) items: usize,
+    pub(super) answer: usize,
+}
+
+/// How the call of an object goes on.
+pub(super) struct ObjectStep {
+    pub(super) step: CallStep,
+    /// What a long answer in it costs until it is sent.
+    pub(super) answer: Option<Charge>,
+}
+
 /// The most bytes that the items of a message of so many bytes may take. Text in a short form is delivered in its
 /// older form, which takes less than twice as much, and a value that many items share is copied to
 /// each.
@@ -168,10 +184,20 @@ impl Call {
         let proxies = request.pickle.proxies();
         let mut queues = state.queues();
         let holds = queues.hold(&proxies);
-        let object = queues.call_object(&request, connection, items_max, &holds);
+        let limits = CallLimits {
+            items: items_max,
+            answer: state.limits.message,
+        };
+        let object = queues.call_object(&request, connection, limits, &holds);
         drop(queues);
+        let mut answer = None;
         let method = match object {
-            Some(step) => step.map(|step| step.map(Method::Object)),
+            Some(step) => step.map(|step| {
+                step.map(|object| {
+                    answer = object.answer;
+                    Method::Object(object.step)
+                })
+            }),
             None => {
                 {
                     let mut queues = state.queues();
@@ -198,6 +224,7 @@ impl Call {
                 let text = format!("'{}'", request.method);
                 reply::traceback(&Fault::new("KeyError", text))
             })?,
+            _answer: answer,
         })
     }
 }

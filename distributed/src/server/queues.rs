@@ -5,15 +5,17 @@
 //! and before the lock is released. So whoever takes the lock finds no waiter that could be served,
 //! and a waiter that is no longer in its queue has its answer in its channel.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::calls::{CallLimits, ObjectStep};
 use super::item_queue::{Consumer, Delivery, ItemQueue, TaskOrigin};
 use super::keeping::{Holds, KeptList};
 use super::leases::{Holder, LeaseTable};
 use super::memory::{Budget, NewItem, QUEUE_OVERHEAD};
-use super::objects::{CallStep, ObjectCall, Objects};
+use super::objects::{ObjectCall, Objects};
 use super::tasks::SubmittedTasks;
 use super::traced;
 use super::waiter::Waiter;
@@ -277,19 +279,23 @@ impl Queues {
         &mut self,
         request: &Request,
         connection: u64,
-        items_max: usize,
+        limits: CallLimits,
         holds: &Holds,
-    ) -> Option<Result<Option<CallStep>, Fault>> {
+    ) -> Option<Result<Option<ObjectStep>, Fault>> {
         let ident = self.objects.resolve(request.ident?)?;
         let call = ObjectCall {
             request,
             connection,
             ticket: self.number(),
-            items_max,
+            items_max: limits.items,
+            answer_max: limits.answer,
+            answer: Cell::default(),
             holds: holds.clone(),
             budget: Arc::clone(self.objects.budget()),
         };
-        self.objects.call(&ident, &call)
+        let step = self.objects.call(&ident, &call)?;
+        let answer = call.answer.take();
+        Some(step.map(|step| step.map(|step| ObjectStep { step, answer })))
     }
 
     pub(super) fn task_done(&mut self, ident: &str, connection: u64) -> Result<(), Fault> {

@@ -260,7 +260,8 @@ impl Session {
     }
 
     /// Does what a call asks for, and replies.
-    async fn call(&mut self, Call { ident, method }: Call) -> Result<(), Failure> {
+    async fn call(&mut self, Call { ident, method, .. }: Call) -> Result<(), Failure> {
+        // What a long answer costs, the rest of the call, is kept to the end of this.
         // A call may wait long: the message that it came in is not needed for that.
         self.stream.release();
         let ident = ident.as_str();

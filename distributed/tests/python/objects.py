@@ -12,6 +12,7 @@ import threading
 import time
 import multiprocessing
 from multiprocessing import managers
+from multiprocessing.connection import Client
 from multiprocessing.managers import SyncManager, RemoteError
 
 PYTHON_2 = sys.version_info[0] == 2
@@ -122,6 +123,9 @@ def lists(manager, is_ours):
     assert l[::-2] == [4, 2, 0] and list(l) == [0, 1, 2, 3, 4]
     raises(IndexError, lambda: l[5])
     raises(IndexError, lambda: l[-6])
+    if not PYTHON_2:
+        raises(IndexError, lambda: l[10 ** 30])
+        raises(IndexError, lambda: l[-10 ** 30])
     l.append("x")
     l.extend([None, 2.0])
     l += (7,)
@@ -171,6 +175,55 @@ def lists(manager, is_ours):
         # A type that the server cannot make is an error of the call that makes it.
         raises(RemoteError, manager.list, Point(1))
     assert l._getvalue() == [-2, 1, 1.5, 3]
+
+
+def long_texts(count):
+    return [str(n).rjust(1000, "x") for n in range(count)]
+
+
+def long_answers(manager, is_ours):
+    texts = long_texts(3000)
+    l = manager.list(texts)
+    assert l[:] == texts and (l * 2)[3000:] == texts
+    d = manager.dict(dict(enumerate(texts)))
+    assert d.copy() == dict(enumerate(texts)) and sorted(d.values()) == sorted(texts)
+    assert manager.list(["x" * 2000000])[:] == ["x" * 2000000]
+    assert len(manager.list([0]) * 1000000) == 1000000
+
+
+def too_long_answers(manager, is_ours):
+    """Of a server whose messages have 16 MiB at most, and which has 64 MiB."""
+    # More than the kernel keeps of an answer that nobody reads.
+    l = manager.list(long_texts(12000))
+    for times in (2, 10 ** 12):
+        try:
+            l * times
+            assert False, times
+        except ValueError as error:
+            assert "over the limit of 16777216 for a message" in str(error), error
+    assert len(l[:]) == 12000
+    # Whoever does not read an answer holds its memory, and no more than there is for objects.
+    unread = []
+    while True:
+        try:
+            l[:]
+        except MemoryError as error:
+            assert "max_memory" in str(error), error
+            break
+        connection = Client(l._token.address, authkey=b"abc")
+        connection.send((None, "accept_connection", ("unread",), {}))
+        connection.recv()
+        connection.send((l._id, "copy", (), {}))
+        unread.append(connection)
+        assert len(unread) < 100
+    for connection in unread:
+        connection.close()
+    while True:
+        try:
+            assert len(l[:]) == 12000
+            return
+        except MemoryError:
+            time.sleep(0.01)
 
 
 def values(manager, is_ours):

@@ -90,6 +90,13 @@ impl Backend for ManagerClient {
     }
 }
 
+/// Whether what has these methods may be a queue. CPython's server may show few of a queue's; a `dict` has
+/// a `get` too, and so has a `Value`.
+fn is_queue(methods: &BTreeSet<String>) -> bool {
+    let has = |method| methods.contains(method);
+    has("put") || has("get") && !has("keys") && !has("set")
+}
+
 /// What a client cannot do to the queues of a manager.
 fn fixed(queue: &str) -> Error {
     Error::NoQueue {
@@ -121,6 +128,13 @@ impl ManagerClient {
     fn open_queue(&self, name: &str) -> Result<ManagerQueue> {
         let mut client = self.clone();
         let (ident, methods) = client.open(name)?;
+        if !is_queue(&methods) {
+            return Err(Error::NoQueue {
+                name: name.to_string(),
+                said: "what has this name is an object of another type, for clients in Python"
+                    .to_string(),
+            });
+        }
         Ok(ManagerQueue {
             name: name.to_string(),
             address: client.target.address.clone(),

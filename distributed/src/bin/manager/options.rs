@@ -33,7 +33,7 @@ const MEMORY_LEAST: u64 = 64 << 10;
 
 /// Serve queues to masters and workers in Python, of any version from 2.7 on, or in Rust.
 ///
-/// The first line of the output is the address, and with --metrics the second one theirs. SIGTERM and Ctrl-C end it.
+/// The first line of the output is the address, and with --metrics the second one is theirs. SIGTERM and Ctrl-C end it.
 #[derive(Debug, clap::Parser)]
 #[command(name = "manager", args_conflicts_with_subcommands = true)]
 pub(crate) struct Serve {
@@ -149,7 +149,7 @@ pub(crate) enum Ask {
         /// The queue whose dead letters they are
         #[arg(value_name = "NAME")]
         name: String,
-        /// Where the manager listens
+        /// Where the manager listens; an engine has no list of them
         #[arg(value_name = "HOST:PORT or PATH", default_value = "127.0.0.1:5000")]
         address: String,
         /// Put them back into the queue instead
@@ -211,7 +211,7 @@ impl Serve {
     /// A client of the manager or engine there.
     pub(crate) fn client(&self, address: &str) -> anyhow::Result<Client> {
         match address.contains("://") {
-            true => engine::<Serve>(address, Duration::ZERO),
+            true => engine::<Serve>(address, || self.key(), Duration::ZERO),
             false => {
                 let client = Client::connect(address, &self.key()?);
                 addressed::<Serve, _>(client).map_err(|error| match error {

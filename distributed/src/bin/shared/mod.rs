@@ -34,13 +34,16 @@ pub(crate) fn fail(error: &anyhow::Error) -> ! {
     process::exit(1)
 }
 
-/// A client of what the URL names, for the program of these options. Tries for `time` while nobody
-/// listens there.
-pub(crate) fn engine<Options: CommandFactory>(url: &str, time: Duration) -> anyhow::Result<Client> {
+/// A client of what the URL names, for the program of these options; `key` is for a manager. Tries for
+/// `time` while nobody listens there.
+pub(crate) fn engine<Options: CommandFactory>(
+    url: &str,
+    key: impl FnOnce() -> anyhow::Result<Vec<u8>>,
+    time: Duration,
+) -> anyhow::Result<Client> {
     let unix = url.strip_prefix("unix://");
     if let Some(address) = url.strip_prefix("tcp://").or(unix) {
-        let key = key(None)?.unwrap_or_else(|| b"abc".to_vec());
-        let client = Client::connect_within(time, address, &key);
+        let client = Client::connect_within(time, address, &key()?);
         return Ok(addressed::<Options, _>(client)?);
     }
     match distributed::connect_within(time, url) {
@@ -92,7 +95,8 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
         .map_err(|_| "expected a number of seconds".to_string())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    let time = Duration::try_from_secs_f64(seconds);
+    time.map_err(|_| "expected a number of seconds, 0 at least, and no infinite one".to_string())
 }
 
 /// As [`seconds`], of a time that cannot be none.

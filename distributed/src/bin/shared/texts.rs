@@ -3,7 +3,7 @@
 use common::command_line::Text;
 
 /// English, Chinese. `{}` is whatever stands there.
-pub(crate) const TEXTS: [Text; 96] = [
+pub(crate) const TEXTS: [Text; 97] = [
     // The placeholders of values.
     ("HOST:PORT or PATH", "HOST:PORT 或 PATH"),
     ("HOST:PORT, PATH or URL", "HOST:PORT、PATH 或 URL"),
@@ -13,7 +13,7 @@ pub(crate) const TEXTS: [Text; 96] = [
         "为主进程和工作进程提供队列，它们用 Python（2.7 起的任何版本）或 Rust",
     ),
     (
-        "Serve queues to masters and workers in Python, of any version from 2.7 on, or in Rust.\n\nThe first line of the output is the address, and with --metrics the second one theirs. SIGTERM and Ctrl-C end it.",
+        "Serve queues to masters and workers in Python, of any version from 2.7 on, or in Rust.\n\nThe first line of the output is the address, and with --metrics the second one is theirs. SIGTERM and Ctrl-C end it.",
         "为主进程和工作进程提供队列，它们用 Python（2.7 起的任何版本）或 Rust。\n\n输出的第一行是地址，有 `--metrics` 时第二行是它的地址。SIGTERM 和 Ctrl-C 结束它。",
     ),
     (
@@ -22,15 +22,15 @@ pub(crate) const TEXTS: [Text; 96] = [
     ),
     (
         "A queue that clients open by this name, as tasks, tasks:100 or tasks:LifoQueue; may be given again",
-        "客户端以这个名字打开的队列，如 `tasks`、`tasks:100` 或 `tasks:LifoQueue`；可以写几次",
+        "客户端以这个名字打开的队列，如 `tasks`、`tasks:100` 或 `tasks:LifoQueue`；可多次给出",
     ),
     (
         "An object of a type of Python's SyncManager that clients open by this name, as settings:dict or slots:Semaphore:4; may be given again",
-        "客户端以这个名字打开的对象，类型是 Python 的 SyncManager 里的，如 `settings:dict` 或 `slots:Semaphore:4`；可以写几次",
+        "客户端以这个名字打开的对象，类型是 Python 的 SyncManager 里的，如 `settings:dict` 或 `slots:Semaphore:4`；可多次给出",
     ),
     (
         "A name that makes a queue, or an object of a type, whenever a client calls it; may be given again",
-        "客户端每次调用这个名字，就建一个队列或某个类型的对象；可以写几次",
+        "客户端每次调用这个名字，就建一个队列或某个类型的对象；可多次给出",
     ),
     (
         "Serve all names of Python's SyncManager but Pool: dict, list, Lock and the others",
@@ -42,7 +42,7 @@ pub(crate) const TEXTS: [Text; 96] = [
     ),
     (
         "Hand out again what a worker that is gone had taken from this queue; may be given again",
-        "工作进程没了，它从这个队列取走的就再发给别人；可以写几次",
+        "工作进程没了，它从这个队列取走的就再发给别人；可多次给出",
     ),
     (
         "Hand it out again too when a worker has had it for so long, though it is there",
@@ -100,7 +100,7 @@ pub(crate) const TEXTS: [Text; 96] = [
     ),
     (
         "The language of what is said; the default is the locale's",
-        "说话用的语言；不写就随系统的语言环境",
+        "输出所用的语言；不写就随系统的语言环境",
     ),
     (
         "Print the queues of a manager that runs: lengths, leases, deliveries",
@@ -128,7 +128,10 @@ pub(crate) const TEXTS: [Text; 96] = [
         "打印一个队列的死信：每封试过几次，为什么失败",
     ),
     ("The queue whose dead letters they are", "是哪个队列的死信"),
-    ("Where the manager listens", "manager 在哪里监听"),
+    (
+        "Where the manager listens; an engine has no list of them",
+        "manager 在哪里监听；引擎没有这样的清单",
+    ),
     ("Put them back into the queue instead", "改为放回队列"),
     ("Drop them instead", "改为丢掉"),
     // The master and the worker of In [16].
@@ -224,6 +227,10 @@ pub(crate) const TEXTS: [Text; 96] = [
     ("expected a number, 1 at least", "要一个整数，至少 1"),
     ("expected more than 0", "要大于 0"),
     (
+        "expected a number of seconds, 0 at least, and no infinite one",
+        "要一个秒数，至少 0，不能无穷大",
+    ),
+    (
         "expected HOST:PORT, as 127.0.0.1:9100",
         "要 HOST:PORT，如 `127.0.0.1:9100`",
     ),
@@ -291,7 +298,7 @@ pub(crate) const TEXTS: [Text; 96] = [
     ("read the key from {}", "读不了 {} 里的密钥"),
     (
         "the server at {} has another key: give the one it was given",
-        "{} 的服务器用另一个密钥：请给出它的那个",
+        "{} 的服务器用另一个密钥：请给出服务器所用的密钥",
     ),
     (
         "the key is empty: choose one of at least one byte",

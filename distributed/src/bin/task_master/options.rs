@@ -54,6 +54,11 @@ pub(crate) struct Master {
 }
 
 impl Master {
+    /// The key of the options, or else the notebook's.
+    fn key(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec()))
+    }
+
     /// Serves the queues, or makes them on the engine; and a client of them. At an engine it says
     /// on standard error what a loss of power would cost.
     pub(crate) fn start(
@@ -62,7 +67,7 @@ impl Master {
     ) -> anyhow::Result<(Option<Server>, Client)> {
         let queues = queues.map(|queue| queue.max_deliveries(self.max_deliveries));
         let Some(url) = &self.queues else {
-            let key = key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec());
+            let key = self.key()?;
             let builder = queues.into_iter().fold(Server::builder(), Builder::queue);
             let served = builder.serve(&self.bind, &key);
             let server = addressed::<Master, _>(served).map_err(|error| {
@@ -78,7 +83,7 @@ impl Master {
             let client = Client::connect(server.address(), &key)?;
             return Ok((Some(server), client));
         };
-        let client = engine::<Master>(url, Duration::ZERO)?;
+        let client = engine::<Master>(url, || self.key(), Duration::ZERO)?;
         let mut durability = None;
         for queue in queues {
             let name = queue.name().to_string();

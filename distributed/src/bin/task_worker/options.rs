@@ -64,14 +64,21 @@ impl Worker {
         host.rsplit_once(':').map_or(host, |(host, _)| host)
     }
 
+    /// The key of the options, or else the notebook's.
+    fn key(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec()))
+    }
+
     /// Joins the master, which may start later. An engine that goes away is waited for as long as a
     /// task would be, and at least 30 s.
     pub(crate) fn connect(&self) -> anyhow::Result<Client> {
         if let Some(url) = &self.queues {
             let retry_time = self.idle.max(Duration::from_secs(30));
-            return Ok(engine::<Worker>(url, self.start_time())?.reconnect_within(retry_time));
+            let key = || self.key();
+            let client = engine::<Worker>(url, key, self.start_time())?;
+            return Ok(client.reconnect_within(retry_time));
         }
-        let key = key(self.authkey_file.as_deref())?.unwrap_or_else(|| b"abc".to_vec());
+        let key = self.key()?;
         let client = Client::connect_within(self.start_time(), &self.address, &key);
         addressed::<Worker, _>(client).map_err(|error| {
             let mend = match &error {

@@ -1,5 +1,6 @@
 //! A call of an object: its arguments as the methods take them, and what it may store.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +15,21 @@ use crate::wire::protocol::{Fault, Request, reply};
 /// The most elements that a call makes of a few bytes, as of a `range`.
 const ELEMENTS_MAX: usize = 1 << 20;
 
+/// The longest answer that costs its client nothing.
+const FREE_ANSWER: u64 = 1 << 20;
+
 /// A call of one object, under the lock of the queues.
 pub(in crate::server) struct ObjectCall<'c> {
     pub(in crate::server) request: &'c Request<'c>,
     pub(in crate::server) connection: u64,
     /// A number that nothing else has, for a call that has to wait.
     pub(in crate::server) ticket: u64,
-    /// The most bytes that the items of one message may take, either way.
+    /// The most bytes that the items of the request may take.
     pub(in crate::server) items_max: usize,
+    /// The most bytes that the answer may take.
+    pub(in crate::server) answer_max: usize,
+    /// What a long answer costs until it is sent.
+    pub(in crate::server) answer: Cell<Option<Charge>>,
     /// What the arguments have proxies of.
     pub(in crate::server) holds: Holds,
     pub(in crate::server) budget: Arc<Budget>,
@@ -155,14 +163,27 @@ impl ObjectCall<'_> {
         items: impl Iterator<Item = &'i Code>,
         write: impl FnOnce(&mut Encoder),
     ) -> Result<Vec<u8>, Fault> {
-        let bytes: usize = items.map(|item| item.len()).sum();
-        if bytes > self.items_max {
+        self.reply_of(items.map(|item| item.len() as u64).sum(), write)
+    }
+
+    /// As [`reply`](ObjectCall::reply), of items of so many bytes. A long one counts, like what is
+    /// stored, until it is sent: its reader may be slow.
+    pub(super) fn reply_of(
+        &self,
+        bytes: u64,
+        write: impl FnOnce(&mut Encoder),
+    ) -> Result<Vec<u8>, Fault> {
+        let limit = self.answer_max;
+        if bytes > limit as u64 {
             let text = format!(
-                "the answer would take {bytes} bytes, over the limit of {} for a message: ask for \
-                 a part of it",
-                self.items_max
+                "the answer would take {bytes} bytes, over the limit of {limit} for a message, which \
+                 max_message and max_memory of the server set (--max-message and --max-memory): ask \
+                 for a part of it"
             );
             return Err(Fault::new("ValueError", text));
+        }
+        if bytes > FREE_ANSWER {
+            self.answer.set(Some(self.charge(bytes)?));
         }
         Ok(reply::value(write))
     }

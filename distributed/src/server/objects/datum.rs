@@ -194,7 +194,7 @@ impl<'a> Datum<'a> {
 fn opaque(what: &str) -> Fault {
     let text = format!(
         "the server cannot read {what}: it reads None, bool, int, float, str, bytes, and tuples and \
-         lists of them"
+         lists of them, {DEPTH_MAX} in one another at most"
     );
     Fault::new("TypeError", text)
 }

@@ -78,8 +78,13 @@ impl SharedList {
             "reverse" => self.items.make_contiguous().reverse(),
             "sort" => self.sort(call)?,
             "__imul__" => {
-                let more = self.times(call)?;
-                self.items = more.into();
+                let (times, bytes) = self.times(call)?;
+                let places = (256 * self.items.len() as u64).saturating_mul(times);
+                // Room is asked for at once: each copy counts as one that a client sends.
+                drop(call.charge(bytes.saturating_add(places))?);
+                let copy = |item: &Code| Code::new(item.copied(&call.budget));
+                let all = (0..times).flat_map(|_| self.items.iter());
+                self.items = all.map(copy).collect();
             }
             "__setitem__" => {
                 let [at, value] = call.request.bind(["key", "value"], 2)?;
@@ -135,8 +140,9 @@ impl SharedList {
                 call.reply(all(), |to| list(to, all()))?
             }
             "__mul__" | "__rmul__" => {
-                let all = self.times(call)?;
-                call.reply(all.iter(), |to| list(to, all.iter()))?
+                let (times, bytes) = self.times(call)?;
+                let all = || (0..times).flat_map(|_| self.items.iter());
+                call.reply_of(bytes, |to| list(to, all()))?
             }
             "__reversed__" => call.reply(self.items.iter(), |to| {
                 to.call("__builtin__", "reversed", |to| list(to, self.items.iter()));
@@ -207,20 +213,15 @@ impl SharedList {
         Ok(())
     }
 
-    /// Its items so many times over.
-    fn times(&self, call: &ObjectCall) -> Result<Vec<Code>, Fault> {
+    /// How often its items are wanted, and how many bytes they are then.
+    fn times(&self, call: &ObjectCall) -> Result<(u64, u64), Fault> {
         let times = call.request.int("value", call.one("value")?)?;
         let times = match self.items.is_empty() {
             true => 0,
-            false => usize::try_from(times).unwrap_or(0),
+            false => u64::try_from(times).unwrap_or(0),
         };
-        let bytes: u64 = self.items.iter().map(|item| item.len() as u64 + 256).sum();
-        // Room is asked for at once: each copy counts as one that a client sends.
-        drop(call.charge(bytes.saturating_mul(times as u64))?);
-        let copy = |item: &Code| Code::new(item.copied(&call.budget));
-        let mut all = Vec::new();
-        (0..times).for_each(|_| all.extend(self.items.iter().map(copy)));
-        Ok(all)
+        let bytes: u64 = self.items.iter().map(|item| item.len() as u64).sum();
+        Ok((times, bytes.saturating_mul(times)))
     }
 
     /// The first place of a value.

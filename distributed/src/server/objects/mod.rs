@@ -15,6 +15,7 @@
 //! - `acquirer`, `event`, `condition`: locks and semaphores; events and barriers; conditions.
 //! - `wait`: calls that wait, and the ends of connections.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -127,6 +128,8 @@ impl Objects {
             connection: 0,
             ticket: 0,
             items_max: usize::MAX,
+            answer_max: usize::MAX,
+            answer: Cell::default(),
             holds: None,
             budget: Arc::clone(&self.budget),
         }

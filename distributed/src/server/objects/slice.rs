@@ -111,19 +111,23 @@ pub(super) fn place(index: i64, len: usize, what: &str) -> Result<usize, Fault> 
     at.ok_or_else(|| Fault::new("IndexError", format!("{what} out of range")))
 }
 
+/// An index. One of more than 64 bits is beyond any sequence all the same.
 pub(super) fn index(call: &ObjectCall, span: Span) -> Result<i64, Fault> {
-    call.request
-        .int("index", span)
-        .map_err(|_| Fault::new("TypeError", "indices must be integers of 64 bits or slices"))
+    match call.request.pickle.scalar(span.value) {
+        Some(Scalar::BigInt(bytes)) if bytes.len() > 8 => {
+            let negative = bytes.last().is_some_and(|last| *last >= 0x80);
+            Ok(if negative { i64::MIN } else { i64::MAX })
+        }
+        _ => call
+            .request
+            .int("index", span)
+            .map_err(|_| Fault::new("TypeError", "indices must be integers or slices")),
+    }
 }
 
 fn bound(call: &ObjectCall, span: Span) -> Result<Option<i64>, Fault> {
     match call.request.pickle.scalar(span.value) {
         Some(Scalar::None) => Ok(None),
-        Some(Scalar::BigInt(bytes)) if bytes.len() > 8 => {
-            let negative = bytes.last().is_some_and(|last| *last >= 0x80);
-            Ok(Some(if negative { i64::MIN } else { i64::MAX }))
-        }
         _ => index(call, span).map(Some),
     }
 }
