@@ -281,7 +281,7 @@ fn argument(arg: Arg, texts: &Texts) -> Arg {
         .iter()
         .map(|value| value.to_string_lossy());
     let defaults: Vec<_> = defaults.collect();
-    if takes_values && !defaults.is_empty() {
+    if takes_values && !defaults.is_empty() && !arg.is_hide_default_value_set() {
         notes += &format!("[默认：{}]", defaults.join("、"));
     }
     let names: Vec<&str> = values.iter().map(|value| value.get_name()).collect();
@@ -361,6 +361,11 @@ fn wrong(error: &clap::Error, texts: &Texts) -> String {
         }
         ErrorKind::MissingRequiredArgument => format!("还缺 `{argument}`"),
         ErrorKind::MissingSubcommand => "还缺一个命令".to_string(),
+        ErrorKind::ArgumentConflict if argument.is_empty() => {
+            let command = said(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let prior = said(ContextKind::PriorArg).unwrap_or_default();
+            format!("`{prior}` 不能写在命令 `{command}` 前面")
+        }
         ErrorKind::ArgumentConflict => match said(ContextKind::PriorArg) {
             Some(prior) if prior != argument => format!("`{argument}` 不能和 `{prior}` 一起用"),
             _ => format!("`{argument}` 只能出现一次"),
@@ -375,7 +380,7 @@ fn wrong(error: &clap::Error, texts: &Texts) -> String {
 fn sentence(error: &clap::Error, wrong: &str) -> String {
     let said = |kind| error.get(kind).map(words);
     let mut text = format!("错误：{wrong}\n");
-    if let Some(values) = said(ContextKind::ValidValue) {
+    if let Some(values) = said(ContextKind::ValidValue).filter(|values| !values.is_empty()) {
         text += &format!("  [可选：`{values}`]\n");
     }
     let suggested = [

@@ -187,15 +187,17 @@ pub(crate) fn bench(options: &BenchOptions, lang: Lang) -> anyhow::Result<Exit> 
         options.names.is_empty() || options.names.iter().any(|name| case.name.starts_with(name))
     };
     let cases: Vec<&Benchmark> = CASES.iter().filter(wanted).collect();
-    if cases.is_empty() {
+    let fits = |name: &&String| {
+        CASES
+            .iter()
+            .any(|case| case.name.starts_with(name.as_str()))
+    };
+    if let Some(unknown) = options.names.iter().find(|name| !fits(name)) {
         let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
         let names = names.join(lang.comma());
         match lang {
-            Lang::En => complain!(
-                "no row starts with {}: there are {names}",
-                options.names.join(" or ")
-            ),
-            Lang::Zh => complain!("没有一行以 {} 开头：有 {names}", options.names.join(" 或 ")),
+            Lang::En => complain!("no row starts with {unknown}: there are {names}"),
+            Lang::Zh => complain!("没有一行以 {unknown} 开头：有 {names}"),
         }
         return Ok(Exit::NoCell);
     }

@@ -92,7 +92,7 @@ const CASES: [Case; 16] = [
     },
     Case {
         name: "pool-retries",
-        claim: "the same with retries: all 200 succeed",
+        claim: "200 tasks with retries, a worker killed every 100 ms: all succeed",
         judge: pool::judge_workers_killed_and_tasks_retried,
         program: Some(pool::program_with_retries),
         needs: &[],
@@ -136,7 +136,7 @@ const CASES: [Case; 16] = [
     },
     Case {
         name: "long-manager-hostile",
-        claim: "the same for 60 s",
+        claim: "manager-hostile for 60 s",
         judge: hostile::judge_long,
         program: None,
         needs: &[],
@@ -150,7 +150,7 @@ const CASES: [Case; 16] = [
     },
     Case {
         name: "distributed-engine",
-        claim: "the same at a server of NATS",
+        claim: "2000 tasks at a server of NATS, 4 workers, one killed every 500 ms: one result each",
         judge: distributed::judge_engine,
         program: None,
         needs: &[Requirement::Engine],
@@ -192,7 +192,7 @@ const CASES: [Case; 16] = [
     },
     Case {
         name: "long-partitions",
-        claim: "the same for 60 s",
+        claim: "partitions, each node cut off for 60 s",
         judge: partitions::judge_long,
         program: None,
         needs: &[Requirement::Engine, Requirement::Networks],
@@ -223,14 +223,16 @@ pub(crate) fn chaos(options: &ChaosOptions, lang: Lang) -> anyhow::Result<Exit> 
         options.names.is_empty() || options.names.iter().any(|name| case.name.starts_with(name))
     };
     let cases: Vec<&Case> = CASES.iter().filter(wanted).collect();
-    if cases.is_empty() {
+    let fits = |name: &&String| {
+        CASES
+            .iter()
+            .any(|case| case.name.starts_with(name.as_str()))
+    };
+    if let Some(unknown) = options.names.iter().find(|name| !fits(name)) {
         let names = CASES.map(|case| case.name).join(lang.comma());
         match lang {
-            Lang::En => complain!(
-                "no case starts with {}: there are {names}",
-                options.names.join(" or ")
-            ),
-            Lang::Zh => complain!("没有一项以 {} 开头：有 {names}", options.names.join(" 或 ")),
+            Lang::En => complain!("no case starts with {unknown}: there are {names}"),
+            Lang::Zh => complain!("没有一项以 {unknown} 开头：有 {names}"),
         }
         return Ok(Exit::NoCell);
     }
@@ -255,7 +257,13 @@ pub(crate) fn chaos(options: &ChaosOptions, lang: Lang) -> anyhow::Result<Exit> 
     let held = found.iter().all(|found| found.held == found.rounds);
     if !held {
         let again = lang.pick("again: ", "再运行一次：");
-        say!("{again}cargo xtask chaos --seed {seed}")?;
+        let names: String = options
+            .names
+            .iter()
+            .map(|name| format!("{name} "))
+            .collect();
+        let rounds = options.rounds;
+        say!("{again}cargo xtask chaos {names}--rounds {rounds} --seed {seed}")?;
     }
     if let Some(file) = &options.json {
         let record = ChaosReport { seed, cases: found };

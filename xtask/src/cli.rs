@@ -20,7 +20,8 @@ pub(crate) const TIMEOUT: f64 = 60.0;
 
 pub(crate) const EXITS: &str = "\
 Exit codes: 0 all checks held; 1 a check failed, diff found a difference, or what was found
-could not be written; 2 usage; 3 a required need is missing; 4 no cell matched; 5 the build failed;
+could not be written, or what was asked for failed; 2 usage; 3 a required need is missing; 4 no cell,
+case or row matched; 5 the build failed;
 6 there is no run to show, or it cannot be read; 130 interrupted.";
 
 #[derive(Debug, Subcommand)]

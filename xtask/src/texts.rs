@@ -22,8 +22,9 @@ const COMMANDS: [Text; 116] = [
     (
         EXITS,
         "\
-退出码：0 检查全部通过；1 有检查未通过，或 `diff` 发现差异，或结果写不下来；2 用法不对；
-3 缺少要求的东西；4 没有这样的单元格；5 没有编译成功；6 没有可看的运行，或读不了；130 被打断。",
+退出码：0 检查全部通过；1 有检查未通过，或 `diff` 发现差异，或结果写不出去，或要做的事没有做成；
+2 用法错误；3 缺少必需的东西；4 没有这样的单元格、用例或测速项；5 没有编译成功；
+6 没有可看的运行，或读不了；130 被打断。",
     ),
     ("Replay the whole notebook, in order", "按次序重放整本笔记"),
     (
@@ -128,7 +129,7 @@ const COMMANDS: [Text; 116] = [
     ("End with this cell", "到这个单元格为止"),
     (
         "Leave this cell out (may be given again)",
-        "跳过这个单元格（可以写几次）",
+        "跳过这个单元格（可多次给出）",
     ),
     (
         "How many seconds one run of a cell may take",

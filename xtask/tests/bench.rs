@@ -24,12 +24,16 @@ fn recorded(arguments: &[&str]) -> (i32, String, Value) {
 
 #[test]
 fn an_unknown_row_or_case_exits_with_4_and_names_those_there_are() {
-    let (code, _, err) = xtask(&["bench", "socket"]);
+    let (code, _, err) = xtask(&["bench", "queue", "socket"]);
     assert_eq!(code, 4);
     assert!(err.contains("queue/u64/1p1c, "), "{err}");
-    let (code, _, err) = xtask(&["chaos", "socket"]);
-    assert_eq!(code, 4);
-    assert!(err.contains("queue, "), "{err}");
+    // One that is mistyped beside one that is not is told before anything runs.
+    for names in [&["socket"][..], &["queue", "socket"]] {
+        let (code, out, err) = xtask(&[&["chaos"], names].concat());
+        assert_eq!((code, out.as_str()), (4, ""));
+        assert!(err.contains("no case starts with socket: "), "{err}");
+        assert!(err.contains("queue, "), "{err}");
+    }
 }
 
 #[test]

@@ -199,7 +199,7 @@ fn bench_chaos_and_cluster_speak_chinese_when_told() {
     let (code, out, err) = xtask(&["chaos", "pool-retries", "--rounds", "1", "--lang", "zh"]);
     assert_eq!(code, 0, "{out}{err}");
     assert!(
-        out.starts_with("pool-retries：同上，加上重试：200 个都成功\n"),
+        out.starts_with("pool-retries：200 个会重试的任务，每 100 毫秒杀一个工作进程：都成功\n"),
         "{out}"
     );
     assert!(out.contains("1 轮中 1 轮成立，"), "{out}");

@@ -2,15 +2,15 @@
 
 use common::command_line::Text;
 
-pub(super) const CHAOS: [Text; 93] = [
+pub(super) const CHAOS: [Text; 94] = [
     // What chaos claims.
     (
         "200 tasks, a worker killed every 100 ms: each accounted for once, the pool healthy",
         "200 个任务，每 100 毫秒杀一个工作进程：每个任务恰有一个交代，进程池健康",
     ),
     (
-        "the same with retries: all 200 succeed",
-        "同上，加上重试：200 个都成功",
+        "200 tasks with retries, a worker killed every 100 ms: all succeed",
+        "200 个会重试的任务，每 100 毫秒杀一个工作进程：都成功",
     ),
     (
         "the supervisor killed: every handle resolves, no process is left",
@@ -39,7 +39,10 @@ pub(super) const CHAOS: [Text; 93] = [
         "2000 tasks, 4 workers, one killed every 500 ms: one result each",
         "2000 个任务，4 个工作进程，每 500 毫秒杀一个：每个任务一个结果",
     ),
-    ("the same at a server of NATS", "同上，在一台 NATS 服务器上"),
+    (
+        "2000 tasks at a server of NATS, 4 workers, one killed every 500 ms: one result each",
+        "一台 NATS 服务器上的 2000 个任务，4 个工作进程，每 500 毫秒杀一个：每个任务一个结果",
+    ),
     (
         "a worker killed or frozen: another has its task within the lease of 2 s and a second",
         "一个工作进程被杀死或冻住：2 秒租期再加 1 秒之内，任务归了另一个",
@@ -60,7 +63,11 @@ pub(super) const CHAOS: [Text; 93] = [
         "a worker at a round trip of 200 ms: 1000 tasks within 10 s",
         "往返 200 毫秒的工作进程：10 秒之内 1000 个任务",
     ),
-    ("the same for 60 s", "同上，60 秒"),
+    ("manager-hostile for 60 s", "`manager-hostile`，持续 60 秒"),
+    (
+        "partitions, each node cut off for 60 s",
+        "`partitions`，每个节点断网 60 秒",
+    ),
     (
         "networks of its own, which root may make on most machines",
         "自己的网络，多数机器上 root 可以建",

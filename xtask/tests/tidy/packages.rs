@@ -74,7 +74,7 @@ fn what_a_library_brings_along_is_said_as_it_is() {
     let said = [
         (
             "README.md",
-            format!("bring {multiprocess} and {distributed} other crates"),
+            format!("link {multiprocess} and {distributed} other crates"),
         ),
         (
             "README.zh-CN.md",
@@ -82,7 +82,7 @@ fn what_a_library_brings_along_is_said_as_it_is() {
         ),
         (
             "multiprocess/src/in_your_program.md",
-            format!("the crate needs {multiprocess} others"),
+            format!("the crate links {multiprocess} others"),
         ),
     ];
     for (file, sentence) in said {
