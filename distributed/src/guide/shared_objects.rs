@@ -81,7 +81,9 @@
 //! raises `MemoryError`, and the server goes on. An answer that would be over
 //! [`Builder::max_message`](crate::Builder::max_message), such as the copy of a large dict, is a
 //! `ValueError`. One of more than 1 MiB counts like what objects store until its client has read it, so
-//! it may be a `MemoryError` too. Calls may have made 65,536 objects at one time.
+//! it may be a `MemoryError` too. A value that elements of an argument have in common, as the rows of
+//! `[row] * 1000`, is stored for each of them: up to 64 MiB, or four times the call. Calls may have
+//! made 65,536 objects at one time.
 //!
 //! A call that looks at all elements of a long list or answers with them, and most of all `sort`, holds
 //! up everybody else for as long as it takes.

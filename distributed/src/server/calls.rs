@@ -149,13 +149,6 @@ impl DeliveryFormat {
     }
 }
 
-/// How many bytes the items of a call of an object may take, and those of its answer.
-#[derive(Clone, Copy)]
-pub(super) struct CallLimits {
-    pub(super) items: usize,
-    pub(super) answer: usize,
-}
-
 /// How the call of an object goes on.
 pub(super) struct ObjectStep {
     pub(super) step: CallStep,
@@ -166,7 +159,7 @@ pub(super) struct ObjectStep {
 /// The most bytes that the items of a message of so many bytes may take. Text in a short form is delivered in its
 /// older form, which takes less than twice as much, and a value that many items share is copied to
 /// each.
-pub(super) fn items_max(message: usize) -> usize {
+fn items_max(message: usize) -> usize {
     message.saturating_mul(4).max(1 << 20)
 }
 
@@ -184,11 +177,8 @@ impl Call {
         let proxies = request.pickle.proxies();
         let mut queues = state.queues();
         let holds = queues.hold(&proxies);
-        let limits = CallLimits {
-            items: items_max,
-            answer: state.limits.message,
-        };
-        let object = queues.call_object(&request, connection, limits, &holds);
+        let message_max = state.limits.message;
+        let object = queues.call_object(&request, connection, message_max, &holds);
         drop(queues);
         let mut answer = None;
         let method = match object {

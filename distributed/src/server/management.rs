@@ -1,6 +1,6 @@
 //! Requests to the manager itself: to make, to open and to close queues, and to tell of them.
 
-use super::calls::{METHODS, items_max};
+use super::calls::METHODS;
 use super::queues::Queues;
 use super::state::{Factory, ServerState};
 use crate::wire::pickle::{Encoder, to_item};
@@ -130,8 +130,8 @@ fn create(
 ) -> Result<(String, &'static [&'static str]), Fault> {
     match state.factories.get(typeid) {
         Some(Factory::Object(object)) => {
-            let items_max = items_max(request.pickle.len());
-            queues.objects.make(typeid, *object, &request, items_max)
+            let message_max = state.limits.message;
+            queues.objects.make(typeid, *object, &request, message_max)
         }
         Some(Factory::Queue(order)) => make_queue(*order, queues, typeid, &request),
         None => {

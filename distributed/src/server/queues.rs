@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::calls::{CallLimits, ObjectStep};
+use super::calls::ObjectStep;
 use super::item_queue::{Consumer, Delivery, ItemQueue, TaskOrigin};
 use super::keeping::{Holds, KeptList};
 use super::leases::{Holder, LeaseTable};
@@ -279,7 +279,7 @@ impl Queues {
         &mut self,
         request: &Request,
         connection: u64,
-        limits: CallLimits,
+        message_max: usize,
         holds: &Holds,
     ) -> Option<Result<Option<ObjectStep>, Fault>> {
         let ident = self.objects.resolve(request.ident?)?;
@@ -287,8 +287,7 @@ impl Queues {
             request,
             connection,
             ticket: self.number(),
-            items_max: limits.items,
-            answer_max: limits.answer,
+            message_max,
             answer: Cell::default(),
             holds: holds.clone(),
             budget: Arc::clone(self.objects.budget()),

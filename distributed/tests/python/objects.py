@@ -189,6 +189,9 @@ def long_answers(manager, is_ours):
     assert d.copy() == dict(enumerate(texts)) and sorted(d.values()) == sorted(texts)
     assert manager.list(["x" * 2000000])[:] == ["x" * 2000000]
     assert len(manager.list([0]) * 1000000) == 1000000
+    # A row that all have in common: a short request, and much to store.
+    row = [0.5] * 1000
+    assert manager.list([row] * 1000)[-1] == row
 
 
 def too_long_answers(manager, is_ours):

@@ -15,6 +15,9 @@ use crate::wire::protocol::{Fault, Request, reply};
 /// The most elements that a call makes of a few bytes, as of a `range`.
 const ELEMENTS_MAX: usize = 1 << 20;
 
+/// The most bytes that a short call makes of values that its elements share: everybody waits meanwhile.
+const COPIES_MAX: usize = 64 << 20;
+
 /// The longest answer that costs its client nothing.
 const FREE_ANSWER: u64 = 1 << 20;
 
@@ -24,10 +27,8 @@ pub(in crate::server) struct ObjectCall<'c> {
     pub(in crate::server) connection: u64,
     /// A number that nothing else has, for a call that has to wait.
     pub(in crate::server) ticket: u64,
-    /// The most bytes that the items of the request may take.
-    pub(in crate::server) items_max: usize,
-    /// The most bytes that the answer may take.
-    pub(in crate::server) answer_max: usize,
+    /// The most bytes that the items of a message may take, either way.
+    pub(in crate::server) message_max: usize,
     /// What a long answer costs until it is sent.
     pub(in crate::server) answer: Cell<Option<Charge>>,
     /// What the arguments have proxies of.
@@ -51,7 +52,7 @@ impl ObjectCall<'_> {
     }
 
     pub(super) fn item(&self, span: Span) -> Result<Vec<u8>, Fault> {
-        Ok(self.request.pickle.item(span, self.items_max)?)
+        Ok(self.request.pickle.item(span, self.message_max)?)
     }
 
     /// An item in the budget of what is stored.
@@ -106,7 +107,8 @@ impl ObjectCall<'_> {
             _ => return Err(not_iterable()),
         };
         // A value that many elements share is copied to each, and every copy counts.
-        let mut left = self.items_max;
+        let copies = pickle.len().saturating_mul(4).max(COPIES_MAX);
+        let mut left = copies.min(self.message_max);
         let mut codes = Vec::new();
         for element in pickle.inside(span.value).step_by(step) {
             let code = pickle.item(element, left)?;
@@ -173,7 +175,7 @@ impl ObjectCall<'_> {
         bytes: u64,
         write: impl FnOnce(&mut Encoder),
     ) -> Result<Vec<u8>, Fault> {
-        let limit = self.answer_max;
+        let limit = self.message_max;
         if bytes > limit as u64 {
             let text = format!(
                 "the answer would take {bytes} bytes, over the limit of {limit} for a message, which \

@@ -127,8 +127,7 @@ impl Objects {
             request,
             connection: 0,
             ticket: 0,
-            items_max: usize::MAX,
-            answer_max: usize::MAX,
+            message_max: usize::MAX,
             answer: Cell::default(),
             holds: None,
             budget: Arc::clone(&self.budget),
@@ -149,10 +148,10 @@ impl Objects {
         typeid: &str,
         object: ObjectType,
         request: &Request,
-        items_max: usize,
+        message_max: usize,
     ) -> Result<(String, &'static [&'static str]), Fault> {
         let call = ObjectCall {
-            items_max,
+            message_max,
             ..self.call_of(request)
         };
         let state = self.new_state(object, &call)?;
