@@ -1,7 +1,9 @@
 //! The options of the program `manager`, each as the clients of the one it starts see it.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
@@ -187,5 +189,29 @@ fn an_option_that_makes_no_sense_ends_with_2_and_says_what_would() {
         let output = manager.timeout(support::LONG).assert().code(2);
         let said = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
         assert!(said.contains(wanted), "{options:?}: {said}");
+    }
+}
+
+#[test]
+fn a_reader_who_has_gone_is_no_reason_to_fail_and_a_full_disk_is() {
+    let (_manager, address) = support::manager(&["--queue=a"]);
+    for question in ["status", "metrics"] {
+        let asked = |output: Stdio| {
+            let mut manager = std::process::Command::new(cargo_bin("manager"));
+            manager.env("LC_ALL", "C").env("MANAGER_AUTHKEY", "abc");
+            let manager = manager.args([question, &address]).stdout(output);
+            manager.output().expect("it starts")
+        };
+        let (reader, writer) = std::io::pipe().expect("there is one");
+        drop(reader);
+        let gone = asked(writer.into());
+        assert_eq!((gone.status.code(), gone.stderr.len()), (Some(0), 0));
+        let full = asked(File::create("/dev/full").expect("it is there").into());
+        let said = String::from_utf8_lossy(&full.stderr);
+        assert_eq!(full.status.code(), Some(1), "{said}");
+        assert!(
+            said.starts_with("write to standard output: No space"),
+            "{said}"
+        );
     }
 }

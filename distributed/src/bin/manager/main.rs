@@ -24,9 +24,9 @@ fn serve(options: &Serve) -> anyhow::Result<()> {
     let _traces = options.prepare()?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let server = options.serve(builder, &key)?;
-    println!("{}", server.address());
+    options::say(server.address())?;
     if let Some(address) = server.metrics_address() {
-        println!("http://{address}/metrics");
+        options::say(format_args!("http://{address}/metrics"))?;
     }
     let stopper = server.stopper();
     thread::spawn(move || signals.forever().next().map(|_| stopper.stop()));

@@ -16,6 +16,7 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 use traces::Traces;
 
 pub(crate) use shared::{fail, parse};
+pub(crate) use words::say;
 
 #[path = "../shared/mod.rs"]
 mod shared;
@@ -231,14 +232,13 @@ impl Serve {
         let (name, address, retry, purge) = match ask {
             Ask::Status { address } => {
                 let status = self.client(address)?.status()?.to_string();
-                println!("{}", self.lang.status(status));
-                return Ok(());
+                return say(self.lang.status(status));
             }
             Ask::Metrics { address, bind } => {
                 let client = self.client(address)?;
                 match bind {
-                    Some(bind) => client.serve_metrics(bind, |bound| println!("{bound}"))?,
-                    None => print!("{}", client.status()?.to_prometheus()),
+                    Some(bind) => client.serve_metrics(bind, |bound| drop(say(bound)))?,
+                    None => say(client.status()?.to_prometheus().trim_end())?,
                 }
                 return Ok(());
             }
@@ -253,16 +253,19 @@ impl Serve {
         let client = self.client(address)?;
         if *retry {
             let number = client.retry_dead(name)?;
-            println!("{}", self.lang.put_back(number, name));
+            say(self.lang.put_back(number, name))?;
         } else if *purge {
             client.purge(&format!("{name}.dead"))?;
         } else {
             let letters = client.dead_letters(name)?;
-            println!("{}", self.lang.heads_of_dead_letters());
+            say(self.lang.heads_of_dead_letters())?;
             for letter in letters {
                 // What a worker said may have lines of its own.
                 let reason = letter.reason.replace(['\r', '\n'], " ");
-                println!("{:>5} {:>11} {reason}", letter.tries, letter.bytes);
+                say(format_args!(
+                    "{:>5} {:>11} {reason}",
+                    letter.tries, letter.bytes
+                ))?;
             }
         }
         Ok(())

@@ -1,5 +1,9 @@
 //! What `manager` prints, in English and in Chinese.
 
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use anyhow::Context;
 use common::locale;
 
 use super::Language;
@@ -17,6 +21,14 @@ const HEADS: [(&str, &str); 10] = [
     ("redelivered", "重发"),
     ("unfinished", "未完成"),
 ];
+
+/// Prints a line. That its reader has gone away, as `head` does, is no reason to fail.
+pub(crate) fn say(line: impl Display) -> anyhow::Result<()> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("write to standard output"),
+    }
+}
 
 impl Language {
     pub(super) fn of_locale() -> Language {

@@ -3,7 +3,7 @@
 use common::command_line::Text;
 
 /// English, Chinese. `{}` is whatever stands there.
-pub(crate) const TEXTS: [Text; 97] = [
+pub(crate) const TEXTS: [Text; 98] = [
     // The placeholders of values.
     ("HOST:PORT or PATH", "HOST:PORT 或 PATH"),
     ("HOST:PORT, PATH or URL", "HOST:PORT、PATH 或 URL"),
@@ -296,6 +296,7 @@ pub(crate) const TEXTS: [Text; 97] = [
         "Empty：{} 秒内没有结果：用 `cargo run -p distributed {}` 启动一个工作进程",
     ),
     ("read the key from {}", "读不了 {} 里的密钥"),
+    ("write to standard output", "写不进标准输出"),
     (
         "the server at {} has another key: give the one it was given",
         "{} 的服务器用另一个密钥：请给出服务器所用的密钥",
