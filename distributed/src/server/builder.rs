@@ -244,7 +244,8 @@ impl Builder {
     /// The last quarter is for messages on their way in. One of more than 16 KiB takes its length of
     /// it before it is read, in the order of arrival, and keeps it until its call is done. A put that
     /// gets none within 30 s is [`Full`](Error::Full); a client that then is more than 10 s behind
-    /// 1 MiB a second is cut off. What is sent is sent from where it is stored. The
+    /// 1 MiB a second is cut off. What is sent is sent from where it is stored; an answer of a shared
+    /// object is a copy, which counts as stored if it is longer than 1 MiB. The
     /// process also takes the program itself, up to 40 kilobytes for each connection, what a message
     /// takes while it is read, which is its length once more and a place for each of its values, of
     /// which there may be 8,388,608; and what the allocator keeps.
