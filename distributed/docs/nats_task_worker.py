@@ -20,10 +20,21 @@ def run(data):
     return json.dumps({"state": "done", "result": result}, allow_nan=False)
 
 
-async def work(engine, outcomes, task, lease):
+async def has(engine, stream, subject):
+    try:
+        return bool(await engine.get_last_msg(stream, subject))
+    except nats.js.errors.NotFoundError:
+        return False
+
+
+async def work(engine, queue, task, lease):
+    submitter, number = task.subject.split(".")[-1].split("-")
+    outcome_of = f"tm.outcomes.{queue}.{submitter}.{number}"
     early = int(task.header.get("Due", 0)) / 1000 - time.time()
     if early > 0 and task.metadata.num_delivered <= 3:  # A delayed task comes some tenths of a second early.
         return await task.nak(delay=early)
+    if "Due" in task.header and await has(engine, f"tm-outcomes-{queue}", outcome_of):
+        return await task.ack()  # It was cancelled just as its time came.
     job = asyncio.create_task(asyncio.to_thread(run, task.data))
     while not (await asyncio.wait([job], timeout=lease / 3))[0]:
         await task.in_progress()
@@ -36,9 +47,8 @@ async def work(engine, outcomes, task, lease):
         error = traceback.format_exc().encode(errors="replace").decode()
         failed = {"state": "failed", "error": error, "tries": tries, "worker": me}
         outcome = json.dumps(failed)
-    submitter, number = task.subject.split(".")[-1].split("-")
     try:
-        await engine.publish(f"{outcomes}.{submitter}.{number}", outcome.encode())
+        await engine.publish(outcome_of, outcome.encode())
     except nats.js.errors.APIError:
         pass  # It has its outcome: it was cancelled, or another worker was faster.
     await task.ack_sync()
@@ -55,7 +65,7 @@ async def main(url, queue):
                 [task] = await consumer.fetch(1, timeout=0.1)
             except nats.errors.TimeoutError:
                 continue
-            await work(engine, f"tm.outcomes.{queue}", task, lease)
+            await work(engine, queue, task, lease)
             break
 
 

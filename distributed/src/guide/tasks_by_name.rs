@@ -71,7 +71,7 @@
 //! | arguments and results | pickles | JSON, of 1 MiB at most; a longer result is a failure of its task |
 //! | a worker is killed | its tasks are back at once | back when the lease ends, 30 s unless [`QueueOptions::lease`](crate::QueueOptions::lease) says otherwise |
 //! | the server is killed | its tasks are gone | none is lost; submitters and workers go on within 30 s |
-//! | an outcome is kept | until its submitter has it, or leaves | the same, and 24 hours at most |
+//! | an outcome is kept | until its submitter has it, or leaves | until its submitter leaves, and 24 hours at most; those of a submitter of delayed tasks 24 hours |
 //! | a delay | on any | needs nats-server 2.12 or newer, and is [some milliseconds late](#many-at-once), more when thousands are due at once; an older one gets an error that names both versions |
 //! | a pause before a retry | on any | on any |
 //! | a delayed task in [`QueueStatus`](crate::QueueStatus) | is put and delivered once | is put and delivered twice |

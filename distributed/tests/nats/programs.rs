@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::server::{DEADLINE, Server, signal};
 use crate::support::tasks::{failure, quick};
-use crate::tasks::DELAYS;
+use crate::tasks::{DELAYS, a_cancelled_task_comes_late};
 
 fn start(name: &str, arguments: &[&str]) -> Program {
     let mut command = Command::new(cargo_bin(name));
@@ -317,6 +317,30 @@ fn a_worker_in_python_runs_tasks_by_name_and_tells_of_failures_with_their_text()
         assert_eq!(failed.tries, 1, "it came early, which is no try");
         assert!(submitted.elapsed() >= delay, "it ran before its time");
     }
+    Ok(())
+}
+
+#[test]
+fn a_worker_in_python_runs_no_task_that_is_cancelled_as_its_time_comes() -> Result<()> {
+    let (Some(server), Some(python)) = (Server::start(), python()) else {
+        return Ok(());
+    };
+    let client = server.client_with(QueueOptions::new("tasks"));
+    let tasks = client.task_queue("tasks")?;
+    a_cancelled_task_comes_late(&server, &client)?;
+    let last = tasks.submit::<()>("note", &[4])?;
+    // With a function that can be seen to run.
+    let functions = "functions = {";
+    let text = include_str!("../../docs/nats_task_worker.py");
+    assert!(text.contains(functions));
+    let more = format!("{functions}\"note\": lambda n: print(n, flush=True), ");
+    let text = text.replace(functions, &more);
+    let mut worker = Command::new(python);
+    let mut worker = run(worker.args(["-c", &text, &server.url(), "tasks"]));
+    last.result(Some(DEADLINE))?;
+    worker.kill().expect("it is ours");
+    let (out, err, _) = end(worker);
+    assert_eq!(out, "4\n", "{err}");
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use async_nats::jetstream::message::PublishMessage;
 use distributed::{
     Client, Error, Priority, QueueOptions, Result, Status, TaskHandle, TaskOptions, Worked, Worker,
 };
@@ -253,6 +254,56 @@ fn cancelled_tasks_never_run_also_when_their_submitter_has_left() -> Result<()> 
     assert_eq!(*ran.lock().unwrap(), [u64::MAX]);
     assert_eq!(kept.result(Some(DEADLINE))?, u64::MAX);
     assert!(!kept.cancel()?, "it has its result");
+    Ok(())
+}
+
+/// Submits a delayed task, cancels it, and leaves. Then comes what the server was making of it just as
+/// it was taken out: it is told so late here because that takes the server a moment. False for a server
+/// that delays nothing.
+pub(crate) fn a_cancelled_task_comes_late(server: &Server, client: &Client) -> Result<bool> {
+    if server.version() < DELAYS {
+        return Ok(false);
+    }
+    let tasks = client.task_queue("tasks")?;
+    let later = TaskOptions::new().delay(Duration::from_secs(3600));
+    let cancelled = tasks.submit_with::<u64>("note", &[3], later)?;
+    let id = cancelled.id().to_string();
+    assert!(cancelled.cancel()?);
+    drop((cancelled, tasks));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let other = async_nats::connect(server.url()).await;
+        let engine = async_nats::jetstream::new(other.expect("it is there"));
+        let message = PublishMessage::build()
+            .payload(r#"{"task": "note", "args": [3]}"#.into())
+            .header("Retries", "0")
+            .header("Backoff", "100")
+            .header("Due", "1");
+        let sent = engine.send_publish(format!("tm.tasks.tasks.normal.{id}"), message);
+        let stored = sent.await.expect("it is sent").await;
+        stored.expect("it is stored");
+    });
+    Ok(true)
+}
+
+#[test]
+fn a_task_that_is_cancelled_as_its_time_comes_does_not_run() -> Result<()> {
+    let Some(server) = Server::start() else {
+        return Ok(());
+    };
+    let client = client(&server);
+    let tasks = client.task_queue("tasks")?;
+    a_cancelled_task_comes_late(&server, &client)?;
+    let last = tasks.submit::<u64>("note", &[4])?;
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let noted = ran.clone();
+    let worker = worker().task("note", move |[n]: [u64; 1]| {
+        noted.lock().unwrap().push(n);
+        Ok::<_, Error>(n)
+    });
+    worker.serve(&client, "tasks")?;
+    assert_eq!(*ran.lock().unwrap(), [4]);
+    assert_eq!(last.result(Some(DEADLINE))?, 4);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ pub(super) struct NatsSubmitter {
     engine: Arc<Engine>,
     streams: TaskStreams,
     own: String,
+    /// Whether a task was submitted that the server makes one that waits.
+    has_delayed: AtomicBool,
     outcomes: Mutex<Outcomes>,
 }
 
@@ -51,6 +54,7 @@ impl NatsSubmitter {
             engine: engine.clone(),
             streams,
             own: own.to_string(),
+            has_delayed: AtomicBool::new(false),
             outcomes: Mutex::new(Outcomes {
                 pull: Pull::new(inbox),
                 asked: Instant::now(),
@@ -89,6 +93,9 @@ impl SubmitterBackend for NatsSubmitter {
             .into_iter()
             .map(publication)
             .collect::<Result<Vec<_>>>()?;
+        if !options.delay.is_zero() {
+            self.has_delayed.store(true, SeqCst);
+        }
         let stored = publish_all(&self.engine, publications, self.streams.retry_time, None);
         self.engine.wait(stored)
     }
@@ -157,10 +164,12 @@ impl SubmitterBackend for NatsSubmitter {
 }
 
 impl Drop for NatsSubmitter {
-    /// What nobody will ask for any more is not kept.
+    /// What nobody will ask for any more is not kept, unless it tells a worker that a task is cancelled
+    /// which the server was making one that waits as it was taken out.
     fn drop(&mut self) {
-        self.engine
-            .wait(self.streams.leave(&self.engine, &self.own));
+        let has_delayed = *self.has_delayed.get_mut();
+        let leaves = self.streams.leave(&self.engine, &self.own, has_delayed);
+        self.engine.wait(leaves);
     }
 }
 

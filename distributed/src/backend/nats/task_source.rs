@@ -172,7 +172,9 @@ impl NatsTaskSource {
             time_limit: millis(TIME_LIMIT),
             id,
         };
-        if delivered > 1 {
+        // A delayed task that was cancelled while the server was making it one that waits comes all the
+        // same, for the first time.
+        if delivered > 1 || header(&message, DUE).is_some() {
             let (queue, retry_time) = (&streams.queue, streams.retry_time);
             let (is_settled, noted) = tokio::try_join!(
                 streams.is_settled(engine, &task.id),

@@ -179,13 +179,15 @@ impl TaskStreams {
         format!("open the tasks by name of the queue `{}`", self.queue)
     }
 
-    /// Ends what `inbox` made, with the outcomes that nobody will ask for any more.
-    pub(super) async fn leave(&self, engine: &Engine, own: &str) {
+    /// Ends what `inbox` made, with the outcomes unless they are to be kept for their time.
+    pub(super) async fn leave(&self, engine: &Engine, own: &str, keeps_outcomes: bool) {
         let context = &engine.context;
         let path = format!("CONSUMER.DELETE.{}.{own}", self.outcomes);
         let _ = context.request::<_, _, serde_json::Value>(path, &()).await;
-        let subject = format!("{}.{own}.*", self.outcomes_subject);
-        let _ = self.purge(engine, &self.outcomes, subject).await;
+        if !keeps_outcomes {
+            let subject = format!("{}.{own}.*", self.outcomes_subject);
+            let _ = self.purge(engine, &self.outcomes, subject).await;
+        }
     }
 
     /// Deletes what a stream has of a subject.
