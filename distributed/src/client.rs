@@ -9,13 +9,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::Backend;
-use crate::backend::manager::ManagerClient;
+use crate::backend::manager::{ManagerClient, arguments};
 #[cfg(feature = "nats")]
 use crate::backend::nats::NatsClient;
 #[cfg(feature = "metrics")]
 use crate::exporter;
 use crate::{
-    DeadLetter, Durability, Error, Queue, QueueOptions, QueueOrder, Result, ServerAddress, Status,
+    DeadLetter, Durability, Error, Proxy, Queue, QueueOptions, QueueOrder, Result, ServerAddress,
+    Status,
 };
 
 /// A client of the place where queues are: of a manager, from
@@ -207,6 +208,34 @@ impl Client {
     /// ```
     pub fn queue<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Queue<T>> {
         Ok(Queue::new(self.0.queue(name)?))
+    }
+
+    /// A proxy of an object that a manager shares: of the one with this name, or of a new one if the name is
+    /// that of a type, made with these arguments. Python's `manager.settings()`, and
+    /// `manager.dict({"a": 1})`. The arguments are a tuple.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Remote`] when the manager has nothing of this name, or refuses the arguments.
+    /// [`Error::Item`] when `args` is no tuple or has no counterpart in Python. [`Error::Address`] for
+    /// an engine, which has queues alone. [`Error::Closed`], [`Error::Io`], [`Error::Auth`] or
+    /// [`Error::Protocol`] when the manager cannot be reached any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use distributed::{Client, Error, ObjectType, Server};
+    /// # let builder = Server::builder().object("settings", ObjectType::Dict).sync_manager();
+    /// # let server = builder.serve("127.0.0.1:0", b"abc")?;
+    /// # let client = Client::connect(server.address(), b"abc")?;
+    /// let settings = client.proxy("settings", ())?;
+    /// settings.call::<()>("__setitem__", ("verbose", true))?;
+    /// let names = client.proxy("list", (["Bob", "Alice"],))?;
+    /// assert_eq!(names.call::<usize>("__len__", ())?, 2);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn proxy(&self, name: &str, args: impl Serialize) -> Result<Proxy> {
+        self.0.proxy(name, &arguments(&args)?)
     }
 
     /// Makes a queue on an engine, and another for its dead letters. If the queue exists, this

@@ -63,6 +63,8 @@
 //! | `SyncManager`'s `Queue`, `JoinableQueue` | [`Builder::factory`], [`Builder::sync_manager`] |
 //! | `LifoQueue`, `PriorityQueue`, `SimpleQueue` | [`QueueOptions::order`], [`Builder::queue_factory`] |
 //! | `SyncManager`'s `dict`, `list`, `set`, `Namespace`, `Value`, `Array`, `Lock`, `RLock`, `Semaphore`, `BoundedSemaphore`, `Event`, `Condition`, `Barrier` | [`Builder::sync_manager`], [`Builder::object`], [`Builder::object_factory`] |
+//! | `manager.dict()`, `manager.Lock()` of a client | [`Client::proxy`] |
+//! | `proxy.append(3)`, `with proxy:` | [`Proxy::call`], [`Proxy::acquire`] |
 //! | `manager.start()` | [`Builder::serve`] |
 //! | `address=("127.0.0.1", 5000)`, `address="/run/tasks.sock"` | [`ServerAddress`] |
 //! | `manager.get_server().serve_forever()` | [`Server::wait`], or the program `manager` |
@@ -107,6 +109,7 @@ mod task_queue;
 mod wire;
 mod worker;
 
+pub use backend::manager::{Proxy, ProxyGuard};
 pub use client::{Client, connect, connect_within};
 pub use dead_letter::DeadLetter;
 pub use durability::Durability;

@@ -19,6 +19,7 @@ pub(crate) mod nats;
 pub(crate) mod tasks;
 
 pub(crate) use codec::{Codec, Encoded};
+use manager::Proxy;
 use tasks::{SubmitterBackend, TaskSource};
 
 /// A place of queues, as a client has it.
@@ -39,6 +40,12 @@ pub(crate) trait Backend: Debug + Send + Sync {
 
     /// For a worker that runs tasks by name, and calls itself so.
     fn task_source(&self, queue: &str, worker: &str) -> Result<Box<dyn TaskSource>>;
+
+    /// An object that clients share, made with these arguments if the name is that of a type.
+    fn proxy(&self, _name: &str, _args: &[Vec<u8>]) -> Result<Proxy> {
+        let reason = "shared objects are only on a manager";
+        Err(Error::Address(reason.to_string()))
+    }
 
     fn create(&self, options: &QueueOptions) -> Result<()>;
 

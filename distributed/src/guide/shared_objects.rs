@@ -42,8 +42,30 @@
 //! A call is one step: no other call of the object comes between its parts. `counts["words"] += 1`
 //! is two calls, in Python as here.
 //!
-//! The clients of objects are Python programs. A Rust program makes them with its server, and opens
-//! queues alone: [`Client::queue`](crate::Client::queue) of an object is an error that says so.
+//! # In Rust
+//!
+//! [`Client::proxy`](crate::Client::proxy) opens or makes an object, and
+//! [`Proxy::call`](crate::Proxy::call) calls its methods under Python's names, on this server as on
+//! CPython's own:
+//!
+//! ```
+//! # use distributed::{Client, Error, Server};
+//! # let server = Server::builder().sync_manager().serve("127.0.0.1:0", b"abc")?;
+//! # let client = Client::connect(server.address(), b"abc")?;
+//! let counts = client.proxy("dict", ())?;
+//! let lock = client.proxy("Lock", ())?;
+//! {
+//!     let _held = lock.acquire()?;
+//!     let words: i64 = counts.call("get", ("words", 0))?;
+//!     counts.call::<()>("__setitem__", ("words", words + 1))?;
+//! }
+//! assert_eq!(counts.call::<i64>("get", ("words",))?, 1);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! Python's operators are methods: `d[k]` is `__getitem__`, `k in d` `__contains__`, `len(d)`
+//! `__len__`; attributes of a `Namespace` are `__getattribute__` and `__setattr__`, and the `value` of a
+//! `Value` is `get` and `set`.
 //!
 //! # What is read, and what is refused
 //!

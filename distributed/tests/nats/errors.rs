@@ -103,6 +103,22 @@ fn wrong_credentials_are_told_apart_from_a_server_that_is_away() {
 }
 
 #[test]
+fn what_only_a_manager_has_is_no_part_of_an_engine() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let error = server
+        .client()
+        .proxy("dict", ())
+        .expect_err("it has queues");
+    let text = error.to_string();
+    assert!(
+        text.contains("shared objects are only on a manager"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_server_without_jetstream_says_how_to_turn_it_on() {
     let Some(server) = Server::start_with(&[]) else {
         return;

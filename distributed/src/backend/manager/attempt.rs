@@ -4,18 +4,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, request};
-use super::{ManagerClient, ManagerQueue, PAUSE_MAX, nothing};
+use super::{FAREWELL, ManagerClient, ManagerQueue, PAUSE_MAX, nothing};
 use crate::wire::pickle::{Encoder, Pickle, Span};
 use crate::{Error, Result, random};
 
-/// What the calls of a queue go by.
+/// What the calls of a queue or of another object go by.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) client: ManagerClient,
     pub(super) ident: String,
     pub(super) connection: Option<Connection>,
     /// How many connections there were.
-    connections: u64,
+    pub(super) connections: u64,
     /// What was wrong with an item that came behind others.
     pub(super) unsaid: Option<Error>,
 }
@@ -117,5 +117,17 @@ impl State {
             self.connection = Some(connection);
         }
         outcome
+    }
+}
+
+impl Drop for State {
+    /// Ends the reference, for the sake of servers that count them. An error means that the server
+    /// is gone, and its references with it.
+    fn drop(&mut self) {
+        let State { client, ident, .. } = self;
+        drop(self.connection.take());
+        client.target.time = FAREWELL;
+        let ident = |args: &mut Encoder| _ = args.str(ident);
+        let _ = client.once("decref", ident, nothing);
     }
 }

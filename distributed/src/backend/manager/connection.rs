@@ -205,6 +205,9 @@ impl Connection {
                     text: text.to_string(),
                 })
             }
+            Some("#PROXY") => Err(Error::Protocol(
+                "the method answers with another proxy, which only Python has a use for".into(),
+            )),
             kind => Err(Error::Protocol(format!("a reply of the kind {kind:?}"))),
         }
     }

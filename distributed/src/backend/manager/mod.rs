@@ -10,11 +10,14 @@ mod attempt;
 mod connection;
 mod get;
 mod lease;
+mod proxy;
 mod tasks;
 
 use self::attempt::State;
 use self::connection::{Connection, Target, request};
 use self::lease::Out;
+pub(crate) use self::proxy::arguments;
+pub use self::proxy::{Proxy, ProxyGuard};
 
 use super::tasks::{SubmitterBackend, TaskSource};
 use super::{Backend, Codec, Encoded, LeaseBackend, QueueBackend, Read, ResultParts};
@@ -27,6 +30,8 @@ use crate::{CONNECT_TIME, DeadLetter, Durability, Error, QueueOptions, Result, S
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long the end of a queue may take that tells its server so.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Python's own clock cannot add up to much more.
+const FOREVER: Duration = Duration::from_secs(1_000_000_000);
 
 /// A client of a manager.
 #[derive(Clone, Debug)]
@@ -63,6 +68,10 @@ impl Backend for ManagerClient {
 
     fn task_source(&self, queue: &str, worker: &str) -> Result<Box<dyn TaskSource>> {
         Ok(Box::new(self.open_task_source(queue, worker)?))
+    }
+
+    fn proxy(&self, name: &str, args: &[Vec<u8>]) -> Result<Proxy> {
+        self.open_proxy(name, args)
     }
 
     fn create(&self, options: &QueueOptions) -> Result<()> {
@@ -131,8 +140,9 @@ impl ManagerClient {
         if !is_queue(&methods) {
             return Err(Error::NoQueue {
                 name: name.to_string(),
-                said: "what has this name is an object of another type, for clients in Python"
-                    .to_string(),
+                said:
+                    "what has this name is an object of another type, which `Client::proxy` opens"
+                        .to_string(),
             });
         }
         Ok(ManagerQueue {
@@ -374,34 +384,18 @@ impl ManagerQueue {
     }
 }
 
-impl Drop for ManagerQueue {
-    /// Ends the reference, for the sake of servers that count them. An error means that the server
-    /// is gone, and its references with it.
-    fn drop(&mut self) {
-        let Ok(state) = self.state.get_mut() else {
-            return;
-        };
-        drop(state.connection.take());
-        state.client.target.time = FAREWELL;
-        let ident = |args: &mut Encoder| _ = args.str(&state.ident);
-        let _ = state.client.once("decref", ident, nothing);
-    }
-}
-
 /// The arguments `block` and `timeout`, as far as they are needed.
 fn waiting(args: &mut Encoder, timeout: Option<Duration>) {
     match timeout {
-        None => {}
         Some(Duration::ZERO) => _ = args.bool(false),
-        timeout => seconds(args.bool(true), timeout),
+        Some(time) if time < FOREVER => seconds(args.bool(true), timeout),
+        _ => {}
     }
 }
 
 fn seconds(args: &mut Encoder, time: Option<Duration>) {
-    // Python's own clock cannot add up to much more.
-    const FOREVER: f64 = 1e9;
-    match time.map(|time| time.as_secs_f64()) {
-        Some(seconds) if seconds < FOREVER => args.float(seconds),
+    match time {
+        Some(time) if time < FOREVER => args.float(time.as_secs_f64()),
         _ => args.none(),
     };
 }

@@ -1,0 +1,288 @@
+//! Objects that a manager shares, called from Rust: of ours, and of CPython's own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use distributed::{Builder, Client, Error, ObjectType, Proxy, QueueOrder, Result, Server};
+
+use support::{LONG, eventually, line, python, run, some_pythons, start};
+
+mod support;
+
+/// The class of the exception, with which a call ends.
+#[track_caller]
+fn class<T>(called: Result<T>) -> String {
+    match called.err() {
+        Some(Error::Remote { class, .. }) => class,
+        error => panic!("{error:?}"),
+    }
+}
+
+fn builder() -> Builder {
+    let builder = Server::builder().sync_manager();
+    builder.object("gate", ObjectType::Lock)
+}
+
+/// Does the same with our server and with CPython's own.
+fn with_each_server(test: impl Fn(&Client, bool) -> Result<()>) -> Result<()> {
+    let ours = builder().serve("127.0.0.1:0", b"abc")?;
+    test(&Client::connect(ours.address(), b"abc")?, true)?;
+    for (version, path) in some_pythons() {
+        let mut command = python(&path, "object_server.py");
+        let server = start(command.stdin(Stdio::piped()));
+        let client = Client::connect(line(&server), b"abc")?;
+        let tested = test(&client, false);
+        tested.unwrap_or_else(|error| panic!("{version}: {error}"));
+    }
+    Ok(())
+}
+
+#[test]
+fn what_holds_values_answers_on_every_server() -> Result<()> {
+    with_each_server(|client, _| {
+        let counts = client.proxy("dict", ([("a", 1), ("b", 2)],))?;
+        counts.call::<()>("__setitem__", ("c", 3))?;
+        let all: BTreeMap<String, i64> = counts.call("copy", ())?;
+        assert_eq!(all.values().copied().collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(counts.call::<Option<i64>>("get", ("d",))?, None);
+        assert_eq!(class(counts.call::<i64>("__getitem__", ("d",))), "KeyError");
+
+        let list = client.proxy("list", (vec![3, 1],))?;
+        list.call::<()>("append", (2,))?;
+        list.call::<()>("sort", ())?;
+        assert_eq!(list.call::<i64>("pop", (0,))?, 1);
+        assert_eq!(list.call::<i64>("__len__", ())?, 2);
+
+        let value = client.proxy("Value", ("i", 7))?;
+        value.call::<()>("set", (8,))?;
+        assert_eq!(value.call::<u8>("get", ())?, 8);
+        let array = client.proxy("Array", ("d", [1.5, 2.5]))?;
+        assert_eq!(array.call::<f64>("__getitem__", (1,))?, 2.5);
+
+        let namespace = client.proxy("Namespace", ())?;
+        namespace.call::<()>("__setattr__", ("name", "Bob"))?;
+        assert_eq!(
+            namespace.call::<String>("__getattribute__", ("name",))?,
+            "Bob"
+        );
+
+        let queue = client.proxy("Queue", (1,))?;
+        queue.call::<()>("put", ("task",))?;
+        assert!(matches!(
+            queue.call::<()>("put", ("more", false)),
+            Err(Error::Full)
+        ));
+        assert_eq!(queue.call::<String>("get", ())?, "task");
+        assert!(matches!(
+            queue.call::<String>("get", (false,)),
+            Err(Error::Empty)
+        ));
+        Ok(())
+    })
+}
+
+#[test]
+fn locks_are_held_by_a_proxy_until_its_guard_goes() -> Result<()> {
+    with_each_server(|client, _| {
+        for kind in [
+            "Lock",
+            "RLock",
+            "Semaphore",
+            "BoundedSemaphore",
+            "Condition",
+        ] {
+            let lock = client.proxy(kind, ())?;
+            let other = lock.try_clone()?;
+            let held = lock.acquire()?;
+            assert!(other.acquire_timeout(Duration::ZERO)?.is_none(), "{kind}");
+            let in_time = other.acquire_timeout(Duration::from_millis(5))?.is_some();
+            assert!(!in_time, "{kind}");
+            drop(held);
+            let held = other.acquire_timeout(Duration::MAX)?.expect(kind);
+            held.release()?;
+            let waiter = thread::spawn(move || other.acquire().map(drop));
+            lock.acquire()?.release()?;
+            waiter.join().expect("it does not panic")?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn proxies_in_threads_wait_for_one_another() -> Result<()> {
+    with_each_server(|client, _| {
+        let barrier = client.proxy("Barrier", (3,))?;
+        let event = client.proxy("Event", ())?;
+        let parties = (0..3).map(|_| {
+            let (barrier, event) = (barrier.try_clone()?, event.try_clone()?);
+            Ok(thread::spawn(move || -> Result<u32> {
+                event.call::<bool>("wait", (60,))?;
+                barrier.call("wait", ())
+            }))
+        });
+        let parties: Vec<_> = parties.collect::<Result<_>>()?;
+        event.call::<()>("set", ())?;
+        let places = parties
+            .into_iter()
+            .map(|party| party.join().expect("it does not panic"));
+        let places: BTreeSet<u32> = places.collect::<Result<_>>()?;
+        assert_eq!(places, BTreeSet::from([0, 1, 2]));
+        Ok(())
+    })
+}
+
+#[test]
+fn one_waits_in_a_condition_and_is_notified() -> Result<()> {
+    with_each_server(|client, _| {
+        let condition = client.proxy("Condition", ())?;
+        let waits = condition.try_clone()?;
+        let held = waits.acquire()?;
+        let notifier = thread::spawn(move || -> Result<()> {
+            // It gets the lock once the other waits.
+            let _held = condition.acquire()?;
+            condition.call("notify", ())
+        });
+        assert!(waits.call::<bool>("wait", (60,))?);
+        held.release()?;
+        notifier.join().expect("it does not panic")
+    })
+}
+
+#[test]
+fn an_object_of_a_class_of_pythons_is_called_and_what_is_not_there_is_told() -> Result<()> {
+    with_each_server(|client, is_ours| {
+        if !is_ours {
+            let account = client.proxy("Account", ())?;
+            assert_eq!(account.call::<i64>("deposit", (4,))?, 7);
+            assert_eq!(account.methods().collect::<Vec<_>>(), ["deposit", "itself"]);
+            let nested = client.proxy("Nested", ())?;
+            let error = nested.call::<()>("itself", ()).expect_err("it is a proxy");
+            assert!(error.to_string().contains("another proxy"), "{error}");
+        }
+        let event = client.proxy("Event", ())?;
+        assert!(event.methods().any(|method| method == "is_set"));
+        assert!(matches!(
+            event.call::<()>("explode", ()),
+            Err(Error::Remote { .. })
+        ));
+        assert!(matches!(
+            client.proxy("nothing", ()),
+            Err(Error::Remote { .. })
+        ));
+        assert!(matches!(
+            client.proxy("dict", (7,)),
+            Err(Error::Remote { .. })
+        ));
+        let wrong = event
+            .call::<String>("is_set", ())
+            .expect_err("it is a bool");
+        assert!(matches!(wrong, Error::Item { .. }), "{wrong}");
+        // It goes on after each of them.
+        assert!(!event.call::<bool>("is_set", ())?);
+        Ok(())
+    })
+}
+
+#[test]
+fn arguments_that_are_no_tuple_are_refused_before_they_are_sent() -> Result<()> {
+    let server = builder().serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    let list = client.proxy("list", ())?;
+    for refused in [
+        list.call::<()>("append", 3),
+        list.call("append", "three"),
+        list.call("append", vec![3]),
+        client.proxy("list", [(); 0].as_slice()).map(drop),
+    ] {
+        let error = refused.expect_err("it is no tuple");
+        assert!(
+            error.to_string().contains("arguments are a tuple"),
+            "{error}"
+        );
+    }
+    assert_eq!(list.call::<usize>("__len__", ())?, 0);
+    // An array is one, and so is a struct that is.
+    list.call::<()>("append", [3])?;
+    assert_eq!(list.call::<usize>("__len__", ())?, 1);
+    Ok(())
+}
+
+#[test]
+fn who_holds_a_lock_and_dies_leaves_it_free_and_is_named() -> Result<()> {
+    let server = builder().serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    let dying = client.proxy("gate", ())?;
+    mem::forget(dying.acquire()?);
+    let gate = client.proxy("gate", ())?;
+    assert!(gate.acquire_timeout(Duration::ZERO)?.is_none());
+    drop(dying);
+    let held = gate.acquire_timeout(LONG)?.expect("it is free");
+    let died: Option<String> = gate.call("owner_died", ())?;
+    let died = died.expect("its holder has died");
+    assert!(died.starts_with("Rust at 127.0.0.1:"), "{died}");
+    gate.call::<()>("clear_owner_died", ())?;
+    assert_eq!(gate.call::<Option<String>>("owner_died", ())?, None);
+    held.release()
+}
+
+/// A server that is shut down and started again, at the same place.
+fn restarted(server: Server) -> Result<Server> {
+    let address = server.address();
+    server.shutdown();
+    builder().serve(address, b"abc")
+}
+
+#[test]
+fn a_guard_whose_connection_was_lost_releases_nothing_that_another_holds() -> Result<()> {
+    let server = builder().serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    let (gate, other) = (client.proxy("gate", ())?, client.proxy("gate", ())?);
+    let lost = gate.acquire()?;
+    let server = restarted(server)?;
+    // The first call says so, and the next one has a connection again.
+    assert!(gate.call::<bool>("locked", ()).is_err());
+    let _held = other.acquire().or_else(|_| other.acquire())?;
+    assert!(gate.acquire_timeout(Duration::ZERO)?.is_none());
+    assert!(matches!(lost.release(), Err(Error::Closed { .. })));
+    assert!(gate.acquire_timeout(Duration::ZERO)?.is_none());
+    drop(server);
+    Ok(())
+}
+
+#[test]
+fn what_was_made_ends_with_its_last_proxy() -> Result<()> {
+    let server = builder().queue_factory("jobs", QueueOrder::Lifo);
+    let server = server.serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    let made = |name: &str| -> Vec<String> {
+        let queues = server.status().queues.into_iter().map(|queue| queue.name);
+        queues.filter(|queue| queue != name).collect()
+    };
+    let jobs = client.proxy("jobs", ())?;
+    let other = jobs.try_clone()?;
+    jobs.call::<()>("put", (3,))?;
+    drop(jobs);
+    assert_eq!(other.call::<i64>("get", ())?, 3);
+    drop(other);
+    assert!(eventually(|| made("").is_empty()), "{:?}", made(""));
+    Ok(())
+}
+
+#[test]
+fn python_and_rust_share_what_either_puts() -> Result<()> {
+    let builder = builder().object("settings", ObjectType::Dict);
+    let server = builder.serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    let settings: Proxy = client.proxy("settings", ())?;
+    for (version, path) in some_pythons() {
+        settings.call::<()>("__setitem__", ("from Rust", ("é", [1, 2], 0.5)))?;
+        let said = run(python(&path, "settings.py").arg(server.address().to_string()));
+        assert_eq!(said, "('é', (1, 2), 0.5)\n", "{version}");
+        let said: (String, Vec<u8>, Option<bool>) = settings.call("pop", ("from Python",))?;
+        assert_eq!(said, ("ü".to_string(), vec![3, 4], None), "{version}");
+    }
+    Ok(())
+}
