@@ -1,8 +1,11 @@
 //! Every gate of the project, each a command that a reader can type.
 
-use std::env;
-use std::process::Command;
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
+use std::{env, thread};
 
 use anyhow::Context;
 
@@ -35,7 +38,7 @@ const ENGINE: &str = "NATS_SERVER_BIN";
 /// It makes networks, which not every machine lets root do.
 const PARTITIONS: &str = "run --quiet --package xtask -- chaos partitions --rounds 1";
 
-const GATES: [Gate; 28] = [
+const GATES: [Gate; 20] = [
     gate("fmt --all --check"),
     gate("clippy --workspace --all-targets --locked -- -D warnings"),
     gate(
@@ -75,19 +78,24 @@ const GATES: [Gate; 28] = [
         "doc --package distributed --features nats,processes,top,traces --no-deps --locked",
     ),
     gate("test --workspace --locked"),
-    // Built to be killed between two stores of its choice, which no other build can.
+    // Its tests wait for servers.
     gate(
-        "test --package multiprocess --features kill-points --test queue --test pool --test sync --locked",
-    ),
-    gate(
-        "test --package distributed --features nats,top,traces --bin manager --test nats --test top --test traces --locked",
+        "test --package distributed --features nats,top,traces --bin manager --test nats --test top --test traces --locked -- --test-threads 6",
     ),
     // The same on a newer engine. Tests run in the folder of their package.
     with(
         ENGINE,
         "../target/nats-venv/bin/nats-server",
-        "test --package distributed --features nats,top,traces --test nats --locked",
+        "test --package distributed --features nats,top,traces --test nats --locked -- --test-threads 6",
     ),
+    gate("run --quiet --package xtask -- all --fast"),
+    gate(
+        "run --quiet --package xtask -- chaos pool supervisor queue application growth manager --rounds 2",
+    ),
+];
+
+/// What is built in folders of its own, and so waits for none of the others.
+const BUILT_APART: [Gate; 5] = [
     // A program of somebody else's, apart from the workspace.
     gate(
         "test --manifest-path multiprocess/other-program/Cargo.toml --target-dir target/other-program --locked",
@@ -99,18 +107,6 @@ const GATES: [Gate; 28] = [
     gate(
         "run --quiet --release --manifest-path multiprocess/other-program/Cargo.toml --target-dir target/other-program --locked",
     ),
-    gate("run --quiet --package xtask -- all --fast"),
-    gate(
-        "run --quiet --package xtask -- chaos pool supervisor queue application growth manager --rounds 2",
-    ),
-    // A cluster of Debian's server, once its nodes were killed or cut off, is slower to find itself than
-    // we promise, and its nodes may disagree for ever on what is done.
-    with(
-        ENGINE,
-        "target/nats-venv/bin/nats-server",
-        "run --quiet --package xtask -- chaos distributed --rounds 1",
-    ),
-    with(ENGINE, "target/nats-venv/bin/nats-server", PARTITIONS),
     // That each kind of row runs, not how fast it is: without optimisation it is built sooner.
     with(
         "CARGO_PROFILE_RELEASE_OPT_LEVEL",
@@ -122,41 +118,133 @@ const GATES: [Gate; 28] = [
     ),
 ];
 
+/// What is killed.
+const KILLS: [Gate; 2] = [
+    // Built to be killed between two stores of its choice, which no other build can.
+    gate(
+        "test --package multiprocess --features kill-points --test queue --test pool --test sync --locked",
+    ),
+    // A cluster of Debian's server, once its nodes were killed or cut off, is slower to find itself than
+    // we promise, and its nodes may disagree for ever on what is done.
+    with(
+        ENGINE,
+        "target/nats-venv/bin/nats-server",
+        "run --quiet --package xtask -- chaos distributed --rounds 1",
+    ),
+];
+
+/// A cluster has a minute without a node, three times.
+const CUTS: [Gate; 1] = [with(ENGINE, "target/nats-venv/bin/nats-server", PARTITIONS)];
+
+/// One stage after the other. The two lanes of a stage run at the same time, and in a lane one gate runs
+/// after the other: most tests wait more than they compute.
+const STAGES: [[&[Gate]; 2]; 2] = [[&GATES, &BUILT_APART], [&KILLS, &CUTS]];
+
 pub(crate) fn ci(lang: Lang) -> anyhow::Result<Exit> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    for Gate {
-        variable,
-        arguments,
-    } in &GATES
-    {
-        if *arguments == PARTITIONS && !chaos::may_make_networks() {
+    let has_failed = AtomicBool::new(false);
+    for [gates, beside] in STAGES {
+        let (held, held_beside) = thread::scope(|scope| {
+            let beside = scope.spawn(|| hold(beside, Gate::run_beside, &has_failed, lang));
+            let held = hold(gates, Gate::run, &has_failed, lang);
+            (held, beside.join().expect("it does not panic"))
+        });
+        if !(held? && held_beside?) {
+            return Ok(Exit::Failed);
+        }
+    }
+    Ok(Exit::Held)
+}
+
+/// Whether all gates of a lane hold. Once one has failed, in either lane, none begins.
+fn hold(
+    gates: &[Gate],
+    run: fn(&Gate) -> anyhow::Result<ExitStatus>,
+    has_failed: &AtomicBool,
+    lang: Lang,
+) -> anyhow::Result<bool> {
+    for gate in gates {
+        if has_failed.load(Relaxed) {
+            break;
+        }
+        let held = gate.holds(run, lang);
+        if !held.as_ref().is_ok_and(|held| *held) {
+            has_failed.store(true, Relaxed);
+            return held;
+        }
+    }
+    Ok(true)
+}
+
+impl Gate {
+    fn holds(
+        &self,
+        run: fn(&Gate) -> anyhow::Result<ExitStatus>,
+        lang: Lang,
+    ) -> anyhow::Result<bool> {
+        let arguments = self.arguments;
+        if arguments == PARTITIONS && !chaos::may_make_networks() {
             match lang {
                 Lang::En => say!("not run, for nobody may make networks here: cargo {arguments}")?,
                 Lang::Zh => say!("没有运行，因为这里谁也不能建网络：cargo {arguments}")?,
             }
-            continue;
+            return Ok(true);
         }
-        let mut command = Command::new(&cargo);
-        command.args(arguments.split(' ')).envs(*variable);
-        let typed = match variable {
-            Some((name, value)) => format!("{name}='{value}' cargo {arguments}"),
-            None => format!("cargo {arguments}"),
-        };
-        say!("$ {typed}")?;
+        let typed = self.typed();
         let begun = Instant::now();
-        let status = command.status().with_context(|| format!("run {typed}"))?;
+        let status = run(self)?;
         if !status.success() {
             match lang {
                 Lang::En => complain!("{typed} failed: {status}"),
                 Lang::Zh => complain!("{typed} 失败：{status}"),
             }
-            return Ok(Exit::Failed);
+            return Ok(false);
         }
         let seconds = begun.elapsed().as_secs();
         match lang {
-            Lang::En => say!("it took {seconds} s")?,
-            Lang::Zh => say!("用了 {seconds} 秒")?,
+            Lang::En => say!("{typed} took {seconds} s")?,
+            Lang::Zh => say!("{typed} 用了 {seconds} 秒")?,
+        }
+        Ok(true)
+    }
+
+    fn run(&self) -> anyhow::Result<ExitStatus> {
+        let typed = self.typed();
+        say!("$ {typed}")?;
+        let status = self.completed(Command::new(cargo())).status();
+        status.with_context(|| format!("run {typed}"))
+    }
+
+    /// Runs it after whatever else wants the processor, and says what it has printed once it has ended.
+    fn run_beside(&self) -> anyhow::Result<ExitStatus> {
+        let typed = self.typed();
+        let attempt = || format!("run {typed}");
+        let (mut reader, writer) = io::pipe().with_context(attempt)?;
+        let mut command = Command::new("nice");
+        command.args(["-n", "5"]).arg(cargo());
+        command.stderr(writer.try_clone().with_context(attempt)?);
+        command.stdout(writer);
+        let mut child = self.completed(command).spawn().with_context(attempt)?;
+        let mut printed = Vec::new();
+        reader.read_to_end(&mut printed).with_context(attempt)?;
+        let status = child.wait().with_context(attempt)?;
+        say!("$ {typed}\n{}", String::from_utf8_lossy(&printed))?;
+        Ok(status)
+    }
+
+    fn completed(&self, mut cargo: Command) -> Command {
+        cargo.args(self.arguments.split(' ')).envs(self.variable);
+        cargo
+    }
+
+    /// As a reader types it.
+    fn typed(&self) -> String {
+        match self.variable {
+            Some((name, value)) => format!("{name}='{value}' cargo {}", self.arguments),
+            None => format!("cargo {}", self.arguments),
         }
     }
-    Ok(Exit::Held)
+}
+
+fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
