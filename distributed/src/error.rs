@@ -54,7 +54,8 @@ pub enum Error {
         /// What the server says of it.
         said: String,
     },
-    /// The item has no counterpart in Python, or the one received is not of the wanted type.
+    /// The item has no counterpart in Python, or the one received is not of the wanted type. Also when
+    /// its own `Serialize` or `Deserialize` panics.
     Item {
         /// The wanted type.
         item_type: &'static str,
@@ -70,7 +71,8 @@ pub enum Error {
         /// What it says.
         text: String,
     },
-    /// The item cannot be written as JSON, or the one received is not of the wanted type.
+    /// The item cannot be written as JSON, or the one received is not of the wanted type. Also when its
+    /// own `Serialize` or `Deserialize` panics.
     Json {
         /// The wanted type.
         item_type: &'static str,

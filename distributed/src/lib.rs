@@ -97,6 +97,7 @@ mod lease;
 mod master;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod panics;
 mod peer_timeout;
 mod queue;
 mod queue_options;

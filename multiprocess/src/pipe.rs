@@ -211,16 +211,26 @@ impl<S, R: Serializable> Connection<S, R> {
     }
 
     fn receive(&self, deadline: Option<Instant>) -> Result<R> {
-        let mut arriving = self.arriving.lock().unwrap();
-        self.with_socket(|socket| self.arrive(socket, &mut arriving, deadline))?;
-        let Arriving { bytes, descriptors } = &mut *arriving;
+        let Arriving {
+            mut bytes,
+            descriptors,
+        } = {
+            let mut arriving = self.arriving.lock().unwrap();
+            self.with_socket(|socket| self.arrive(socket, &mut arriving, deadline))?;
+            mem::take(&mut *arriving)
+        };
+        // Without the lock, for the message's own code may panic, and takes its time.
         let read = || codec::decode(&bytes[HEADER..]);
         let message = match descriptors.is_empty() {
             true => read(),
-            false => fd_passing::provide(mem::take(descriptors), read),
+            false => fd_passing::provide(descriptors, read),
         };
-        bytes.clear();
-        bytes.shrink_to(CHUNK_MAX);
+        let mut arriving = self.arriving.lock().unwrap();
+        if arriving.bytes.capacity() == 0 {
+            bytes.clear();
+            bytes.shrink_to(CHUNK_MAX);
+            arriving.bytes = bytes;
+        }
         message
     }
 }

@@ -1,14 +1,16 @@
 //! Items as bytes: pickles on a manager, JSON on an engine.
 
 use std::any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 #[cfg(feature = "nats")]
-use super::json;
+use super::json::{self, Cause};
+use crate::wire::pickle::Error::Mismatch;
 use crate::wire::pickle::{self, Pickle, Span};
-use crate::{Error, Result};
+use crate::{Error, Result, panics};
 
 /// How the items of a queue are written.
 #[derive(Clone, Copy, Debug)]
@@ -29,27 +31,33 @@ pub(crate) enum Encoded<'a> {
 impl Codec {
     pub(crate) fn encode<T: Serialize>(self, item: &T) -> Result<Vec<u8>> {
         match self {
-            Codec::Pickle => pickle::to_item(item).map_err(|source| Error::Item {
-                item_type: any::type_name::<T>(),
-                source,
-                pickle: Vec::new(),
-            }),
+            Codec::Pickle => {
+                caught(Mismatch, || pickle::to_item(item)).map_err(|source| Error::Item {
+                    item_type: any::type_name::<T>(),
+                    source,
+                    pickle: Vec::new(),
+                })
+            }
             #[cfg(feature = "nats")]
-            Codec::Json => json::to_vec(item).map_err(|source| Error::Json {
-                item_type: any::type_name::<T>(),
-                source,
-            }),
+            Codec::Json => {
+                caught(Cause::from, || json::to_vec(item)).map_err(|source| Error::Json {
+                    item_type: any::type_name::<T>(),
+                    source,
+                })
+            }
         }
     }
 
     /// Reads a value that stands alone.
     pub(crate) fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T> {
         match self {
-            Codec::Pickle => pickle::from_slice(bytes).map_err(|source| Error::Item {
-                item_type: any::type_name::<T>(),
-                source,
-                pickle: bytes.to_vec(),
-            }),
+            Codec::Pickle => {
+                caught(Mismatch, || pickle::from_slice(bytes)).map_err(|source| Error::Item {
+                    item_type: any::type_name::<T>(),
+                    source,
+                    pickle: bytes.to_vec(),
+                })
+            }
             #[cfg(feature = "nats")]
             Codec::Json => Encoded::Json(bytes).decode(),
         }
@@ -60,17 +68,31 @@ impl Encoded<'_> {
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T> {
         match self {
             Encoded::Pickle(reply, value) => {
-                pickle::from_value(reply, value.value).map_err(|source| Error::Item {
+                let decoded = caught(Mismatch, || pickle::from_value(reply, value.value));
+                decoded.map_err(|source| Error::Item {
                     item_type: any::type_name::<T>(),
                     source,
                     pickle: reply.part(*value).unwrap_or_default(),
                 })
             }
             #[cfg(feature = "nats")]
-            Encoded::Json(bytes) => serde_json::from_slice(bytes).map_err(|source| Error::Json {
-                item_type: any::type_name::<T>(),
-                source: source.into(),
-            }),
+            Encoded::Json(bytes) => {
+                let decode = || Ok(serde_json::from_slice(bytes)?);
+                caught(Cause::from, decode).map_err(|source| Error::Json {
+                    item_type: any::type_name::<T>(),
+                    source,
+                })
+            }
         }
     }
+}
+
+/// What an item's own code returns, or what it panics with: it runs under locks, and in a worker that
+/// has other tasks.
+fn caught<T, E>(error: fn(String) -> E, code: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let outcome = catch_unwind(AssertUnwindSafe(code));
+    outcome.unwrap_or_else(|panic| {
+        let text = panics::text(panic.as_ref());
+        Err(error(format!("its own code panicked: {text}")))
+    })
 }

@@ -13,11 +13,11 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tracing::{Span, debug_span, field};
 
-use super::{SLICE, Worked, Worker, start, text};
+use super::{SLICE, Worked, Worker, start};
 use crate::backend::tasks::{CancelledTask, TaskHead, TaskLease, TaskSource};
 use crate::backend::{Codec, Encoded};
 use crate::task_queue::TaskPayload;
-use crate::{Client, Error, Result, TASK_SPANS, random};
+use crate::{Client, Error, Result, TASK_SPANS, panics, random};
 
 /// How long it takes at most until a worker that stops has noticed it everywhere.
 const STOP_TIME: Duration = Duration::from_millis(250);
@@ -363,7 +363,7 @@ fn run(
             let panicked = |panic: Box<dyn Any + Send>| {
                 Ok(Err(format!(
                     "the worker panicked: {}",
-                    text(panic.as_ref())
+                    panics::text(panic.as_ref())
                 )))
             };
             outcome.unwrap_or_else(panicked)

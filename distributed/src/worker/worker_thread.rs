@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{SLICE, Worked, Worker, start, text};
-use crate::{Error, Lease, Queue, Result};
+use super::{SLICE, Worked, Worker, start};
+use crate::{Error, Lease, Queue, Result, panics};
 
 /// How much work a worker takes at once, and so keeps from others, and how late a result may be.
 const AHEAD: Duration = Duration::from_millis(100);
@@ -177,7 +177,8 @@ where
             }
             let begun = Instant::now();
             batch.lock().unwrap().begun = Some(begun);
-            let outcome = catch_unwind(AssertUnwindSafe(|| work(&lease.item)));
+            let call = || work(&lease.item).map_err(|error| error.to_string());
+            let outcome = catch_unwind(AssertUnwindSafe(call));
             let mut batch = batch.lock().unwrap();
             batch.begun = None;
             batch.busy += begun.elapsed();
@@ -189,8 +190,8 @@ where
                     }
                     Err(error) => why_unstored(&error),
                 },
-                Ok(Err(error)) => error.to_string(),
-                Err(panic) => format!("the worker panicked: {}", text(panic.as_ref())),
+                Ok(Err(reason)) => reason,
+                Err(panic) => format!("the worker panicked: {}", panics::text(panic.as_ref())),
             };
             batch.worked.failed += 1;
             drop(batch);

@@ -9,6 +9,7 @@ use async_nats::jetstream::message::PublishMessage;
 use distributed::{
     Client, Error, Priority, QueueOptions, Result, Status, TaskHandle, TaskOptions, Worked, Worker,
 };
+use serde::{Deserialize, Deserializer};
 
 use crate::many::tasks_or;
 use crate::server::{DEADLINE, Server};
@@ -304,6 +305,35 @@ fn a_task_that_is_cancelled_as_its_time_comes_does_not_run() -> Result<()> {
     worker.serve(&client, "tasks")?;
     assert_eq!(*ran.lock().unwrap(), [4]);
     assert_eq!(last.result(Some(DEADLINE))?, 4);
+    Ok(())
+}
+
+/// A number that is parsed by code which is sure of its text.
+#[derive(Deserialize)]
+struct Parsed(#[serde(deserialize_with = "parse")] u32);
+
+fn parse<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok(text.parse().expect("a number"))
+}
+
+#[test]
+fn an_argument_whose_own_code_panics_fails_its_task_alone() -> Result<()> {
+    let Some(server) = Server::start() else {
+        return Ok(());
+    };
+    let client = client(&server);
+    let tasks = client.task_queue("tasks")?;
+    let bad = tasks.submit_with::<u32>("parse", &"seven", quick().retries(0))?;
+    let good = tasks.submit::<u32>("parse", &"7")?;
+    let worker = worker().task("parse", |parsed: Parsed| Ok::<_, Error>(parsed.0));
+    worker.serve(&client, "tasks")?;
+    let reason = failure(bad.result(Some(DEADLINE))).reason;
+    assert!(
+        reason.contains("its own code panicked: a number"),
+        "{reason}"
+    );
+    assert_eq!(good.result(Some(DEADLINE))?, 7);
     Ok(())
 }
 

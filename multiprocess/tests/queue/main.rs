@@ -20,6 +20,8 @@ mod lent;
 mod lent_killed;
 // What holds under limits of address space and of file sizes.
 mod limits;
+// What holds when an item's own code panics.
+mod panics;
 // What holds when a process writes over the shared memory.
 mod damaged;
 // What holds when processes are killed.
@@ -51,6 +53,7 @@ fn main() {
         lent::TESTS,
         lent_killed::TESTS,
         limits::TESTS,
+        panics::TESTS,
         damaged::TESTS,
         killed::TESTS,
         stopped::TESTS,
