@@ -1,13 +1,13 @@
 //! Every gate of the project, each a command that a reader can type.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{Read, Seek};
 use std::process::{Command, ExitStatus};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::Mutex;
 use std::time::Instant;
 use std::{env, thread};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::cli::Lang;
 use crate::output::{complain, say};
@@ -141,70 +141,68 @@ const CUTS: [Gate; 1] = [with(ENGINE, "target/nats-venv/bin/nats-server", PARTIT
 const STAGES: [[&[Gate]; 2]; 2] = [[&GATES, &BUILT_APART], [&KILLS, &CUTS]];
 
 pub(crate) fn ci(lang: Lang) -> anyhow::Result<Exit> {
-    let has_failed = AtomicBool::new(false);
+    let failed = Mutex::new(Vec::new());
     for [gates, beside] in STAGES {
-        let (held, held_beside) = thread::scope(|scope| {
-            let beside = scope.spawn(|| hold(beside, Gate::run_beside, &has_failed, lang));
-            let held = hold(gates, Gate::run, &has_failed, lang);
-            (held, beside.join().expect("it does not panic"))
+        thread::scope(|scope| {
+            scope.spawn(|| hold(beside, Gate::run_beside, &failed, lang));
+            hold(gates, Gate::run, &failed, lang);
         });
-        if !(held? && held_beside?) {
-            return Ok(Exit::Failed);
-        }
     }
-    Ok(Exit::Held)
+    // Here, so that they are the last of what is read.
+    let failed = failed.into_inner().expect("nobody panics with it");
+    for reason in &failed {
+        complain!("{reason}");
+    }
+    Ok(match failed.is_empty() {
+        true => Exit::Held,
+        false => Exit::Failed,
+    })
 }
 
-/// Whether all gates of a lane hold. Once one has failed, in either lane, none begins.
+/// Runs the gates of a lane. Once one has failed, in either lane, none begins.
 fn hold(
     gates: &[Gate],
     run: fn(&Gate) -> anyhow::Result<ExitStatus>,
-    has_failed: &AtomicBool,
+    failed: &Mutex<Vec<String>>,
     lang: Lang,
-) -> anyhow::Result<bool> {
+) {
     for gate in gates {
-        if has_failed.load(Relaxed) {
+        if !failed.lock().unwrap().is_empty() {
             break;
         }
-        let held = gate.holds(run, lang);
-        if !held.as_ref().is_ok_and(|held| *held) {
-            has_failed.store(true, Relaxed);
-            return held;
+        if let Err(error) = gate.hold(run, lang) {
+            failed.lock().unwrap().push(lang.error(&error));
         }
     }
-    Ok(true)
 }
 
 impl Gate {
-    fn holds(
-        &self,
-        run: fn(&Gate) -> anyhow::Result<ExitStatus>,
-        lang: Lang,
-    ) -> anyhow::Result<bool> {
+    /// # Errors
+    ///
+    /// When it does not hold.
+    fn hold(&self, run: fn(&Gate) -> anyhow::Result<ExitStatus>, lang: Lang) -> anyhow::Result<()> {
         let arguments = self.arguments;
         if arguments == PARTITIONS && !chaos::may_make_networks() {
             match lang {
                 Lang::En => say!("not run, for nobody may make networks here: cargo {arguments}")?,
                 Lang::Zh => say!("没有运行，因为这里谁也不能建网络：cargo {arguments}")?,
             }
-            return Ok(true);
+            return Ok(());
         }
         let typed = self.typed();
         let begun = Instant::now();
         let status = run(self)?;
         if !status.success() {
-            match lang {
-                Lang::En => complain!("{typed} failed: {status}"),
-                Lang::Zh => complain!("{typed} 失败：{status}"),
-            }
-            return Ok(false);
+            bail!(match lang {
+                Lang::En => format!("{typed} failed: {status}"),
+                Lang::Zh => format!("{typed} 失败：{status}"),
+            });
         }
         let seconds = begun.elapsed().as_secs();
         match lang {
-            Lang::En => say!("{typed} took {seconds} s")?,
-            Lang::Zh => say!("{typed} 用了 {seconds} 秒")?,
+            Lang::En => say!("{typed} took {seconds} s"),
+            Lang::Zh => say!("{typed} 用了 {seconds} 秒"),
         }
-        Ok(true)
     }
 
     fn run(&self) -> anyhow::Result<ExitStatus> {
@@ -218,15 +216,16 @@ impl Gate {
     fn run_beside(&self) -> anyhow::Result<ExitStatus> {
         let typed = self.typed();
         let attempt = || format!("run {typed}");
-        let (mut reader, writer) = io::pipe().with_context(attempt)?;
+        // A file, which ends with the gate, whatever it leaves running.
+        let mut file = tempfile::tempfile().with_context(attempt)?;
         let mut command = Command::new("nice");
         command.args(["-n", "5"]).arg(cargo());
-        command.stderr(writer.try_clone().with_context(attempt)?);
-        command.stdout(writer);
-        let mut child = self.completed(command).spawn().with_context(attempt)?;
+        command.stdout(file.try_clone().with_context(attempt)?);
+        command.stderr(file.try_clone().with_context(attempt)?);
+        let status = self.completed(command).status().with_context(attempt)?;
         let mut printed = Vec::new();
-        reader.read_to_end(&mut printed).with_context(attempt)?;
-        let status = child.wait().with_context(attempt)?;
+        file.rewind().with_context(attempt)?;
+        file.read_to_end(&mut printed).with_context(attempt)?;
         say!("$ {typed}\n{}", String::from_utf8_lossy(&printed))?;
         Ok(status)
     }
