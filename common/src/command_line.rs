@@ -40,7 +40,7 @@ pub type Texts = [Text];
 pub type Text = (&'static str, &'static str);
 
 /// What clap says of itself in each help, and std of numbers.
-const OF_CLAP: [Text; 8] = [
+const OF_CLAP: [Text; 9] = [
     ("Print help", "显示帮助"),
     (
         "Print help (see more with '--help')",
@@ -58,6 +58,7 @@ const OF_CLAP: [Text; 8] = [
     ("invalid digit found in string", "要一个整数"),
     ("cannot parse integer from empty string", "要一个整数"),
     ("number too large to fit in target type", "数太大"),
+    ("{} is not in {}", "{} 不在 {} 之内"),
 ];
 
 /// The Chinese text of an English one, if the table has it.
@@ -76,8 +77,9 @@ const OF_CLAP: [Text; 8] = [
 pub fn chinese(texts: &Texts, english: &str) -> Option<String> {
     // Of several that fit, the one with most words of its own is meant.
     let holes = || {
-        let fitting = texts
+        let fitting = OF_CLAP
             .iter()
+            .chain(texts)
             .filter_map(|entry| Some((entry.0.len(), filled(entry, texts, english)?)));
         fitting
             .max_by_key(|(length, _)| *length)
@@ -118,14 +120,27 @@ fn filled((known, chinese): &(&str, &str), texts: &Texts, english: &str) -> Opti
 /// When they are no command line of the program's, or ask for help: `exit` then says what there is to
 /// say.
 pub fn parse<Options: Parser>(texts: &Texts) -> Result<Options, clap::error::Error<Chinese>> {
-    match is_chinese() {
-        true => parse_from(texts, env::args_os()),
-        false => Options::try_parse().map_err(|mut error| {
-            let text = error.render();
-            error.insert(ContextKind::Custom, ContextValue::StyledStr(text));
-            error.apply()
-        }),
+    if is_chinese() {
+        return parse_from(texts, env::args_os());
     }
+    let mut command = with_negative_numbers(Options::command());
+    let parsed = command.try_get_matches_from_mut(env::args_os());
+    let options = parsed.and_then(|mut matches| Options::from_arg_matches_mut(&mut matches));
+    options.map_err(|error| {
+        let mut error = error.format(&mut command);
+        let text = error.render();
+        error.insert(ContextKind::Custom, ContextValue::StyledStr(text));
+        error.apply()
+    })
+}
+
+/// The command, to which `-5` is the wrong value of the option before it, and no option.
+fn with_negative_numbers(command: Command) -> Command {
+    let command = command.mut_args(|arg| match arg.get_action().takes_values() {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    });
+    command.mut_subcommands(with_negative_numbers)
 }
 
 /// Says what there is to say of a command line, an error or the help that was asked for, and gives the
@@ -156,7 +171,7 @@ pub fn parse_from<Options: Parser>(
     texts: &Texts,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Options, clap::error::Error<Chinese>> {
-    let mut command = in_chinese(Options::command(), texts);
+    let mut command = in_chinese(with_negative_numbers(Options::command()), texts);
     let parsed = command.try_get_matches_from_mut(arguments);
     let options = parsed.and_then(|mut matches| Options::from_arg_matches_mut(&mut matches));
     options.map_err(|error| Chinese::of(error, texts))

@@ -93,6 +93,10 @@ fn what_is_wrong_with_a_command_line_is_said_in_chinese_in_a_chinese_locale() {
             &["--max-connections", "x"],
             "`--max-connections <NUMBER>` 的值不能是 `x`：要一个整数",
         ),
+        (
+            &["--handshake-timeout", "-5"],
+            "`--handshake-timeout <SECONDS>` 的值不能是 `-5`：要一个秒数",
+        ),
         (&["statsu"], "没有 `statsu` 这个命令\n\n是不是 `status`？"),
         (
             &["dead", "q", "--retry", "--purge"],
@@ -112,6 +116,23 @@ fn what_is_wrong_with_a_command_line_is_said_in_chinese_in_a_chinese_locale() {
             text.contains("\n用法：manager") || text.contains("的值不能是"),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn a_number_out_of_its_range_is_told_with_the_range() {
+    for (number, locale, sentence) in [
+        ("-1", "C", "'-1' for '--count <COUNT>': -1 is not in 0..="),
+        (
+            "99999999999",
+            LOCALE,
+            "`99999999999`：99999999999 不在 0..=",
+        ),
+        ("-1", LOCALE, "`-1`：-1 不在 0..="),
+    ] {
+        let (code, text) = said("task_master", &["--count", number], locale);
+        assert_eq!(code, 2, "{text}");
+        assert!(text.contains(sentence), "{text}");
     }
 }
 

@@ -85,13 +85,13 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) fast: bool,
     /// Repeat the draws of the run that printed this seed
-    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Draw what the notebook drew, as far as its output tells
     #[arg(long)]
     pub(crate) as_recorded: bool,
     /// How often to run a cell that is judged over many runs
-    #[arg(short = 'n', long, value_name = "N", value_parser = trials, allow_negative_numbers = true)]
+    #[arg(short = 'n', long, value_name = "N", value_parser = trials)]
     pub(crate) trials: Option<usize>,
     /// Write the run as an HTML page too
     #[arg(long)]
@@ -109,7 +109,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "CELL")]
     pub(crate) skip: Vec<String>,
     /// How many seconds one run of a cell may take
-    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT, value_parser = seconds, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT, value_parser = seconds)]
     pub(crate) timeout: f64,
     /// Run the real nslookup, over the network, where it is there
     #[arg(long)]
@@ -212,7 +212,7 @@ pub(crate) struct ExploreOptions {
     #[arg(long, value_name = "ORDER", conflicts_with = "seed")]
     pub(crate) schedule: Option<String>,
     /// Have two real threads take their steps in an order drawn by this seed
-    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Open the page in a browser
     #[arg(long, conflicts_with_all = ["schedule", "seed"])]
@@ -244,7 +244,7 @@ pub(crate) struct BenchOptions {
     #[arg(long, value_name = "FILE", value_parser = OutputFile::parse)]
     pub(crate) json: Option<OutputFile>,
     /// How often to measure each; the best counts
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = rounds, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = rounds)]
     pub(crate) rounds: u32,
 }
 
@@ -254,13 +254,13 @@ pub(crate) struct ChaosOptions {
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// How often to run each
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = rounds, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = rounds)]
     pub(crate) rounds: u32,
     /// Write what was found to this file; - is standard output
     #[arg(long, value_name = "FILE", value_parser = OutputFile::parse)]
     pub(crate) json: Option<OutputFile>,
     /// Repeat the moments of the run that printed this seed, as far as the system lets them repeat
-    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub(crate) seed: Option<u64>,
 }
 
