@@ -95,10 +95,10 @@ fn whole(texts: &Texts, english: &str) -> Option<&'static str> {
 }
 
 /// The Chinese text with what stands in the holes of the English one, in Chinese too if the table has it.
-fn filled((known, chinese): &(&str, &str), texts: &Texts, english: &str) -> Option<String> {
+fn filled((known, own): &(&str, &str), texts: &Texts, english: &str) -> Option<String> {
     let mut pieces = known.split("{}");
     let mut rest = english.strip_prefix(pieces.next()?)?;
-    let mut text = chinese.to_string();
+    let mut text = own.to_string();
     let pieces: Vec<&str> = pieces.collect();
     for (at, piece) in pieces.iter().enumerate() {
         let is_last = at + 1 == pieces.len();
@@ -107,7 +107,8 @@ fn filled((known, chinese): &(&str, &str), texts: &Texts, english: &str) -> Opti
             false => rest.find(piece)?,
         };
         let hole = &rest[..end];
-        text = text.replacen("{}", whole(texts, hole).unwrap_or(hole), 1);
+        let said = chinese(texts, hole);
+        text = text.replacen("{}", said.as_deref().unwrap_or(hole), 1);
         rest = &rest[end + piece.len()..];
     }
     rest.is_empty().then_some(text)

@@ -427,6 +427,10 @@ impl Client {
     }
 }
 
+/// What URLs there are.
+const EXPECTED: &str =
+    "expected tcp://HOST:PORT, unix:///PATH, nats://HOST:PORT or tls://HOST:PORT";
+
 /// Connects to the place of queues that `url` names.
 ///
 /// - `tcp://host:5000`, or `unix:///run/tasks.sock` for a Unix socket, is a manager, whose key is the
@@ -516,10 +520,11 @@ pub fn connect_within(time: Duration, url: &str) -> Result<Client> {
              run -p distributed --features nats --bin ..."
                 .to_string(),
         )),
-        _ => Err(Error::Address(
-            "expected tcp://HOST:PORT, unix:///PATH, nats://HOST:PORT or tls://HOST:PORT; \
-             `Client::connect` takes HOST:PORT and a key"
-                .to_string(),
-        )),
+        Some((scheme, _)) => Err(Error::Address(format!(
+            "no queues are reached by {scheme}://: {EXPECTED}"
+        ))),
+        None => Err(Error::Address(format!(
+            "{EXPECTED}; `Client::connect` takes HOST:PORT and a key"
+        ))),
     }
 }

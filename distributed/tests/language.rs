@@ -137,6 +137,48 @@ fn a_number_out_of_its_range_is_told_with_the_range() {
 }
 
 #[test]
+fn an_address_that_is_none_is_refused_with_those_that_there_are() {
+    for (program, arguments, english, chinese) in [
+        (
+            "task_master",
+            &["--queues", "http://localhost:1"][..],
+            "no queues are reached by http://: expected tcp://HOST:PORT, ",
+            "`http://` 那里没有队列：要 `tcp://HOST:PORT`、",
+        ),
+        (
+            "task_master",
+            &["--queues", "localhost:1"],
+            "expected tcp://HOST:PORT, ",
+            "要 `tcp://HOST:PORT`、",
+        ),
+        (
+            "task_worker",
+            &["--queues", "unix://localhost:1"],
+            "expected tcp://HOST:PORT or unix:///PATH",
+            "要 `tcp://HOST:PORT` 或 `unix:///PATH`",
+        ),
+        (
+            "manager",
+            &["status", "localhost"],
+            "expected HOST:PORT, as 127.0.0.1:5000, or a Unix socket, ",
+            "要 HOST:PORT，如 `127.0.0.1:5000`，或 Unix 套接字，",
+        ),
+        (
+            "task_worker",
+            &["http://localhost:1"],
+            "a URL is for `distributed::connect` and for `--queues`: ",
+            "URL 用于 `distributed::connect` 和 `--queues`：",
+        ),
+    ] {
+        for (locale, sentence) in [("C", english), (LOCALE, chinese)] {
+            let (code, text) = said(program, arguments, locale);
+            assert_eq!(code, 2, "{text}");
+            assert!(text.contains(sentence), "{text}");
+        }
+    }
+}
+
+#[test]
 fn what_failed_is_said_in_chinese_in_a_chinese_locale_but_for_the_words_of_the_system() {
     let (_manager, address) = support::manager(&["--queue=tasks"]);
     let folder = tempfile::tempdir().expect("there is room");

@@ -42,6 +42,9 @@ pub(crate) fn engine<Options: CommandFactory>(
     time: Duration,
 ) -> anyhow::Result<Client> {
     let unix = url.strip_prefix("unix://");
+    if unix.is_some_and(|path| !path.starts_with(['/', '.', '@'])) {
+        usage::<Options>("expected tcp://HOST:PORT or unix:///PATH");
+    }
     if let Some(address) = url.strip_prefix("tcp://").or(unix) {
         let client = Client::connect_within(time, address, &key()?);
         return Ok(addressed::<Options, _>(client)?);

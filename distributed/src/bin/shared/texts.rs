@@ -3,7 +3,7 @@
 use common::command_line::Text;
 
 /// English, Chinese. `{}` is whatever stands there.
-pub(crate) const TEXTS: [Text; 98] = [
+pub(crate) const TEXTS: [Text; 104] = [
     // The placeholders of values.
     ("HOST:PORT or PATH", "HOST:PORT 或 PATH"),
     ("HOST:PORT, PATH or URL", "HOST:PORT、PATH 或 URL"),
@@ -263,6 +263,37 @@ pub(crate) const TEXTS: [Text; 98] = [
     (
         "cannot use the address of queues: {}",
         "队列的地址不能用：{}",
+    ),
+    (
+        "a URL is for `distributed::connect` and for `--queues`: here it is HOST:PORT, or the path of a \
+         Unix socket",
+        "URL 用于 `distributed::connect` 和 `--queues`：这里要 HOST:PORT，或 Unix 套接字的路径",
+    ),
+    (
+        "expected HOST:PORT, as 127.0.0.1:5000, or a Unix socket, as /run/tasks.sock, ./tasks.sock or \
+         @tasks, in place of `{}`",
+        "要 HOST:PORT，如 `127.0.0.1:5000`，或 Unix 套接字，如 `/run/tasks.sock`、`./tasks.sock` 或 \
+         `@tasks`，而不是 `{}`",
+    ),
+    (
+        "expected tcp://HOST:PORT or unix:///PATH",
+        "要 `tcp://HOST:PORT` 或 `unix:///PATH`",
+    ),
+    (
+        "no queues are reached by {}://: expected tcp://HOST:PORT, unix:///PATH, nats://HOST:PORT or \
+         tls://HOST:PORT",
+        "`{}://` 那里没有队列：要 `tcp://HOST:PORT`、`unix:///PATH`、`nats://HOST:PORT` 或 \
+         `tls://HOST:PORT`",
+    ),
+    (
+        "expected tcp://HOST:PORT, unix:///PATH, nats://HOST:PORT or tls://HOST:PORT; {}",
+        "要 `tcp://HOST:PORT`、`unix:///PATH`、`nats://HOST:PORT` 或 `tls://HOST:PORT`",
+    ),
+    (
+        "nats:// and tls:// need the feature nats, which this program was built without: cargo run -p \
+         distributed --features nats --bin ...",
+        "`nats://` 和 `tls://` 要特性 `nats`，而这个程序编译时没有它：`cargo run -p distributed \
+         --features nats --bin ...`",
     ),
     // What failed.
     ("cannot serve", "不能提供队列"),
