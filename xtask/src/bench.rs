@@ -20,6 +20,7 @@ use crate::cli::{BenchOptions, Lang};
 use crate::doctor::processors;
 use crate::guard::ProcessGuard;
 use crate::output::{self, complain, say};
+use crate::select::beginning_with;
 use crate::translations::right_aligned;
 
 /// A peer that hangs is a finding too, but must not end the run.
@@ -183,24 +184,17 @@ type BenchFailure = (&'static str, &'static str, anyhow::Error);
 
 pub(crate) fn bench(options: &BenchOptions, lang: Lang) -> anyhow::Result<Exit> {
     output::leave_to(&options.json);
-    let wanted = |case: &&Benchmark| {
-        options.names.is_empty() || options.names.iter().any(|name| case.name.starts_with(name))
-    };
-    let cases: Vec<&Benchmark> = CASES.iter().filter(wanted).collect();
-    let fits = |name: &&String| {
-        CASES
-            .iter()
-            .any(|case| case.name.starts_with(name.as_str()))
-    };
-    if let Some(unknown) = options.names.iter().find(|name| !fits(name)) {
-        let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
-        let names = names.join(lang.comma());
-        match lang {
-            Lang::En => complain!("no row starts with {unknown}: there are {names}"),
-            Lang::Zh => complain!("没有一行以 {unknown} 开头：有 {names}"),
+    let cases = match beginning_with(&options.names, &CASES, |case| case.name) {
+        Ok(cases) => cases,
+        Err(unknown) => {
+            let names = CASES.each_ref().map(|case| case.name).join(lang.comma());
+            match lang {
+                Lang::En => complain!("no row starts with {unknown}: there are {names}"),
+                Lang::Zh => complain!("没有一行以 {unknown} 开头：有 {names}"),
+            }
+            return Ok(Exit::NoCell);
         }
-        return Ok(Exit::NoCell);
-    }
+    };
     let _guard = ProcessGuard::start()?;
     let mut failures = Vec::new();
     let Some((program, left_out)) = build_with_peers(&cases, &mut failures)? else {

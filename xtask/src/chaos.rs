@@ -16,6 +16,7 @@ use crate::Exit;
 use crate::cli::{ChaosOptions, Lang};
 use crate::guard::ProcessGuard;
 use crate::output::{self, complain, say};
+use crate::select::beginning_with;
 
 mod application;
 mod distributed;
@@ -219,23 +220,17 @@ struct CaseReport {
 
 pub(crate) fn chaos(options: &ChaosOptions, lang: Lang) -> anyhow::Result<Exit> {
     output::leave_to(&options.json);
-    let wanted = |case: &&Case| {
-        options.names.is_empty() || options.names.iter().any(|name| case.name.starts_with(name))
-    };
-    let cases: Vec<&Case> = CASES.iter().filter(wanted).collect();
-    let fits = |name: &&String| {
-        CASES
-            .iter()
-            .any(|case| case.name.starts_with(name.as_str()))
-    };
-    if let Some(unknown) = options.names.iter().find(|name| !fits(name)) {
-        let names = CASES.map(|case| case.name).join(lang.comma());
-        match lang {
-            Lang::En => complain!("no case starts with {unknown}: there are {names}"),
-            Lang::Zh => complain!("没有一项以 {unknown} 开头：有 {names}"),
+    let cases = match beginning_with(&options.names, &CASES, |case| case.name) {
+        Ok(cases) => cases,
+        Err(unknown) => {
+            let names = CASES.map(|case| case.name).join(lang.comma());
+            match lang {
+                Lang::En => complain!("no case starts with {unknown}: there are {names}"),
+                Lang::Zh => complain!("没有一项以 {unknown} 开头：有 {names}"),
+            }
+            return Ok(Exit::NoCell);
         }
-        return Ok(Exit::NoCell);
-    }
+    };
     let _guard = ProcessGuard::start()?;
     let seed = options
         .seed

@@ -79,6 +79,22 @@ fn did_you_mean(name: &str, lang: Lang) -> String {
     }
 }
 
+/// Those whose names begin with a word that is named (all, if none is); or the word with which none
+/// begins.
+pub(crate) fn beginning_with<'w, 't, T>(
+    words: &'w [String],
+    all: &'t [T],
+    name: fn(&T) -> &str,
+) -> Result<Vec<&'t T>, &'w str> {
+    let begins = |one: &T, word: &String| name(one).starts_with(word.as_str());
+    let is_unknown = |word: &&String| !all.iter().any(|one| begins(one, word));
+    if let Some(unknown) = words.iter().find(is_unknown) {
+        return Err(unknown);
+    }
+    let is_wanted = |one: &&T| words.is_empty() || words.iter().any(|word| begins(one, word));
+    Ok(all.iter().filter(is_wanted).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
