@@ -33,7 +33,7 @@ const COMMANDS: [Text; 116] = [
     ),
     (
         "Run the race of In 13 and the locks of In 14 many times, and draw what came out",
-        "把 In 13 的竞态和 In 14 的锁运行很多次，画出结果",
+        "把 In 13 的竞争和 In 14 的锁运行很多次，画出结果",
     ),
     (
         "Write the last run as one HTML page, with pictures",
@@ -45,7 +45,7 @@ const COMMANDS: [Text; 116] = [
     ),
     (
         "Put what the notebook printed beside what the last run printed",
-        "把笔记的输出和最近一次的输出并排放",
+        "把笔记的输出和上一次的输出并排放",
     ),
     (
         "Write the last run in another form",
