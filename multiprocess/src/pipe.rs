@@ -225,8 +225,10 @@ impl<S, R: Serializable> Connection<S, R> {
             true => read(),
             false => fd_passing::provide(descriptors, read),
         };
-        let mut arriving = self.arriving.lock().unwrap();
-        if arriving.bytes.capacity() == 0 {
+        // Another thread has the lock for as long as it waits for its own message.
+        if let Ok(mut arriving) = self.arriving.try_lock()
+            && arriving.bytes.capacity() == 0
+        {
             bytes.clear();
             bytes.shrink_to(CHUNK_MAX);
             arriving.bytes = bytes;

@@ -81,6 +81,7 @@ fn a_pipe_goes_on_after_a_message_that_panics() {
     sender.send(&Touchy(4, vec![])).unwrap();
     PANICS_WHEN_READ.store(true, SeqCst);
     panics(|| receiver.recv());
+    PANICS_WHEN_READ.store(false, SeqCst);
     assert_eq!(receiver.recv().unwrap(), Touchy(4, vec![]));
 }
 

@@ -1,6 +1,7 @@
 //! The promises of a pipe.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::support::{Child, NOW, SOON};
 
 tests![
     each_end_sends_what_the_other_receives,
+    a_thread_has_its_message_while_another_waits_for_the_next,
     messages_of_any_size_arrive_whole,
     a_send_waits_for_the_reader_and_both_ends_may_send_at_once,
     what_was_sent_before_the_end_still_arrives,
@@ -24,6 +26,23 @@ tests![
     a_message_that_is_no_such_value_is_an_error,
     who_waits_for_a_message_hardly_wakes_and_still_sees_a_death,
 ];
+
+fn a_thread_has_its_message_while_another_waits_for_the_next() {
+    let (ours, theirs) = pipe::<u32, u32>().unwrap();
+    let (theirs, (tells, told)) = (Arc::new(theirs), mpsc::channel());
+    for _ in 0..2 {
+        let (tells, theirs) = (tells.clone(), Arc::clone(&theirs));
+        thread::spawn(move || {
+            while let Ok(message) = theirs.recv() {
+                tells.send(message).unwrap();
+            }
+        });
+    }
+    for n in 0..200 {
+        ours.send(&n).unwrap();
+        assert_eq!(told.recv_timeout(SOON), Ok(n));
+    }
+}
 
 fn each_end_sends_what_the_other_receives() {
     let (ours, theirs) = pipe::<u32, String>().unwrap();
