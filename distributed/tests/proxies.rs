@@ -1,10 +1,12 @@
 //! Objects that a manager shares, called from Rust: of ours, and of CPython's own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Stdio;
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{io, mem, thread};
 
 use distributed::{Builder, Client, Error, ObjectType, Proxy, QueueOrder, Result, Server};
 
@@ -27,14 +29,17 @@ fn builder() -> Builder {
 }
 
 /// Does the same with our server and with CPython's own.
-fn with_each_server(test: impl Fn(&Client, bool) -> Result<()>) -> Result<()> {
+fn with_each_server(test: impl Fn(&Client, &str) -> Result<()>) -> Result<()> {
     let ours = builder().serve("127.0.0.1:0", b"abc")?;
-    test(&Client::connect(ours.address(), b"abc")?, true)?;
+    test(
+        &Client::connect(ours.address(), b"abc")?,
+        &ours.address().to_string(),
+    )?;
     for (version, path) in some_pythons() {
         let mut command = python(&path, "object_server.py");
         let server = start(command.stdin(Stdio::piped()));
-        let client = Client::connect(line(&server), b"abc")?;
-        let tested = test(&client, false);
+        let address = line(&server);
+        let tested = test(&Client::connect(&address, b"abc")?, &address);
         tested.unwrap_or_else(|error| panic!("{version}: {error}"));
     }
     Ok(())
@@ -153,14 +158,11 @@ fn one_waits_in_a_condition_and_is_notified() -> Result<()> {
 
 #[test]
 fn an_object_of_a_class_of_pythons_is_called_and_what_is_not_there_is_told() -> Result<()> {
-    with_each_server(|client, is_ours| {
-        if !is_ours {
-            let account = client.proxy("Account", ())?;
+    with_each_server(|client, _| {
+        // Ours has no such class.
+        if let Ok(account) = client.proxy("Account", ()) {
             assert_eq!(account.call::<i64>("deposit", (4,))?, 7);
-            assert_eq!(account.methods().collect::<Vec<_>>(), ["deposit", "itself"]);
-            let nested = client.proxy("Nested", ())?;
-            let error = nested.call::<()>("itself", ()).expect_err("it is a proxy");
-            assert!(error.to_string().contains("another proxy"), "{error}");
+            assert_eq!(account.methods().collect::<Vec<_>>(), ["copy", "deposit"]);
         }
         let event = client.proxy("Event", ())?;
         assert!(event.methods().any(|method| method == "is_set"));
@@ -184,6 +186,134 @@ fn an_object_of_a_class_of_pythons_is_called_and_what_is_not_there_is_told() -> 
         assert!(!event.call::<bool>("is_set", ())?);
         Ok(())
     })
+}
+
+#[test]
+fn an_answer_that_is_a_proxy_is_refused_and_costs_no_object() -> Result<()> {
+    let check = |address: &str, path: &Path, name: &str, method: &str| -> Result<()> {
+        let client = Client::connect(address, b"abc")?;
+        let object = client.proxy(name, ())?;
+        let count = || run(python(path, "count.py").arg(address));
+        let before = count();
+        for _ in 0..5 {
+            let error = object.call::<()>(method, ()).expect_err("it is a proxy");
+            assert!(error.to_string().contains("another proxy"), "{error}");
+        }
+        assert_eq!(count(), before);
+        Ok(())
+    };
+    for (_, path) in some_pythons() {
+        let ours = builder().serve("127.0.0.1:0", b"abc")?;
+        check(&ours.address().to_string(), &path, "dict", "__iter__")?;
+        let server = start(python(&path, "object_server.py").stdin(Stdio::piped()));
+        check(&line(&server), &path, "Copied", "copy")?;
+    }
+    Ok(())
+}
+
+/// Passes on what clients and a server say, until it is cut.
+struct Relay {
+    address: String,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Relay {
+    fn start(server: String) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        let streams = Arc::<Mutex<Vec<TcpStream>>>::default();
+        let kept = Arc::clone(&streams);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let pair = [client, TcpStream::connect(&server)];
+                let [client, server] = pair.map(|stream| stream.expect("it is there"));
+                let copy = |from: &TcpStream, to: &TcpStream| {
+                    let twin = |stream: &TcpStream| stream.try_clone().expect("there is room");
+                    let (mut from, mut to) = (twin(from), twin(to));
+                    thread::spawn(move || {
+                        let _ = io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                };
+                copy(&client, &server);
+                copy(&server, &client);
+                kept.lock().unwrap().extend([client, server]);
+            }
+        });
+        Relay { address, streams }
+    }
+
+    /// Ends all connections that there are. There may be others after it.
+    fn cut(&self) {
+        for stream in self.streams.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[test]
+fn a_guard_whose_connection_is_cut_frees_its_lock_on_every_server() -> Result<()> {
+    with_each_server(|client, address| {
+        let relay = Relay::start(address.to_string());
+        let cut_off = Client::connect(&relay.address, b"abc")?;
+        let (lock, other) = (cut_off.proxy("gate", ())?, client.proxy("gate", ())?);
+        let held = lock.acquire()?;
+        relay.cut();
+        assert!(lock.call::<bool>("locked", ()).is_err());
+        drop(held);
+        assert!(other.acquire_timeout(LONG)?.is_some());
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_proxy_says_is_not_there_is_told_apart() -> Result<()> {
+    with_each_server(|client, _| {
+        let counts = client.proxy("dict", ())?;
+        for (called, name) in [
+            (counts.call::<i64>("__getitem__", ("a",)), "KeyError"),
+            (counts.call("__getitem__", (5,)), "KeyError"),
+            (counts.call("explode", ()), "AttributeError"),
+        ] {
+            let error = called.expect_err("it is not there").to_string();
+            assert!(error.contains(name), "{error}");
+            assert!(!error.ends_with(": "), "{error}");
+        }
+        counts.call::<()>("__setitem__", (5, "five"))?;
+        assert_eq!(counts.call::<Vec<u8>>("keys", ())?, [5]);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_object_of_a_server_of_pythons_that_was_started_anew_is_gone_and_says_so() -> Result<()> {
+    for (_, path) in some_pythons() {
+        let first = start(python(&path, "object_server.py").stdin(Stdio::piped()));
+        let address = line(&first);
+        let event = Client::connect(&address, b"abc")?.proxy("Event", ())?;
+        drop(first);
+        let mut second = python(&path, "object_server.py");
+        let second = start(second.arg(&address).stdin(Stdio::piped()));
+        line(&second);
+        assert!(event.call::<bool>("is_set", ()).is_err());
+        let error = event.call::<bool>("is_set", ()).expect_err("it is another");
+        assert!(error.to_string().contains("the object is gone"), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn no_debug_text_shows_the_key() -> Result<()> {
+    let server = builder().serve("127.0.0.1:0", b"WQXZ")?;
+    let client = Client::connect(server.address(), b"WQXZ")?;
+    let gate = client.proxy("gate", ())?;
+    let held = gate.acquire()?;
+    let queue = client.proxy("Queue", ())?;
+    let tasks = client.queue::<u32>("Queue")?;
+    let text = format!("{server:?} {client:?} {gate:?} {held:?} {queue:?} {tasks:?}");
+    let bytes = "87, 81, 88, 90";
+    assert!(!text.contains("WQXZ") && !text.contains(bytes), "{text}");
+    Ok(())
 }
 
 #[test]
@@ -257,17 +387,13 @@ fn what_was_made_ends_with_its_last_proxy() -> Result<()> {
     let server = builder().queue_factory("jobs", QueueOrder::Lifo);
     let server = server.serve("127.0.0.1:0", b"abc")?;
     let client = Client::connect(server.address(), b"abc")?;
-    let made = |name: &str| -> Vec<String> {
-        let queues = server.status().queues.into_iter().map(|queue| queue.name);
-        queues.filter(|queue| queue != name).collect()
-    };
     let jobs = client.proxy("jobs", ())?;
     let other = jobs.try_clone()?;
     jobs.call::<()>("put", (3,))?;
     drop(jobs);
     assert_eq!(other.call::<i64>("get", ())?, 3);
     drop(other);
-    assert!(eventually(|| made("").is_empty()), "{:?}", made(""));
+    assert!(eventually(|| server.status().queues.is_empty()));
     Ok(())
 }
 

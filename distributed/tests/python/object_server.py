@@ -1,4 +1,4 @@
-"""object_server.py: CPython's own server of the objects of SyncManager, with a lock and a class of its
+"""object_server.py [ADDRESS]: CPython's own server of the objects of SyncManager, with a lock and a class of its
 own under names; prints its address, ends with its standard input."""
 
 import threading
@@ -18,15 +18,15 @@ class Account:
         self.balance += amount
         return self.balance
 
-    def itself(self):
-        return self
+    def copy(self):
+        return Account()
 
 
 gate = threading.Lock()
 Manager.register("gate", callable=lambda: gate)
 Manager.register("Account", Account)
-Manager.register("Itself", create_method=False)
-Manager.register("Nested", Account, method_to_typeid={"itself": "Itself"})
+Manager.register("Copy", create_method=False)
+Manager.register("Copied", Account, method_to_typeid={"copy": "Copy"})
 
 if __name__ == "__main__":
     serve(Manager)

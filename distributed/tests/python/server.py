@@ -1,4 +1,5 @@
-"""server.py: CPython's own server of two queues; prints its address, ends with its standard input."""
+"""server.py [ADDRESS]: CPython's own server of two queues; prints its address, ends with its standard
+input."""
 
 import sys
 import threading
@@ -19,7 +20,8 @@ QueueManager.register("get_task_queue", callable=lambda: tasks)
 QueueManager.register("get_result_queue", callable=lambda: results)
 
 def serve(manager):
-    server = manager(address=("127.0.0.1", 0), authkey=b"abc").get_server()
+    host, port = (sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:0").split(":")
+    server = manager(address=(host, int(port)), authkey=b"abc").get_server()
     print("%s:%d" % server.address)
     sys.stdout.flush()
     thread = threading.Thread(target=server.serve_forever)

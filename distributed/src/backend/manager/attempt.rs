@@ -1,5 +1,6 @@
 //! How a queue calls its server: over a connection of its own, and once more when that is lost.
 
+use std::sync::{MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ impl ManagerQueue {
         args: impl Fn(&mut Encoder),
         mut read: impl FnMut(&Pickle, Span) -> Result<R>,
     ) -> Result<R> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state();
         let start = Instant::now();
         let mut pause = Duration::from_millis(20);
         let mut is_new = false;
@@ -57,7 +58,7 @@ impl ManagerQueue {
         args: impl Fn(&mut Encoder),
         read: impl FnOnce(&Pickle, Span) -> Result<R>,
     ) -> Result<R> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state();
         if state.connection.is_none() {
             return Err(Error::Closed {
                 address: self.address.clone(),
@@ -67,13 +68,18 @@ impl ManagerQueue {
         state.attempt(&ident, method, args, read)
     }
 
+    /// What the calls go by. What panicked with it had taken the connection out before.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn is_connected(&self) -> bool {
-        self.state.lock().unwrap().connection.is_some()
+        self.state().connection.is_some()
     }
 
     /// How many connections there were.
     pub(super) fn connections(&self) -> u64 {
-        self.state.lock().unwrap().connections
+        self.state().connections
     }
 }
 
@@ -106,6 +112,10 @@ impl State {
             }
         };
         let outcome = connection.call(&mut request(Some(ident), method, args), read);
+        if let Some(ident) = connection.referred.take() {
+            let ident = |args: &mut Encoder| _ = args.str(&ident);
+            self.client.once("decref", ident, nothing)?;
+        }
         // Any other error is an answer, after which both sides are in step.
         if !matches!(
             outcome,

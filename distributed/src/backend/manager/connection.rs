@@ -1,5 +1,6 @@
 //! A client's connection: blocking, and with a deadline on the handshake.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::ops::Range;
@@ -10,12 +11,12 @@ use socket2::{Domain, SockRef, Socket, Type};
 use crate::peer_timeout;
 use crate::wire::frame::{self, Head};
 use crate::wire::handshake::{Digest, FRAME_MAX, Handshake, Step};
-use crate::wire::pickle::{Encoder, Pickle, Span, Value, ValueKind};
+use crate::wire::pickle::{Encoder, Pickle, Span, Value, repr};
 use crate::wire::protocol::FAREWELL;
 use crate::{Error, Result, ServerAddress};
 
 /// How a connection is made.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) address: String,
     pub(crate) key: Vec<u8>,
@@ -38,6 +39,17 @@ pub(crate) struct Connection {
     received: Vec<u8>,
     /// How much of it belongs to the reply before.
     taken: usize,
+    /// The object of which the last reply is a proxy: the server counts that as a reference.
+    pub(super) referred: Option<String>,
+}
+
+/// Without the key, which is no business of a log.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Target {
@@ -73,6 +85,7 @@ impl Target {
             peer_timeout: self.peer_timeout,
             received: Vec::new(),
             taken: 0,
+            referred: None,
         };
         let deadline = Instant::now() + self.time;
         loop {
@@ -205,9 +218,14 @@ impl Connection {
                     text: text.to_string(),
                 })
             }
-            Some("#PROXY") => Err(Error::Protocol(
-                "the method answers with another proxy, which only Python has a use for".into(),
-            )),
+            Some("#PROXY") => {
+                self.referred = reply.proxies().last().map(|ident| ident.to_string());
+                Err(Error::Remote {
+                    class: "RemoteError".to_string(),
+                    text: "the method answers with another proxy, which only Python has a use for"
+                        .to_string(),
+                })
+            }
             kind => Err(Error::Protocol(format!("a reply of the kind {kind:?}"))),
         }
     }
@@ -310,15 +328,17 @@ fn raised(reply: &Pickle, value: Value, address: &str) -> Error {
         }
         _ => {}
     }
-    let first = reply
-        .inside(arguments)
-        .next()
-        .filter(|_| reply.kind(arguments) == ValueKind::Tuple);
+    // As Python's `str` of the exception, but for the quotes of a key.
+    let all: Vec<Span> = reply.inside(arguments).collect();
+    let text = match all.as_slice() {
+        [] => String::new(),
+        [one] => reply
+            .text(one.value)
+            .map_or_else(|| repr::of(reply, one.value), String::from),
+        _ => repr::of(reply, arguments),
+    };
     Error::Remote {
         class: class.to_string(),
-        text: first
-            .and_then(|first| reply.text(first.value))
-            .unwrap_or_default()
-            .to_string(),
+        text,
     }
 }

@@ -19,7 +19,7 @@ struct GotList {
 impl ManagerQueue {
     /// Up to `n` items: at least one, or an error.
     pub(super) fn get_items(&self, n: usize, timeout: Option<Duration>, read: Read) -> Result<()> {
-        if let Some(error) = self.state.lock().unwrap().unsaid.take() {
+        if let Some(error) = self.state().unsaid.take() {
             return Err(error);
         }
         if n != 1 && self.methods.contains("get_many") {
@@ -31,7 +31,7 @@ impl ManagerQueue {
                 Err(Error::Empty) => break,
                 // Those before it are here, and nowhere else: the error is met by the next call.
                 Err(error @ Error::Item { .. }) => {
-                    self.state.lock().unwrap().unsaid = Some(error);
+                    self.state().unsaid = Some(error);
                     break;
                 }
                 got => got?,

@@ -48,7 +48,7 @@ impl ManagerQueue {
     pub(super) fn ident_here(&self, other: &dyn QueueBackend) -> Option<String> {
         let other = (other as &dyn Any).downcast_ref::<ManagerQueue>()?;
         let is_here = other.address == self.address;
-        is_here.then(|| other.state.lock().unwrap().ident.clone())
+        is_here.then(|| other.state().ident.clone())
     }
 }
 
@@ -90,7 +90,7 @@ impl LeaseBackend for ManagerLease<'_> {
             // Over the same connection, so that for the server the one ends with the other.
             Some(ident) if matches!(self.out, Some(Out::Got)) => {
                 let args = |args: &mut Encoder| waiting(args.item(&result), None);
-                let mut state = self.queue.state.lock().unwrap();
+                let mut state = self.queue.state();
                 match state.attempt(&ident, "put", args, nothing) {
                     // The time of the item was over: another does it, and its result counts.
                     Err(error) if is_late(&error) => {
@@ -120,7 +120,7 @@ impl Drop for ManagerLease<'_> {
                     .call("release", |args| _ = args.int(id.into()), nothing);
             }
             // The end of the connection is the only word for it that every server knows.
-            Some(Out::Got) => drop(self.queue.state.lock().unwrap().connection.take()),
+            Some(Out::Got) => drop(self.queue.state().connection.take()),
             None => {}
         }
     }

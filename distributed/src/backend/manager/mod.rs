@@ -137,6 +137,8 @@ impl ManagerClient {
     fn open_queue(&self, name: &str) -> Result<ManagerQueue> {
         let mut client = self.clone();
         let (ident, methods) = client.open(name)?;
+        // It ends its reference also to what is no queue.
+        let state = State::new(client, ident);
         if !is_queue(&methods) {
             return Err(Error::NoQueue {
                 name: name.to_string(),
@@ -147,9 +149,9 @@ impl ManagerClient {
         }
         Ok(ManagerQueue {
             name: name.to_string(),
-            address: client.target.address.clone(),
+            address: self.target.address.clone(),
             methods,
-            state: Mutex::new(State::new(client, ident)),
+            state: Mutex::new(state),
         })
     }
 
@@ -289,7 +291,7 @@ impl QueueBackend for ManagerQueue {
         };
         let args = |args: &mut Encoder| _ = args.item(&result).str(&ident_of_results);
         let taken = {
-            let mut state = self.state.lock().unwrap();
+            let mut state = self.state();
             let ident = state.ident.clone();
             state.attempt(&ident, "put_and_take", args, |reply, item| {
                 Ok(read(Encoded::Pickle(reply, item)))

@@ -1,7 +1,7 @@
 use std::any;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::mem::ManuallyDrop;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::attempt::State;
 use super::{ManagerClient, nothing, read, waiting};
-use crate::backend::Encoded;
+use crate::backend::{Codec, Encoded};
 use crate::wire::pickle::{self, Encoder, Pickle, ValueKind};
 use crate::{Error, Result};
 
@@ -17,14 +17,18 @@ use crate::{Error, Result};
 /// [`Client::proxy`](crate::Client::proxy).
 ///
 /// To the server a proxy is what a thread is in Python: one connection, which makes one call at a time
-/// and holds what it has acquired. Threads may share a proxy, but each call waits for the one before it:
-/// a thread that waits for another needs a proxy of its own, from [`try_clone`](Proxy::try_clone).
+/// and holds what it has acquired. So a proxy may go to another thread and cannot be shared by two: each
+/// has its own, from [`try_clone`](Proxy::try_clone). A call blocks its thread; an async program makes
+/// it where that is allowed, as in `spawn_blocking`.
 ///
 /// Arguments and answers are pickles: what a type is in Python, [`pickle`](crate::pickle) says.
-/// Arguments are a tuple, and Python's keywords cannot be sent. A proxy is no value: it cannot be put
-/// into a queue, be an argument, or be answered.
+/// Arguments are a tuple, as is an array, and `()` is none. Python's keywords and slices cannot be sent. A
+/// proxy is no value: it cannot be put into a queue, be an argument, or be answered.
 ///
-/// A call whose connection is lost fails, for it may have been done. The next call connects anew.
+/// A call whose connection is lost fails, for it may have been done, and is not tried again: the client's
+/// [`reconnect_within`](crate::Client::reconnect_within) is for queues. The next call connects anew. It
+/// finds a named object of a server of this crate that was started again, which is as new. On one of
+/// CPython's the object is gone, and is to be opened again.
 ///
 /// # Examples
 ///
@@ -48,10 +52,11 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct Proxy {
     methods: BTreeSet<String>,
-    state: Mutex<State>,
+    state: RefCell<State>,
 }
 
-/// What a [`Proxy`] has acquired, released when dropped: Python's `with lock:`.
+/// What a [`Proxy`] has acquired, released when dropped: Python's `with lock:`. So it is when a panic
+/// drops it, after which `owner_died` is `None`: only who ends without a word counts as dead.
 ///
 /// # Examples
 ///
@@ -87,7 +92,7 @@ impl ManagerClient {
             args.iter().for_each(|arg| _ = code.item(arg));
         };
         let (ident, methods) = client.once("create", args, read)?;
-        let state = Mutex::new(State::new(client, ident));
+        let state = RefCell::new(State::new(client, ident));
         Ok(Proxy { methods, state })
     }
 }
@@ -99,9 +104,9 @@ impl Proxy {
     ///
     /// [`Error::Remote`] with the exception that the method raises; [`Error::Empty`] and
     /// [`Error::Full`] for those of Python's queues. [`Error::Item`] when `args` is no tuple or has no
-    /// counterpart in Python, or the answer is no `R`. [`Error::Closed`] when the server is gone: the
-    /// call may have been done or not. [`Error::Protocol`] when the answer is another proxy, which
-    /// only Python has a use for.
+    /// counterpart in Python, or the answer is no `R`, which is found when the call is done: the `R` that
+    /// takes any answer is [`serde::de::IgnoredAny`]. [`Error::ShutDown`] or [`Error::Closed`] when the
+    /// server is gone: the call may have been done or not.
     ///
     /// # Examples
     ///
@@ -118,12 +123,40 @@ impl Proxy {
     /// ```
     pub fn call<R: DeserializeOwned>(&self, method: &str, args: impl Serialize) -> Result<R> {
         let args = arguments(&args)?;
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.borrow_mut();
         let ident = state.ident.clone();
         let args = |code: &mut Encoder| args.iter().for_each(|arg| _ = code.item(arg));
-        state.attempt(&ident, method, args, |reply, answer| {
+        let answer = state.attempt(&ident, method, args, |reply, answer| {
             Encoded::Pickle(reply, answer).decode()
-        })
+        });
+        answer.map_err(|error| self.explain(error, &ident, method))
+    }
+
+    /// A server of Python's says `KeyError` also of an object and of a method that are not there.
+    fn explain(&self, error: Error, ident: &str, method: &str) -> Error {
+        let Error::Remote { class, text } = &error else {
+            return error;
+        };
+        let key = text.trim_matches('\'');
+        let (class, text) = match class.as_str() {
+            "KeyError" if key == ident => (
+                "RemoteError",
+                "the object is gone, or its server was started anew: open it again".to_string(),
+            ),
+            "KeyError" if key == method && !self.methods.contains(method) => {
+                let methods: Vec<&str> = self.methods().collect();
+                let methods = methods.join(", ");
+                (
+                    "AttributeError",
+                    format!("no method `{method}`: there are {methods}"),
+                )
+            }
+            _ => return error,
+        };
+        Error::Remote {
+            class: class.to_string(),
+            text,
+        }
     }
 
     /// Acquires a lock, a permit of a semaphore or the lock of a condition, and waits for it as long as
@@ -131,7 +164,8 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// [`Error::Remote`] when the object has no `acquire`, [`Error::Closed`] when the server is gone.
+    /// [`Error::Remote`] when the object has no `acquire`, [`Error::ShutDown`] or [`Error::Closed`] when
+    /// the server is gone.
     ///
     /// # Examples
     ///
@@ -194,7 +228,8 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] when the server is gone, [`Error::Remote`] when the object is.
+    /// [`Error::ShutDown`] or [`Error::Closed`] when the server is gone, [`Error::Remote`] when the object
+    /// is.
     ///
     /// # Examples
     ///
@@ -214,18 +249,18 @@ impl Proxy {
     /// ```
     pub fn try_clone(&self) -> Result<Proxy> {
         let (mut client, ident) = {
-            let state = self.state.lock().unwrap();
+            let state = self.state.borrow_mut();
             (state.client.clone(), state.ident.clone())
         };
         client.once("incref", |args| _ = args.str(&ident), nothing)?;
         Ok(Proxy {
             methods: self.methods.clone(),
-            state: Mutex::new(State::new(client, ident)),
+            state: RefCell::new(State::new(client, ident)),
         })
     }
 
     fn acquire_within(&self, timeout: Option<Duration>) -> Result<Option<ProxyGuard<'_>>> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.borrow_mut();
         let ident = state.ident.clone();
         let args = |code: &mut Encoder| waiting(code, timeout);
         let is_held: bool = state.attempt(&ident, "acquire", args, read)?;
@@ -241,8 +276,9 @@ impl ProxyGuard<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] when the connection was lost, by which it was released before.
-    /// [`Error::Remote`] when another has released it.
+    /// [`Error::Closed`] when the connection was lost: a server of this crate has released it then, and one
+    /// of CPython is asked to. [`Error::Remote`] when another has released it and nobody has it; who has
+    /// it since is not told apart, and loses it, as in Python.
     ///
     /// # Examples
     ///
@@ -263,9 +299,11 @@ impl ProxyGuard<'_> {
     }
 
     fn let_go(&self) -> Result<()> {
-        let mut state = self.proxy.state.lock().unwrap();
-        // It ended with its connection. Over another it would be released for whoever has it since.
-        if state.connection.is_none() || state.connections != self.connection {
+        let mut state = self.proxy.state.borrow_mut();
+        let is_lost = state.connection.is_none() || state.connections != self.connection;
+        // Here it ended with its connection, and over another it would be released for whoever has it
+        // since. A server of CPython keeps it.
+        if is_lost && self.proxy.methods.contains("owner_died") {
             let address = state.client.target.address.clone();
             return Err(Error::Closed { address });
         }
@@ -276,7 +314,7 @@ impl ProxyGuard<'_> {
 
 impl Drop for ProxyGuard<'_> {
     fn drop(&mut self) {
-        // Of a connection that is lost there is nothing to release.
+        // When the server is gone there is nothing to release.
         let _ = self.let_go();
     }
 }
@@ -288,8 +326,8 @@ pub(crate) fn arguments<A: Serialize>(args: &A) -> Result<Vec<Vec<u8>>> {
         source,
         pickle: Vec::new(),
     };
-    let code = pickle::to_vec(args).map_err(wrong)?;
-    let tuple = Pickle::read(&code).map_err(|malformed| wrong(malformed.into()))?;
+    let code = Codec::Pickle.encode(args)?;
+    let tuple = Pickle::read_item(&code).map_err(|malformed| wrong(malformed.into()))?;
     match tuple.kind(tuple.root()) {
         ValueKind::None => Ok(Vec::new()),
         ValueKind::Tuple => {

@@ -210,7 +210,7 @@ impl Drop for ManagerSubmitter {
         let _ = self.client.purge(&self.outcomes.name);
         // The last one that was got would come back with the end of its connection, unless another
         // call says that it has arrived.
-        let mut state = self.outcomes.state.lock().unwrap();
+        let mut state = self.outcomes.state();
         if state.connection.is_some() {
             let ident = state.ident.clone();
             let _ = state.attempt(&ident, "get", |args| _ = args.bool(false), nothing);

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use super::call::{ObjectCall, int, required, text};
-use super::repr;
 use super::slice::{SliceRange, Subscript, place};
 use crate::server::memory::Charge;
 use crate::server::memory::Code;
+use crate::wire::pickle::repr;
 use crate::wire::pickle::{Encoder, Scalar, Span, ValueKind, scalar_item};
 use crate::wire::protocol::{Fault, reply};
 

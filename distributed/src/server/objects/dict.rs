@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::call::{ObjectCall, int, required, text, truth};
-use super::repr;
 use crate::server::memory::Charge;
 use crate::server::memory::Code;
+use crate::wire::pickle::repr;
 use crate::wire::pickle::{Encoder, Span, ValueKind, to_item};
 use crate::wire::protocol::{Fault, Request, reply};
 

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use super::call::{ObjectCall, int, required, text, truth};
 use super::datum::Datum;
 use super::dict::{item, list};
-use super::repr;
 use super::slice::{SliceRange, Subscript, index, place};
 use crate::server::memory::Code;
 use crate::wire::pickle::Span;
+use crate::wire::pickle::repr;
 use crate::wire::protocol::{Fault, reply};
 
 /// The methods, as a proxy is told of them.

@@ -35,7 +35,6 @@ mod dict;
 mod event;
 mod list;
 mod namespace;
-mod repr;
 mod set;
 mod slice;
 mod step;

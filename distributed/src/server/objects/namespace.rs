@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::call::{ObjectCall, required, text};
 use super::dict::item;
-use super::repr;
 use crate::server::memory::Code;
 use crate::wire::pickle::Encoder;
+use crate::wire::pickle::repr;
 use crate::wire::protocol::{Fault, reply};
 
 pub(super) struct SharedNamespace {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::call::{ObjectCall, int, text, truth};
 use super::datum::Datum;
 use super::dict::{item, list};
-use super::repr;
 use crate::server::memory::{Charge, Code};
 use crate::wire::pickle::Span;
+use crate::wire::pickle::repr;
 use crate::wire::protocol::{Fault, reply};
 
 /// The methods, as a proxy is told of them.

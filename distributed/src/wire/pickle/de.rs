@@ -133,8 +133,9 @@ impl<'p, 'a> Deserializer<'p, 'a> {
         let is_builtin = matches!(module, "builtins" | "__builtin__");
         let argument = self.pickle.inside(arguments).next();
         match (name, argument) {
-            ("bytearray", Some(bytes)) if is_builtin => {
-                let value = bytes.value;
+            // CPython's server makes a list of the keys of a dict so.
+            ("bytearray" | "list", Some(inside)) if is_builtin => {
+                let value = inside.value;
                 de::Deserializer::deserialize_any(Deserializer { value, ..self }, visitor)
             }
             _ => Err(no_counterpart("an instance of", module, name)),

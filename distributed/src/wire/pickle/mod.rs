@@ -28,6 +28,7 @@ mod decode;
 mod encode;
 mod extract;
 mod opcode;
+pub(crate) mod repr;
 mod ser;
 
 use std::borrow::Cow;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::wire::pickle::{Pickle, Scalar, Span, Value, ValueKind};
+use super::{Pickle, Scalar, Span, Value, ValueKind};
 
 /// How deep values may lie in each other before dots stand for them.
 const DEPTH_MAX: usize = 32;
@@ -10,15 +10,22 @@ const DEPTH_MAX: usize = 32;
 const TEXT_MAX: usize = 1 << 20;
 
 /// Writes an item as Python 3 shows it. An instance is its class in angle brackets.
-pub(super) fn write(to: &mut String, code: &[u8]) {
+pub(crate) fn write(to: &mut String, code: &[u8]) {
     match Pickle::read_item(code) {
         Ok(pickle) => nested(to, &pickle, pickle.root(), DEPTH_MAX),
         Err(_) => to.push('?'),
     }
 }
 
+/// A value of a pickle, likewise.
+pub(crate) fn of(pickle: &Pickle, value: Value) -> String {
+    let mut to = String::new();
+    nested(&mut to, pickle, value, DEPTH_MAX);
+    to
+}
+
 /// Items between brackets.
-pub(super) fn write_all<'c>(
+pub(crate) fn write_all<'c>(
     to: &mut String,
     [open, close]: [&str; 2],
     codes: impl Iterator<Item = &'c [u8]>,
@@ -119,7 +126,7 @@ fn write_big(to: &mut String, bytes: &[u8]) {
     to.push_str("'), 'little', signed=True)");
 }
 
-pub(super) fn write_float(to: &mut String, number: f64) {
+pub(crate) fn write_float(to: &mut String, number: f64) {
     if number.is_nan() {
         to.push_str("nan");
     } else if number.is_infinite() {
