@@ -1,9 +1,8 @@
 //! Tasks whose work fails: they come back later, and nothing of them is lost.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -255,5 +254,37 @@ fn the_error_has_the_items_of_another_type_that_come_no_more() -> Result<()> {
     assert_eq!(pickle::from_slice(&pickle), Ok(("two".to_string(), 3)));
     assert_eq!(texts.get()?, "four");
     assert!(client.dead_letters("tasks")?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn dead_letters_that_have_nowhere_to_go_stay() -> Result<()> {
+    let server = Server::builder().queue("foo.dead");
+    let server = server.serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    let dead = client.queue::<u32>("foo.dead")?;
+    dead.put(&3)?;
+    let error = client.retry_dead("foo").expect_err("there is no such queue");
+    assert!(matches!(error, Error::NoQueue { .. }), "{error}");
+    assert_eq!(dead.try_get()?, 3);
+    Ok(())
+}
+
+#[test]
+fn who_joins_the_dead_letters_of_a_queue_does_not_wait_for_those_that_are_tried_again()
+-> Result<()> {
+    let tasks = QueueOptions::new("tasks").redeliver(true).max_deliveries(1);
+    let server = Server::builder().queue(tasks);
+    let server = server.serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    let tasks = client.queue::<u32>("tasks")?;
+    tasks.put(&3)?;
+    tasks.lease()?.fail("no database")?;
+    assert_eq!(client.retry_dead("tasks")?, 1);
+    let (ends, ended) = mpsc::channel();
+    let dead = client.queue::<u32>("tasks.dead")?;
+    thread::spawn(move || ends.send(dead.join()));
+    ended.recv_timeout(LONG).expect("nothing is left there")?;
+    assert_eq!(tasks.get()?, 3);
     Ok(())
 }

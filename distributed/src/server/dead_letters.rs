@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::calls::Failed;
-use super::item_queue::Death;
+use super::item_queue::{Death, QueuedItem};
 use super::leases::LeaseRecord;
 use super::queues::{DEAD, Queues, over};
 use super::tasks::TaskStage;
@@ -120,7 +120,9 @@ impl Queues {
 
     /// Puts the dead letters of a queue at its end, as if they had never been tried. How many.
     pub(super) fn retry_dead(&mut self, ident: &str) -> Result<u64, Fault> {
-        let items = self.queue(&format!("{ident}{DEAD}"))?.drain();
+        // Before anything is taken out that had nowhere to go.
+        self.queue(ident)?;
+        let items = self.emptied(&format!("{ident}{DEAD}"))?;
         let (count, queue) = (items.len() as u64, self.queue(ident)?);
         for item in items {
             // Its time was over when it was tried.
@@ -134,13 +136,8 @@ impl Queues {
 
     /// Drops what waits in a queue. How many that were.
     pub(super) fn purge(&mut self, ident: &str) -> Result<u64, Fault> {
-        let queue = self.queue(ident)?;
-        let items = queue.drain();
+        let items = self.emptied(ident)?;
         let count = items.len() as u64;
-        for _ in 0..count {
-            let _ = queue.finish();
-        }
-        self.serve(ident);
         for item in items {
             if let Some(submitted) = item.submitted() {
                 submitted.set(TaskStage::Cancelled);
@@ -148,5 +145,16 @@ impl Queues {
             }
         }
         Ok(count)
+    }
+
+    /// Takes out all that waits in a queue. Nobody will say of it that it is done.
+    fn emptied(&mut self, ident: &str) -> Result<Vec<QueuedItem>, Fault> {
+        let queue = self.queue(ident)?;
+        let items = queue.drain();
+        for _ in &items {
+            let _ = queue.finish();
+        }
+        self.serve(ident);
+        Ok(items)
     }
 }
