@@ -264,15 +264,17 @@ fn dead_letters_that_have_nowhere_to_go_stay() -> Result<()> {
     let client = Client::connect(server.address(), b"abc")?;
     let dead = client.queue::<u32>("foo.dead")?;
     dead.put(&3)?;
-    let error = client.retry_dead("foo").expect_err("there is no such queue");
+    let error = client
+        .retry_dead("foo")
+        .expect_err("there is no such queue");
     assert!(matches!(error, Error::NoQueue { .. }), "{error}");
     assert_eq!(dead.try_get()?, 3);
     Ok(())
 }
 
 #[test]
-fn who_joins_the_dead_letters_of_a_queue_does_not_wait_for_those_that_are_tried_again()
--> Result<()> {
+fn who_joins_the_dead_letters_of_a_queue_does_not_wait_for_those_that_are_tried_again() -> Result<()>
+{
     let tasks = QueueOptions::new("tasks").redeliver(true).max_deliveries(1);
     let server = Server::builder().queue(tasks);
     let server = server.serve("127.0.0.1:0", b"abc")?;

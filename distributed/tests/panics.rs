@@ -118,3 +118,37 @@ fn a_task_by_name_fails_with_its_text_and_the_worker_goes_on() -> Result<()> {
     assert_said(unreadable.result(Some(LONG)), "1 is read");
     Ok(())
 }
+
+/// What a function panics with, whose destructor panics as well.
+struct Twice;
+
+impl Drop for Twice {
+    fn drop(&mut self) {
+        panic!("once more");
+    }
+}
+
+#[test]
+fn a_worker_goes_on_after_a_panic_whose_payload_panics_when_it_is_dropped() -> Result<()> {
+    let builder = Server::builder().queue("tasks").queue("results");
+    let server = builder.serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    let work = |n: &u32| match n {
+        1 => std::panic::panic_any(Twice),
+        n => Ok::<_, Error>(*n),
+    };
+    client.queue::<u32>("tasks")?.put_many(&[1, 2])?;
+    let worker = Worker::new().idle(Duration::from_millis(200));
+    let worked = worker.clone().run(&client, "tasks", "results", work)?;
+    assert_eq!((worked.done, worked.failed), (1, 1));
+
+    let tasks = client.task_queue("tasks")?;
+    let bad = tasks.submit_with::<u32>("work", &1, quick().retries(0))?;
+    let good = tasks.submit::<u32>("work", &2)?;
+    let worker = worker.task("work", move |n: u32| work(&n));
+    let worked = worker.serve(&client, "tasks")?;
+    assert_eq!((worked.done, worked.failed), (1, 1));
+    assert!(failure(bad.result(Some(LONG))).reason.contains("panicked"));
+    assert_eq!(good.result(Some(LONG))?, 2);
+    Ok(())
+}

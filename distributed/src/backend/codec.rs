@@ -1,7 +1,6 @@
 //! Items as bytes: pickles on a manager, JSON on an engine.
 
 use std::any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -90,9 +89,6 @@ impl Encoded<'_> {
 /// What an item's own code returns, or what it panics with: it runs under locks, and in a worker that
 /// has other tasks.
 fn caught<T, E>(error: fn(String) -> E, code: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    let outcome = catch_unwind(AssertUnwindSafe(code));
-    outcome.unwrap_or_else(|panic| {
-        let text = panics::text(panic.as_ref());
-        Err(error(format!("its own code panicked: {text}")))
-    })
+    let panicked = |text| Err(error(format!("its own code panicked: {text}")));
+    panics::caught(code).unwrap_or_else(panicked)
 }

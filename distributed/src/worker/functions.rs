@@ -1,9 +1,7 @@
 //! The functions that a worker runs by their names.
 
-use std::any::Any;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::{self, Display};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -246,6 +244,7 @@ impl Worker {
                 }
                 Ok(())
             })?;
+            let ends = EndsOnDrop(is_over);
             let (mut total, mut outcome) = (Worked::default(), Ok(()));
             let mut threads = Vec::new();
             for source in sources {
@@ -273,7 +272,7 @@ impl Worker {
                     Err(error) => outcome = outcome.and(Err(error)),
                 }
             }
-            is_over.store(true, SeqCst);
+            drop(ends);
             let listened = listening.join().expect("it has nothing to panic about");
             outcome.and(listened).map(|()| total)
         })
@@ -328,6 +327,15 @@ impl Worker {
     }
 }
 
+/// Ends all threads of a worker, also when one panics.
+struct EndsOnDrop<'w>(&'w AtomicBool);
+
+impl Drop for EndsOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// The span of a try. What its function says is inside it.
 fn try_span(head: &TaskHead) -> Span {
     debug_span!(
@@ -359,14 +367,8 @@ fn run(
     lease.watch_time(&context.is_cancelled);
     let result = match call {
         Ok(call) => {
-            let outcome = catch_unwind(AssertUnwindSafe(|| call(&context)));
-            let panicked = |panic: Box<dyn Any + Send>| {
-                Ok(Err(format!(
-                    "the worker panicked: {}",
-                    panics::text(panic.as_ref())
-                )))
-            };
-            outcome.unwrap_or_else(panicked)
+            let panicked = |text| Ok(Err(format!("the worker panicked: {text}")));
+            panics::caught(|| call(&context)).unwrap_or_else(panicked)
         }
         Err(reason) => Ok(Err(reason)),
     };

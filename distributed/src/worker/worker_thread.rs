@@ -3,9 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,6 +41,17 @@ struct TaskBatch<'q, T> {
     is_left: bool,
 }
 
+/// Ends the watchdog of a thread, also when that panics.
+struct Leaving<'b, 'q, T>(&'b Mutex<TaskBatch<'q, T>>, &'b Condvar);
+
+impl<T> Drop for Leaving<'_, '_, T> {
+    fn drop(&mut self) {
+        let batch = self.0.lock();
+        batch.unwrap_or_else(PoisonError::into_inner).is_left = true;
+        self.1.notify_one();
+    }
+}
+
 impl<T, R> WorkerThread<'_, T, R>
 where
     T: Serialize + DeserializeOwned + Send,
@@ -66,10 +76,10 @@ where
                 let watched = self.watch_time(&batch, &left);
                 watched.inspect_err(|_| self.failed.store(true, SeqCst))
             })?;
+            let leaving = Leaving(&batch, &left);
             let outcome = self.work(&batch, work);
             self.give_back_asked(&batch);
-            batch.lock().unwrap().is_left = true;
-            left.notify_one();
+            drop(leaving);
             outcome.and(watchdog.join().expect("it has nothing to panic about"))
         })?;
         Ok(batch.into_inner().unwrap().worked)
@@ -156,7 +166,7 @@ where
         batch: &Mutex<TaskBatch<'q, T>>,
         work: impl Fn(&T) -> std::result::Result<R, E>,
     ) -> Result<Result<Vec<Lease<'q, T>>>> {
-        let mut stored = Instant::now();
+        let (mut stored, codec) = (Instant::now(), self.results.backend.codec());
         loop {
             if self.is_over() {
                 let ahead = batch.lock().unwrap().take_ahead();
@@ -177,21 +187,22 @@ where
             }
             let begun = Instant::now();
             batch.lock().unwrap().begun = Some(begun);
-            let call = || work(&lease.item).map_err(|error| error.to_string());
-            let outcome = catch_unwind(AssertUnwindSafe(call));
+            // All of it that is not ours, with what it drops: it may panic, and has no lock.
+            let call = || match work(&lease.item) {
+                Ok(result) => codec.encode(&result).map_err(|error| why_unstored(&error)),
+                Err(error) => Err(error.to_string()),
+            };
+            let outcome = panics::caught(call);
             let mut batch = batch.lock().unwrap();
             batch.begun = None;
             batch.busy += begun.elapsed();
             let reason = match outcome {
-                Ok(Ok(result)) => match self.results.backend.codec().encode(&result) {
-                    Ok(result) => {
-                        batch.finished.push((lease, result));
-                        continue;
-                    }
-                    Err(error) => why_unstored(&error),
-                },
+                Ok(Ok(result)) => {
+                    batch.finished.push((lease, result));
+                    continue;
+                }
                 Ok(Err(reason)) => reason,
-                Err(panic) => format!("the worker panicked: {}", panics::text(panic.as_ref())),
+                Err(text) => format!("the worker panicked: {text}"),
             };
             batch.worked.failed += 1;
             drop(batch);
