@@ -441,8 +441,8 @@ const EXPECTED: &str =
 ///   `creds`, `nkey`, `ca`, `cert` and `key` are files, as NATS's tools have them, and with `ca` or
 ///   `cert` encryption is insisted on; `monitor` is where the server tells how it writes to disk.
 ///
-/// Calls block. In an asynchronous program, make them where blocking is allowed, as in
-/// `spawn_blocking`; elsewhere in a task of tokio they panic.
+/// Calls block their thread. In an asynchronous program, make them where that is allowed, as in
+/// `spawn_blocking`: elsewhere they keep other tasks waiting.
 ///
 /// # Errors
 ///

@@ -100,7 +100,9 @@
 //! What is still in a queue when the server ends is not done, and may have no span.
 //!
 //! In a program of your own, a server's spans and events are those of the crate `tracing`, with the
-//! target [`ITEM_SPANS`](crate::ITEM_SPANS) at the level of debug, for any subscriber.
+//! target [`ITEM_SPANS`](crate::ITEM_SPANS) at the level of debug, for any subscriber. It is told under the
+//! lock of all queues: so it must be quick, and must not call that server. A call ends at its panic, with
+//! the connection; the others go on.
 //!
 //! # The work on a task
 //!

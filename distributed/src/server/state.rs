@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
@@ -61,9 +61,10 @@ pub(super) struct ServerState {
 }
 
 impl ServerState {
-    /// The queues. Held for moments only, never while something waits.
+    /// The queues. Held for moments only, never while something waits. A subscriber of the program's
+    /// that panics at what it is told here ends its caller's connection, and nobody else's.
     pub(super) fn queues(&self) -> MutexGuard<'_, Queues> {
-        self.queues.lock().unwrap()
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the server says of itself, with the queues in hand.

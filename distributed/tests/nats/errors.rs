@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use distributed::{Error, QueueOptions, Worker};
+use distributed::{Error, QueueOptions, Result, Worker};
 
 use crate::server::{DEADLINE, Server};
 
@@ -100,6 +100,39 @@ fn wrong_credentials_are_told_apart_from_a_server_that_is_away() {
         let text = failure(&format!("nats://{wrong}127.0.0.1:{port}"));
         assert!(text.contains(words), "{text}");
     }
+}
+
+#[test]
+fn calls_and_destructors_in_a_task_of_another_runtime_block_and_work() -> Result<()> {
+    let Some(server) = Server::start() else {
+        return Ok(());
+    };
+    let calls = |url: String| -> Result<()> {
+        let client = distributed::connect(&url)?;
+        client.create(QueueOptions::new("tasks").redeliver(true))?;
+        let queue = client.queue::<u32>("tasks")?;
+        // More than a task of tokio does without a pause.
+        queue.put_many(&(0..300).collect::<Vec<_>>())?;
+        for n in 0..299 {
+            let lease = queue.lease()?;
+            assert_eq!(lease.item, n);
+            lease.done()?;
+        }
+        let _goes_back = queue.lease()?;
+        let tasks = client.task_queue("tasks")?;
+        let waits = tasks.submit::<u32>("nobody", &())?;
+        let pending = waits.result(Some(Duration::ZERO));
+        assert!(matches!(pending, Err(Error::TaskPending)), "{pending:?}");
+        Ok(())
+    };
+    let several = tokio::runtime::Runtime::new().expect("a runtime");
+    let url = server.url();
+    let task = several.spawn(async move { calls(url) });
+    several.block_on(task).expect("no panic")?;
+    let one = tokio::runtime::Builder::new_current_thread().build();
+    let one = one.expect("a runtime");
+    one.block_on(async { server.client().purge("tasks") })?;
+    Ok(())
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! The connection to an engine, which all queues of a client share.
 
+use std::pin::pin;
 use std::process;
+use std::sync::Arc;
+use std::task::{self, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
@@ -8,6 +12,7 @@ use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::{ConnectOptions, Event, ServerAddr, ServerError};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use super::address::Address;
@@ -40,7 +45,7 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn wait<R>(&self, future: impl Future<Output = R>) -> R {
-        self.runtime().block_on(future)
+        wait(self.runtime(), future)
     }
 
     pub(super) fn runtime(&self) -> &Runtime {
@@ -78,6 +83,31 @@ impl Drop for Engine {
     }
 }
 
+/// Wakes a thread that waits.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future, while the runtime's own thread does what it needs. A runtime's own wait panics in
+/// a task of another runtime, and in the destructors that run there.
+fn wait<R>(runtime: &Runtime, future: impl Future<Output = R>) -> R {
+    let _inside = runtime.enter();
+    // A task has a budget, which ends only when it yields.
+    let mut future = pin!(unconstrained(future));
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = task::Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(outcome) => return outcome,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
 pub(super) fn connect(address: &Address) -> Result<Engine> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -109,7 +139,7 @@ pub(super) fn connect(address: &Address) -> Result<Engine> {
                 async {}
             }
         });
-    let client = runtime.block_on(async {
+    let client = wait(&runtime, async {
         let options = address.identify(options).await?;
         let connecting = timeout(CONNECT_TIME, async {
             let options = options.connection_timeout(attempt_time(&address.servers).await);
