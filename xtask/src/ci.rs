@@ -148,7 +148,7 @@ pub(crate) fn ci(lang: Lang) -> anyhow::Result<Exit> {
             hold(gates, Gate::run, &failed, lang);
         });
     }
-    // Here, so that they are the last of what is read.
+    // Once more, so that they are the last of what is read.
     let failed = failed.into_inner().expect("nobody panics with it");
     for reason in &failed {
         complain!("{reason}");
@@ -171,7 +171,9 @@ fn hold(
             break;
         }
         if let Err(error) = gate.hold(run, lang) {
-            failed.lock().unwrap().push(lang.error(&error));
+            let reason = lang.error(&error);
+            complain!("{reason}");
+            failed.lock().unwrap().push(reason);
         }
     }
 }
