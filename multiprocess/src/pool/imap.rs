@@ -290,6 +290,15 @@ where
     }
 }
 
+/// Forgets a task whose results are read, also when the code of one panics.
+struct ForgetsOnDrop<'c>(&'c PoolClient, u64);
+
+impl Drop for ForgetsOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.forget(self.1);
+    }
+}
+
 impl<I, R: Serializable> Imap<I, R> {
     /// The next result of the task with this ticket, which is done.
     fn take(&mut self, ticket: Option<u64>) -> Option<Result<R>> {
@@ -309,21 +318,28 @@ impl<I, R: Serializable> Imap<I, R> {
 
     /// Reads the results of the items of a task that is done.
     fn read(&mut self, Submitted { ticket, items }: &Submitted) {
-        let outcome = match self.form {
-            Form::One(_) => self.client.outcome(*ticket, None, |bytes, block| {
+        let Imap {
+            client,
+            form,
+            results,
+            ..
+        } = self;
+        let forgets = ForgetsOnDrop(client, *ticket);
+        let outcome = match form {
+            Form::One(_) => client.outcome(*ticket, None, |bytes, block| {
                 let result = codec::decode_with_block(bytes, block);
-                self.results.push_back(result.map_err(Box::new));
+                results.push_back(result.map_err(Box::new));
                 Ok(())
             }),
             Form::Chunk(_) => {
-                let outcome = self.client.outcome(*ticket, None, |_, _| Ok(()));
-                for part in self.client.take_parts(*ticket) {
-                    part.read_each(|result| self.results.push_back(result.map_err(Box::new)));
+                let outcome = client.outcome(*ticket, None, |_, _| Ok(()));
+                for part in client.take_parts(*ticket) {
+                    part.read_each(|result| results.push_back(result.map_err(Box::new)));
                 }
                 outcome
             }
         };
-        self.client.forget(*ticket);
+        drop(forgets);
         if let Err(error) = outcome {
             // That of all items that have no outcome of their own.
             let items = usize::try_from(*items).unwrap_or(usize::MAX);

@@ -12,6 +12,7 @@ tests![
     a_queue_goes_on_after_an_item_that_panics,
     a_pipe_goes_on_after_a_message_that_panics,
     a_pool_goes_on_after_an_argument_and_a_result_that_panic,
+    results_that_panic_when_they_are_iterated_over_leave_nothing_behind,
 ];
 
 /// A number, whose code panics at 1 when it is written, and at 2 when it is read where that is wished.
@@ -114,4 +115,36 @@ fn a_pool_goes_on_after_an_argument_and_a_result_that_panic() {
     let error = results.unwrap_err().to_string();
     assert!(error.contains("it is read"), "{error}");
     assert_eq!(pool.map(same, [Touchy(4, vec![])]).unwrap().len(), 1);
+}
+
+fn long(number: u32) -> Touchy {
+    Touchy::long(number)
+}
+
+fn results_that_panic_when_they_are_iterated_over_leave_nothing_behind() {
+    let pool = Pool::new(1).unwrap();
+    // A hundred panics need not be read.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut first_peak = None;
+    for _ in 0..6 {
+        let mut results = pool.imap(long, [2; 16]);
+        PANICS_WHEN_READ.store(true, SeqCst);
+        for _ in 0..16 {
+            panics(|| results.next());
+        }
+        PANICS_WHEN_READ.store(false, SeqCst);
+        drop(results);
+        let now = memory();
+        let first = *first_peak.get_or_insert(now);
+        // What the first ones took is used again.
+        assert!(now <= first + (24 << 20), "{now} bytes, {first} at first");
+    }
+}
+
+/// What this process has in memory, in bytes.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = line.unwrap().trim_end_matches("kB").trim().parse().unwrap();
+    kib << 10
 }
