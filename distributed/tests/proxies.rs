@@ -341,6 +341,20 @@ fn arguments_that_are_no_tuple_are_refused_before_they_are_sent() -> Result<()> 
 }
 
 #[test]
+fn an_object_of_arguments_over_the_limit_is_refused_with_the_limit() -> Result<()> {
+    let server = builder().max_message(1 << 16);
+    let server = server.serve("127.0.0.1:0", b"abc")?;
+    let client = Client::connect(server.address(), b"abc")?;
+    for length in [65_600, 10_000_000] {
+        let error = client.proxy("list", (vec!["x".repeat(length)],));
+        let text = error.expect_err("it is too long").to_string();
+        assert!(text.contains("ValueError: a message of "), "{text}");
+        assert!(text.contains("over the limit of 65536"), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
 fn who_holds_a_lock_and_dies_leaves_it_free_and_is_named() -> Result<()> {
     let server = builder().serve("127.0.0.1:0", b"abc")?;
     let client = Client::connect(server.address(), b"abc")?;

@@ -71,7 +71,17 @@ async fn run(
         state.refusals.note(peer, RefusalReason::Late);
         return Ok(());
     };
-    match manage(state, session.stream.message(first?)) {
+    let first = match first {
+        // It has the key, so it is told why. Then it is read past, for else it would not hear that.
+        Err(error) if session.place.is_some() && error.kind() == ErrorKind::FileTooLarge => {
+            let fault = Fault::new("ValueError", error.to_string());
+            session.stream.send(reply::traceback(&fault)).await?;
+            let _ = timeout(state.limits.handshake, session.next()).await;
+            return Ok(());
+        }
+        first => first?,
+    };
+    match manage(state, session.stream.message(first)) {
         FirstReply::Last(reply) => session.stream.send(reply).await,
         FirstReply::Accept(name) => {
             *client = format!("{name} at {peer}").into();
