@@ -16,6 +16,7 @@ mod builder;
 mod call_clock;
 mod calls;
 mod dead_letters;
+mod failure;
 mod frame_stream;
 mod holders;
 mod item_queue;

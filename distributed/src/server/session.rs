@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::calls::{Call, DeliveryFormat, Method, NO_WAIT};
+use super::failure::{Failure, over};
 use super::frame_stream::{FrameStream, GivenUp};
 use super::item_queue::{Consumer, Delivery, TaskOrigin};
 use super::listener::{ClientStream, Peer};
@@ -109,38 +110,6 @@ pub(super) struct Session {
     place: Option<OwnedSemaphorePermit>,
     /// Whether the call under way has waited for another client.
     has_waited: bool,
-}
-
-/// Why a call has no reply of its own.
-pub(super) enum Failure {
-    /// The client is to raise it.
-    Raised(Fault),
-    /// The client has left, or the server ends.
-    Over(io::Error),
-    /// The client has given the call up and gone on to the next: Python's does when Ctrl-C comes
-    /// while it waits. It takes the next reply for that of its next call, so this one has none.
-    GivenUp,
-}
-
-impl From<GivenUp> for Failure {
-    fn from(how: GivenUp) -> Failure {
-        match how {
-            GivenUp::Left => over().into(),
-            GivenUp::WentOn => Failure::GivenUp,
-        }
-    }
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Failure {
-        Failure::Raised(fault)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        Failure::Over(error)
-    }
 }
 
 impl Session {
@@ -542,9 +511,4 @@ impl Session {
         self.state.queues().withdraw(ident, waiter.ticket);
         (waiter.receive.try_recv().ok(), given_up)
     }
-}
-
-/// The end of a session about which there is no more to say.
-fn over() -> io::Error {
-    io::ErrorKind::UnexpectedEof.into()
 }

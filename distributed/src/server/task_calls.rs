@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::calls::{DeliveryFormat, Method, many_items, one_item, required, wait_limit};
+use super::failure::Failure;
 use super::item_queue::Delivery;
 use super::memory::{Code, NewItem};
-use super::session::{Failure, Session};
+use super::session::Session;
 use super::tasks::TaskRules;
 use super::waiter::duration;
 use crate::wire::pickle::{Encoder, Span, ValueKind};
