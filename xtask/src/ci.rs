@@ -195,10 +195,7 @@ impl Gate {
         let begun = Instant::now();
         let status = run(self)?;
         if !status.success() {
-            bail!(match lang {
-                Lang::En => format!("{typed} failed: {status}"),
-                Lang::Zh => format!("{typed} 失败：{status}"),
-            });
+            bail!("{typed} failed: {status}");
         }
         let seconds = begun.elapsed().as_secs();
         match lang {

@@ -13,7 +13,7 @@ mod chaos;
 pub(crate) static TEXTS: LazyLock<Vec<Text>> =
     LazyLock::new(|| [&COMMANDS[..], &chaos::CHAOS].concat());
 
-const COMMANDS: [Text; 116] = [
+const COMMANDS: [Text; 117] = [
     // The commands.
     (
         "Replays a Python notebook on concurrency, rebuilt in Rust, and checks it against the original",
@@ -362,6 +362,7 @@ const COMMANDS: [Text; 116] = [
     ),
     ("nothing", "什么也没有"),
     ("run {}", "运行不了 {}"),
+    ("{} failed: {}", "{} 失败：{}"),
 ];
 
 #[cfg(test)]
