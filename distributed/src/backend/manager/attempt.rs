@@ -114,7 +114,8 @@ impl State {
         let outcome = connection.call(&mut request(Some(ident), method, args), read);
         if let Some(ident) = connection.referred.take() {
             let ident = |args: &mut Encoder| _ = args.str(&ident);
-            self.client.once("decref", ident, nothing)?;
+            // If this cannot be said, the call is answered all the same, and its connection holds on.
+            let _ = self.client.once("decref", ident, nothing);
         }
         // Any other error is an answer, after which both sides are in step.
         if !matches!(

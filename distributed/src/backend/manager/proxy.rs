@@ -263,7 +263,8 @@ impl Proxy {
         let mut state = self.state.borrow_mut();
         let ident = state.ident.clone();
         let args = |code: &mut Encoder| waiting(code, timeout);
-        let is_held: bool = state.attempt(&ident, "acquire", args, read)?;
+        let answer = state.attempt(&ident, "acquire", args, read);
+        let is_held: bool = answer.map_err(|error| self.explain(error, &ident, "acquire"))?;
         Ok(is_held.then(|| ProxyGuard {
             proxy: self,
             connection: state.connections,
