@@ -165,8 +165,9 @@ impl Client {
     /// afterwards. An engine takes no notice of it: it is asked every second.
     ///
     /// A machine that is up answers for its programs, so a `get` may wait for as long as it likes.
-    /// What also ends is a call whose message a manager that is there does not read for so long.
-    /// Less than 2 s is 2 s for a call that waits.
+    /// What also ends is a call whose message a manager that is there does not read for so long, if it
+    /// is longer than what the systems keep. A manager that is stopped, whose machine is there, is waited
+    /// for. Less than 2 s is 2 s for a call that waits.
     ///
     /// # Examples
     ///

@@ -162,8 +162,8 @@
 //! An object that a call made ends 10 s after its last proxy has gone, and a queue at once. A proxy
 //! that is inside an item, or in a `dict` or `list` of the server, counts as one until 10 s after it
 //! was taken out, for a day at most: a program may put a queue for the answers into its task and keep
-//! none itself. A client that is killed tells nobody that its proxies are gone:
-//! what only it had made stays until the server ends. CPython's server does the same. It counts the
+//! none itself. A client that is killed, or ends by `process::exit` in Rust, tells nobody that its proxies
+//! are gone: what only it had made stays until the server ends. CPython's server does the same. It counts the
 //! proxies that programs say they have, and the end of a connection says nothing of them: a thread
 //! that ends closes its connection too, and its proxies may be with other threads.
 //! [`factory_timeout`](crate::Builder::factory_timeout) drops queues that nobody has used for so
