@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -127,7 +127,10 @@ pub struct Connection<S, R> {
     pair: Arc<Pair>,
     side: usize,
     sending: Mutex<()>,
-    arriving: Mutex<Arriving>,
+    /// Not here while a thread receives into it.
+    arriving: Mutex<Option<Arriving>>,
+    /// It is here again.
+    returned: Condvar,
     messages: PhantomData<fn(S) -> R>,
 }
 
@@ -214,19 +217,18 @@ impl<S, R: Serializable> Connection<S, R> {
         let Arriving {
             mut bytes,
             descriptors,
-        } = {
-            let mut arriving = self.arriving.lock().unwrap();
-            self.with_socket(|socket| self.arrive(socket, &mut arriving, deadline))?;
-            mem::take(&mut *arriving)
-        };
-        // Without the lock, for the message's own code may panic, and takes its time.
+        } = self.with_turn(deadline, |socket, turn| {
+            self.arrive(socket, turn, deadline)?;
+            Ok(mem::take(turn))
+        })?;
+        // Out of turn, for the message's own code may panic, takes its time, or uses this end.
         let read = || codec::decode(&bytes[HEADER..]);
         let message = match descriptors.is_empty() {
             true => read(),
             false => fd_passing::provide(descriptors, read),
         };
-        // Another thread has the lock for as long as it waits for its own message.
-        if let Ok(mut arriving) = self.arriving.try_lock()
+        // Another thread has its turn for as long as it waits for its own message.
+        if let Some(arriving) = self.arriving.lock().unwrap().as_mut()
             && arriving.bytes.capacity() == 0
         {
             bytes.clear();
@@ -239,12 +241,12 @@ impl<S, R: Serializable> Connection<S, R> {
 
 impl<S, R> Connection<S, R> {
     fn new(pair: Arc<Pair>, side: usize) -> Self {
-        let (sending, arriving) = (Mutex::new(()), Mutex::default());
         Self {
             pair,
             side,
-            sending,
-            arriving,
+            sending: Mutex::new(()),
+            arriving: Mutex::new(Some(Arriving::default())),
+            returned: Condvar::new(),
             messages: PhantomData,
         }
     }
@@ -266,13 +268,39 @@ impl<S, R> Connection<S, R> {
     /// # Ok::<(), multiprocess::Error>(())
     /// ```
     pub fn poll(&self, timeout: Duration) -> Result<bool> {
-        let mut arriving = self.arriving.lock().unwrap();
         let deadline = Instant::now().checked_add(timeout);
-        match self.with_socket(|socket| self.arrive(socket, &mut arriving, deadline)) {
+        match self.with_turn(deadline, |socket, turn| self.arrive(socket, turn, deadline)) {
             Ok(()) => Ok(true),
             Err(Error::TimedOut) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Runs `work` when no other thread receives; for that too it waits until the deadline.
+    fn with_turn<T>(
+        &self,
+        deadline: Option<Instant>,
+        work: impl FnOnce(BorrowedFd<'_>, &mut Arriving) -> Result<T>,
+    ) -> Result<T> {
+        let mut place = self.arriving.lock().unwrap();
+        let mut arriving = loop {
+            if let Some(arriving) = place.take() {
+                break arriving;
+            }
+            let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Err(Error::TimedOut);
+            }
+            place = match left {
+                None => self.returned.wait(place).unwrap(),
+                Some(left) => self.returned.wait_timeout(place, left).unwrap().0,
+            };
+        };
+        drop(place);
+        let done = self.with_socket(|socket| work(socket, &mut arriving));
+        *self.arriving.lock().unwrap() = Some(arriving);
+        self.returned.notify_one();
+        done
     }
 
     /// Runs `work` with this end's socket, as the end's user from now on.

@@ -15,9 +15,12 @@ use std::{
 };
 
 use super::{client::PoolClient, shared::PoolShared};
-use crate::queue::{
-    lending::{BlockWriter, Lent, TakenBlock},
-    raw::{RawQueue, Wait},
+use crate::{
+    Result, Serializable, codec,
+    queue::{
+        lending::{BlockWriter, Lent, TakenBlock},
+        raw::{RawQueue, Wait},
+    },
 };
 
 /// A block in the hands of this process, and how much of it is in use, in bytes.
@@ -78,8 +81,20 @@ fn lock(block: &Mutex<Option<TakenBlock>>) -> MutexGuard<'_, Option<TakenBlock>>
     block.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A result: its bytes, and its block, which is empty if it has none.
-pub(super) type ResultBytes<'a> = (&'a [u8], &'a [u8]);
+/// The result of a task that is no chunk: its bytes, and its block if it has one. Whoever reads it has a
+/// share of it, and no need of the table: the code of a result may take its time, or use the pool.
+#[derive(Clone)]
+pub(super) struct TaskResult {
+    pub(super) bytes: Arc<[u8]>,
+    pub(super) block: Option<Arc<ResultBlock>>,
+}
+
+impl TaskResult {
+    pub(super) fn decode<R: Serializable>(&self) -> Result<R> {
+        let block = self.block.as_ref().map_or(&[][..], |block| block.bytes());
+        codec::decode_with_block(&self.bytes, block)
+    }
+}
 
 /// The block of a result in the hands of the application.
 pub(super) struct ResultBlock {

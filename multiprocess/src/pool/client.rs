@@ -18,6 +18,7 @@ use std::{
 use nix::poll::{PollFd, PollFlags};
 
 use super::{
+    block::TaskResult,
     chunk::Part,
     fd_store::FdStoreClient,
     open_tasks::Submission,
@@ -147,24 +148,14 @@ impl PoolClient {
         }
     }
 
-    /// Waits for a task; `None` if the deadline came first. The outcome stays in the table. `read` gets
-    /// the result's bytes and its block.
-    pub(super) fn outcome<T>(
-        &self,
-        ticket: u64,
-        deadline: Option<Instant>,
-        read: impl FnOnce(&[u8], &[u8]) -> Result<T>,
-    ) -> Result<Option<T>> {
-        let mut read = Some(read);
-        let value = self.wait(deadline, |table| {
-            let outcome = table.outcome(ticket)?;
-            let read = read.take().expect("an outcome is returned once");
-            let value = outcome.map_err(Error::clone);
-            let value = value.and_then(|(bytes, block)| read(bytes, block));
-            table.hear(ticket);
-            Some(value)
-        })?;
-        value.transpose()
+    /// Waits for a task. The result stays in the table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if the deadline came first.
+    pub(super) fn result(&self, ticket: u64, deadline: Option<Instant>) -> Result<TaskResult> {
+        let result = self.wait(deadline, |table| table.result(ticket))?;
+        result.ok_or(Error::TimedOut)?
     }
 
     pub(super) fn is_ready(&self, ticket: u64) -> bool {

@@ -18,10 +18,7 @@ use super::{
     wakers::Awaited,
 };
 use crate::{
-    Error, Result, Serializable,
-    codec::{self, Buffer},
-    fd_passing,
-    queue::lending::BlockWriter,
+    Error, Result, Serializable, codec::Buffer, fd_passing, queue::lending::BlockWriter,
     sys::call::Function,
 };
 
@@ -325,20 +322,16 @@ impl<I, R: Serializable> Imap<I, R> {
             ..
         } = self;
         let forgets = ForgetsOnDrop(client, *ticket);
-        let outcome = match form {
-            Form::One(_) => client.outcome(*ticket, None, |bytes, block| {
-                let result = codec::decode_with_block(bytes, block);
-                results.push_back(result.map_err(Box::new));
-                Ok(())
-            }),
-            Form::Chunk(_) => {
-                let outcome = client.outcome(*ticket, None, |_, _| Ok(()));
+        let outcome = client.result(*ticket, None);
+        match (form, &outcome) {
+            (Form::One(_), Ok(result)) => results.push_back(result.decode().map_err(Box::new)),
+            (Form::One(_), Err(_)) => {}
+            (Form::Chunk(_), _) => {
                 for part in client.take_parts(*ticket) {
                     part.read_each(|result| results.push_back(result.map_err(Box::new)));
                 }
-                outcome
             }
-        };
+        }
         drop(forgets);
         if let Err(error) = outcome {
             // That of all items that have no outcome of their own.

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     num::NonZeroU64,
+    sync::Arc,
 };
 
 use super::{
@@ -24,7 +25,7 @@ pub(super) struct Task {
     pub(super) forgotten: bool,
     /// Somebody has seen the outcome.
     pub(super) heard: bool,
-    pub(super) outcome: Option<Result<Box<[u8]>, Box<Error>>>,
+    pub(super) outcome: Option<Result<Arc<[u8]>, Box<Error>>>,
     pub(super) more: Option<Box<More>>,
     /// The completion queue in which its handle waits for any of several tasks.
     pub(super) completion_queue: Option<NonZeroU64>,
@@ -39,7 +40,7 @@ pub(super) struct More {
     /// Kept for the worker, and for the next one, until there is an outcome.
     pub(super) descriptors: Option<StoredFds>,
     /// Of the result of a task that is no chunk.
-    pub(super) block: Option<ResultBlock>,
+    pub(super) block: Option<Arc<ResultBlock>>,
     /// What its items took, by their places, if the pool measures that.
     pub(super) usage: Vec<Option<TaskUsage>>,
 }

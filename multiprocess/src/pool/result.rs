@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{client::PoolClient, table::TaskTable, usage::TaskUsage, wakers::Awaited};
-use crate::{Error, Result, Serializable, codec};
+use crate::{Result, Serializable};
 
 /// The result of a task, to come: Python's `AsyncResult`.
 ///
@@ -52,10 +52,7 @@ impl<R: Serializable> AsyncResult<R> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn get(&self) -> Result<R> {
-        let value = self
-            .client
-            .outcome(self.ticket, None, codec::decode_with_block)?;
-        value.ok_or(Error::TimedOut)
+        self.client.result(self.ticket, None)?.decode()
     }
 
     /// As [`get`](Self::get), for at most `timeout`: `get(timeout)`. The task goes on after it; to
@@ -80,10 +77,7 @@ impl<R: Serializable> AsyncResult<R> {
     pub fn get_timeout(&self, timeout: Duration) -> Result<R> {
         // A deadline beyond what the clock can count is none.
         let deadline = Instant::now().checked_add(timeout);
-        let value = self
-            .client
-            .outcome(self.ticket, deadline, codec::decode_with_block)?;
-        value.ok_or(Error::TimedOut)
+        self.client.result(self.ticket, deadline)?.decode()
     }
 }
 
@@ -186,14 +180,11 @@ impl<R: Serializable> Future for AsyncResult<R> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
         let ticket = self.ticket;
-        let awaited = Awaited::Task(ticket);
-        self.client.poll(awaited, context.waker(), |table| {
-            let outcome = table.outcome(ticket)?;
-            let value = outcome.map_err(Error::clone);
-            let value = value.and_then(|(bytes, block)| codec::decode_with_block(bytes, block));
-            table.hear(ticket);
-            Some(value)
-        })
+        let look = |table: &mut TaskTable| table.result(ticket);
+        let result = self
+            .client
+            .poll(Awaited::Task(ticket), context.waker(), look);
+        result.map(|result| result?.decode())
     }
 }
 

@@ -4,11 +4,12 @@ use std::{
     collections::{HashMap, VecDeque},
     mem,
     num::NonZeroU64,
+    sync::Arc,
     task::Waker,
 };
 
 use super::{
-    block::{ResultBlock, ResultBytes},
+    block::{ResultBlock, TaskResult},
     chunk::{Mode, Part},
     fd_store::StoredFds,
     lost::LostTasks,
@@ -151,17 +152,22 @@ impl TaskTable {
     }
 
     /// What became of a task; `None` while nothing did. A task that is not known ends with the pool.
-    pub(super) fn outcome(&self, ticket: u64) -> Option<Result<ResultBytes<'_>, &Error>> {
+    pub(super) fn outcome(&self, ticket: u64) -> Option<Result<&Arc<[u8]>, &Error>> {
         let task = self.tasks.get(ticket)?;
         match (task.outcome.as_ref(), &self.end) {
-            (Some(Ok(value)), _) => {
-                let block = task.more.as_ref().and_then(|more| more.block.as_ref());
-                Some(Ok((value, block.map_or(&[], ResultBlock::bytes))))
-            }
-            (Some(Err(error)), _) => Some(Err(error)),
+            (Some(outcome), _) => Some(outcome.as_ref().map_err(AsRef::as_ref)),
             (None, Some(end)) => Some(Err(end)),
             (None, None) => None,
         }
+    }
+
+    /// As [`outcome`](Self::outcome), to be read without the table. It is heard with that.
+    pub(super) fn result(&mut self, ticket: u64) -> Option<Result<TaskResult>> {
+        let outcome = self.outcome(ticket)?.cloned().map_err(Error::clone);
+        let task = self.tasks.get_mut(ticket)?;
+        task.heard = true;
+        let block = task.more.as_ref().and_then(|more| more.block.clone());
+        Some(outcome.map(|bytes| TaskResult { bytes, block }))
     }
 
     /// The present number of a task that has no outcome.
@@ -299,7 +305,7 @@ impl TaskTable {
                 if block.is_some()
                     && let Some(task) = self.tasks.get_mut(ticket)
                 {
-                    task.more.get_or_insert_default().block = block;
+                    task.more.get_or_insert_default().block = block.map(Arc::new);
                 }
                 self.finish(ticket, outcome);
             }
@@ -385,7 +391,7 @@ impl TaskTable {
     }
 
     /// Enters a task's outcome, if it has none.
-    pub(super) fn finish(&mut self, ticket: u64, outcome: Result<Box<[u8]>, Box<Error>>) {
+    pub(super) fn finish(&mut self, ticket: u64, outcome: Result<Arc<[u8]>, Box<Error>>) {
         let Some(task) = self.tasks.get_mut(ticket) else {
             return;
         };
@@ -449,7 +455,7 @@ mod tests {
         }
         assert_eq!(table.open_number(7), Some(7));
         table.finish(7, Ok([1].into()));
-        assert_eq!(table.outcome(7), Some(Ok((&[1][..], &[][..]))));
+        assert_eq!(table.outcome(7), Some(Ok(&[1].into())));
         table.forget(7);
         assert!(table.outcome(7).is_none() && table.tasks.older.is_empty());
     }

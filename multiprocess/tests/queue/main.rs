@@ -22,6 +22,8 @@ mod lent_killed;
 mod limits;
 // What holds when an item's own code panics.
 mod panics;
+// What holds when it uses what the item goes through.
+mod reentrant;
 // What holds when a process writes over the shared memory.
 mod damaged;
 // What holds when processes are killed.
@@ -54,6 +56,7 @@ fn main() {
         lent_killed::TESTS,
         limits::TESTS,
         panics::TESTS,
+        reentrant::TESTS,
         damaged::TESTS,
         killed::TESTS,
         stopped::TESTS,

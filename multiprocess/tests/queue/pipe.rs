@@ -23,6 +23,7 @@ tests![
     an_end_dropped_before_its_first_use_is_closed,
     an_unused_end_is_on_its_way_and_not_closed,
     a_wait_ends_on_time_and_loses_nothing,
+    a_wait_ends_on_time_though_another_thread_waits_for_longer,
     a_message_that_is_no_such_value_is_an_error,
     who_waits_for_a_message_hardly_wakes_and_still_sees_a_death,
 ];
@@ -42,6 +43,23 @@ fn a_thread_has_its_message_while_another_waits_for_the_next() {
         ours.send(&n).unwrap();
         assert_eq!(told.recv_timeout(SOON), Ok(n));
     }
+}
+
+fn a_wait_ends_on_time_though_another_thread_waits_for_longer() {
+    let (ours, theirs) = pipe::<u32, u32>().unwrap();
+    thread::scope(|scope| {
+        let long = scope.spawn(|| theirs.recv());
+        // Until the other thread has its turn, this one has it.
+        for _ in 0..20 {
+            let short = theirs.recv_timeout(Duration::from_millis(5));
+            assert!(matches!(short, Err(Error::TimedOut)), "{short:?}");
+            assert_eq!(theirs.poll(NOW), Ok(false));
+        }
+        ours.send(&7).unwrap();
+        assert_eq!(long.join().unwrap(), Ok(7));
+    });
+    ours.send(&8).unwrap();
+    assert_eq!(theirs.recv_timeout(SOON), Ok(8));
 }
 
 fn each_end_sends_what_the_other_receives() {
