@@ -148,7 +148,7 @@ impl Scrape {
             let count = status.refused.get(word).copied().unwrap_or(0);
             (Some(("reason", word)), count)
         };
-        let refused = ["evicted", "key", "late", "protocol"].map(reason);
+        let refused = ["evicted", "full", "key", "late", "protocol"].map(reason);
         counters(
             to,
             "refused",

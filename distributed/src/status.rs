@@ -37,7 +37,8 @@ pub struct Status {
     pub clients: u64,
     /// How many clients a manager has refused, by the reason: `key` for another key or a digest that
     /// is not taken, `protocol` for another protocol, `late` for a handshake that took too long, `evicted`
-    /// for one that was silent while others wanted its place.
+    /// for one that was silent while others wanted its place, `full` where there were as many as there
+    /// may be.
     #[serde(default)]
     pub refused: BTreeMap<String, u64>,
     /// Objects that clients share beside queues.

@@ -102,6 +102,31 @@ fn a_client_beyond_those_that_there_may_be_waits_for_a_place() {
 }
 
 #[test]
+fn a_client_that_has_time_comes_again_until_there_is_a_place() {
+    let builder = Server::builder().queue("q").max_connections(1);
+    let builder = builder.handshake_timeout(Duration::from_millis(100));
+    let server = builder
+        .serve("127.0.0.1:0", b"abc")
+        .expect("a port is free");
+    let client = Client::connect(server.address(), b"abc").expect("there is a place");
+    let patient = client.clone().reconnect_within(LONG);
+    let [first, second] =
+        [&client, &patient].map(|client| client.queue::<u32>("q").expect("it is there"));
+    first.put(&1).expect("there is a place");
+    thread::scope(|scope| {
+        let put = scope.spawn(|| second.put(&2));
+        let refused = || server.status().refused.get("full").copied();
+        assert!(support::eventually(|| refused() >= Some(2)));
+        drop(first);
+        assert!(put.join().expect("it is told").is_ok());
+    });
+    assert_eq!(
+        second.get_many(2, Some(LONG)).expect("both are there"),
+        [1, 2]
+    );
+}
+
+#[test]
 fn strangers_that_come_fast_and_say_nothing_keep_no_client_out() {
     const CLIENTS: usize = 100;
     let builder = Server::builder().queue("q").max_connections(CLIENTS);

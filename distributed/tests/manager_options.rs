@@ -81,7 +81,12 @@ fn max_connections_and_handshake_timeout_keep_out_who_comes_too_late() -> Result
     let (_manager, address) = support::manager(&options);
     let only = Client::connect(&address, b"abc")?.queue::<u32>("q")?;
     only.put(&7)?;
-    assert!(Client::connect(&address, b"abc").is_err());
+    let said = Client::connect(&address, b"abc").expect_err("there is no place");
+    let said = said.to_string();
+    assert!(
+        said.starts_with("connect to ") && said.ends_with("`max_connections` allows 1"),
+        "{said}"
+    );
     // One that says nothing hears the challenge, and then the end.
     let mut silent = std::net::TcpStream::connect(&address).expect("it listens");
     let end = silent.read_to_end(&mut Vec::new());

@@ -18,6 +18,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 pub(super) enum RefusalReason {
     Late,
     Evicted,
+    Full,
     Key,
     Protocol,
 }
@@ -39,6 +40,7 @@ impl RefusalReason {
         match self {
             RefusalReason::Late => "late",
             RefusalReason::Evicted => "evicted",
+            RefusalReason::Full => "full",
             RefusalReason::Key => "key",
             RefusalReason::Protocol => "protocol",
         }
@@ -48,8 +50,9 @@ impl RefusalReason {
 impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(match self {
-            RefusalReason::Late => "it has not proved the key in time",
+            RefusalReason::Late => "it has not proved the key and said what it wants in time",
             RefusalReason::Evicted => "it was silent, and another comes",
+            RefusalReason::Full => "there are as many clients as `max_connections` allows",
             RefusalReason::Key => "it has another key, or proves it by MD5 where that is not taken",
             RefusalReason::Protocol => "it speaks another protocol",
         })

@@ -23,7 +23,7 @@ use super::state::ServerState;
 use super::strangers::Stranger;
 use super::waiter::{self, Waiter};
 use crate::wire::handshake::{FRAME_MAX, Handshake, Step};
-use crate::wire::protocol::{Fault, reply};
+use crate::wire::protocol::{Fault, NO_PLACE, reply};
 
 /// A message of at most so many bytes is read where it is: that takes less than a millisecond.
 const READ_HERE_MAX: usize = 64 << 10;
@@ -65,22 +65,25 @@ async fn run(
         stream: FrameStream::new(stream, state.limits.peer_timeout, &state.messages)?,
         state: Arc::clone(state),
         stopping: state.stop.subscribe(),
+        is_known: false,
         place: None,
         has_waited: false,
     };
-    let Ok(first) = timeout(state.limits.handshake, session.introduce(stranger)).await else {
-        state.refusals.note(peer, RefusalReason::Late);
-        return Ok(());
-    };
-    let first = match first {
-        // It has the key, so it is told why. Then it is read past, for else it would not hear that.
-        Err(error) if session.place.is_some() && error.kind() == ErrorKind::FileTooLarge => {
-            let fault = Fault::new("ValueError", error.to_string());
-            session.stream.send(reply::traceback(&fault)).await?;
-            let _ = timeout(state.limits.handshake, session.next()).await;
+    let first = match timeout(state.limits.handshake, session.introduce(stranger)).await {
+        Ok(Err(error)) if session.is_known && error.kind() == ErrorKind::FileTooLarge => {
+            return session.turn_away("ValueError", error.to_string()).await;
+        }
+        Ok(first) => first?,
+        Err(_) if session.is_known && session.place.is_none() => {
+            session.refuse(RefusalReason::Full);
+            let most = state.limits.connections;
+            let text = format!("no place is left for a client: `max_connections` allows {most}");
+            return session.turn_away(NO_PLACE, text).await;
+        }
+        Err(_) => {
+            session.refuse(RefusalReason::Late);
             return Ok(());
         }
-        first => first?,
     };
     match manage(state, session.stream.message(first)) {
         FirstReply::Last(reply) => session.stream.send(reply).await,
@@ -106,7 +109,9 @@ pub(super) struct Session {
     stream: FrameStream,
     pub(super) state: Arc<ServerState>,
     stopping: watch::Receiver<bool>,
-    /// Its place among those who have proved the key.
+    /// Whether it has proved the key.
+    is_known: bool,
+    /// Its place among those who have.
     place: Option<OwnedSemaphorePermit>,
     /// Whether the call under way has waited for another client.
     has_waited: bool,
@@ -125,10 +130,20 @@ impl Session {
             }
         }
         drop(stranger);
+        self.is_known = true;
         let places = Arc::clone(&self.state.places);
         self.place = places.acquire_owned().await.ok();
         self.stream.acknowledge_quickly();
         self.next().await
+    }
+
+    /// Tells a client that has the key why it is not served.
+    async fn turn_away(&mut self, class: &'static str, text: String) -> io::Result<()> {
+        let reply = reply::traceback(&Fault::new(class, text));
+        self.stream.send(reply).await?;
+        // What it sends is read past, for else it would not hear that.
+        let _ = timeout(self.state.limits.handshake, self.next()).await;
+        Ok(())
     }
 
     fn refuse(&self, reason: RefusalReason) {

@@ -194,6 +194,9 @@ impl<'a> Request<'a> {
 /// The class of what a client is told when the server ends.
 pub(crate) const FAREWELL: &str = "EOFError";
 
+/// The class of what a client is told that has the key and finds no place.
+pub(crate) const NO_PLACE: &str = "TooManyConnections";
+
 /// What goes wrong in a call: an exception that the caller is to raise.
 #[derive(Debug)]
 pub(crate) struct Fault {

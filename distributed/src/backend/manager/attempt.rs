@@ -1,8 +1,9 @@
 //! How a queue calls its server: over a connection of its own, and once more when that is lost.
 
+use std::io::ErrorKind;
 use std::sync::{MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, process, thread};
 
 use super::connection::{Connection, request};
 use super::{FAREWELL, ManagerClient, ManagerQueue, PAUSE_MAX, nothing};
@@ -35,8 +36,8 @@ impl ManagerQueue {
         loop {
             let ident = state.ident.clone();
             match state.attempt(&ident, method, &args, &mut read) {
-                Err(Error::Closed { .. } | Error::ShutDown { .. })
-                    if start.elapsed() + pause < state.client.retry_time =>
+                Err(error)
+                    if is_away(&error) && start.elapsed() + pause < state.client.retry_time =>
                 {
                     thread::sleep(random::jitter(pause));
                     pause = (2 * pause).min(PAUSE_MAX);
@@ -83,6 +84,23 @@ impl ManagerQueue {
     }
 }
 
+/// Whether the server may be there again, or have a place again, in a moment.
+fn is_away(error: &Error) -> bool {
+    match error {
+        Error::Closed { .. } | Error::ShutDown { .. } => true,
+        Error::Io { source, .. } => source.kind() == ErrorKind::ResourceBusy,
+        _ => false,
+    }
+}
+
+/// What this process calls itself to a server, which names it where it holds an item or a lock:
+/// `program[pid]`.
+fn my_name() -> String {
+    let program = env::current_exe().unwrap_or_default();
+    let program = program.file_name().unwrap_or_default().display();
+    format!("{program}[{}]", process::id())
+}
+
 impl State {
     pub(super) fn new(client: ManagerClient, ident: String) -> State {
         State {
@@ -105,7 +123,7 @@ impl State {
             Some(connection) => connection,
             None => {
                 let mut connection = self.client.connect()?;
-                let name = |args: &mut Encoder| _ = args.str("Rust");
+                let name = |args: &mut Encoder| _ = args.str(&my_name());
                 connection.call(&mut request(None, "accept_connection", name), nothing)?;
                 self.connections += 1;
                 connection

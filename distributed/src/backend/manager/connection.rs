@@ -12,7 +12,7 @@ use crate::peer_timeout;
 use crate::wire::frame::{self, Head};
 use crate::wire::handshake::{Digest, FRAME_MAX, Handshake, Step};
 use crate::wire::pickle::{Encoder, Pickle, Span, Value, repr};
-use crate::wire::protocol::FAREWELL;
+use crate::wire::protocol::{FAREWELL, NO_PLACE};
 use crate::{Error, Result, ServerAddress};
 
 /// How a connection is made.
@@ -213,6 +213,10 @@ impl Connection {
                 // The last line of a traceback names the exception.
                 let last = text.lines().last().unwrap_or_default();
                 let (class, text) = last.split_once(": ").unwrap_or(("RemoteError", text));
+                if class == NO_PLACE {
+                    let busy = io::Error::new(ErrorKind::ResourceBusy, text);
+                    return Err(Error::io(format!("connect to {}", self.address))(busy));
+                }
                 Err(Error::Remote {
                     class: class.to_string(),
                     text: text.to_string(),
