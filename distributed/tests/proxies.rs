@@ -344,6 +344,15 @@ fn arguments_that_are_no_tuple_are_refused_before_they_are_sent() -> Result<()> 
 }
 
 #[test]
+fn what_is_there_takes_no_arguments() -> Result<()> {
+    with_each_server(|client, _| {
+        assert_eq!(class(client.proxy("gate", (1,))), "TypeError");
+        let gate = client.proxy("gate", ())?;
+        gate.acquire()?.release()
+    })
+}
+
+#[test]
 fn an_object_of_arguments_over_the_limit_is_refused_with_the_limit() -> Result<()> {
     let server = builder().max_message(1 << 16);
     let server = server.serve("127.0.0.1:0", b"abc")?;

@@ -135,6 +135,11 @@ fn create(
         }
         Some(Factory::Queue(order)) => make_queue(*order, queues, typeid, &request),
         None => {
+            let is_there = queues.queue(typeid).is_ok() || queues.objects.methods(typeid).is_some();
+            if is_there && request.bind([], 0).is_err() {
+                let text = format!("'{typeid}' is there already, and takes no arguments");
+                return Err(Fault::new("TypeError", text));
+            }
             if let Some(opened) = queues.objects.open(typeid) {
                 return Ok(opened);
             }
