@@ -271,7 +271,7 @@ impl Client {
         self.0.create(&queue)
     }
 
-    /// Empties a queue: what waits, and on an engine what is out, too.
+    /// Empties a queue: what waits, and on an engine what is out, too. How many items that were.
     ///
     /// # Errors
     ///
@@ -286,11 +286,11 @@ impl Client {
     /// # let client = Client::connect(server.address(), b"abc")?;
     /// let tasks = client.queue::<u32>("tasks")?;
     /// tasks.put_many(&[3, 4])?;
-    /// client.purge("tasks")?;
+    /// assert_eq!(client.purge("tasks")?, 2);
     /// assert!(tasks.is_empty()?);
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn purge(&self, name: &str) -> Result<()> {
+    pub fn purge(&self, name: &str) -> Result<u64> {
         self.0.purge(name)
     }
 

@@ -146,7 +146,7 @@ fn the_program_lists_dead_letters_puts_them_back_and_drops_them() -> Result<()> 
     assert_eq!(dead(&["--retry"]), "1 put back into tasks\n");
     assert_eq!(tasks.try_get()?, 34);
     fail()?;
-    assert_eq!(dead(&["--purge"]), "");
+    assert_eq!(dead(&["--purge"]), "1 of tasks dropped\n");
     assert_eq!(client.dead_letters("tasks")?, []);
     let unknown = client.dead_letters("task");
     assert!(matches!(unknown, Err(Error::NoQueue { .. })), "{unknown:?}");
@@ -154,7 +154,7 @@ fn the_program_lists_dead_letters_puts_them_back_and_drops_them() -> Result<()> 
     for unknown in [
         unknown.map(drop),
         client.retry_dead("task").map(drop),
-        client.purge("task.dead"),
+        client.purge("task.dead").map(drop),
     ] {
         let text = unknown.expect_err("there is no such queue").to_string();
         assert!(text.contains("(there are: tasks"), "{text}");

@@ -147,7 +147,7 @@ pub(crate) struct ReportOptions {
     /// Open it in a browser
     #[arg(long)]
     pub(crate) open: bool,
-    /// Write it to this file, not to target/replay; - is standard output
+    /// Write it to this file, for svg a folder, not to target/replay; - is standard output
     #[arg(short, long, value_name = "FILE", value_parser = OutputFile::parse)]
     pub(crate) output: Option<OutputFile>,
     /// Show this run.json, not the last run
@@ -178,7 +178,7 @@ pub(crate) struct ExportOptions {
     /// The form
     #[arg(value_enum)]
     pub(crate) form: Form,
-    /// Write it to this file, not to target/replay; - is standard output
+    /// Write it to this file, for svg a folder, not to target/replay; - is standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]

@@ -157,8 +157,8 @@ const COMMANDS: [Text; 117] = [
     ),
     ("Open it in a browser", "用浏览器打开"),
     (
-        "Write it to this file, not to target/replay; - is standard output",
-        "写进这个文件，不写进 `target/replay`；`-` 是标准输出",
+        "Write it to this file, for svg a folder, not to target/replay; - is standard output",
+        "写进这个文件（`svg` 是文件夹），不写进 `target/replay`；`-` 是标准输出",
     ),
     (
         "Show this run.json, not the last run",

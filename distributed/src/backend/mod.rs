@@ -49,7 +49,7 @@ pub(crate) trait Backend: Debug + Send + Sync {
 
     fn create(&self, options: &QueueOptions) -> Result<()>;
 
-    fn purge(&self, name: &str) -> Result<()>;
+    fn purge(&self, name: &str) -> Result<u64>;
 
     /// The dead letters of a queue that nobody has taken.
     fn dead_letters(&self, name: &str) -> Result<Vec<DeadLetter>>;

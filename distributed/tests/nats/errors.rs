@@ -131,7 +131,8 @@ fn calls_and_destructors_in_a_task_of_another_runtime_block_and_work() -> Result
     several.block_on(task).expect("no panic")?;
     let one = tokio::runtime::Builder::new_current_thread().build();
     let one = one.expect("a runtime");
-    one.block_on(async { server.client().purge("tasks") })?;
+    let purged = one.block_on(async { server.client().purge("tasks") })?;
+    assert_eq!(purged, 1);
     Ok(())
 }
 

@@ -78,8 +78,8 @@ impl Backend for ManagerClient {
         Err(fixed(options.name()))
     }
 
-    fn purge(&self, name: &str) -> Result<()> {
-        self.clone().about("purge", name, nothing)
+    fn purge(&self, name: &str) -> Result<u64> {
+        self.clone().about("purge", name, read)
     }
 
     fn dead_letters(&self, name: &str) -> Result<Vec<DeadLetter>> {

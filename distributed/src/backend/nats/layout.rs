@@ -286,13 +286,19 @@ pub(super) async fn find(engine: &Engine, queue: &str, retry_time: Duration) -> 
 }
 
 /// Empties a queue.
-pub(super) async fn purge(engine: &Engine, queue: &str, retry_time: Duration) -> Result<()> {
+pub(super) async fn purge(engine: &Engine, queue: &str, retry_time: Duration) -> Result<u64> {
     let (stream, _) = names(engine, queue)?;
     let attempt = format!("empty the queue `{queue}`");
     find(engine, queue, retry_time).await?;
     let path = format!("STREAM.PURGE.{stream}");
-    let purged = ask::<serde_json::Value>(engine, &attempt, path, &(), retry_time).await?;
-    answered(engine, &attempt, purged).map(|_| ())
+    let purged = ask::<Purged>(engine, &attempt, path, &(), retry_time).await?;
+    answered(engine, &attempt, purged).map(|answer| answer.purged)
+}
+
+/// What a stream answers that was emptied.
+#[derive(Deserialize)]
+struct Purged {
+    purged: u64,
 }
 
 /// What the stream says of itself; an error for one that another program has made.

@@ -133,7 +133,7 @@ impl Backend for NatsClient {
         Ok(Box::new(self.once_there(open)?))
     }
 
-    fn purge(&self, name: &str) -> Result<()> {
+    fn purge(&self, name: &str) -> Result<u64> {
         let purged = layout::purge(&self.engine, name, self.retry_time);
         self.engine.wait(purged)
     }

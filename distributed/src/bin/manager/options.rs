@@ -255,7 +255,8 @@ impl Serve {
             let number = client.retry_dead(name)?;
             say(self.lang.put_back(number, name))?;
         } else if *purge {
-            client.purge(&format!("{name}.dead"))?;
+            let number = client.purge(&format!("{name}.dead"))?;
+            say(self.lang.dropped(number, name))?;
         } else {
             let letters = client.dead_letters(name)?;
             say(self.lang.heads_of_dead_letters())?;

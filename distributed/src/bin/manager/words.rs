@@ -89,6 +89,13 @@ impl Language {
             Language::Zh => format!("{number} 个放回了 {name}"),
         }
     }
+
+    pub(super) fn dropped(self, number: u64, name: &str) -> String {
+        match self {
+            Language::En => format!("{number} of {name} dropped"),
+            Language::Zh => format!("丢弃了 {name} 的 {number} 个"),
+        }
+    }
 }
 
 /// A word at the right end of a column. A Chinese character is as wide as two Latin letters.
