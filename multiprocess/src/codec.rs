@@ -70,7 +70,9 @@ impl Buffer {
 
     #[inline]
     fn take(kept: &'static LocalKey<Kept>) -> Self {
-        let bytes = Some(kept.take().unwrap_or_default());
+        // A thread that ends has given its buffers back when a destructor of its own sends something.
+        let bytes = kept.try_with(Cell::take).ok().flatten();
+        let bytes = Some(bytes.unwrap_or_default());
         Self { kept, bytes }
     }
 
@@ -84,7 +86,8 @@ impl Drop for Buffer {
     #[inline]
     fn drop(&mut self) {
         if self.bytes().capacity() <= KEPT_MAX {
-            self.kept.set(self.bytes.take());
+            let bytes = self.bytes.take();
+            let _ = self.kept.try_with(|kept| kept.set(bytes));
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -24,10 +25,18 @@ pub(crate) const NOT_AT_START: &str = "no descriptor can go along";
 const UNIQUE: u64 = 1 << 63;
 
 thread_local! {
-    /// What is looked at for each value that is serialised, so it has nothing to drop.
+    /// What is looked at for each value that is serialised.
     static COLLECTING: Cell<Collecting> = const { Cell::new(Collecting::NOTHING) };
-    static COLLECTED: RefCell<Vec<(u64, OwnedFd)>> = const { RefCell::new(Vec::new()) };
-    static PROVIDED: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
+    static COLLECTED: Undropped<(u64, OwnedFd)> = const { undropped() };
+    static PROVIDED: Undropped<Option<OwnedFd>> = const { undropped() };
+}
+
+/// Of a thread, which may end: a destructor of its own may still send something. So it is never
+/// dropped, and has no memory between two uses.
+type Undropped<T> = RefCell<ManuallyDrop<Vec<T>>>;
+
+const fn undropped<T>() -> Undropped<T> {
+    RefCell::new(ManuallyDrop::new(Vec::new()))
 }
 
 /// What is being collected.
@@ -96,7 +105,10 @@ fn collect_as<R>(unique: bool, work: impl FnOnce() -> R) -> (R, Vec<(u64, OwnedF
 
 #[cold]
 fn uncollect_from(start: usize) -> Vec<(u64, OwnedFd)> {
-    let given = COLLECTED.with_borrow_mut(|collected| collected.split_off(start));
+    let given = COLLECTED.with_borrow_mut(|collected| match start {
+        0 => mem::take(&mut **collected),
+        _ => collected.split_off(start),
+    });
     let collecting = COLLECTING.get();
     COLLECTING.set(Collecting {
         count: start,
@@ -110,12 +122,17 @@ pub(crate) fn provide<R>(descriptors: Vec<OwnedFd>, work: impl FnOnce() -> R) ->
     struct Outer(Vec<Option<OwnedFd>>);
     impl Drop for Outer {
         fn drop(&mut self) {
-            PROVIDED.set(std::mem::take(&mut self.0));
+            swap_provided(&mut self.0);
         }
     }
-    let provided = descriptors.into_iter().map(Some).collect();
-    let _outer = Outer(PROVIDED.replace(provided));
+    let mut provided = descriptors.into_iter().map(Some).collect();
+    swap_provided(&mut provided);
+    let _outer = Outer(provided);
     work()
+}
+
+fn swap_provided(with: &mut Vec<Option<OwnedFd>>) {
+    PROVIDED.with_borrow_mut(|provided| mem::swap(&mut **provided, with));
 }
 
 /// A file or a socket that goes to another process: Python's `multiprocessing.reduction` of a socket.

@@ -24,6 +24,8 @@ mod limits;
 mod panics;
 // What holds when it uses what the item goes through.
 mod reentrant;
+// What holds when a thread ends.
+mod thread_end;
 // What holds when a process writes over the shared memory.
 mod damaged;
 // What holds when processes are killed.
@@ -57,6 +59,7 @@ fn main() {
         limits::TESTS,
         panics::TESTS,
         reentrant::TESTS,
+        thread_end::TESTS,
         damaged::TESTS,
         killed::TESTS,
         stopped::TESTS,
