@@ -15,7 +15,7 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{fs::FileExt, process::CommandExt},
     },
     process::{self, Command},
@@ -31,16 +31,21 @@ use crate::{
     limits,
     spawn_request::SpawnRequest,
     sys::{
-        at_exit::at_exit, call::Function, credentials::Credentials, descriptors,
-        fork_private::ForkPrivate, identity::Identity, image, memfd, pidfd, poll::poll, scm_rights,
+        at_exit::at_exit, call::Function, credentials::Credentials, fork_private::ForkPrivate,
+        identity::Identity, image, memfd, pidfd, poll::poll, scm_rights,
     },
 };
 
 mod server;
 
-/// The environment's word to the program's file that it is to be a zygote. Its value names the
-/// descriptors that the zygote has inherited and closes.
+/// The environment's word to the program's file that it is to be a zygote. Its value is the number of
+/// the process that asks for it, and [`AGAIN`] behind it where the zygote has executed the file itself.
 const VARIABLE: &str = "MULTIPROCESS_ZYGOTE";
+
+const AGAIN: &str = " again";
+
+/// Why there is no zygote is told in at most so many bytes.
+const REASON_MAX: usize = 512;
 
 /// How long the zygote may take to start. It does nothing that could take so long.
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -97,8 +102,9 @@ const ANSWER: usize = size_of::<i32>();
 ///
 /// [`Error::Os`] if the file cannot be executed again: there is no `/proc`, the program has changed
 /// to a user who must not execute it, the file has the set-user-ID bit or capabilities, or this
-/// crate is not part of it but of a loaded library. Or if the system is out of processes or
-/// descriptors.
+/// crate is not part of it but of a loaded library; the program was started by way of the dynamic
+/// loader; a library has started a thread before `main`, as profilers and allocators may. Or if the
+/// system is out of processes or descriptors.
 ///
 /// # Examples
 ///
@@ -216,18 +222,14 @@ impl Zygote {
                           set-group-ID or capabilities)";
             return Err(io::Error::other(reason));
         }
+        if image::is_hidden() {
+            let reason = "the program was started by way of the dynamic loader, which is what the system \
+                          has for the program's file";
+            return Err(io::Error::other(reason));
+        }
         let (ours, theirs) = scm_rights::pair()?;
-        let mut args = env::args_os();
-        let inherited: Vec<String> = descriptors::inherited()?
-            .iter()
-            .map(RawFd::to_string)
-            .collect();
-        let child = Command::new(image::PATH)
-            .arg0(args.next().unwrap_or_default())
-            .args(args)
-            .env(VARIABLE, inherited.join(","))
-            .stdin(theirs)
-            .spawn()?;
+        let word = process::id().to_string();
+        let child = this_program(&word).stdin(theirs).spawn()?;
         let pid = child.id().cast_signed();
         let zygote = Self {
             requests: ForkPrivate::new(ours),
@@ -241,20 +243,35 @@ impl Zygote {
         Ok(zygote)
     }
 
-    /// Tells it who the application is, and waits until it is ready.
+    /// Tells it who the application is, and waits until it is ready, or says why it is not.
     fn greet(&self) -> io::Result<()> {
         let requests = self.requests.get()?.as_fd();
         let me = pidfd::open(process::id().cast_signed())?;
-        scm_rights::send(requests, &[0], &[me.as_fd()])?;
+        let ended = |_| io::Error::other("it ended before it was ready");
+        scm_rights::send(requests, &[0], &[me.as_fd()]).map_err(ended)?;
         let mut fds = [PollFd::new(requests, PollFlags::POLLIN)];
         if !poll(&mut fds, Some(Instant::now() + START_WITHIN))? {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        match scm_rights::receive(requests, &mut [0])? {
-            (1, _) => Ok(()),
-            _ => Err(io::Error::other("it ended before it was ready")),
+        let mut said = [0; REASON_MAX];
+        let (len, _) = scm_rights::receive(requests, &mut said).map_err(ended)?;
+        match &said[..len] {
+            [0] => Ok(()),
+            [] => Err(ended(io::ErrorKind::UnexpectedEof.into())),
+            reason => Err(io::Error::other(String::from_utf8_lossy(reason))),
         }
     }
+}
+
+/// What executes the program's file with its arguments, and with this word for [`VARIABLE`].
+fn this_program(word: &str) -> Command {
+    let mut args = env::args_os();
+    let mut command = Command::new(image::PATH);
+    command
+        .arg0(args.next().unwrap_or_default())
+        .args(args)
+        .env(VARIABLE, word);
+    command
 }
 
 /// Kills a zygote and reaps it. One that has other rights than this process ends by itself.

@@ -46,6 +46,9 @@ tests![
     with_its_file_removed,
     without_proc,
     in_a_sandbox_that_denies_unshare,
+    in_a_sandbox_that_hides_what_a_socket_is,
+    with_a_thread_before_main,
+    started_by_way_of_the_dynamic_loader,
     with_the_set_user_id_bit,
 ];
 
@@ -56,6 +59,12 @@ const THREADED: &str = "--threaded";
 
 /// As [`PROGRAM`], to tell whether a process comes from a zygote.
 const PARENT: &str = "--parent";
+
+/// To tell whether there can be a zygote.
+const INIT: &str = "--init";
+
+/// As [`INIT`], for an argument that ends so: the name of a program.
+const MARK: &str = "/mark";
 
 const WORKS: &str = "everything works\n";
 
@@ -69,19 +78,29 @@ fn main() {
         let is_ours = parent.expect("a process starts") == process::id();
         return print!("{}", if is_ours { "no zygote" } else { "a zygote" });
     }
+    if program
+        .as_deref()
+        .is_some_and(|it| it == INIT || it.ends_with(MARK))
+    {
+        return end(multiprocess::init().map_err(Into::into));
+    }
     if program.as_deref() == Some(THREADED) {
         thread::spawn(thread::park);
     }
     if program.is_some_and(|argument| [PROGRAM, "--removed", THREADED].contains(&&*argument)) {
-        return match everything() {
-            Ok(()) => print!("{WORKS}"),
-            Err(error) => {
-                eprintln!("{error}");
-                process::exit(1);
-            }
-        };
+        return end(everything());
     }
     support::main(TESTS)
+}
+
+fn end(outcome: Result<(), Box<dyn StdError>>) {
+    match outcome {
+        Ok(()) => print!("{WORKS}"),
+        Err(error) => {
+            eprintln!("{error}");
+            process::exit(1);
+        }
+    }
 }
 
 fn die(_: ()) {
@@ -294,6 +313,56 @@ fn without_proc() {
 /// The threads are counted in `/proc` then.
 fn in_a_sandbox_that_denies_unshare() {
     works(&run_without(libc::SYS_unshare));
+}
+
+/// The program would go on to `main` where it should be the zygote, and start one in its turn.
+fn in_a_sandbox_that_hides_what_a_socket_is() {
+    multiprocess::deny_for_tests(&[libc::SYS_getsockopt]).unwrap();
+    says(
+        &run_as(INIT, &[]),
+        &["the zygote", "ended before it was ready"],
+    );
+    works(&run(&[]));
+}
+
+/// As some profilers and allocators have one.
+fn with_a_thread_before_main() {
+    let library = program().with_file_name("library.so");
+    let source = library.with_extension("c");
+    let text = "#include <pthread.h>\n#include <unistd.h>\n\
+                static void *wait(void *it) { for (;;) pause(); return it; }\n\
+                __attribute__((constructor)) static void start(void) {\n\
+                pthread_t it; pthread_create(&it, 0, wait, 0); }\n";
+    fs::write(&source, text).unwrap();
+    let mut compile = Command::new("cc");
+    compile.args(["-shared", "-fPIC", "-pthread", "-o"]);
+    assert!(
+        compile
+            .args([&library, &source])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let preload = format!("LD_PRELOAD={}", library.display());
+    let output = run_as(INIT, &["env", &preload]);
+    says(&output, &["the zygote", "a thread before `main`"]);
+}
+
+/// The system has the loader for the program's file then, and that would execute the first argument.
+fn started_by_way_of_the_dynamic_loader() {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let loader = maps
+        .split_whitespace()
+        .find(|it| it.contains("/ld-"))
+        .unwrap();
+    let mark = program().with_file_name("mark");
+    fs::write(&mark, "#!/bin/sh\n: > \"$0-executed\"\n").unwrap();
+    fs::set_permissions(&mark, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(loader);
+    let output = command.args([&program(), &mark]).output().unwrap();
+    says(&output, &["the zygote", "by way of the dynamic loader"]);
+    assert!(!mark.with_file_name("mark-executed").exists());
+    works(&run(&[loader]));
 }
 
 /// Who executes such a program has its owner's rights, and shall not choose its functions: there is no

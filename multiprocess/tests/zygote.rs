@@ -10,7 +10,7 @@ use std::{
     process::{self, Command},
     sync::{
         OnceLock,
-        atomic::{AtomicU32, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
     },
     thread,
     time::Duration,
@@ -46,6 +46,7 @@ tests![
     a_program_that_a_process_executes_has_none_of_its_queues,
     the_variable_alone_makes_no_zygote_of_a_program,
     threads_start_processes_at_once,
+    a_zygote_keeps_no_descriptor_that_a_thread_opens_while_it_starts,
     nothing_is_left_of_many_processes,
     a_fork_of_the_program_has_a_zygote_of_its_own,
     workers_are_given_a_queue_by_their_initializer,
@@ -302,6 +303,35 @@ fn threads_start_processes_at_once() {
                 }
             });
         }
+    });
+}
+
+fn a_zygote_keeps_no_descriptor_that_a_thread_opens_while_it_starts() {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // As C libraries open them: they are not closed at an execution.
+        scope.spawn(|| {
+            while !stop.load(SeqCst) {
+                let opened: Vec<_> = (0..200).map(|_| nix::unistd::pipe().unwrap()).collect();
+                drop(opened);
+            }
+        });
+        let pipes = (0..20).map(|_| {
+            init().unwrap();
+            let zygote = children()[0];
+            let files = fs::read_dir(format!("/proc/{zygote}/fd")).unwrap();
+            let files = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
+            let pipes = files.filter(|file| file.to_str().unwrap().starts_with("pipe:"));
+            let pipes = pipes.count();
+            kill(Pid::from_raw(zygote.cast_signed()), Signal::SIGKILL).unwrap();
+            all_end(&[zygote]);
+            // The request finds it gone, and another in its place.
+            let nine = Process::spawn_with(square, 3).and_then(Process::join);
+            (nine, pipes)
+        });
+        let pipes: Vec<_> = pipes.collect();
+        stop.store(true, SeqCst);
+        assert!(pipes.iter().all(|it| *it == (Ok(9), 0)), "{pipes:?}");
     });
 }
 

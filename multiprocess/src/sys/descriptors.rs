@@ -2,8 +2,8 @@
 
 use std::{fs, io, os::fd::RawFd};
 
-/// The descriptors that a program executed by this process would inherit, but for the standard
-/// streams. They are those of C libraries: std closes its own at an execution.
+/// The descriptors that are not closed when this process executes a program, but for the standard
+/// streams. They are those of C libraries: std closes its own.
 pub(crate) fn inherited() -> io::Result<Vec<RawFd>> {
     let mut inherited = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
@@ -23,13 +23,10 @@ fn is_inherited(number: RawFd) -> bool {
     flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
-/// Closes descriptors that the program has inherited, of which nothing in it knows yet.
-pub(crate) fn close_inherited(numbers: &[RawFd]) {
-    for &number in numbers {
-        // SAFETY: it is called before `main`, when nobody can own a descriptor that the program
-        // did not open itself.
-        unsafe { close_range(number, number) };
-    }
+/// Has a descriptor closed when this process executes a program.
+pub(crate) fn close_on_exec(number: RawFd) {
+    // SAFETY: the call takes integers, and closes nothing here.
+    unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
 }
 
 /// Closes the descriptors from `first` to `last`, both included.

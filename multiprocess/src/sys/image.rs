@@ -6,7 +6,7 @@ use std::{fs, io, ops::Range, os::unix::fs::MetadataExt, path::Path, slice, sync
 use libc::Elf32_Phdr as Header;
 #[cfg(target_pointer_width = "64")]
 use libc::Elf64_Phdr as Header;
-use libc::{PT_LOAD, PT_PHDR};
+use libc::{PT_INTERP, PT_LOAD, PT_PHDR};
 
 /// The file, also when it was removed or replaced since.
 pub(crate) const PATH: &str = "/proc/self/exe";
@@ -28,6 +28,15 @@ pub(crate) fn holds_this_crate() -> bool {
     addresses().contains(&(&raw const HERE as usize))
 }
 
+/// Whether the system has another file for that of the program, the dynamic loader: it was executed, and
+/// has loaded the program, as some bundles of programs do.
+pub(crate) fn is_hidden() -> bool {
+    // SAFETY: the call takes an integer.
+    let is_loader_executed = unsafe { libc::getauxval(libc::AT_BASE) } == 0;
+    // A program without a loader has none that could have been executed.
+    is_loader_executed && headers().iter().any(|header| header.p_type == PT_INTERP)
+}
+
 /// Whether what lies at this address lies in each process of the program, at the same distance from
 /// this crate. Libraries are loaded elsewhere each time the file is executed.
 #[inline]
@@ -40,17 +49,11 @@ pub(crate) fn holds(address: usize) -> bool {
 fn addresses() -> &'static Range<usize> {
     static ADDRESSES: OnceLock<Range<usize>> = OnceLock::new();
     ADDRESSES.get_or_init(|| {
-        // SAFETY: the call takes an integer.
-        let headers = unsafe { libc::getauxval(libc::AT_PHDR) } as *const Header;
-        // SAFETY: as above.
-        let count = unsafe { libc::getauxval(libc::AT_PHNUM) } as usize;
-        // SAFETY: the kernel tells every program where its headers lie and how many they are. They
-        // are part of the loaded file, which nobody writes or unloads.
-        let all = unsafe { slice::from_raw_parts(headers, count) };
+        let all = headers();
         // The headers say where they themselves were meant to lie, unless the file moves nowhere.
         let own = all.iter().find(|header| header.p_type == PT_PHDR);
         let moved = own.map_or(0, |own| {
-            (headers as usize).wrapping_sub(own.p_vaddr as usize)
+            (all.as_ptr() as usize).wrapping_sub(own.p_vaddr as usize)
         });
         let loaded = || all.iter().filter(|header| header.p_type == PT_LOAD);
         let start = loaded()
@@ -63,6 +66,17 @@ fn addresses() -> &'static Range<usize> {
             .unwrap_or(0);
         moved.wrapping_add(start)..moved.wrapping_add(end)
     })
+}
+
+/// The headers of the program's own file.
+fn headers() -> &'static [Header] {
+    // SAFETY: the call takes an integer.
+    let headers = unsafe { libc::getauxval(libc::AT_PHDR) } as *const Header;
+    // SAFETY: as above.
+    let count = unsafe { libc::getauxval(libc::AT_PHNUM) } as usize;
+    // SAFETY: the kernel tells every program where its headers lie and how many they are. They are part
+    // of the loaded file, which nobody writes or unloads.
+    unsafe { slice::from_raw_parts(headers, count) }
 }
 
 /// Whether whoever executes the file gets rights by it: those of its owner, its group, or its

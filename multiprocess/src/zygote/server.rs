@@ -6,8 +6,11 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
-        unix::fs::FileExt,
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{
+            fs::FileExt,
+            process::{CommandExt, parent_id},
+        },
     },
     panic::{self, AssertUnwindSafe},
     process,
@@ -25,7 +28,7 @@ use nix::{
     unistd::{self, Pid},
 };
 
-use super::{REQUEST, VARIABLE};
+use super::{AGAIN, REASON_MAX, REQUEST, VARIABLE, this_program};
 use crate::{
     Error,
     spawn_request::SpawnRequest,
@@ -54,14 +57,27 @@ fn before_main(call_other_constructors: impl FnOnce()) {
     // A program may be started with SIGCHLD ignored. Then the system takes away how its children
     // ended. The program itself has not ignored the signal, since it has not begun.
     signals::stop_ignoring(Signal::SIGCHLD);
-    let Some(inherited) = env::var(VARIABLE).ok().filter(|_| is_asked_for()) else {
+    let Ok(word) = env::var(VARIABLE) else {
         return;
     };
+    if !is_asked_for() {
+        // In a sandbox that hides what the standard input is, `main` would start a zygote in its turn,
+        // and that another.
+        if word == parent_id().to_string() {
+            exit_now(1);
+        }
+        return;
+    }
     let life = panic::catch_unwind(AssertUnwindSafe(|| {
-        let requests = prepare(&inherited)?;
-        // The program's functions may rely on them.
-        call_other_constructors();
-        ZygoteServer::new(requests)?.serve()
+        let requests = io::stdin().as_fd().try_clone_to_owned()?;
+        match prepare(&word) {
+            Ok(()) => {
+                // The program's functions may rely on them.
+                call_other_constructors();
+                ZygoteServer::new(requests)?.serve()
+            }
+            Err(error) => refuse(requests.as_fd(), &error),
+        }
     }));
     exit_now(i32::from(!matches!(life, Ok(Ok(())))));
 }
@@ -72,10 +88,18 @@ fn is_asked_for() -> bool {
     scm_rights::is_end_of_pair(io::stdin().as_fd()) && !image::gives_rights()
 }
 
-/// Makes the process what a program is at the start of `main`, and returns the socket that is its
-/// standard input.
-fn prepare(inherited: &str) -> io::Result<OwnedFd> {
-    let requests = io::stdin().as_fd().try_clone_to_owned()?;
+/// Tells the application why there is no zygote.
+fn refuse(requests: BorrowedFd<'_>, error: &io::Error) -> io::Result<()> {
+    // It greets first.
+    scm_rights::receive(requests, &mut [0])?;
+    let reason = error.to_string();
+    let len = reason.floor_char_boundary(REASON_MAX);
+    scm_rights::send(requests, &reason.as_bytes()[..len], &[])
+}
+
+/// Makes the process what a program is at the start of `main`, but for its standard input.
+fn prepare(word: &str) -> io::Result<()> {
+    leave_inherited(word)?;
     let null = {
         let file = File::options().read(true).write(true).open("/dev/null")?;
         // A duplicate, since the file may have come to stand where a standard stream is missing. It
@@ -90,14 +114,34 @@ fn prepare(inherited: &str) -> io::Result<OwnedFd> {
     if is_closed(io::stderr().as_fd()) {
         unistd::dup2_stderr(&null)?;
     }
-    let numbers = inherited
-        .split(',')
-        .filter_map(|number| number.parse().ok());
-    descriptors::close_inherited(&numbers.collect::<Vec<RawFd>>());
-    environment::remove(VARIABLE).map_err(io::Error::other)?;
+    environment::remove(VARIABLE).map_err(|error| {
+        io::Error::other(match error {
+            Error::Threaded { .. } => {
+                "a library has started a thread before `main`, as profilers and allocators may, and the \
+                 zygote cannot be forked then"
+                    .to_string()
+            }
+            error => error.to_string(),
+        })
+    })?;
     // As the start of each Rust program does.
     signals::ignore(Signal::SIGPIPE);
-    Ok(requests)
+    Ok(())
+}
+
+/// Has the process no descriptor of the application, whose threads may have opened one at any moment
+/// up to the execution. Those that libraries have opened here before this look the same, so the program
+/// is executed once more, without the first.
+fn leave_inherited(word: &str) -> io::Result<()> {
+    if word.ends_with(AGAIN) {
+        return Ok(());
+    }
+    let inherited = descriptors::inherited()?;
+    if inherited.is_empty() {
+        return Ok(());
+    }
+    inherited.into_iter().for_each(descriptors::close_on_exec);
+    Err(this_program(&format!("{word}{AGAIN}")).exec())
 }
 
 struct ZygoteServer {
