@@ -11,12 +11,12 @@ use std::{
     os::unix::{fs::PermissionsExt, process::parent_id},
     path::PathBuf,
     process::{self, Command, Output},
-    sync::OnceLock,
+    sync::{OnceLock, TryLockError},
     thread,
     time::Duration,
 };
 
-use multiprocess::{Error, Pool, Process, Queue, pipe, subprocess};
+use multiprocess::{Error, Pool, Process, Queue, pipe, subprocess, sync};
 use nix::{
     errno::Errno,
     sys::wait::{WaitPidFlag, WaitStatus, waitpid},
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 #[macro_use]
 mod support;
 
-use support::{become_nobody, has_program, is_root};
+use support::{Child, NOW, SOON, become_nobody, has_program, is_root};
 
 tests![
     as_it_is,
@@ -43,6 +43,7 @@ tests![
     on_a_kernel_without_clone3,
     on_a_kernel_without_pidfd_open,
     on_a_kernel_without_memfd_create,
+    on_a_kernel_that_wipes_no_memory_at_a_fork,
     with_its_file_removed,
     without_proc,
     in_a_sandbox_that_denies_unshare,
@@ -399,6 +400,29 @@ fn on_a_kernel_without_pidfd_open() {
         &run_without(libc::SYS_pidfd_open),
         &["pidfd_open", "Linux 5.4"],
     );
+}
+
+fn on_a_kernel_that_wipes_no_memory_at_a_fork() {
+    multiprocess::deny_for_tests(&[libc::SYS_madvise]).unwrap();
+    let (mutex, queue) = (sync::Mutex::new(7).unwrap(), Queue::new().unwrap());
+    // The parent knows who it is, and the child is another.
+    *mutex.lock().unwrap() += 1;
+    queue.put(&1).unwrap();
+    let (ours, theirs) = pipe::<(), ()>().unwrap();
+    let child = Child::fork(|| {
+        let _held = mutex.lock().unwrap();
+        queue.get().unwrap();
+        theirs.send(&()).unwrap();
+        thread::sleep(Duration::from_secs(600));
+    });
+    ours.recv_timeout(SOON).unwrap();
+    assert!(mutex.lock_timeout(NOW).is_err());
+    child.kill();
+    // It is poisoned, and free.
+    let lock = mutex.lock_timeout(SOON);
+    assert!(matches!(lock, Err(TryLockError::Poisoned(_))), "{lock:?}");
+    let lost = queue.join_timeout(SOON);
+    assert!(matches!(lost, Err(Error::ItemsLost { .. })), "{lost:?}");
 }
 
 fn on_a_kernel_without_memfd_create() {

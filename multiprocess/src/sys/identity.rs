@@ -137,6 +137,13 @@ fn stat_from_field_3(path: &str) -> Option<String> {
     Some(line.rsplit_once(')')?.1.trim_start().to_string())
 }
 
+/// Has a child that was just forked look for its own identity.
+extern "C" fn forget() {
+    if let Some(cache) = CACHE.get() {
+        cache.store(0, Relaxed);
+    }
+}
+
 /// A word that is 0 in a newly forked process, whatever the parent had stored in it.
 fn wiped_on_fork() -> &'static AtomicU64 {
     let page = 4096;
@@ -153,7 +160,14 @@ fn wiped_on_fork() -> &'static AtomicU64 {
     };
     assert!(address != libc::MAP_FAILED, "no memory for one page");
     // SAFETY: the page was mapped above; the advice changes what a child sees, nothing here.
-    unsafe { libc::madvise(address, page, libc::MADV_WIPEONFORK) };
+    let is_wiped = unsafe { libc::madvise(address, page, libc::MADV_WIPEONFORK) } == 0;
+    if !is_wiped {
+        // Linux before 4.14 does not take the advice, and some sandboxes do not.
+        // SAFETY: the handler is a function of this image, which stays loaded; all it does is to load and
+        // store atomics.
+        let answer = unsafe { libc::pthread_atfork(None, None, Some(forget)) };
+        assert!(answer == 0, "no memory for a handler of forks");
+    }
     // SAFETY: the page is zeroed, aligned, and never unmapped.
     unsafe { AtomicU64::from_ptr(address.cast()) }
 }
