@@ -29,9 +29,10 @@ pub(super) const WORKER: u64 = POOL - 2;
 const FAILED: u64 = 1 << 63;
 const ITEMS: u64 = 1 << 62;
 const USAGE: u64 = 1 << 61;
+const PANICKED: u64 = 1 << 60;
 
 /// The kinds of messages.
-const KINDS: u64 = FAILED | ITEMS | USAGE;
+const KINDS: u64 = FAILED | ITEMS | USAGE | PANICKED;
 
 /// What a message says of a task.
 #[derive(Debug)]
@@ -50,6 +51,9 @@ pub(super) enum Report<'a> {
         at: Step,
         error: Error,
     },
+    /// The worker panics with the task, in a program that is built to abort. That it is dead then, and
+    /// how far it had come, another message says.
+    Panicked(Error),
 }
 
 /// The head of a message with the result of a task, to which the result is appended.
@@ -73,6 +77,13 @@ pub(super) fn write_error(task: u64, at: Step, error: &Error, message: &mut Vec<
     message.extend_from_slice(&(task | FAILED).to_le_bytes());
     message.extend_from_slice(&at.0.to_le_bytes());
     codec::append_unread(error, message).expect("text and numbers have a binary form");
+}
+
+/// Makes the message that a worker panics with a task, and ends with it.
+pub(super) fn write_panic(task: u64, error: &Error, message: &mut Vec<u8>) {
+    message.clear();
+    message.extend_from_slice(&(task | PANICKED).to_le_bytes());
+    codec::append_unread(error, message).expect("text has a binary form");
 }
 
 /// Makes the message what items of a task took.
@@ -113,6 +124,7 @@ pub(super) fn read(message: &[u8]) -> Option<(u64, Report<'_>)> {
             }
         }
         USAGE => Report::Usage(read_usage(body)),
+        PANICKED => Report::Panicked(codec::decode(body).ok()?),
         _ => {
             let (step, body) = split_word(body)?;
             let (at, error) = (Step(step), codec::decode(body).ok()?);

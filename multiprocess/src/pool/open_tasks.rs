@@ -41,6 +41,8 @@ pub(super) struct More {
     pub(super) descriptors: Option<StoredFds>,
     /// Of the result of a task that is no chunk.
     pub(super) block: Option<Arc<ResultBlock>>,
+    /// How its worker panics, until that is said to be dead.
+    pub(super) panicked: Option<Error>,
     /// What its items took, by their places, if the pool measures that.
     pub(super) usage: Vec<Option<TaskUsage>>,
 }

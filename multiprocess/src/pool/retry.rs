@@ -41,7 +41,7 @@ impl TaskTable {
         // It would go the same way again.
         let may_try_again = !matches!(
             error,
-            Error::TaskTimedOut { .. } | Error::OutOfMemory { .. }
+            Error::TaskTimedOut { .. } | Error::OutOfMemory { .. } | Error::Panicked { .. }
         );
         let rest = match chunk {
             None => {

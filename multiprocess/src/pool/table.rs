@@ -317,13 +317,20 @@ impl TaskTable {
                     results,
                 },
             ) => self.add_results(ticket, (first, count), results, block),
-            (_, Report::Failed { at, error }) => {
-                if !worker_died(&error) {
-                    self.fail(ticket, at, error);
-                } else if let Some(error) = self.survive(ticket, at, error, put_again) {
+            (_, Report::Panicked(error)) => {
+                if let Some(task) = self.tasks.get_mut(ticket) {
+                    task.more.get_or_insert_default().panicked = Some(error);
+                }
+            }
+            (_, Report::Failed { at, error }) if worker_died(&error) => {
+                let task = self.tasks.get_mut(ticket);
+                let panicked = task.and_then(|task| task.more.as_mut()?.panicked.take());
+                let error = panicked.unwrap_or(error);
+                if let Some(error) = self.survive(ticket, at, error, put_again) {
                     self.end_task(ticket, at, error);
                 }
             }
+            (_, Report::Failed { at, error }) => self.fail(ticket, at, error),
         }
     }
 

@@ -118,7 +118,7 @@ pub(super) fn run(
         meter: shared.measures_usage.then(Mutex::default),
         shared,
         index,
-        panics: Panics::watch(|_| ()),
+        panics: Panics::watch(say_before_abort),
         memory_noted: AtomicU64::new(0),
         blocks: WorkerBlocks::default(),
     }));
@@ -127,6 +127,25 @@ pub(super) fn run(
     let code = worker.work(initializer);
     output::flush();
     exit_now(code)
+}
+
+/// Says how this worker panics, in a program that is built to abort: it ends with that.
+fn say_before_abort(error: Error) {
+    let worker = current().filter(|it| it.slot().pid.load(SeqCst) == process::id());
+    // A process that a task has forked is no worker.
+    let Some(worker) = worker else {
+        return;
+    };
+    let mut message = Vec::new();
+    match worker.slot().in_progress() {
+        Some(task) => message::write_panic(task.task, &error, &mut message),
+        None if worker.slot().phase() == Some(Phase::Starting) => {
+            message::write_error(message::INITIALIZER, Step(0), &error, &mut message);
+        }
+        None => return,
+    }
+    // The queue is never closed, and refuses no short message.
+    let _ = worker.shared.put_result(&message, None);
 }
 
 pub(super) struct Worker {

@@ -45,7 +45,7 @@ impl Identity {
     fn look() -> Self {
         let pid = std::process::id();
         let start = if proc_is_ours() { stat(pid) } else { None };
-        let start = start.map_or(0, |(_, start)| start);
+        let start = start.map_or(0, |stat| stat.start);
         let mine = NonZeroU64::new(start << PID_BITS | u64::from(pid)).expect("a pid is not 0");
         let cache = CACHE.get_or_init(wiped_on_fork);
         cache.store(mine.get(), Relaxed);
@@ -86,7 +86,7 @@ impl Identity {
             return false;
         }
         match stat(pid) {
-            Some((state, now)) if start != 0 => now == start && !matches!(state, 'Z' | 'X'),
+            Some(now) if start != 0 => now.start == start && !now.has_ended(),
             _ => true,
         }
     }
@@ -101,7 +101,7 @@ pub(crate) fn proc_is_ours() -> bool {
 
 /// Whether a process was stopped, by Ctrl-Z for example.
 pub(crate) fn is_stopped(pid: u32) -> bool {
-    stat(pid).is_some_and(|(state, _)| state == 'T')
+    stat(pid).is_some_and(|stat| stat.state == 'T')
 }
 
 /// The number of a process's parent.
@@ -122,12 +122,29 @@ pub(crate) fn stands_still(pid: u32) -> bool {
     })
 }
 
-/// State and start time of a process, fields 3 and 22 of `/proc/<pid>/stat`: proc_pid_stat(5).
-fn stat(pid: u32) -> Option<(char, u64)> {
+/// What `/proc/<pid>/stat` says of a process: proc_pid_stat(5).
+struct Stat {
+    state: char,
+    threads: u32,
+    start: u64,
+}
+
+impl Stat {
+    /// Whether all of it has ended: the state is that of its main thread, which others may outlive.
+    fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
+    }
+}
+
+fn stat(pid: u32) -> Option<Stat> {
     let stat = stat_from_field_3(&format!("/proc/{pid}/stat"))?;
-    let mut fields = stat.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+    let fields: Vec<&str> = stat.split_ascii_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3);
+    Some(Stat {
+        state: field(3)?.chars().next()?,
+        threads: field(20)?.parse().ok()?,
+        start: field(22)?.parse().ok()?,
+    })
 }
 
 /// A line as `/proc/<pid>/stat`, from its third field on.
@@ -174,7 +191,11 @@ fn wiped_on_fork() -> &'static AtomicU64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::fd::AsFd, process::Command};
+    use std::{
+        os::fd::AsFd,
+        process::{Command, Stdio},
+        time::{Duration, Instant},
+    };
 
     use nix::poll::{PollFd, PollFlags};
 
@@ -188,7 +209,7 @@ mod tests {
     #[test]
     fn a_process_with_the_number_of_another_is_not_that_one() {
         let pid = std::process::id();
-        let (_, start) = stat(pid).expect("there is a /proc");
+        let start = stat(pid).expect("there is a /proc").start;
         assert!(identity(pid, start).is_alive());
         assert!(!identity(pid, start - 1).is_alive());
     }
@@ -196,11 +217,38 @@ mod tests {
     #[test]
     fn a_process_that_has_ended_is_not_alive_though_nobody_has_waited_for_it() {
         let mut child = Command::new("true").spawn().expect("there is a true");
-        let (_, start) = stat(child.id()).expect("nobody has waited for it");
+        let start = stat(child.id()).expect("nobody has waited for it").start;
         let pidfd = pidfd::open(child.id().cast_signed()).expect("it is not reaped");
         let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         poll(&mut ended, None).expect("a poll");
         assert!(!identity(child.id(), start).is_alive());
         child.wait().expect("it is ours");
+    }
+
+    #[test]
+    fn a_process_whose_main_thread_has_ended_is_alive_while_another_runs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (source, program) = (folder.path().join("it.c"), folder.path().join("it"));
+        let text = "#include <pthread.h>\n#include <unistd.h>\n\
+                    static void *wait(void *it) { char c; read(0, &c, 1); return it; }\n\
+                    int main(void) { pthread_t it; pthread_create(&it, 0, wait, 0);\n\
+                    pthread_exit(0); }\n";
+        fs::write(&source, text).expect("it is ours");
+        let mut compile = Command::new("cc");
+        let compiled = compile.args(["-pthread", "-o"]).args([&program, &source]);
+        assert!(compiled.status().expect("there is a cc").success());
+        let mut child = Command::new(&program);
+        let mut child = child.stdin(Stdio::piped()).spawn().expect("it is ours");
+        let mine = || stat(child.id()).expect("nobody has waited for it");
+        let me = identity(child.id(), mine().start);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while mine().state != 'Z' {
+            assert!(Instant::now() < deadline, "its main thread goes on");
+        }
+        assert!(me.is_alive());
+        // Its other thread reads the end.
+        drop(child.stdin.take());
+        child.wait().expect("it is ours");
+        assert!(!me.is_alive());
     }
 }
