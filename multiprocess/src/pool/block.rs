@@ -84,12 +84,12 @@ fn lock(block: &Mutex<Option<TakenBlock>>) -> MutexGuard<'_, Option<TakenBlock>>
 /// The result of a task that is no chunk: its bytes, and its block if it has one. Whoever reads it has a
 /// share of it, and no need of the table: the code of a result may take its time, or use the pool.
 #[derive(Clone)]
-pub(super) struct TaskResult {
+pub(super) struct SharedResult {
     pub(super) bytes: Arc<[u8]>,
     pub(super) block: Option<Arc<ResultBlock>>,
 }
 
-impl TaskResult {
+impl SharedResult {
     pub(super) fn decode<R: Serializable>(&self) -> Result<R> {
         let block = self.block.as_ref().map_or(&[][..], |block| block.bytes());
         codec::decode_with_block(&self.bytes, block)

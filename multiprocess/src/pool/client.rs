@@ -18,7 +18,7 @@ use std::{
 use nix::poll::{PollFd, PollFlags};
 
 use super::{
-    block::TaskResult,
+    block::SharedResult,
     chunk::Part,
     fd_store::FdStoreClient,
     open_tasks::Submission,
@@ -153,7 +153,7 @@ impl PoolClient {
     /// # Errors
     ///
     /// [`Error::TimedOut`] if the deadline came first.
-    pub(super) fn result(&self, ticket: u64, deadline: Option<Instant>) -> Result<TaskResult> {
+    pub(super) fn result(&self, ticket: u64, deadline: Option<Instant>) -> Result<SharedResult> {
         let result = self.wait(deadline, |table| table.result(ticket))?;
         result.ok_or(Error::TimedOut)?
     }

@@ -21,6 +21,13 @@ pub(super) fn worker_died(error: &Error) -> bool {
 }
 
 impl TaskTable {
+    /// Notes how the worker of a task panics, which is about to die with it.
+    pub(super) fn note_panic(&mut self, ticket: u64, error: Error) {
+        if let Some(task) = self.tasks.get_mut(ticket) {
+            task.more.get_or_insert_default().panicked = Some(error);
+        }
+    }
+
     /// Puts a task again whose worker has died, or what is left of it. Returns the error if that is
     /// not to be.
     pub(super) fn survive(
@@ -32,9 +39,16 @@ impl TaskTable {
     ) -> Option<Error> {
         let task = self.tasks.get_mut(ticket)?;
         let (number, items) = (task.number, task.items);
-        let Some(More { chunk, retry, .. }) = task.more.as_deref_mut() else {
+        let Some(More {
+            chunk,
+            retry,
+            panicked,
+            ..
+        }) = task.more.as_deref_mut()
+        else {
             return Some(error);
         };
+        let error = panicked.take().unwrap_or(error);
         let Some(retry) = retry else {
             return Some(error);
         };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    block::{ResultBlock, TaskResult},
+    block::{ResultBlock, SharedResult},
     chunk::{Mode, Part},
     fd_store::StoredFds,
     lost::LostTasks,
@@ -162,12 +162,12 @@ impl TaskTable {
     }
 
     /// As [`outcome`](Self::outcome), to be read without the table. It is heard with that.
-    pub(super) fn result(&mut self, ticket: u64) -> Option<Result<TaskResult>> {
+    pub(super) fn result(&mut self, ticket: u64) -> Option<Result<SharedResult>> {
         let outcome = self.outcome(ticket)?.cloned().map_err(Error::clone);
         let task = self.tasks.get_mut(ticket)?;
         task.heard = true;
         let block = task.more.as_ref().and_then(|more| more.block.clone());
-        Some(outcome.map(|bytes| TaskResult { bytes, block }))
+        Some(outcome.map(|bytes| SharedResult { bytes, block }))
     }
 
     /// The present number of a task that has no outcome.
@@ -317,20 +317,14 @@ impl TaskTable {
                     results,
                 },
             ) => self.add_results(ticket, (first, count), results, block),
-            (_, Report::Panicked(error)) => {
-                if let Some(task) = self.tasks.get_mut(ticket) {
-                    task.more.get_or_insert_default().panicked = Some(error);
-                }
-            }
-            (_, Report::Failed { at, error }) if worker_died(&error) => {
-                let task = self.tasks.get_mut(ticket);
-                let panicked = task.and_then(|task| task.more.as_mut()?.panicked.take());
-                let error = panicked.unwrap_or(error);
-                if let Some(error) = self.survive(ticket, at, error, put_again) {
+            (_, Report::Panicked(error)) => self.note_panic(ticket, error),
+            (_, Report::Failed { at, error }) => {
+                if !worker_died(&error) {
+                    self.fail(ticket, at, error);
+                } else if let Some(error) = self.survive(ticket, at, error, put_again) {
                     self.end_task(ticket, at, error);
                 }
             }
-            (_, Report::Failed { at, error }) => self.fail(ticket, at, error),
         }
     }
 

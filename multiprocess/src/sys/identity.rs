@@ -123,24 +123,24 @@ pub(crate) fn stands_still(pid: u32) -> bool {
 }
 
 /// What `/proc/<pid>/stat` says of a process: proc_pid_stat(5).
-struct Stat {
+struct ProcStat {
     state: char,
     threads: u32,
     start: u64,
 }
 
-impl Stat {
+impl ProcStat {
     /// Whether all of it has ended: the state is that of its main thread, which others may outlive.
     fn has_ended(&self) -> bool {
         matches!(self.state, 'Z' | 'X') && self.threads <= 1
     }
 }
 
-fn stat(pid: u32) -> Option<Stat> {
+fn stat(pid: u32) -> Option<ProcStat> {
     let stat = stat_from_field_3(&format!("/proc/{pid}/stat"))?;
     let fields: Vec<&str> = stat.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3);
-    Some(Stat {
+    Some(ProcStat {
         state: field(3)?.chars().next()?,
         threads: field(20)?.parse().ok()?,
         start: field(22)?.parse().ok()?,
