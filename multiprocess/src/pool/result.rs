@@ -35,11 +35,13 @@ impl<R: Serializable> AsyncResult<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Panicked`] if the function panicked; [`Error::Killed`], [`Error::OomKilled`] or
-    /// [`Error::Exited`] if its worker died with it, and no retry was left; [`Error::OutOfMemory`];
-    /// [`Error::TaskTimedOut`]; [`Error::Cancelled`]; [`Error::Serial`] or [`Error::TooLarge`] for the
-    /// result. If the pool is the reason,
-    /// [`Error::PoolBroken`] or [`Error::InitializerFailed`].
+    /// [`Panicked`](crate::Error::Panicked) if the function panicked; [`Killed`](crate::Error::Killed),
+    /// [`OomKilled`](crate::Error::OomKilled) or [`Exited`](crate::Error::Exited) if its worker died with
+    /// it, and no retry was left; [`OutOfMemory`](crate::Error::OutOfMemory);
+    /// [`TaskTimedOut`](crate::Error::TaskTimedOut); [`Cancelled`](crate::Error::Cancelled);
+    /// [`Serial`](crate::Error::Serial) or [`TooLarge`](crate::Error::TooLarge) for the result. If the
+    /// pool is the reason, [`PoolBroken`](crate::Error::PoolBroken) or
+    /// [`InitializerFailed`](crate::Error::InitializerFailed).
     ///
     /// # Examples
     ///
@@ -60,7 +62,7 @@ impl<R: Serializable> AsyncResult<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] if the task is not done; otherwise those of [`get`](Self::get).
+    /// [`TimedOut`](crate::Error::TimedOut) if the task is not done; otherwise those of [`get`](Self::get).
     ///
     /// # Examples
     ///
