@@ -127,11 +127,20 @@ pub struct Connection<S, R> {
     pair: Arc<Pair>,
     side: usize,
     sending: Mutex<()>,
-    /// Not here while a thread receives into it.
-    arriving: Mutex<Option<Arriving>>,
-    /// It is here again.
-    returned: Condvar,
+    turn: Mutex<Turn>,
+    /// The turn is free, or who has it has gone to sleep.
+    turned: Condvar,
     messages: PhantomData<fn(S) -> R>,
+}
+
+/// Whose turn it is to receive.
+struct Turn {
+    /// Not here while a thread has the turn.
+    arriving: Option<Arriving>,
+    /// That thread waits for something to come.
+    asleep: bool,
+    /// How many threads wait for their turn.
+    waiting: usize,
 }
 
 /// What has come of a message.
@@ -227,8 +236,8 @@ impl<S, R: Serializable> Connection<S, R> {
             true => read(),
             false => fd_passing::provide(descriptors, read),
         };
-        // Another thread has its turn for as long as it waits for its own message.
-        if let Some(arriving) = self.arriving.lock().unwrap().as_mut()
+        // Another thread may have its turn already.
+        if let Some(arriving) = &mut self.turn.lock().unwrap().arriving
             && arriving.bytes.capacity() == 0
         {
             bytes.clear();
@@ -245,8 +254,12 @@ impl<S, R> Connection<S, R> {
             pair,
             side,
             sending: Mutex::new(()),
-            arriving: Mutex::new(Some(Arriving::default())),
-            returned: Condvar::new(),
+            turn: Mutex::new(Turn {
+                arriving: Some(Arriving::default()),
+                asleep: false,
+                waiting: 0,
+            }),
+            turned: Condvar::new(),
             messages: PhantomData,
         }
     }
@@ -282,25 +295,53 @@ impl<S, R> Connection<S, R> {
         deadline: Option<Instant>,
         work: impl FnOnce(BorrowedFd<'_>, &mut Arriving) -> Result<T>,
     ) -> Result<T> {
-        let mut place = self.arriving.lock().unwrap();
-        let mut arriving = loop {
-            if let Some(arriving) = place.take() {
-                break arriving;
+        self.with_socket(|socket| {
+            let mut arriving = self.take_turn(socket, deadline)?;
+            let done = work(socket, &mut arriving);
+            let mut turn = self.turn.lock().unwrap();
+            turn.arriving = Some(arriving);
+            if turn.waiting > 0 {
+                self.turned.notify_one();
+            }
+            done
+        })
+    }
+
+    fn take_turn(&self, socket: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Arriving> {
+        let mut turn = self.turn.lock().unwrap();
+        loop {
+            if let Some(arriving) = turn.arriving.take() {
+                return Ok(arriving);
             }
             let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
+            let is_late = left == Some(Duration::ZERO);
+            // Who is awake, or about to wake, has done soon, and may have a message and leave it here.
+            if is_late && turn.asleep && !is_ready(socket, PollFlags::POLLIN, None, Instant::now())?
+            {
                 return Err(Error::TimedOut);
             }
-            place = match left {
-                None => self.returned.wait(place).unwrap(),
-                Some(left) => self.returned.wait_timeout(place, left).unwrap().0,
+            turn.waiting += 1;
+            turn = match left.filter(|_| !is_late) {
+                None => self.turned.wait(turn).unwrap(),
+                Some(left) => self.turned.wait_timeout(turn, left).unwrap().0,
             };
+            turn.waiting -= 1;
+        }
+    }
+
+    /// Waits until something may have come, in this thread's turn.
+    fn sleep(&self, socket: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<()> {
+        let set_asleep = |asleep| {
+            let mut turn = self.turn.lock().unwrap();
+            turn.asleep = asleep;
+            if asleep && turn.waiting > 0 {
+                self.turned.notify_all();
+            }
         };
-        drop(place);
-        let done = self.with_socket(|socket| work(socket, &mut arriving));
-        *self.arriving.lock().unwrap() = Some(arriving);
-        self.returned.notify_one();
-        done
+        set_asleep(true);
+        let waited = self.wait(socket, PollFlags::POLLIN, deadline);
+        set_asleep(false);
+        waited
     }
 
     /// Runs `work` with this end's socket, as the end's user from now on.
@@ -350,7 +391,7 @@ impl<S, R> Connection<S, R> {
             match received {
                 Ok(0) | Err(Errno::ECONNRESET) => return Err(Error::Closed),
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => self.wait(socket, PollFlags::POLLIN, deadline)?,
+                Err(Errno::EAGAIN) => self.sleep(socket, deadline)?,
                 Err(errno) => return Err(refused("receive from a pipe", errno)),
             }
         }

@@ -247,7 +247,12 @@ impl Zygote {
     fn greet(&self) -> io::Result<()> {
         let requests = self.requests.get()?.as_fd();
         let me = pidfd::open(process::id().cast_signed())?;
-        let ended = |_| io::Error::other("it ended before it was ready");
+        let ended = |error: io::Error| match error.kind() {
+            io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::UnexpectedEof => io::Error::other("it ended before it was ready"),
+            _ => error,
+        };
         scm_rights::send(requests, &[0], &[me.as_fd()]).map_err(ended)?;
         let mut fds = [PollFd::new(requests, PollFlags::POLLIN)];
         if !poll(&mut fds, Some(Instant::now() + START_WITHIN))? {

@@ -1,5 +1,11 @@
 //! A program in an async runtime. What waits for a process waits in a thread for such work.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    thread,
+    time::Duration,
+};
+
 use multiprocess::{Error, Pool, Process};
 use other_program::{Job, through_queues};
 
@@ -42,6 +48,13 @@ fn panics_are_told() -> multiprocess::Result<()> {
         panic!("the map has not failed at its last item");
     };
     assert!(is_told(&error), "{error}");
+    // One that a task has left behind is not the next one's, which is tried again.
+    pool.apply(|()| LEFT.leave_one_that_panics(), ())?;
+    let wait = |n: u64| {
+        LEFT.let_it_panic();
+        n
+    };
+    assert_eq!(pool.apply(wait, 5)?, 5);
     let failing = Pool::builder()
         .workers(1)
         .initializer(|| panic!("no database"));
@@ -51,6 +64,37 @@ fn panics_are_told() -> multiprocess::Result<()> {
         .expect_err("no worker starts");
     assert!(error.to_string().contains("no database"), "{error}");
     Ok(())
+}
+
+/// A thread that a task leaves in its worker.
+struct LeftThread {
+    is_there: AtomicBool,
+    panics: AtomicBool,
+}
+
+static LEFT: LeftThread = LeftThread {
+    is_there: AtomicBool::new(false),
+    panics: AtomicBool::new(false),
+};
+
+impl LeftThread {
+    fn leave_one_that_panics(&'static self) {
+        self.is_there.store(true, SeqCst);
+        thread::spawn(|| {
+            while !self.panics.load(SeqCst) {
+                thread::yield_now();
+            }
+            panic!("of an earlier task");
+        });
+    }
+
+    /// Waits for that, if there is such a thread.
+    fn let_it_panic(&self) {
+        if self.is_there.load(SeqCst) {
+            self.panics.store(true, SeqCst);
+            thread::sleep(Duration::from_secs(600));
+        }
+    }
 }
 
 fn in_a_pool() -> multiprocess::Result<u64> {

@@ -83,7 +83,6 @@ fn lock(block: &Mutex<Option<TakenBlock>>) -> MutexGuard<'_, Option<TakenBlock>>
 
 /// The result of a task that is no chunk: its bytes, and its block if it has one. Whoever reads it has a
 /// share of it, and no need of the table: the code of a result may take its time, or use the pool.
-#[derive(Clone)]
 pub(super) struct SharedResult {
     pub(super) bytes: Arc<[u8]>,
     pub(super) block: Option<Arc<ResultBlock>>,

@@ -164,8 +164,8 @@ impl TaskTable {
     /// As [`outcome`](Self::outcome), to be read without the table. It is heard with that.
     pub(super) fn result(&mut self, ticket: u64) -> Option<Result<SharedResult>> {
         let outcome = self.outcome(ticket)?.cloned().map_err(Error::clone);
-        let task = self.tasks.get_mut(ticket)?;
-        task.heard = true;
+        self.hear(ticket);
+        let task = self.tasks.get(ticket)?;
         let block = task.more.as_ref().and_then(|more| more.block.clone());
         Some(outcome.map(|bytes| SharedResult { bytes, block }))
     }

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
+use nix::{sys::signal::Signal, unistd::gettid};
 
 use super::{
     block::{LentBlock, WorkerBlocks},
@@ -131,8 +131,11 @@ pub(super) fn run(
 
 /// Says how this worker panics, in a program that is built to abort: it ends with that.
 fn say_before_abort(error: Error) {
-    let worker = current().filter(|it| it.slot().pid.load(SeqCst) == process::id());
-    // A process that a task has forked is no worker.
+    // A thread that a task has left behind is none of the next one's business, and a process that a task
+    // has forked is no worker.
+    let me = process::id();
+    let is_own = gettid().as_raw().cast_unsigned() == me;
+    let worker = current().filter(|it| is_own && it.slot().pid.load(SeqCst) == me);
     let Some(worker) = worker else {
         return;
     };

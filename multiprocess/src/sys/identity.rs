@@ -179,7 +179,7 @@ fn wiped_on_fork() -> &'static AtomicU64 {
     // SAFETY: the page was mapped above; the advice changes what a child sees, nothing here.
     let is_wiped = unsafe { libc::madvise(address, page, libc::MADV_WIPEONFORK) } == 0;
     if !is_wiped {
-        // Linux before 4.14 does not take the advice, and some sandboxes do not.
+        // Some sandboxes do not take the advice.
         // SAFETY: the handler is a function of this image, which stays loaded; all it does is to load and
         // store atomics.
         let answer = unsafe { libc::pthread_atfork(None, None, Some(forget)) };

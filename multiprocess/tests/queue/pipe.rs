@@ -24,6 +24,7 @@ tests![
     an_unused_end_is_on_its_way_and_not_closed,
     a_wait_ends_on_time_and_loses_nothing,
     a_wait_ends_on_time_though_another_thread_waits_for_longer,
+    a_message_that_is_there_is_found_without_a_wait_though_another_thread_looks,
     a_message_that_is_no_such_value_is_an_error,
     who_waits_for_a_message_hardly_wakes_and_still_sees_a_death,
 ];
@@ -60,6 +61,32 @@ fn a_wait_ends_on_time_though_another_thread_waits_for_longer() {
     });
     ours.send(&8).unwrap();
     assert_eq!(theirs.recv_timeout(SOON), Ok(8));
+}
+
+fn a_message_that_is_there_is_found_without_a_wait_though_another_thread_looks() {
+    let (ours, theirs) = pipe::<u32, u32>().unwrap();
+    let stop = AtomicBool::new(false);
+    let missed = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(SeqCst) {
+                theirs.poll(Duration::ZERO).unwrap();
+            }
+        });
+        let missed = (0..2000).filter(|&n| {
+            ours.send(&n).unwrap();
+            let is_seen = theirs.poll(Duration::ZERO).unwrap();
+            let got = theirs.recv_timeout(Duration::ZERO);
+            let is_missed = got.is_err();
+            if is_missed {
+                theirs.recv_timeout(SOON).unwrap();
+            }
+            is_missed || !is_seen
+        });
+        let missed = missed.count();
+        stop.store(true, SeqCst);
+        missed
+    });
+    assert_eq!(missed, 0);
 }
 
 fn each_end_sends_what_the_other_receives() {
