@@ -271,7 +271,8 @@ impl Client {
         self.0.create(&queue)
     }
 
-    /// Empties a queue: what waits, and on an engine what is out, too. How many items that were.
+    /// Empties a queue: what waits, and on an engine what is out, too. How many items that were; fewer
+    /// where an engine was away meanwhile.
     ///
     /// # Errors
     ///

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -104,7 +105,7 @@ fn a_client_beyond_those_that_there_may_be_waits_for_a_place() {
 #[test]
 fn a_client_that_has_time_comes_again_until_there_is_a_place() {
     let builder = Server::builder().queue("q").max_connections(1);
-    let builder = builder.handshake_timeout(Duration::from_millis(100));
+    let builder = builder.handshake_timeout(Duration::from_secs(1));
     let server = builder
         .serve("127.0.0.1:0", b"abc")
         .expect("a port is free");
@@ -115,8 +116,8 @@ fn a_client_that_has_time_comes_again_until_there_is_a_place() {
     first.put(&1).expect("there is a place");
     thread::scope(|scope| {
         let put = scope.spawn(|| second.put(&2));
-        let refused = || server.status().refused.get("full").copied();
-        assert!(support::eventually(|| refused() >= Some(2)));
+        let is_refused = || server.status().refused.contains_key("full");
+        assert!(support::eventually(is_refused));
         drop(first);
         assert!(put.join().expect("it is told").is_ok());
     });
@@ -124,6 +125,40 @@ fn a_client_that_has_time_comes_again_until_there_is_a_place() {
         second.get_many(2, Some(LONG)).expect("both are there"),
         [1, 2]
     );
+}
+
+#[test]
+fn a_client_in_python_hears_that_there_is_no_place() {
+    let builder = Server::builder().queue("q").max_connections(1);
+    let builder = builder.handshake_timeout(Duration::from_secs(1));
+    let server = builder
+        .serve("127.0.0.1:0", b"abc")
+        .expect("a port is free");
+    let address = server.address().to_string();
+    let _only = Raw::accepted(&address);
+    for (version, path) in pythons() {
+        let said = run(python(&path, "full_server.py").arg(&address));
+        assert!(
+            said.contains("`max_connections` allows 1"),
+            "{version}: {said}"
+        );
+    }
+}
+
+#[test]
+fn the_end_of_a_queue_does_not_wait_for_a_place() {
+    let builder = Server::builder().queue("q").max_connections(1);
+    let server = builder.handshake_timeout(Duration::from_secs(3600));
+    let server = server.serve("127.0.0.1:0", b"abc").expect("a port is free");
+    let client = Client::connect(server.address(), b"abc").expect("there is a place");
+    let queue = client.queue::<u32>("q").expect("it is there");
+    let _only = Raw::accepted(&server.address().to_string());
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || {
+        drop(queue);
+        let _ = sender.send(());
+    });
+    assert_eq!(ended.recv_timeout(LONG), Ok(()));
 }
 
 #[test]

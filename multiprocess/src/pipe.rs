@@ -127,14 +127,14 @@ pub struct Connection<S, R> {
     pair: Arc<Pair>,
     side: usize,
     sending: Mutex<()>,
-    turn: Mutex<Turn>,
+    turn: Mutex<ReceivingTurn>,
     /// The turn is free, or who has it has gone to sleep.
     turned: Condvar,
     messages: PhantomData<fn(S) -> R>,
 }
 
 /// Whose turn it is to receive.
-struct Turn {
+struct ReceivingTurn {
     /// Not here while a thread has the turn.
     arriving: Option<Arriving>,
     /// That thread waits for something to come.
@@ -254,7 +254,7 @@ impl<S, R> Connection<S, R> {
             pair,
             side,
             sending: Mutex::new(()),
-            turn: Mutex::new(Turn {
+            turn: Mutex::new(ReceivingTurn {
                 arriving: Some(Arriving::default()),
                 asleep: false,
                 waiting: 0,

@@ -272,7 +272,8 @@ impl Builder {
 
     /// The most connections at one time of clients that have proved the key; 10,000 by default. A
     /// client beyond that waits for a place, as long as a
-    /// [handshake](Builder::handshake_timeout) may take. A Python client has one for each thread
+    /// [handshake](Builder::handshake_timeout) may take, and is then told so: [`Error::Io`], and in
+    /// Python an `OSError`. A Python client has one for each thread
     /// that uses a queue, and now and then one more for a moment.
     ///
     /// Those who have not proved the key have 1,024 places of their own. When these are taken, a

@@ -71,14 +71,17 @@ async fn run(
     };
     let first = match timeout(state.limits.handshake, session.introduce(stranger)).await {
         Ok(Err(error)) if session.is_known && error.kind() == ErrorKind::FileTooLarge => {
-            return session.turn_away("ValueError", error.to_string()).await;
+            let fault = Fault::new("ValueError", error.to_string());
+            return session.turn_away(reply::traceback(&fault)).await;
         }
         Ok(first) => first?,
         Err(_) if session.is_known && session.place.is_none() => {
             session.refuse(RefusalReason::Full);
             let most = state.limits.connections;
-            let text = format!("no place is left for a client: `max_connections` allows {most}");
-            return session.turn_away(NO_PLACE, text).await;
+            let text = format!("{NO_PLACE}: `max_connections` allows {most}");
+            // A client of Python's hears an error of the kind that a lost connection is.
+            let fault = Fault::new("OSError", text);
+            return session.turn_away(reply::raise(&fault)).await;
         }
         Err(_) => {
             session.refuse(RefusalReason::Late);
@@ -138,8 +141,7 @@ impl Session {
     }
 
     /// Tells a client that has the key why it is not served.
-    async fn turn_away(&mut self, class: &'static str, text: String) -> io::Result<()> {
-        let reply = reply::traceback(&Fault::new(class, text));
+    async fn turn_away(&mut self, reply: Vec<u8>) -> io::Result<()> {
         self.stream.send(reply).await?;
         // What it sends is read past, for else it would not hear that.
         let _ = timeout(self.state.limits.handshake, self.next()).await;

@@ -194,8 +194,8 @@ impl<'a> Request<'a> {
 /// The class of what a client is told when the server ends.
 pub(crate) const FAREWELL: &str = "EOFError";
 
-/// The class of what a client is told that has the key and finds no place.
-pub(crate) const NO_PLACE: &str = "TooManyConnections";
+/// How the text of the `OSError` begins that a client hears which has the key and finds no place.
+pub(crate) const NO_PLACE: &str = "no place is left for a client";
 
 /// What goes wrong in a call: an exception that the caller is to raise.
 #[derive(Debug)]

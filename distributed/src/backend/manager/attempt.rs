@@ -97,7 +97,9 @@ fn is_away(error: &Error) -> bool {
 /// `program[pid]`.
 fn my_name() -> String {
     let program = env::current_exe().unwrap_or_default();
-    let program = program.file_name().unwrap_or_default().display();
+    let program = program.file_name().unwrap_or_default().to_string_lossy();
+    // A server keeps the first 100 characters.
+    let program: String = program.chars().take(80).collect();
     format!("{program}[{}]", process::id())
 }
 
@@ -156,7 +158,10 @@ impl Drop for State {
         let State { client, ident, .. } = self;
         drop(self.connection.take());
         client.target.time = FAREWELL;
-        let ident = |args: &mut Encoder| _ = args.str(ident);
-        let _ = client.once("decref", ident, nothing);
+        let deadline = Instant::now() + FAREWELL;
+        let mut decref = request(None, "decref", |args| _ = args.str(ident));
+        if let Ok(mut connection) = client.connect() {
+            let _ = connection.call_until(Some(deadline), &mut decref, nothing);
+        }
     }
 }

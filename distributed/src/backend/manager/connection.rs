@@ -193,10 +193,20 @@ impl Connection {
         message: &mut [u8],
         read: impl FnOnce(&Pickle, Span) -> Result<T>,
     ) -> Result<T> {
+        self.call_until(None, message, read)
+    }
+
+    /// As [`call`](Self::call), and waits until the deadline.
+    pub(crate) fn call_until<T>(
+        &mut self,
+        deadline: Option<Instant>,
+        message: &mut [u8],
+        read: impl FnOnce(&Pickle, Span) -> Result<T>,
+    ) -> Result<T> {
         // Of a server that has ended there may still be its farewell to read, and nothing to wait for.
         let deadline = match self.write(frame::seal(message)) {
             Err(Error::Closed { .. }) => Some(Instant::now()),
-            written => written.map(|()| None)?,
+            written => written.map(|()| deadline)?,
         };
         let body = self.receive(u32::MAX as usize, deadline)?;
         let reply = Pickle::read(&self.received[body])
@@ -213,10 +223,6 @@ impl Connection {
                 // The last line of a traceback names the exception.
                 let last = text.lines().last().unwrap_or_default();
                 let (class, text) = last.split_once(": ").unwrap_or(("RemoteError", text));
-                if class == NO_PLACE {
-                    let busy = io::Error::new(ErrorKind::ResourceBusy, text);
-                    return Err(Error::io(format!("connect to {}", self.address))(busy));
-                }
                 Err(Error::Remote {
                     class: class.to_string(),
                     text: text.to_string(),
@@ -341,6 +347,10 @@ fn raised(reply: &Pickle, value: Value, address: &str) -> Error {
             .map_or_else(|| repr::of(reply, one.value), String::from),
         _ => repr::of(reply, arguments),
     };
+    if class == "OSError" && text.starts_with(NO_PLACE) {
+        let busy = io::Error::new(ErrorKind::ResourceBusy, text);
+        return Error::io(format!("connect to {address}"))(busy);
+    }
     Error::Remote {
         class: class.to_string(),
         text,
