@@ -147,7 +147,7 @@ pub(crate) struct ReportOptions {
     /// Open it in a browser
     #[arg(long)]
     pub(crate) open: bool,
-    /// Write it to this file, for svg a folder, not to target/replay; - is standard output
+    /// Write it to this file, not to target/replay; - is standard output
     #[arg(short, long, value_name = "FILE", value_parser = OutputFile::parse)]
     pub(crate) output: Option<OutputFile>,
     /// Show this run.json, not the last run

@@ -13,7 +13,7 @@ mod chaos;
 pub(crate) static TEXTS: LazyLock<Vec<Text>> =
     LazyLock::new(|| [&COMMANDS[..], &chaos::CHAOS].concat());
 
-const COMMANDS: [Text; 117] = [
+const COMMANDS: [Text; 118] = [
     // The commands.
     (
         "Replays a Python notebook on concurrency, rebuilt in Rust, and checks it against the original",
@@ -156,6 +156,10 @@ const COMMANDS: [Text; 117] = [
         "你手里的笔记，它的 Python 会放在 Rust 旁边：一个 `.ipynb` 文件，或一个文本，各单元格之前写着 `In [1]:` 之类",
     ),
     ("Open it in a browser", "用浏览器打开"),
+    (
+        "Write it to this file, not to target/replay; - is standard output",
+        "写进这个文件，不写进 `target/replay`；`-` 是标准输出",
+    ),
     (
         "Write it to this file, for svg a folder, not to target/replay; - is standard output",
         "写进这个文件（`svg` 是文件夹），不写进 `target/replay`；`-` 是标准输出",

@@ -144,7 +144,8 @@ fn an_urgent_task_overtakes_all_others_while_workers_are_at_them() -> Result<()>
     };
     let client = client(&server);
     let tasks = client.task_queue("tasks")?;
-    let numbers: Vec<u64> = (0..tasks_or(400)).collect();
+    // So many that a machine that is busy does not come to the half before the urgent one is submitted.
+    let numbers: Vec<u64> = (0..tasks_or(1000)).collect();
     let others = tasks.submit_many::<()>("note", &numbers, TaskOptions::new())?;
     let (began, begins) = mpsc::channel();
     let worker = Worker::new().concurrency(2).task("note", move |n: u64| {
@@ -165,8 +166,7 @@ fn an_urgent_task_overtakes_all_others_while_workers_are_at_them() -> Result<()>
         .rev()
         .take_while(|other| matches!(other.result(Some(Duration::ZERO)), Err(Error::TaskPending)));
     let pending = pending.count();
-    // In its turn it would have been the last. On a busy machine many are done before it is submitted.
-    assert!(pending > others.len() / 8, "{pending} wait still");
+    assert!(pending > others.len() / 2, "{pending} wait still");
     let mut all = begins.iter();
     let (_, began) = all.find(|(n, _)| *n == u64::MAX).expect("it ran");
     println!(
