@@ -102,13 +102,16 @@ fn a_client_beyond_those_that_there_may_be_waits_for_a_place() {
     assert!(third.join().expect("it has a place") > there_is_room);
 }
 
+/// A server with a place for one client, for which others wait so long.
+fn server_for_one(wait: Duration) -> Server {
+    let builder = Server::builder().queue("q").max_connections(1);
+    let server = builder.handshake_timeout(wait).serve("127.0.0.1:0", b"abc");
+    server.expect("a port is free")
+}
+
 #[test]
 fn a_client_that_has_time_comes_again_until_there_is_a_place() {
-    let builder = Server::builder().queue("q").max_connections(1);
-    let builder = builder.handshake_timeout(Duration::from_secs(1));
-    let server = builder
-        .serve("127.0.0.1:0", b"abc")
-        .expect("a port is free");
+    let server = server_for_one(Duration::from_secs(1));
     let client = Client::connect(server.address(), b"abc").expect("there is a place");
     let patient = client.clone().reconnect_within(LONG);
     let [first, second] =
@@ -129,11 +132,7 @@ fn a_client_that_has_time_comes_again_until_there_is_a_place() {
 
 #[test]
 fn a_client_in_python_hears_that_there_is_no_place() {
-    let builder = Server::builder().queue("q").max_connections(1);
-    let builder = builder.handshake_timeout(Duration::from_secs(1));
-    let server = builder
-        .serve("127.0.0.1:0", b"abc")
-        .expect("a port is free");
+    let server = server_for_one(Duration::from_secs(1));
     let address = server.address().to_string();
     let _only = Raw::accepted(&address);
     for (version, path) in pythons() {
@@ -147,9 +146,7 @@ fn a_client_in_python_hears_that_there_is_no_place() {
 
 #[test]
 fn the_end_of_a_queue_does_not_wait_for_a_place() {
-    let builder = Server::builder().queue("q").max_connections(1);
-    let server = builder.handshake_timeout(Duration::from_secs(3600));
-    let server = server.serve("127.0.0.1:0", b"abc").expect("a port is free");
+    let server = server_for_one(Duration::from_secs(3600));
     let client = Client::connect(server.address(), b"abc").expect("there is a place");
     let queue = client.queue::<u32>("q").expect("it is there");
     let _only = Raw::accepted(&server.address().to_string());

@@ -222,7 +222,7 @@ impl Zygote {
                           set-group-ID or capabilities)";
             return Err(io::Error::other(reason));
         }
-        if image::is_hidden() {
+        if image::is_started_by_loader() {
             let reason = "the program was started by way of the dynamic loader, which is what the system \
                           has for the program's file";
             return Err(io::Error::other(reason));

@@ -30,7 +30,7 @@ pub(crate) fn holds_this_crate() -> bool {
 
 /// Whether the system has another file for that of the program, the dynamic loader: it was executed, and
 /// has loaded the program, as some bundles of programs do.
-pub(crate) fn is_hidden() -> bool {
+pub(crate) fn is_started_by_loader() -> bool {
     // SAFETY: the call takes an integer.
     let is_loader_executed = unsafe { libc::getauxval(libc::AT_BASE) } == 0;
     // A program without a loader has none that could have been executed.
