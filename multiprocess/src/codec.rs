@@ -21,6 +21,7 @@ use decode::Decoder;
 use encode::Encoder;
 use leaves::Leaves;
 
+pub(crate) mod copy;
 mod decode;
 mod encode;
 pub(crate) mod leaves;
@@ -281,6 +282,11 @@ impl Failure {
 #[cold]
 fn cut_off() -> Box<Failure> {
     Failure::new("its bytes end too early")
+}
+
+#[cold]
+fn not_utf8() -> Box<Failure> {
+    Failure::new("a string is not UTF-8")
 }
 
 #[cold]

@@ -14,9 +14,9 @@ use serde::{
 };
 
 use super::{
-    DEPTH_MAX, Failing, Failure, cut_off,
+    DEPTH_MAX, Failing, Failure, copy, cut_off,
     leaves::{Kind, Leaf},
-    numbers,
+    not_utf8, numbers,
     packed::{Packed, number},
     tag, unknown,
 };
@@ -105,7 +105,7 @@ impl<'de> Decoder<'de> {
     }
 
     fn text(&mut self, len: usize) -> Failing<&'de str> {
-        str::from_utf8(self.take(len)?).map_err(|_| Failure::new("a string is not UTF-8"))
+        str::from_utf8(self.take(len)?).map_err(|_| not_utf8())
     }
 
     /// The string or the name that begins with `tag`; `None` if another value does.
@@ -341,7 +341,24 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
-        self.deserialize_bytes(visitor)
+        match self.bytes.strip_prefix(&[tag::BYTES]) {
+            Some(rest) => {
+                self.bytes = rest;
+                visitor.visit_byte_buf(copy::to_vec(self.sized()?))
+            }
+            None => self.deserialize_bytes(visitor),
+        }
+    }
+
+    // The type wants a string of its own, so it does not copy this one.
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
+        match self.byte()? {
+            tag::STR => {
+                let text = String::from_utf8(copy::to_vec(self.sized()?));
+                visitor.visit_string(text.map_err(|_| not_utf8())?)
+            }
+            tag => self.value(tag, visitor),
+        }
     }
 
     // JSON's bytes are a sequence of numbers.
@@ -392,7 +409,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i128 u128 f32 f64 char str string map struct identifier ignored_any
+        bool i128 u128 f32 f64 char str map struct identifier ignored_any
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{
-    DEPTH_MAX, Failing, Failure,
+    DEPTH_MAX, Failing, Failure, copy,
     leaves::{Kind, LEAF_MIN, Leaf, Leaves},
     names::{Name, Names},
     numbers,
@@ -69,7 +69,7 @@ impl<'a> Encoder<'a> {
             }
         }
         push_number(self.out, tag, (bytes.len() as u64).to_le_bytes());
-        self.out.extend_from_slice(bytes);
+        copy::append(self.out, bytes);
     }
 
     #[inline]

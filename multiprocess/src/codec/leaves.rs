@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use super::{Failing, Failure, cut_off, tag, unknown};
+use super::copy::{append, copy};
+use super::{Failing, Failure, cut_off, not_utf8, tag, unknown};
 
 /// From this length on, in bytes, a part is worth a block.
 pub(crate) const LEAF_MIN: usize = 64 << 10;
@@ -22,7 +23,7 @@ pub(crate) fn write_with_block(whole: &mut [u8], len: usize, block: &[u8]) {
     whole.copy_within(..len, WITH_BLOCK_BYTES);
     whole[0] = tag::WITH_BLOCK;
     whole[1..WITH_BLOCK_BYTES].copy_from_slice(&(len as u64).to_le_bytes());
-    whole[WITH_BLOCK_BYTES + len..].copy_from_slice(block);
+    copy(&mut whole[WITH_BLOCK_BYTES + len..], block);
 }
 
 /// Says of the value at the end of `bytes` from `start` on that it has a block, which may be appended.
@@ -160,7 +161,7 @@ impl Leaf {
 
     /// Its text.
     pub(super) fn text(&self, block: &[u8]) -> Failing<String> {
-        String::from_utf8(self.bytes(block)?).map_err(|_| Failure::new("a string is not UTF-8"))
+        String::from_utf8(self.bytes(block)?).map_err(|_| not_utf8())
     }
 
     /// Its numbers, which are of type `N`.
@@ -182,7 +183,7 @@ impl Leaf {
             Failure::new(format!("there is no memory for its {} bytes", place.len()))
         })?;
         match <[N]>::ref_from_bytes(place) {
-            Ok(numbers) => copy.extend_from_slice(numbers),
+            Ok(numbers) => append(&mut copy, numbers),
             // A block that follows its value in a buffer begins at any byte.
             Err(_) => {
                 let numbers = place.chunks_exact(size_of::<N>());

@@ -3,6 +3,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::copy;
 use super::leaves::{Kind, LEAF_MIN, Leaf, Leaves};
 use super::tag;
 use crate::sys::same_type;
@@ -41,7 +42,7 @@ pub(super) fn write<T: ?Sized>(
                 out.extend([tag::PACKED, tag::$tag]);
                 out.extend((numbers.len() as u64).to_le_bytes());
                 match cfg!(target_endian = "little") {
-                    true => out.extend_from_slice(numbers.as_bytes()),
+                    true => copy::append(out, numbers.as_bytes()),
                     false => numbers.iter().for_each(|n| out.extend(n.to_le_bytes())),
                 }
                 return true;
@@ -68,7 +69,7 @@ pub(super) fn read<T>(bytes: &mut &[u8], block: &[u8]) -> Option<T> {
                 let (numbers, rest) = rest.split_at_checked(count.checked_mul(size_of::<$type>())?)?;
                 // They may lie anywhere, so only bytes are always where such numbers can be.
                 let vec = match <[$type]>::ref_from_bytes(numbers) {
-                    Ok(numbers) if cfg!(target_endian = "little") => numbers.to_vec(),
+                    Ok(numbers) if cfg!(target_endian = "little") => copy::to_vec(numbers),
                     _ => {
                         let numbers = numbers.as_chunks().0.iter();
                         numbers.map(|bytes| <$type>::from_le_bytes(*bytes)).collect()

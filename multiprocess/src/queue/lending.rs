@@ -8,7 +8,7 @@ use super::blocks::{BlockLease, KEPT_IDLE};
 use super::raw::{RawQueue, Wait};
 use super::ring::PutItem;
 pub(crate) use super::ring::TakenBlock;
-use crate::codec::{self, Buffer};
+use crate::codec::{self, Buffer, copy::copy};
 use crate::{Error, Result, Serializable, fd_passing};
 
 /// Where a part begins in a block: at whole words, in bytes.
@@ -268,7 +268,7 @@ impl<'q> BlockWriter<'q> {
         if end > room {
             self.grow(end.max(room.saturating_mul(2)))?;
         }
-        self.lent.as_mut()?.bytes_mut()[start..end].copy_from_slice(part);
+        copy(&mut self.lent.as_mut()?.bytes_mut()[start..end], part);
         self.used = end;
         Some(start as u64)
     }
@@ -280,7 +280,7 @@ impl<'q> BlockWriter<'q> {
         let lease = queue.lend_in_turn(bytes as u64, self.wait).ok()??;
         let mut lent = Lent::new(queue, lease);
         let written = self.block();
-        lent.bytes_mut()[..written.len()].copy_from_slice(written);
+        copy(&mut lent.bytes_mut()[..written.len()], written);
         self.lent = Some(lent);
         Some(())
     }

@@ -1,13 +1,14 @@
 //! The rings as memory: words, records, and the way back to the system.
 //!
-//! All loads and stores of words are `Relaxed`: the commits of [`ring`](super::ring) order them.
+//! All loads and stores of words are `Relaxed`, and those of many bytes are no atomics: the commits
+//! of [`ring`](super::ring) order them.
 
 use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::layout::{AREAS, Block, Header, RINGS};
-use crate::codec::leaves;
+use crate::codec::{copy::copy, leaves};
 use crate::sys::mutex;
 use crate::sys::shm::{HeldWords, Shared};
 use crate::sys::word::AtomicU64;
@@ -44,6 +45,9 @@ const DISCARD_MIN: u64 = 1 << 20;
 /// From this length on, the system copies to and from a cold ring: it needs no page to be mapped,
 /// nor to be zeroed first.
 const DIRECT_MIN: usize = 64 << 10;
+
+/// From this length on, bytes are copied to and from a ring as a whole, and not word by word.
+const WIDE_MIN: usize = 256;
 
 /// The last position that goes into a word with the number of a ring. No sum of it and the size of
 /// a ring overflows.
@@ -225,8 +229,12 @@ impl Memory {
         let (now, then) = bytes.split_at(bytes.len().min(words.len() * WORD as usize));
         for (words, bytes) in [(words, now), (more, then)] {
             let direct = place.ring >= COLD && bytes.len() >= DIRECT_MIN;
-            if !(direct && self.shared.write(words.start, bytes)) {
-                store_bytes(&self.shared.words()[words], bytes);
+            if direct && self.shared.write(words.start, bytes) {
+                continue;
+            }
+            match self.held(&words, bytes.len()) {
+                Some(mut held) => copy(&mut self.shared.bytes_mut(&mut held)[..bytes.len()], bytes),
+                None => store_bytes(&self.shared.words()[words], bytes),
             }
         }
     }
@@ -390,10 +398,21 @@ impl Memory {
         let (now, then) = bytes.split_at_mut(bytes.len().min(words.len() * WORD as usize));
         for (words, bytes) in [(words, now), (more, then)] {
             let direct = place.ring >= COLD && bytes.len() >= DIRECT_MIN;
-            if !(direct && self.shared.read(words.start, bytes)) {
-                load_bytes(&self.shared.words()[words], bytes);
+            if direct && self.shared.read(words.start, bytes) {
+                continue;
+            }
+            match self.held(&words, bytes.len()) {
+                Some(held) => copy(bytes, &self.shared.bytes(&held)[..bytes.len()]),
+                None => load_bytes(&self.shared.words()[words], bytes),
             }
         }
+    }
+
+    /// The words of a record in the ring, if so many bytes are worth it. They are the caller's alone:
+    /// nobody reads what lies behind the tail, and nobody writes what was not taken.
+    #[inline(always)]
+    fn held(&self, words: &Range<usize>, bytes: usize) -> Option<HeldWords> {
+        (bytes >= WIDE_MIN).then(|| self.shared.hold(words.clone()))?
     }
 
     /// Gives back the memory of whole pages of a part, at most a lap of them.
