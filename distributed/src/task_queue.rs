@@ -28,7 +28,8 @@ pub(crate) struct TaskPayload<N, A> {
 ///
 /// The outcomes that nobody has asked for are gone when this and all its handles are dropped. When
 /// this process is killed they stay with the server: with a manager, whose [`Client::status`] shows them
-/// as a queue `<name>@…`, and with an engine for 24 hours. What else differs on an engine is in
+/// as a queue `<name>@…`, and with an engine for 24 hours. A child that is forked opens a task queue of
+/// its own: with its parent's, calls are refused. What else differs on an engine is in
 /// [`guide::tasks_by_name`](crate::guide::tasks_by_name).
 ///
 /// # Examples

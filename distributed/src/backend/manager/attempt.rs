@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
 use super::connection::{Connection, request};
+use super::owner::Owner;
 use super::{FAREWELL, ManagerClient, ManagerQueue, PAUSE_MAX, nothing};
 use crate::wire::pickle::{Encoder, Pickle, Span};
 use crate::{Error, Result, random};
@@ -20,6 +21,8 @@ pub(super) struct State {
     pub(super) connections: u64,
     /// What was wrong with an item that came behind others.
     pub(super) unsaid: Option<Error>,
+    /// Whose connection and reference they are.
+    owner: Owner,
 }
 
 impl ManagerQueue {
@@ -111,6 +114,7 @@ impl State {
             connection: None,
             connections: 0,
             unsaid: None,
+            owner: Owner::me(),
         }
     }
 
@@ -121,6 +125,7 @@ impl State {
         args: impl Fn(&mut Encoder),
         read: impl FnOnce(&Pickle, Span) -> Result<R>,
     ) -> Result<R> {
+        self.take_over()?;
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
@@ -149,12 +154,33 @@ impl State {
         }
         outcome
     }
+
+    /// In a forked child, leaves the connection to the parent, and refers to the object as the parent
+    /// does: Python's proxies do so after a fork.
+    fn take_over(&mut self) -> Result<()> {
+        if self.owner.is_me() {
+            return Ok(());
+        }
+        // That closes the descriptor, and the connection goes on.
+        self.connection = None;
+        self.unsaid = None;
+        let ident = |args: &mut Encoder| _ = args.str(&self.ident);
+        let referred = self.client.once("incref", ident, nothing);
+        // Where the object is gone, there is no reference to be had, nor to be ended.
+        if matches!(referred, Ok(()) | Err(Error::Remote { .. })) {
+            self.owner = Owner::me();
+        }
+        referred
+    }
 }
 
 impl Drop for State {
     /// Ends the reference, for the sake of servers that count them. An error means that the server
     /// is gone, and its references with it.
     fn drop(&mut self) {
+        if !self.owner.is_me() {
+            return;
+        }
         let State { client, ident, .. } = self;
         drop(self.connection.take());
         client.target.time = FAREWELL;

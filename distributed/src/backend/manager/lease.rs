@@ -2,6 +2,7 @@
 
 use std::any::Any;
 
+use super::owner::Owner;
 use super::{ManagerQueue, nothing, waiting};
 use crate::backend::{LeaseBackend, QueueBackend};
 use crate::wire::pickle::Encoder;
@@ -13,6 +14,7 @@ use crate::{Error, Result};
 pub(super) struct ManagerLease<'q> {
     pub(super) out: Option<Out>,
     pub(super) queue: &'q ManagerQueue,
+    owner: Owner,
 }
 
 /// By what an item is held.
@@ -26,14 +28,17 @@ pub(super) enum Out {
 
 impl ManagerQueue {
     /// What holds an item that is out so.
-    pub(super) fn held(&self, out: Out) -> Box<dyn LeaseBackend + '_> {
-        let out = Some(out);
-        Box::new(ManagerLease { out, queue: self })
+    pub(super) fn held(&self, out: Out) -> Box<ManagerLease<'_>> {
+        Box::new(ManagerLease {
+            out: Some(out),
+            queue: self,
+            owner: Owner::me(),
+        })
     }
 
     /// What this connection holds once an item was taken, which was read so.
     pub(super) fn taken(&self, read: Result<()>) -> Result<Vec<Box<dyn LeaseBackend + '_>>> {
-        let held = || self.held(Out::Got);
+        let held = || -> Box<dyn LeaseBackend> { self.held(Out::Got) };
         match read {
             // It comes again, for a worker that knows its type, or says what is wrong with it.
             Err(error @ Error::Item { .. }) => {
@@ -114,6 +119,7 @@ pub(super) fn is_late(error: &Error) -> bool {
 impl Drop for ManagerLease<'_> {
     fn drop(&mut self) {
         match self.out {
+            _ if !self.owner.is_me() => {}
             Some(Out::Leased(id)) => {
                 let _ = self
                     .queue

@@ -10,6 +10,7 @@ mod attempt;
 mod connection;
 mod get;
 mod lease;
+mod owner;
 mod proxy;
 mod tasks;
 
@@ -382,7 +383,7 @@ impl ManagerQueue {
         })?;
         // An item that cannot be decoded goes back with its lease.
         let held = self.held(Out::Leased(id));
-        item.map(|()| held)
+        item.map(|()| held as Box<dyn LeaseBackend>)
     }
 }
 

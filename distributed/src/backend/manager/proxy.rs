@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::attempt::State;
+use super::owner::Owner;
 use super::{ManagerClient, nothing, read, waiting};
 use crate::backend::{Codec, Encoded};
 use crate::wire::pickle::{self, Encoder, Pickle, ValueKind};
@@ -18,7 +19,8 @@ use crate::{Error, Result};
 ///
 /// To the server a proxy is what a thread is in Python: one connection, which makes one call at a time
 /// and holds what it has acquired. So a proxy may go to another thread and cannot be shared by two: each
-/// has its own, from [`try_clone`](Proxy::try_clone). A call blocks its thread; an async program makes
+/// has its own, from [`try_clone`](Proxy::try_clone). A child that is forked calls over a connection of
+/// its own, and what its parent has acquired stays the parent's. A call blocks its thread; an async program makes
 /// it where that is allowed, as in `spawn_blocking`.
 ///
 /// Arguments and answers are pickles: what a type is in Python, [`pickle`](crate::pickle) says.
@@ -81,6 +83,7 @@ pub struct ProxyGuard<'p> {
     proxy: &'p Proxy,
     /// Which of the proxy's connections holds it.
     connection: u64,
+    owner: Owner,
 }
 
 impl ManagerClient {
@@ -268,6 +271,7 @@ impl Proxy {
         Ok(is_held.then(|| ProxyGuard {
             proxy: self,
             connection: state.connections,
+            owner: Owner::me(),
         }))
     }
 }
@@ -315,8 +319,10 @@ impl ProxyGuard<'_> {
 
 impl Drop for ProxyGuard<'_> {
     fn drop(&mut self) {
-        // When the server is gone there is nothing to release.
-        let _ = self.let_go();
+        if self.owner.is_me() {
+            // When the server is gone there is nothing to release.
+            let _ = self.let_go();
+        }
     }
 }
 

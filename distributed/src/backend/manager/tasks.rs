@@ -1,6 +1,7 @@
 //! Tasks by name on a manager: submitters and workers, each with a queue of their own beside that of
 //! the tasks.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::lease::{ManagerLease, Out};
+use super::owner::Owner;
 use super::{ManagerClient, ManagerQueue, nothing, read, seconds, waiting};
 use crate::backend::tasks::{
     CancelledTask, Outcome, ReadTask, SubmitterBackend, TaskHead, TaskLease, TaskSource,
@@ -31,6 +33,8 @@ pub(crate) struct ManagerSubmitter {
     outcomes: ManagerQueue,
     /// Which of its connections led to the server that was asked last which tasks it has.
     asked: AtomicU64,
+    /// Who gets the outcomes.
+    owner: Owner,
 }
 
 /// Who runs tasks.
@@ -67,6 +71,7 @@ impl ManagerClient {
             tasks: self.open_tasks(queue)?,
             outcomes: self.open_queue(&format!("{queue}@{name}"))?,
             asked: AtomicU64::new(0),
+            owner: Owner::me(),
         })
     }
 
@@ -96,6 +101,7 @@ impl SubmitterBackend for ManagerSubmitter {
     }
 
     fn submit(&self, calls: Vec<(String, Vec<u8>)>, options: &TaskOptions) -> Result<()> {
+        self.is_mine("submit a task")?;
         let args = |args: &mut Encoder| {
             args.list();
             calls.iter().for_each(|(_, call)| _ = args.item(call));
@@ -118,6 +124,7 @@ impl SubmitterBackend for ManagerSubmitter {
         timeout: Option<Duration>,
         pending: &dyn Fn() -> Vec<String>,
     ) -> Result<Vec<(String, Outcome)>> {
+        self.is_mine("get the outcome of a task")?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let retries = self.client.retry_time > Duration::ZERO;
         loop {
@@ -150,6 +157,17 @@ impl SubmitterBackend for ManagerSubmitter {
 }
 
 impl ManagerSubmitter {
+    /// A forked child would get the outcomes of its parent's tasks, and the parent the child's.
+    fn is_mine(&self, attempt: &str) -> Result<()> {
+        if self.owner.is_me() {
+            return Ok(());
+        }
+        let reason = "the process that has the task queue has forked this one: open the task queue \
+                      in this process";
+        let refused = io::Error::new(io::ErrorKind::PermissionDenied, reason);
+        Err(Error::io(attempt)(refused))
+    }
+
     /// The next outcome, from whatever server there is.
     fn outcome(&self, timeout: Option<Duration>) -> Result<(String, Outcome)> {
         let args = |args: &mut Encoder| waiting(args, timeout);
@@ -207,6 +225,9 @@ fn read_outcome(reply: &Pickle, dict: Span) -> Result<(String, Outcome)> {
 impl Drop for ManagerSubmitter {
     /// What nobody will ask for any more is not kept.
     fn drop(&mut self) {
+        if !self.owner.is_me() {
+            return;
+        }
         let _ = self.client.purge(&self.outcomes.name);
         // The last one that was got would come back with the end of its connection, unless another
         // call says that it has arrived.
@@ -235,10 +256,7 @@ impl TaskSource for ManagerTaskSource {
             read_task(task, &Encoded::Pickle(reply, call));
             Ok(head.lease)
         })?;
-        Ok(Box::new(ManagerLease {
-            out: Some(Out::Leased(lease)),
-            queue: &self.tasks,
-        }))
+        Ok(self.tasks.held(Out::Leased(lease)))
     }
 
     fn cancelled(&self, timeout: Duration) -> Result<Vec<CancelledTask>> {
