@@ -203,28 +203,46 @@ pub(crate) fn decode_first<'b, T: DeserializeOwned>(
     block: &'b [u8],
 ) -> Result<T> {
     let mut decoder = Decoder::new(bytes, block);
-    match decoder.read() {
-        Ok(value) => {
-            *bytes = decoder.rest();
-            Ok(value)
-        }
-        Err(failure) => Err(not_deserialised::<T>(&failure)),
-    }
+    let value = decoder.read();
+    *bytes = decoder.rest();
+    value.map_err(|failure| not_deserialised::<T>(&failure))
 }
 
 /// Reads a value from all of `bytes`, which its block may follow.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    match leaves::has_block(bytes) {
-        false => decode_with_block(bytes, &[]),
-        true => decode_and_block(bytes),
+    read(bytes).map_err(|failure| not_deserialised::<T>(&failure))
+}
+
+/// As [`decode`], of bytes that may not be there.
+///
+/// A failure is one word, so a small value comes in registers. Together with the place of an [`Error`]
+/// it would be copied, which the processor waits for.
+#[inline]
+pub(crate) fn decode_next<T: DeserializeOwned>(bytes: Option<&[u8]>) -> Option<Result<T>> {
+    match read(bytes?) {
+        Ok(value) => Some(Ok(value)),
+        Err(failure) => failed(&failure),
     }
 }
 
 #[cold]
-fn decode_and_block<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    let (bytes, block) = split_block::<T>(bytes)?;
-    decode_with_block(bytes, block)
+fn failed<T>(failure: &Failure) -> Option<Result<T>> {
+    Some(Err(not_deserialised::<T>(failure)))
+}
+
+#[inline]
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Failing<T> {
+    match leaves::has_block(bytes) {
+        false => read_all(bytes, &[]),
+        true => read_with_block(bytes),
+    }
+}
+
+#[cold]
+fn read_with_block<T: DeserializeOwned>(bytes: &[u8]) -> Failing<T> {
+    let (bytes, block) = leaves::split_block(bytes)?;
+    read_all(bytes, block)
 }
 
 /// The bytes of a value and the block that follows them.
@@ -237,13 +255,23 @@ pub(crate) fn split_block<T>(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
 /// Reads a value from all of `bytes`, and its large parts from a block.
 #[inline]
 pub(crate) fn decode_with_block<T: DeserializeOwned>(bytes: &[u8], block: &[u8]) -> Result<T> {
-    let mut rest = bytes;
-    let value = decode_first(&mut rest, block)?;
-    if rest.is_empty() {
-        return Ok(value);
+    let value = read_all(bytes, block);
+    value.map_err(|failure| not_deserialised::<T>(&failure))
+}
+
+#[inline]
+fn read_all<T: DeserializeOwned>(bytes: &[u8], block: &[u8]) -> Failing<T> {
+    let mut decoder = Decoder::new(bytes, block);
+    let value = decoder.read()?;
+    match decoder.rest() {
+        [] => Ok(value),
+        rest => Err(followed(rest)),
     }
-    let reason = format!("{} bytes follow its end", rest.len());
-    Err(not_deserialised::<T>(&Failure::new(reason)))
+}
+
+#[cold]
+fn followed(rest: &[u8]) -> Box<Failure> {
+    Failure::new(format!("{} bytes follow its end", rest.len()))
 }
 
 #[cold]

@@ -67,7 +67,7 @@ impl<'de> Decoder<'de> {
     }
 
     #[inline]
-    pub(super) fn rest(self) -> &'de [u8] {
+    pub(super) fn rest(&self) -> &'de [u8] {
         self.bytes
     }
 

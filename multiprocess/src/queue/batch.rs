@@ -258,7 +258,7 @@ impl<T: Serializable> Iterator for Batch<T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {
-        self.frames.pop().map(codec::decode)
+        codec::decode_next(self.frames.pop())
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

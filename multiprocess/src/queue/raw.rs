@@ -164,12 +164,13 @@ impl RawQueue {
     }
 
     /// The producers' lock of a queue that is open.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lock_to_put(&self, wait: Wait) -> Result<Guard<'_>> {
         let repair = || self.rings.clear_half_written();
         let lock = &self.header().producers.lock;
-        let held = lock.lock(|| wait.lock_deadline(), repair);
-        let held = held.ok_or(Error::Full)?;
+        let Some(held) = lock.lock(|| wait.lock_deadline(), repair) else {
+            return Err(Error::Full);
+        };
         self.rings.look_through();
         match self.is_closed() {
             true => Err(Error::Closed),

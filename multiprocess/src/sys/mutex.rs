@@ -59,10 +59,11 @@ pub(super) struct Head {
 }
 
 /// The mutex is held; dropping it unlocks. Such guards are dropped in the reverse order of their locks.
+///
+/// It is two words, so that it passes in registers: one of more is copied in memory, and waited for.
 #[must_use]
 pub(crate) struct Guard<'a> {
     mutex: &'a RobustMutex,
-    thread: &'static HeldLock,
     /// The entry that was the list's first. The copy in the shared memory is the kernel's.
     next: *mut AtomicU64,
     /// The list is the thread's that locked.
@@ -113,7 +114,7 @@ impl RobustMutex {
     /// it be killed there, the next owner runs it again.
     ///
     /// Gives `None` when the deadline passes first, which is asked for only if there is a wait.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lock(
         &self,
         deadline: impl FnOnce() -> Option<Instant>,
@@ -123,7 +124,6 @@ impl RobustMutex {
         let (next, died) = self.take(thread, deadline)?;
         let guard = Guard {
             mutex: self,
-            thread,
             next,
             not_send: PhantomData,
         };
@@ -152,7 +152,7 @@ impl RobustMutex {
 
     /// Locks, and makes it the first of the list of the thread that has this place. Returns what was the
     /// first, and whether the last owner died in possession.
-    #[inline]
+    #[inline(always)]
     fn take(
         &self,
         thread: &HeldLock,
@@ -259,7 +259,7 @@ impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
         let unlink = |head: &Head| head.first.store(self.next, Relaxed);
-        self.mutex.give(self.thread.head(), unlink);
+        self.mutex.give(HeldLock::last().head(), unlink);
     }
 }
 
