@@ -13,9 +13,13 @@ use crate::backend::QueueBackend;
 ///
 /// Items come out in the order in which they were put, except those that come back. Threads may
 /// share a queue, but each call waits for the one before it. For a thread that waits in `get`, open
-/// a queue of its own. A child that is forked calls over a connection of its own on a manager, as with
-/// Python's proxies, and ends no lease of its parent; a program with a queue on an engine has more than
-/// one thread, and is not to be forked.
+/// a queue of its own.
+///
+/// A child that is forked calls over a connection of its own on a manager, as with Python's proxies, and
+/// its end gives back nothing that its parent has. It borrows the queue: a closure that moves it drops
+/// it in the parent. Until it calls or ends, it holds its parent's connection open, so that what a
+/// killed parent had is free only then. A program with a queue on an engine has more than one thread,
+/// and is not to be forked.
 ///
 /// On a manager, items are pickles: what a `T` is in Python, [`pickle`](crate::pickle) says. A
 /// server whose machine is gone without a word is noticed in time, see

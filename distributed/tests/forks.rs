@@ -21,14 +21,16 @@ const ITEMS: u32 = 300;
 type Test = (&'static str, fn(&Client));
 
 fn main() {
-    let tests: [Test; 6] = [
+    let tests: [Test; 8] = [
         ("every_process_gets_the_answers_to_its_own_calls", answers),
         ("the_end_of_a_child_leaves_its_parent_the_lease", lease),
         ("the_end_of_a_child_leaves_its_parent_the_lock", lock),
+        ("a_child_uses_what_has_a_name_and_was_moved_to_it", moved),
         (
-            "a_child_uses_a_queue_and_an_object_that_were_moved_to_it",
-            moved,
+            "a_child_that_borrows_an_object_leaves_no_reference",
+            borrowed,
         ),
+        ("what_a_parent_drops_comes_back_while_its_child_lives", idle),
         (
             "an_object_of_cpython_outlives_the_child_that_used_it",
             cpython,
@@ -77,7 +79,7 @@ fn server() -> (Manager, Client) {
     let mut command = Command::new(cargo_bin("manager"));
     command.env("MANAGER_AUTHKEY", "abc").env("RUST_LOG", "off");
     let arguments = "--bind 127.0.0.1:0 --queue items --queue numbers --queue results \
-                     --redeliver items --object gate:Lock";
+                     --redeliver items --object gate:Lock --sync-manager";
     start(command.args(arguments.split_whitespace()))
 }
 
@@ -134,9 +136,11 @@ fn lock(client: &Client) {
     };
     in_child(|| {
         assert!(!is_free(&gate), "the parent has it");
-        drop(held.take());
+        let refused = held.take().expect("it is here").release();
+        assert!(refused.is_err_and(|error| error.to_string().ends_with("release it there")));
         assert!(!is_free(&gate), "the parent has it still");
     });
+    in_child(|| drop(held.take()));
     assert!(!is_free(&gate.try_clone().unwrap()));
     held.expect("it is here").release().unwrap();
     assert!(is_free(&gate));
@@ -152,6 +156,34 @@ fn moved(client: &Client) {
         .acquire_timeout(LONG)
         .unwrap()
         .is_some()));
+}
+
+/// Of a queue that a call has made, nobody has another.
+fn borrowed(client: &Client) {
+    let made: Queue<u32> = open(client, "Queue");
+    in_child(|| made.put(&7).unwrap());
+    assert_eq!(made.get_timeout(LONG).unwrap(), 7);
+    let queues = || client.status().unwrap().queues.len();
+    let before = queues();
+    drop(made);
+    assert_eq!(queues(), before - 1);
+    let made: Queue<u32> = open(client, "Queue");
+    made.put(&7).unwrap();
+    let gone = in_child(move || made.try_get().map_err(|error| error.to_string()));
+    assert!(gone.is_err_and(|said| said.ends_with("a closure without `move` does")));
+}
+
+fn idle(client: &Client) {
+    let (items, numbers): (Queue<u32>, Queue<u32>) =
+        (open(client, "items"), open(client, "numbers"));
+    items.put(&7).unwrap();
+    assert_eq!(items.get_timeout(LONG).unwrap(), 7);
+    let mut child = Process::spawn(|| numbers.get_timeout(2 * LONG).unwrap()).expect("a child");
+    drop(items);
+    let items: Queue<u32> = open(client, "items");
+    assert_eq!(items.get_timeout(LONG).unwrap(), 7, "it came back");
+    numbers.put(&1).unwrap();
+    assert_eq!(child.join_timeout(LONG).expect("it ends well"), 1);
 }
 
 /// CPython counts who refers to an object.

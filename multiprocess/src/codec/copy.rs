@@ -3,7 +3,7 @@
 //! From 2 KiB on, the C library copies by `rep movsb` where the processor says that it is fast. On
 //! AMD's Zen 3 and Zen 4 it is not, up to the size of a core's second cache: 3 GB/s instead of 50
 //! where the target lies in its page up to 31 bytes behind the source (bug 30994 of glibc, mended in
-//! 2.39), and half the speed of other stores where another processor has read the target. The first
+//! 2.40), and half the speed of other stores where another processor has read the target. The first
 //! is no rare case: a vector of whole pages and the buffer that was allocated behind it always lie so.
 
 /// The C library copies so many bytes, and fewer, without that instruction.

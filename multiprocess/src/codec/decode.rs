@@ -342,19 +342,13 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
-        match self.bytes.strip_prefix(&[tag::BYTES]) {
-            Some(rest) => {
-                self.bytes = rest;
-                visitor.visit_byte_buf(copy::to_vec(self.sized()?))
-            }
-            None => self.deserialize_bytes(visitor),
-        }
+        self.deserialize_bytes(visitor)
     }
 
-    // The type wants a string of its own, so it does not copy this one.
+    // A `String` is copied here, where it is never slow. Other types may read a text only where it lies.
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Failing<V::Value> {
         match self.byte()? {
-            tag::STR => {
+            tag::STR if same_type::is::<V::Value, String>() => {
                 let text = String::from_utf8(copy::to_vec(self.sized()?));
                 visitor.visit_string(text.map_err(|_| not_utf8())?)
             }

@@ -21,8 +21,8 @@ pub(super) struct State {
     pub(super) connections: u64,
     /// What was wrong with an item that came behind others.
     pub(super) unsaid: Option<Error>,
-    /// Whose connection and reference they are.
-    owner: Owner,
+    /// Whose reference to the object it is. A forked child borrows its parent's.
+    referrer: Owner,
 }
 
 impl ManagerQueue {
@@ -47,11 +47,25 @@ impl ManagerQueue {
                 }
                 // The server was restarted, and Python's gives its queues new idents then.
                 Err(Error::Remote { class, .. }) if class == "KeyError" && !is_new => {
+                    if !state.referrer.is_me() && self.methods.contains("put_many") {
+                        return Err(self.dropped_by_parent());
+                    }
                     state.ident = state.client.open(&self.name)?.0;
+                    state.referrer = Owner::me();
                     is_new = true;
                 }
                 outcome => return outcome,
             }
+        }
+    }
+
+    /// What a server of this crate has under a name stays, so this is one that a call had made.
+    fn dropped_by_parent(&self) -> Error {
+        let said = "the process that opened it, and has forked this one, has dropped it: lend it to the \
+                    child, which a closure without `move` does";
+        Error::NoQueue {
+            name: self.name.clone(),
+            said: said.to_string(),
         }
     }
 
@@ -114,7 +128,7 @@ impl State {
             connection: None,
             connections: 0,
             unsaid: None,
-            owner: Owner::me(),
+            referrer: Owner::me(),
         }
     }
 
@@ -125,8 +139,9 @@ impl State {
         args: impl Fn(&mut Encoder),
         read: impl FnOnce(&Pickle, Span) -> Result<R>,
     ) -> Result<R> {
-        self.take_over()?;
-        let mut connection = match self.connection.take() {
+        // A forked child leaves its parent's to the parent, whose calls go over it.
+        let connection = self.connection.take().filter(Connection::is_mine);
+        let mut connection = match connection {
             Some(connection) => connection,
             None => {
                 let mut connection = self.client.connect()?;
@@ -154,31 +169,13 @@ impl State {
         }
         outcome
     }
-
-    /// In a forked child, leaves the connection to the parent, and refers to the object as the parent
-    /// does: Python's proxies do so after a fork.
-    fn take_over(&mut self) -> Result<()> {
-        if self.owner.is_me() {
-            return Ok(());
-        }
-        // That closes the descriptor, and the connection goes on.
-        self.connection = None;
-        self.unsaid = None;
-        let ident = |args: &mut Encoder| _ = args.str(&self.ident);
-        let referred = self.client.once("incref", ident, nothing);
-        // Where the object is gone, there is no reference to be had, nor to be ended.
-        if matches!(referred, Ok(()) | Err(Error::Remote { .. })) {
-            self.owner = Owner::me();
-        }
-        referred
-    }
 }
 
 impl Drop for State {
     /// Ends the reference, for the sake of servers that count them. An error means that the server
     /// is gone, and its references with it.
     fn drop(&mut self) {
-        if !self.owner.is_me() {
+        if !self.referrer.is_me() {
             return;
         }
         let State { client, ident, .. } = self;

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use super::owner::Owner;
 use crate::peer_timeout;
 use crate::wire::frame::{self, Head};
 use crate::wire::handshake::{Digest, FRAME_MAX, Handshake, Step};
@@ -33,6 +34,8 @@ pub(crate) struct Target {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Socket,
+    /// Whose it is. A forked child has the descriptor too.
+    owner: Owner,
     /// Where it leads, and for how long that may be silent.
     address: String,
     peer_timeout: Duration,
@@ -81,6 +84,7 @@ impl Target {
     fn handshake(&self, handshake: &mut Handshake) -> Result<Connection> {
         let mut connection = Connection {
             stream: self.stream()?,
+            owner: Owner::me(),
             address: self.address.clone(),
             peer_timeout: self.peer_timeout,
             received: Vec::new(),
@@ -187,6 +191,11 @@ pub(crate) fn request(
 }
 
 impl Connection {
+    /// Whether it is this process's own.
+    pub(super) fn is_mine(&self) -> bool {
+        self.owner.is_me()
+    }
+
     /// Sends a request, waits for its reply, and reads that: what was returned, or an error.
     pub(crate) fn call<T>(
         &mut self,
@@ -319,6 +328,15 @@ impl Connection {
                 Err(Error::io(text)(ErrorKind::TimedOut.into()))
             }
             Err(error) => Err(self.failure("receive a message", error)),
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// Ends the connection also where a forked child has its descriptor.
+    fn drop(&mut self) {
+        if self.is_mine() {
+            let _ = self.stream.shutdown(Shutdown::Both);
         }
     }
 }

@@ -19,8 +19,8 @@ use crate::{Error, Result};
 ///
 /// To the server a proxy is what a thread is in Python: one connection, which makes one call at a time
 /// and holds what it has acquired. So a proxy may go to another thread and cannot be shared by two: each
-/// has its own, from [`try_clone`](Proxy::try_clone). A child that is forked calls over a connection of
-/// its own, and what its parent has acquired stays the parent's. A call blocks its thread; an async program makes
+/// has its own, from [`try_clone`](Proxy::try_clone). A child that is forked borrows it, as a
+/// [`Queue`](crate::Queue), and what its parent has acquired stays the parent's. A call blocks its thread; an async program makes
 /// it where that is allowed, as in `spawn_blocking`.
 ///
 /// Arguments and answers are pickles: what a type is in Python, [`pickle`](crate::pickle) says.
@@ -304,6 +304,8 @@ impl ProxyGuard<'_> {
     }
 
     fn let_go(&self) -> Result<()> {
+        self.owner
+            .require("release what was acquired", "release it there")?;
         let mut state = self.proxy.state.borrow_mut();
         let is_lost = state.connection.is_none() || state.connections != self.connection;
         // Here it ended with its connection, and over another it would be released for whoever has it
@@ -319,10 +321,8 @@ impl ProxyGuard<'_> {
 
 impl Drop for ProxyGuard<'_> {
     fn drop(&mut self) {
-        if self.owner.is_me() {
-            // When the server is gone there is nothing to release.
-            let _ = self.let_go();
-        }
+        // When the server is gone there is nothing to release, nor in a forked child.
+        let _ = self.let_go();
     }
 }
 

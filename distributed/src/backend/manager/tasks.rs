@@ -1,7 +1,6 @@
 //! Tasks by name on a manager: submitters and workers, each with a queue of their own beside that of
 //! the tasks.
 
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -152,6 +151,7 @@ impl SubmitterBackend for ManagerSubmitter {
     }
 
     fn cancel(&self, id: &str) -> Result<bool> {
+        self.is_mine("cancel a task")?;
         self.tasks.call("cancel", |args| _ = args.str(id), read)
     }
 }
@@ -159,13 +159,8 @@ impl SubmitterBackend for ManagerSubmitter {
 impl ManagerSubmitter {
     /// A forked child would get the outcomes of its parent's tasks, and the parent the child's.
     fn is_mine(&self, attempt: &str) -> Result<()> {
-        if self.owner.is_me() {
-            return Ok(());
-        }
-        let reason = "the process that has the task queue has forked this one: open the task queue \
-                      in this process";
-        let refused = io::Error::new(io::ErrorKind::PermissionDenied, reason);
-        Err(Error::io(attempt)(refused))
+        let mends = "open the task queue in this process";
+        self.owner.require(attempt, mends)
     }
 
     /// The next outcome, from whatever server there is.
