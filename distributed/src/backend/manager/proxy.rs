@@ -20,8 +20,8 @@ use crate::{Error, Result};
 /// To the server a proxy is what a thread is in Python: one connection, which makes one call at a time
 /// and holds what it has acquired. So a proxy may go to another thread and cannot be shared by two: each
 /// has its own, from [`try_clone`](Proxy::try_clone). A child that is forked borrows it, as a
-/// [`Queue`](crate::Queue), and what its parent has acquired stays the parent's. A call blocks its thread; an async program makes
-/// it where that is allowed, as in `spawn_blocking`.
+/// [`Queue`](crate::Queue), and what its parent has acquired stays the parent's. A call blocks its
+/// thread; an async program makes it where that is allowed, as in `spawn_blocking`.
 ///
 /// Arguments and answers are pickles: what a type is in Python, [`pickle`](crate::pickle) says.
 /// Arguments are a tuple, as is an array, and `()` is none. Python's keywords and slices cannot be sent. A
