@@ -21,7 +21,7 @@ const ITEMS: u32 = 300;
 type Test = (&'static str, fn(&Client));
 
 fn main() {
-    let tests: [Test; 8] = [
+    let tests: [Test; 9] = [
         ("every_process_gets_the_answers_to_its_own_calls", answers),
         ("the_end_of_a_child_leaves_its_parent_the_lease", lease),
         ("the_end_of_a_child_leaves_its_parent_the_lock", lock),
@@ -34,6 +34,10 @@ fn main() {
         (
             "an_object_of_cpython_outlives_the_child_that_used_it",
             cpython,
+        ),
+        (
+            "a_queue_of_cpython_is_found_by_its_name_where_it_was_moved",
+            cpython_queue,
         ),
         ("a_child_that_submits_opens_a_task_queue_of_its_own", tasks),
     ];
@@ -201,6 +205,17 @@ fn cpython(_: &Client) {
         in_child(|| drop(shared.take()));
         let len = shared.map(|list| list.call::<usize>("__len__", ()));
         assert_eq!(len.expect("it is here").unwrap(), 2, "{version}");
+    }
+}
+
+/// It ends the reference of a queue that is moved, and has the queue under its name.
+fn cpython_queue(_: &Client) {
+    for (version, path) in some_pythons() {
+        let (_server, client) = start(&mut python(&path, "server.py"));
+        let tasks: Queue<u32> = open(&client, "get_task_queue");
+        tasks.put(&7).unwrap();
+        let got = in_child(move || tasks.get_timeout(LONG).unwrap());
+        assert_eq!(got, 7, "{version}");
     }
 }
 

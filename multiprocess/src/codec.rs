@@ -196,7 +196,8 @@ fn has_std_paths_only(name: &str) -> bool {
     paths.all(|path| KNOWN.iter().any(|known| path.starts_with(known)))
 }
 
-/// Takes a value off the start of `bytes`, and its large parts off a block.
+/// Takes a value off the start of `bytes`, and its large parts off a block. After an error, what is left
+/// of them is of no use.
 #[inline]
 pub(crate) fn decode_first<'b, T: DeserializeOwned>(
     bytes: &mut &'b [u8],

@@ -28,7 +28,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     Ok(())
 }
 
-/// A panic ends its worker in the build for release, as its profile says. Its task is told all the same, and not tried again.
+/// A panic ends its worker in the build for release, as its profile says. Its task is told all the
+/// same, and not tried again.
 fn panics_are_told() -> multiprocess::Result<()> {
     let is_told =
         |error: &Error| matches!(error, Error::Panicked { message, .. } if message == "odd");

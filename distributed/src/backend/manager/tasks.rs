@@ -100,7 +100,7 @@ impl SubmitterBackend for ManagerSubmitter {
     }
 
     fn submit(&self, calls: Vec<(String, Vec<u8>)>, options: &TaskOptions) -> Result<()> {
-        self.is_mine("submit a task")?;
+        self.require_owner("submit a task")?;
         let args = |args: &mut Encoder| {
             args.list();
             calls.iter().for_each(|(_, call)| _ = args.item(call));
@@ -123,7 +123,7 @@ impl SubmitterBackend for ManagerSubmitter {
         timeout: Option<Duration>,
         pending: &dyn Fn() -> Vec<String>,
     ) -> Result<Vec<(String, Outcome)>> {
-        self.is_mine("get the outcome of a task")?;
+        self.require_owner("get the outcome of a task")?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let retries = self.client.retry_time > Duration::ZERO;
         loop {
@@ -151,14 +151,14 @@ impl SubmitterBackend for ManagerSubmitter {
     }
 
     fn cancel(&self, id: &str) -> Result<bool> {
-        self.is_mine("cancel a task")?;
+        self.require_owner("cancel a task")?;
         self.tasks.call("cancel", |args| _ = args.str(id), read)
     }
 }
 
 impl ManagerSubmitter {
     /// A forked child would get the outcomes of its parent's tasks, and the parent the child's.
-    fn is_mine(&self, attempt: &str) -> Result<()> {
+    fn require_owner(&self, attempt: &str) -> Result<()> {
         let mends = "open the task queue in this process";
         self.owner.require(attempt, mends)
     }
